@@ -1,0 +1,158 @@
+"""The model card: everything that must be equal wherever a model's vectors are made or compared.
+
+It is stored as JSON beside the weights (safetensors header), in each gallery and in the catalogue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from facerec.errors import IncompatibleError, MissingError, UsageError
+
+Metric = Literal["cosine", "euclidean"]
+Triple = tuple[float, float, float]
+Points = tuple[
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Template(_Record):
+    """Where the five landmarks lie in a chip of the model's input size.
+
+    `points` are pixels, in the order of `faces.Face.landmarks`.
+    """
+
+    name: str
+    points: Points
+
+
+class Calibration(_Record):
+    """Distances at or below which two faces count as one person, by false-accept rate.
+
+    `thresholds` maps a rate such as `"1e-3"` to a distance in the card's metric.
+    """
+
+    data: str
+    pairs: Annotated[int, Field(gt=0)]
+    thresholds: dict[str, float]
+
+    @field_validator("thresholds")
+    @classmethod
+    def _rates_are_numbers(cls, thresholds: dict[str, float]) -> dict[str, float]:
+        for rate in thresholds:
+            if not 0 < float(rate) < 1:
+                raise ValueError(f"the false-accept rate {rate} is not between 0 and 1")
+        return thresholds
+
+
+class ModelCard(_Record):
+    """How a model sees a face and how its vectors are compared.
+
+    A chip `(H, W, 3) uint8` becomes network input as `(chip - mean) / std` per channel, in
+    `colour` order; `mean` and `std` are on the scale 0-255.
+    """
+
+    name: str
+    architecture: str
+    embedding_size: Annotated[int, Field(gt=0)]
+    input_height: Annotated[int, Field(gt=0)]
+    input_width: Annotated[int, Field(gt=0)]
+    colour: Literal["RGB", "BGR"] = "RGB"
+    mean: Triple
+    std: Triple
+    template: Template
+    metric: Metric = "cosine"
+    flip: bool = False
+    calibration: Calibration | None = None
+    sha256: str
+    licence: str = "unknown"
+    source: str = "unknown"
+    training: str = "unknown"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> ModelCard:
+        """Parse a stored card; `where` names its place in the error.
+
+        Raises:
+            MissingError: the text is no valid card.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise MissingError(f"{where}: invalid model card: {key}: {first['msg']}") from error
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
+
+    def fingerprint(self) -> str:
+        """16 hex digits that two cards share exactly when their vectors may be compared.
+
+        Covers the weights and every preprocessing field, not the thresholds or the prose.
+        """
+        fields = {
+            "architecture", "embedding_size", "input_height", "input_width", "colour", "mean",
+            "std", "template", "flip", "sha256",
+        }  # fmt: skip
+        canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def require_same_model(self, other: ModelCard, where: str) -> None:
+        """Refuse to compare vectors of two models.
+
+        Raises:
+            IncompatibleError: naming both models.
+        """
+        if self.fingerprint() != other.fingerprint():
+            raise IncompatibleError(
+                f"{where} was built with {other.name} ({other.fingerprint()}), "
+                f"this is {self.name} ({self.fingerprint()}); rebuild it, or use its model"
+            )
+
+    def threshold(self, far: float, metric: Metric | None = None) -> float:
+        """The calibrated distance for a false-accept rate, in `metric` (default: the card's).
+
+        Raises:
+            UsageError: the card holds no threshold for that rate.
+        """
+        calibrated = self.calibration.thresholds if self.calibration else {}
+        for rate, distance in calibrated.items():
+            if math.isclose(float(rate), far, rel_tol=1e-6):
+                return convert_distance(distance, self.metric, metric or self.metric)
+        known = ", ".join(calibrated) or "none"
+        raise UsageError(
+            f"{self.name} has no threshold calibrated for far {far:g} (known: {known}); "
+            "give --threshold"
+        )
+
+
+def similarity_to_distance(similarity: float, metric: Metric) -> float:
+    """Distance of two unit vectors from their cosine: `1 - cos`, or `sqrt(2 - 2 cos)` (L2)."""
+    gap = 1.0 - similarity
+    return gap if metric == "cosine" else math.sqrt(max(2.0 * gap, 0.0))
+
+
+def distance_to_similarity(distance: float, metric: Metric) -> float:
+    """The cosine of two unit vectors at a distance; inverse of `similarity_to_distance`."""
+    return 1.0 - distance if metric == "cosine" else 1.0 - distance * distance / 2.0
+
+
+def convert_distance(distance: float, source: Metric, target: Metric) -> float:
+    """The same nearness expressed in another metric (both are monotone in the cosine)."""
+    if source == target:
+        return distance
+    return similarity_to_distance(distance_to_similarity(distance, source), target)

@@ -1,0 +1,34 @@
+"""What can go wrong, each with the exit code the command line ends with.
+
+Every message is one or two lines: what, where, what to do.
+"""
+
+
+class FacerecError(Exception):
+    """Base of all errors that are facerec's to explain."""
+
+    exit_code = 2
+
+
+class UsageError(FacerecError):
+    """What was asked cannot be done as asked: a bad option, an output that cannot be written."""
+
+
+class ProfileError(UsageError):
+    """A profile, `--set` or `FACEREC_…` value is unknown or invalid."""
+
+
+class IncompatibleError(UsageError):
+    """Two things do not belong together, such as a gallery and the model that queries it."""
+
+
+class InputError(FacerecError):
+    """One input cannot be read or used; the others can."""
+
+    exit_code = 3
+
+
+class MissingError(FacerecError):
+    """Something needed is absent or damaged: weights, a package, a device, a gallery."""
+
+    exit_code = 4

@@ -1,0 +1,73 @@
+"""The frozen values that travel between the rooms.
+
+Boxes are `x1, y1, x2, y2` and landmarks `x, y`, in pixels of the upright original image with
+the origin at its top-left pixel's centre. Arrays inside are made read-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""`(H, W, 3) uint8`, RGB, upright."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One detected face.
+
+    Attributes:
+        box: `(4,) float32`, x1, y1, x2, y2; may reach beyond the image.
+        score: detector's confidence in [0, 1].
+        landmarks: `(5, 2) float32`: left eye, right eye, nose, left and right mouth corner, as
+            the viewer sees them.
+        embedding: `(D,) float32` unit vector, or None before embedding.
+    """
+
+    box: Floats
+    score: float
+    landmarks: Floats
+    embedding: Floats | None = None
+
+    def __post_init__(self) -> None:
+        for values in (self.box, self.landmarks, self.embedding):
+            if values is not None:
+                values.flags.writeable = False
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box, in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A gallery person and how near a face is to them.
+
+    Attributes:
+        name: the person.
+        similarity: cosine in [-1, 1].
+        distance: in the metric that was asked for; smaller is nearer.
+    """
+
+    name: str
+    similarity: float
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The decision on one face.
+
+    Attributes:
+        name: the person, or None for a stranger.
+        candidates: the nearest people, nearest first; empty for an empty gallery.
+    """
+
+    name: str | None
+    candidates: tuple[Candidate, ...] = field(default=())
