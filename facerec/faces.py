@@ -6,10 +6,13 @@ the origin at its top-left pixel's centre. Arrays inside are made read-only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facerec.errors import FacerecError
 
 Image = NDArray[np.uint8]
 """`(H, W, 3) uint8`, RGB, upright."""
@@ -44,6 +47,31 @@ class Face:
         """The longer side of the box, in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
+    def to_record(self) -> dict[str, Any]:
+        """Box, score and landmarks as JSON values, to a hundredth of a pixel."""
+        return {
+            "box": self.box.astype(float).round(2).tolist(),
+            "score": round(float(self.score), 4),
+            "landmarks": self.landmarks.astype(float).round(2).tolist(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture on its way through the engine, or why it could not be read.
+
+    Attributes:
+        source: where it came from, as the user named it.
+        image: pixels, or None when it could not be read.
+        sha256: hex hash of the encoded bytes; empty when they could not be read.
+        error: why `image` is None.
+    """
+
+    source: str
+    image: Image | None
+    sha256: str = ""
+    error: FacerecError | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -66,8 +94,10 @@ class Match:
 
     Attributes:
         name: the person, or None for a stranger.
+        nearest: that person, or for a stranger the nearest one; None in an empty gallery.
         candidates: the nearest people, nearest first; empty for an empty gallery.
     """
 
     name: str | None
-    candidates: tuple[Candidate, ...] = field(default=())
+    nearest: Candidate | None = None
+    candidates: tuple[Candidate, ...] = ()

@@ -51,7 +51,7 @@ class DetectorSection(_Section):
 class AlignmentSection(_Section):
     crop: Literal["points", "box"] = "points"
     """`points` warps the five landmarks to the template; `box` cuts the box with its margin."""
-    template: Literal["model", "arcface", "dlib"] = "model"
+    template: Literal["model", "arcface"] = "model"
     """Template that `facerec align` warps to; embedding always uses the model card's own."""
     size: Positive | None = None
     """Side of `facerec align`'s chips in pixels; empty: the template's own."""
@@ -64,6 +64,8 @@ class ModelSection(_Section):
     """A name from the catalogue, or a model file."""
     card: Path | None = None
     """Model card (YAML or JSON) for a model file that carries none."""
+    flip: bool | None = None
+    """Average a face's vector with its mirror image's; empty: as the card says."""
 
 
 class RuntimeSection(_Section):
@@ -250,16 +252,15 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
         raise ProfileError(f"{path}:1: a profile is a mapping of sections")
 
     layer: _Layer = {}
-    constructor = yaml.constructor.SafeConstructor()
     for key, node, origin in _items(root, path):
         if key == "extends":
-            parent = _find(str(constructor.construct_object(node, deep=True)), beside=path)
+            parent = _find(str(_plain(node, origin)), beside=path)
             layer = {**_read_file(parent, (*chain, path.resolve())), **layer}
         elif isinstance(node, yaml.MappingNode):
             for inner, value, where in _items(node, path):
-                _add(layer, f"{key}.{inner}", constructor.construct_object(value, deep=True), where)
+                _add(layer, f"{key}.{inner}", _plain(value, where), where)
         else:
-            _add(layer, key, constructor.construct_object(node, deep=True), origin)
+            _add(layer, key, _plain(node, origin), origin)
     return layer
 
 
@@ -271,6 +272,13 @@ def _items(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node,
             raise ProfileError(f"{where}: {key} is given twice")
         seen.add(key)
         yield key, value_node, where
+
+
+def _plain(node: yaml.Node, origin: str) -> Any:
+    try:
+        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{origin}: {getattr(error, 'problem', error)}") from error
 
 
 def _add(layer: _Layer, key: str, value: Any, origin: str) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from facerec.card import ModelCard, Template
+from facerec.faces import Face, Image
+
 ROOT = Path(__file__).parent.parent
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +25,96 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}; set FACEREC_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def portraits() -> dict[str, Path]:
+    """Two photos with one face each, which pip packages carry."""
+    from facerec.demo import portrait_files
+
+    return portrait_files()
+
+
+@pytest.fixture
+def people(tmp_path: Path, portraits: dict[str, Path]) -> Path:
+    """A folder of two people with one photo each."""
+    folder = tmp_path / "people"
+    for name, file in portraits.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration's picture: both people, changed, beside pixels without a face."""
+    from facerec.demo import compose_picture
+    from facerec.imaging.draw import write_image
+
+    path = tmp_path_factory.mktemp("picture") / "picture.jpg"
+    write_image(path, compose_picture())
+    return path
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The default engine."""
+    from facerec import Engine
+
+    return Engine.from_profile("default")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process: arguments to exit code, stdout and stderr."""
+    from facerec.cli import app
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["facerec", *map(str, arguments)])
+        code = app.run()
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def spawn(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process of its own."""
+    command = [sys.executable, "-m", "facerec", *map(str, arguments)]
+    settings: dict = {"capture_output": True, "text": True, "timeout": 120, **options}
+    return subprocess.run(command, **settings)
+
+
+def make_card(size: int = 4, **changes: object) -> ModelCard:
+    """A small model's card."""
+    fields: dict = {
+        "name": "small",
+        "architecture": "dlib_resnet",
+        "embedding_size": size,
+        "input_height": 150,
+        "input_width": 150,
+        "mean": (127.5, 127.5, 127.5),
+        "std": (128.0, 128.0, 128.0),
+        "template": Template(
+            name="square", points=((40, 40), (110, 40), (75, 75), (50, 110), (100, 110))
+        ),
+        "sha256": "0" * 64,
+        "calibration": {"data": "made", "pairs": 10, "thresholds": {"1e-3": 0.4}},
+    }
+    return ModelCard.model_validate({**fields, **changes})
+
+
+def make_face(*vector: float, box: tuple[float, ...] = (0, 0, 10, 10)) -> Face:
+    """A face whose embedding is the vector at unit length."""
+    embedding = np.array(vector, np.float32)
+    return Face(
+        np.array(box, np.float32),
+        0.9,
+        np.zeros((5, 2), np.float32),
+        embedding / np.linalg.norm(embedding),
+    )
+
+
+def noise(height: int, width: int, seed: int = 0) -> Image:
+    """An image of random pixels."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from facerec.errors import ProfileError
+from facerec.profile import Profile, json_schema, known_keys, resolve, shipped_profiles
+from tests.conftest import ROOT
+
+
+def write(folder: Path, text: str, name: str = "mine.yaml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_every_shipped_profile_loads_and_fits_the_schema(name: str) -> None:
+    assert resolve(name, environment={}).profile.description
+    content = yaml.safe_load(shipped_profiles()[name].read_text(encoding="utf-8"))
+    jsonschema.validate(content, json_schema())
+
+
+def test_the_shipped_profiles_are_those_of_the_checkout() -> None:
+    assert set(shipped_profiles()) == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
+    write(tmp_path, "detector: {min_face: 30, scale_factor: 0.6}\nruntime: {batch: 1}", "base.yaml")
+    file = write(tmp_path, "extends: ./base.yaml\ndetector: {min_face: 31}")
+    resolved = resolve(
+        file,
+        environment={"FACEREC_RUNTIME_BATCH": "2", "FACEREC_RUNTIME_WORKERS": "5"},
+        settings=["runtime.batch=3", "recognize.far=1e-2"],
+        flags={"recognize.far": 0.1, "gallery.path": None},
+    )
+    profile = resolved.profile
+    assert (profile.detector.scale_factor, profile.detector.min_face) == (0.6, 31)
+    assert (profile.runtime.workers, profile.runtime.batch) == (5, 3)
+    assert profile.recognize.far == 0.1
+    assert profile.gallery.path == "gallery.h5"
+    origins = resolved.origins
+    assert origins["detector.scale_factor"].endswith("base.yaml:1")
+    assert origins["detector.min_face"].endswith("mine.yaml:2")
+    assert origins["runtime.workers"] == "FACEREC_RUNTIME_WORKERS"
+    assert origins["runtime.batch"] == "--set runtime.batch=3"
+    assert origins["recognize.far"] == "command line"
+    assert origins["gallery.path"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("detector:\n  min_fase: 3", r"mine\.yaml:2: unknown key detector\.min_fase; .*min_face\?"),
+        ("detektor: {min_face: 3}", r"mine\.yaml:1: unknown key .*mean detector\.min_face\?"),
+        ("detector:\n\n  min_face: tiny", r"mine\.yaml:3: detector\.min_face: .*'tiny'"),
+        ("recognize: {far: 2}", r"mine\.yaml:1: recognize\.far: .* not 2"),
+        ("detector: {min_face: .nan}", r"mine\.yaml:1: detector\.min_face: .* not nan"),
+        ("detector: 3", r"mine\.yaml:1: unknown key detector"),
+        ("runtime: {batch: 1, batch: 2}", r"mine\.yaml:1: batch is given twice"),
+        ("runtime: {batch: 1", r"mine\.yaml:\d: "),
+        ("- a\n- b", r"mine\.yaml:1: a profile is a mapping"),
+        ("extends: mine.yaml", r"extends itself"),
+        ("extends: nobody", r"no profile is called nobody"),
+        ("runtime: {batch: !!python/object:os.system 1}", r"mine\.yaml:1"),
+    ],
+)  # fmt: skip
+def test_a_bad_profile_names_file_line_and_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ProfileError, match=message) as caught:
+        resolve(write(tmp_path, text), environment={})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "detector:\n"])
+def test_an_empty_profile_is_the_default(tmp_path: Path, text: str) -> None:
+    assert resolve(write(tmp_path, text), environment={}).profile == Profile()
+
+
+def test_a_binary_profile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ProfileError, match="cannot be read"):
+        resolve(str(path), environment={})
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ProfileError, match="did you mean FACEREC_DETECTOR_MIN_FACE"):
+        resolve(environment={"FACEREC_DETECTOR_MINFACE": "30"})
+
+
+def test_variables_for_the_program_itself_are_no_settings() -> None:
+    assert resolve(environment={"FACEREC_HOME": "/x", "FACEREC_DEBUG": "1"}).profile
+
+
+def test_a_setting_needs_a_value() -> None:
+    with pytest.raises(ProfileError, match=r"give section\.key=value"):
+        resolve(settings=["detector.min_face"], environment={})
+
+
+def test_every_key_is_documented() -> None:
+    assert [key for key, meaning in known_keys().items() if not meaning] == []
