@@ -1,0 +1,1 @@
+"""Pictures in and out: finding them, decoding them, drawing on them."""

@@ -1,0 +1,145 @@
+"""Boxes and names on pictures, and pictures to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+from facerec.errors import UsageError
+from facerec.faces import Floats, Image
+from facerec.files import replacing
+from facerec.imaging.fonts import Line, set_line_within
+
+Colour = tuple[int, int, int]
+_Rectangle = tuple[int, int, int, int]
+
+# Blue and amber stay apart for every kind of colour vision; what is written on them contrasts by
+# more than 7:1 (WCAG 2.2, AAA), whatever the picture.
+_KNOWN: tuple[Colour, Colour] = ((0, 72, 150), (255, 255, 255))
+_STRANGER: tuple[Colour, Colour] = ((255, 176, 0), (0, 0, 0))
+
+# Below this, letters are no longer told apart.
+_SMALLEST_FONT = 9
+
+_WRITERS: dict[str, tuple[str, dict[str, int]]] = {
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"quality": 95}),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """What to draw on one face.
+
+    Attributes:
+        box: `(4,) float32`, x1, y1, x2, y2; may reach beyond the image.
+        text: one line in any script.
+        known: whether `text` is a person's name, which chooses the colour.
+    """
+
+    box: Floats
+    text: str
+    known: bool
+
+
+def annotate(image: Image, labels: Sequence[Label], *, font_size: int | None = None) -> Image:
+    """A copy of `image` with a box around each face and its text beside it.
+
+    The text is as large as face and image ask for, stays inside the image (its end is cut off
+    where it must be) and keeps clear of other faces' text as far as there is room.
+
+    Args:
+        image: `(H, W, 3) uint8`.
+        font_size: in pixels, for all texts.
+    """
+    picture = Pillow.fromarray(image)
+    canvas = ImageDraw.Draw(picture)
+    sizes = [font_size or _font_size(label.box, picture.size) for label in labels]
+    for label, size in zip(labels, sizes, strict=True):
+        _draw_box(canvas, label, max(1, round(size / 9)))
+    taken: list[_Rectangle] = []
+    for label, size in zip(labels, sizes, strict=True):
+        padding = max(2, size // 5)
+        line = set_line_within(label.text, size, picture.width - 2 * padding)
+        place = _place(line, padding, label.box, picture.size, taken)
+        if place is not None:
+            taken.append(place)
+            picture.paste(_text_plate(line, padding, label.known), place[:2])
+    return np.array(picture, np.uint8)
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write `(H, W, 3) uint8` RGB in the format that the suffix names: jpg, jpeg, png or webp.
+
+    Raises:
+        UsageError: the suffix is another one, or the file cannot be written.
+    """
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise UsageError(f"{path}: images are written as {', '.join(_WRITERS)}")
+    kind, options = writer
+    with replacing(path) as temporary:
+        try:
+            Pillow.fromarray(image).save(temporary, kind, **options)
+        except ValueError as error:
+            raise UsageError(f"{path}: cannot be written: {error}") from error
+
+
+def _font_size(box: Floats, image_size: tuple[int, int]) -> int:
+    """In proportion to the face, within what is readable when the whole image is on a screen."""
+    face = float(max(box[2] - box[0], box[3] - box[1]))
+    readable = min(0.014 * max(image_size), 0.25 * min(image_size))
+    return round(max(_SMALLEST_FONT, readable, min(face / 7, 2 * readable)))
+
+
+def _draw_box(canvas: ImageDraw.ImageDraw, label: Label, width: int) -> None:
+    """A frame in the label's colour between two in its text's, so that one always shows."""
+    x1, y1, x2, y2 = (round(float(value)) for value in label.box)
+    fill, text = _KNOWN if label.known else _STRANGER
+    edge = max(1, width // 3)
+    for grow, thickness, colour in ((edge, width + 2 * edge, text), (0, width, fill)):
+        outer = (x1 - grow, y1 - grow, max(x1, x2) + grow, max(y1, y2) + grow)
+        canvas.rectangle(outer, outline=colour, width=thickness)
+
+
+def _place(
+    line: Line,
+    padding: int,
+    box: Floats,
+    image_size: tuple[int, int],
+    taken: Sequence[_Rectangle],
+) -> _Rectangle | None:
+    """Where the text goes: above the face, below, or in it; None if the image has no room."""
+    width, height = line.width + 2 * padding, line.height + 2 * padding
+    room_x, room_y = image_size[0] - width, image_size[1] - height
+    if room_x < 0 or room_y < 0:
+        return None
+    x1, y1, x2, y2 = (round(float(value)) for value in box)
+    places = []
+    for left in (x1, (x1 + x2 - width) // 2, x2 - width):
+        for top in (y1 - height, y2, y1, y2 - height):
+            x, y = min(max(left, 0), room_x), min(max(top, 0), room_y)
+            places.append((x, y, x + width, y + height))
+    return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+
+
+def _overlap(one: _Rectangle, other: _Rectangle) -> int:
+    """Pixels that two rectangles share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _text_plate(line: Line, padding: int, known: bool) -> Pillow.Image:
+    """The text on its background, a picture of its own so that tall accents do not leave it."""
+    fill, text = _KNOWN if known else _STRANGER
+    plate = Pillow.new("RGB", (line.width + 2 * padding, line.height + 2 * padding), fill)
+    line.draw(ImageDraw.Draw(plate), padding, padding, text)
+    return plate

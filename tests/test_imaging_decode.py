@@ -1,0 +1,444 @@
+"""Any image file becomes upright RGB, or one clear line."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from facerec.errors import InputError
+from facerec.faces import Image
+from facerec.imaging import decode
+from facerec.imaging.decode import decode_image, read_image
+
+ENOUGH = 1_000_000
+
+
+def scene(width: int = 64, height: int = 48) -> Pillow.Image:
+    """A smooth picture whose corners all differ, so that JPEG keeps it and no turn hides."""
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Pillow.fromarray(np.stack([x, y, 255 - (x + y) / 2], axis=2).astype(np.uint8))
+
+
+def encoded(picture: Pillow.Image, kind: str, **options: object) -> bytes:
+    target = io.BytesIO()
+    picture.save(target, kind, **options)
+    return target.getvalue()
+
+
+def decoded(data: bytes) -> Image:
+    pixels = decode_image(data, "picture", ENOUGH)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    assert pixels.shape[2:] == (3,)
+    return pixels
+
+
+def refused(data: bytes, max_pixels: int = ENOUGH) -> str:
+    with pytest.raises(InputError) as caught:
+        decode_image(data, "picture", max_pixels)
+    line = str(caught.value)
+    assert line.startswith("picture: ")
+    assert "\n" not in line
+    return line
+
+
+def assert_close(pixels: Image, expected: Pillow.Image | Image, tolerance: int) -> None:
+    wanted = np.asarray(expected).astype(int)
+    assert pixels.shape == wanted.shape
+    assert np.abs(pixels.astype(int) - wanted).max() <= tolerance
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+LOSSLESS = ["PNG", "TIFF", "BMP", "PPM", "WEBP"]
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_a_lossless_file_gives_back_its_pixels(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert_close(decoded(encoded(scene(), kind, **options)), scene(), 0)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_a_lossy_file_gives_nearly_its_pixels(kind: str) -> None:
+    assert_close(decoded(encoded(scene(), kind, quality=95)), scene(), 12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
+@pytest.mark.parametrize("kind", ["JPEG", *LOSSLESS, "GIF"])
+def test_a_picture_may_be_one_pixel_wide(kind: str, size: tuple[int, int]) -> None:
+    assert decoded(encoded(scene(*size), kind)).shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_exif_orientation_is_turned_upright(kind: str, orientation: int) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(), kind, exif=exif)
+    with Pillow.open(io.BytesIO(data)) as picture:
+        expected = ImageOps.exif_transpose(picture).convert("RGB")
+    assert_close(decoded(data), expected, 4)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_impossible_orientation_is_ignored(orientation: int) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    assert decoded(encoded(scene(), "JPEG", exif=exif)).shape == (48, 64, 3)
+
+
+def test_damaged_exif_does_not_spoil_the_picture() -> None:
+    junk = b"Exif\0\0II*\0\xff\xff\xff\x7fjunk"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decoded(encoded(scene(), "JPEG", exif=junk)).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_icc_profile_is_ignored(kind: str) -> None:
+    plain = decoded(encoded(scene(), kind))
+    assert_close(decoded(encoded(scene(), kind, icc_profile=b"not a profile")), plain, 0)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "PPM", "GIF"])
+def test_grey_is_repeated_over_the_channels(kind: str) -> None:
+    grey = scene().convert("L")
+    assert_close(decoded(encoded(grey, kind)), grey.convert("RGB"), 3)
+
+
+def test_black_and_white_becomes_0_and_255() -> None:
+    assert set(np.unique(decoded(encoded(scene().convert("1"), "PNG")))) == {0, 255}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_transparency_is_laid_on_white(kind: str) -> None:
+    see_through = Pillow.new("RGBA", (2, 1))
+    see_through.putpixel((0, 0), (10, 20, 30, 255))
+    see_through.putpixel((1, 0), (0, 0, 0, 0))
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    assert decoded(encoded(see_through, kind, **options)).tolist() == [
+        [[10, 20, 30], [255, 255, 255]]
+    ]
+
+
+def test_half_transparent_black_on_white_is_mid_grey() -> None:
+    pixels = decoded(encoded(Pillow.new("RGBA", (1, 1), (0, 0, 0, 128)), "PNG"))
+    assert pixels.tolist() == [[[127, 127, 127]]]
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "L"])
+def test_transparency_is_found_in_grey_and_palette_pictures(mode: str) -> None:
+    picture = Pillow.new(mode, (1, 1))
+    options = {} if mode == "LA" else {"transparency": 0}
+    assert decoded(encoded(picture, "PNG", **options)).tolist() == [[[255, 255, 255]]]
+
+
+def test_a_palette_is_looked_up() -> None:
+    picture = Pillow.new("P", (2, 1))
+    picture.putpalette([1, 2, 3, 200, 100, 50])
+    picture.putpixel((1, 0), 1)
+    assert decoded(encoded(picture, "PNG")).tolist() == [[[1, 2, 3], [200, 100, 50]]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_grey_is_scaled_and_not_clipped(kind: str) -> None:
+    wide = np.array([[0, 257, 32896, 65535]], np.uint16)
+    pixels = decoded(encoded(Pillow.fromarray(wide), kind))
+    assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert (pixels == pixels[..., :1]).all()
+
+
+def test_16_bit_colour_is_scaled_and_not_clipped() -> None:
+    cv2 = pytest.importorskip("cv2")
+    wide = np.array([[[65535, 32896, 257]]], np.uint16)
+    done, data = cv2.imencode(".png", wide)
+    assert done
+    assert decoded(data.tobytes()).tolist() == [[[1, 128, 255]]]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_samples_are_refused(mode: str) -> None:
+    assert "32-bit samples" in refused(encoded(Pillow.new(mode, (2, 2)), "TIFF"))
+
+
+def ink() -> Pillow.Image:
+    """The scene as CMYK with some black in it."""
+    cyan, magenta, yellow, _ = scene().convert("CMYK").split()
+    black = Pillow.new("L", cyan.size, 40)
+    return Pillow.merge("CMYK", (cyan, magenta, yellow, black))
+
+
+def test_adobe_cmyk_jpeg_is_not_inverted() -> None:
+    data = encoded(ink(), "JPEG", quality=95)
+    assert b"Adobe" in data
+    assert_close(decoded(data), ink().convert("RGB"), 12)
+
+
+def test_adobe_ycck_jpeg_is_not_inverted() -> None:
+    cyan, magenta, yellow, black = ink().split()
+    y, cb, cr = Pillow.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
+    # Pillow inverts what it writes; Adobe stores the luminance of the ink as it is.
+    stored = [ImageOps.invert(plane) for plane in (y, cb, cr)]
+    data = bytearray(encoded(Pillow.merge("CMYK", (*stored, black)), "JPEG", quality=95))
+    data[data.index(b"Adobe") + 11] = 2
+    assert_close(decoded(bytes(data)), ink().convert("RGB"), 12)
+
+
+def test_cmyk_tiff_is_read() -> None:
+    assert_close(decoded(encoded(ink(), "TIFF")), ink().convert("RGB"), 0)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
+    frames = [Pillow.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert_close(decoded(data), frames[0], 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 20}]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_fast_jpeg_decoder_gives_what_the_slow_one_gives(
+    mode: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (67, 131, 3), np.uint8)
+    data = encoded(Pillow.fromarray(noise).convert(mode), "JPEG", **options)
+    fast = decoded(data)
+    monkeypatch.setattr(decode, "can_hush", lambda: False)
+    assert_close(decoded(data), fast, 2)
+
+
+def test_photos_decode_alike_fast_and_slow(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = data / "photos" / "obama2.jpg"
+    fast = read_image(photo, 10_000_000)
+    monkeypatch.setattr(decode, "can_hush", lambda: False)
+    assert_close(read_image(photo, 10_000_000), fast, 2)
+
+
+def test_every_shared_photo_is_read(data: Path) -> None:
+    for photo in sorted((data / "photos").iterdir()):
+        with Pillow.open(photo) as picture:
+            assert read_image(photo, 10_000_000).shape[:2] == picture.size[::-1]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", *LOSSLESS, "GIF"])
+def test_a_file_cut_in_half_is_refused(kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    data = encoded(Pillow.fromarray(noise), kind)
+    refused(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("rest", [b"", b"\0" * 5000])
+def test_a_jpeg_without_its_end_is_refused(options: dict[str, bool], rest: bytes) -> None:
+    data = encoded(scene(640, 480), "JPEG", **options)
+    for kept in (0.2, 0.5, 0.9):
+        assert "truncated" in refused(data[: int(len(data) * kept)] + rest)
+
+
+def test_a_whole_thumbnail_does_not_excuse_a_truncated_jpeg() -> None:
+    thumbnail = b"Exif\0\0" + encoded(scene(16, 12), "JPEG")
+    data = encoded(scene(640, 480), "JPEG", exif=thumbnail)
+    assert "truncated" in refused(data[: len(data) // 2])
+
+
+def test_bytes_after_a_jpeg_are_ignored() -> None:
+    data = encoded(scene(), "JPEG")
+    assert_close(decoded(data + b"appended by a camera"), decoded(data), 0)
+
+
+def test_the_first_picture_of_a_multi_picture_file_is_taken() -> None:
+    data = encoded(scene(), "MPO", save_all=True, append_images=[Pillow.new("RGB", (64, 48))])
+    assert_close(decoded(data), scene(), 12)
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    data = encoded(scene(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert "scans" in refused(data[:-2] + data[last:-2] * 1000 + data[-2:])
+
+
+@pytest.mark.parametrize("size", [(20_000, 15_000), (2**31 - 1, 2**31 - 1)])
+def test_a_huge_header_is_refused_before_decoding(size: tuple[int, int]) -> None:
+    assert f"{size[0]}x{size[1]}" in refused(png_header(*size), 100_000_000)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", *LOSSLESS, "GIF"])
+def test_the_bound_is_the_number_of_pixels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(scene(), kind)
+    decode_image(data, "picture", 64 * 48)
+
+    def decodes(*_: object) -> None:
+        raise AssertionError("decoded before the bound was checked")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decodes)
+    monkeypatch.setattr(decode, "_decode_jpeg", decodes)
+    assert "at most 3,071" in refused(data, 64 * 48 - 1)
+
+
+def test_a_picture_beyond_pillows_own_bound_is_read_if_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decoded(encoded(scene(), "PNG")).shape == (48, 64, 3)
+    assert Pillow.MAX_IMAGE_PIXELS == 100
+
+
+def test_an_empty_file_says_so() -> None:
+    assert "empty" in refused(b"")
+
+
+@pytest.mark.parametrize(
+    "data", [b"x" * 20, b"<html>" * 50, b"\xff\xd8\xff", b"%!PS-Adobe-3.0 EPSF"]
+)
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    assert "not an image" in refused(data)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.jpg: no such file$"):
+        read_image(tmp_path / "gone.jpg", ENOUGH)
+
+
+def test_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_image(tmp_path, ENOUGH)
+
+
+def test_a_device_is_not_read() -> None:
+    with pytest.raises(InputError, match="not a regular file"):
+        read_image(Path("/dev/zero"), ENOUGH)
+
+
+def test_a_path_with_a_zero_byte_says_so() -> None:
+    with pytest.raises(InputError, match="null"):
+        read_image(Path("a\0b"), ENOUGH)
+
+
+def test_an_unreadable_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(encoded(scene(), "PNG"))
+
+    def forbid(_: Path) -> bytes:
+        # Raised here because chmod does not stop root, as whom containers run tests.
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", forbid)
+    with pytest.raises(InputError, match=r"secret\.png: cannot be read: Permission denied$"):
+        read_image(path, ENOUGH)
+
+
+def test_a_file_too_large_for_any_picture_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.jpg"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="too many for"):
+        read_image(path, ENOUGH)
+
+
+@pytest.mark.parametrize("name", ["two\nlines.jpg", os.fsdecode(b"caf\xe9.jpg"), "\x1b[31m.jpg"])
+def test_an_awkward_name_still_gives_one_printable_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_image(tmp_path / name, ENOUGH)
+    assert str(caught.value).isprintable()
+
+
+def broken_jpegs() -> list[bytes]:
+    data = encoded(scene(640, 480), "JPEG", quality=95)
+    middle = len(data) // 2
+    return [data[:middle] + b"\xff\xd9", data[:-2] + b"xxxx" + data[-2:]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", *LOSSLESS, "GIF"])
+def test_nothing_is_printed_about_damage(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(scene(), kind)
+    middle = len(data) // 2
+    for spoilt in [
+        data[:middle],
+        data[:middle] + b"\x55\xaa" + data[middle + 2 :],
+        *broken_jpegs(),
+    ]:
+        with suppress(InputError):
+            decode_image(spoilt, "picture", ENOUGH)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_decoding_in_threads_stays_silent_and_gives_back_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def work() -> None:
+        for _ in range(20):
+            for data in broken_jpegs():
+                decode_image(data, "picture", ENOUGH)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert capfd.readouterr() == ("", "")
+
+    cv2 = pytest.importorskip("cv2")
+    cv2.imdecode(np.frombuffer(broken_jpegs()[0], np.uint8), cv2.IMREAD_COLOR)
+    assert "Corrupt JPEG" in capfd.readouterr().err
+
+
+ORIGINALS = [
+    encoded(scene(24, 18), "JPEG"),
+    encoded(scene(24, 18), "JPEG", progressive=True),
+    encoded(scene(24, 18), "PNG"),
+    encoded(scene(24, 18), "WEBP"),
+    encoded(scene(24, 18), "GIF"),
+    encoded(scene(24, 18), "TIFF", compression="tiff_lzw"),
+    encoded(scene(24, 18), "BMP"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    original=st.sampled_from(ORIGINALS),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    kept=st.floats(0, 1),
+)
+def test_any_damage_gives_a_picture_or_one_line(
+    original: bytes, changes: list[tuple[float, int]], kept: float
+) -> None:
+    data = bytearray(original)
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            pixels = decode_image(bytes(data[: int(len(data) * kept)]), "picture", ENOUGH)
+        except InputError as error:
+            assert str(error).isprintable()
+        else:
+            assert pixels.dtype == np.uint8
+            assert pixels.ndim == 3
