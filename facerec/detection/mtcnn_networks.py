@@ -1,0 +1,181 @@
+"""MTCNN's three networks. All take pixels less 127.5 and divide by 128 in their first kernel.
+
+Convolutions run channels-last, where oneDNN's kernels are fastest for these narrow layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import conv2d, max_pool2d, prelu
+
+Arrays = Sequence[NDArray[np.float32]]
+
+_SCALE = 1 / 128
+_POOLED = 10
+"""Channels of the first network's first layer."""
+
+
+class PNet:
+    """Proposals: a score and a box for every second pixel.
+
+    The first convolution and the 2 x 2 pooling after it are one convolution with stride 2 whose
+    four groups of channels are the four positions that the pooling compares.
+
+    Args:
+        arrays: the network's weights in order, kernels `(height, width, in, out)`.
+        device: where it runs.
+    """
+
+    margin = 10
+    """A picture of `h` rows has `(h - margin) // 2` rows of scores."""
+
+    def __init__(self, arrays: Arrays, device: torch.device) -> None:
+        w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
+        self._first = _pooling_kernel(w[0] * _SCALE), w[1].repeat(4)
+        self._second = _kernel(w[3]), w[4]
+        self._third = _kernel(w[6]), w[7]
+        self._slopes = w[2].flatten().repeat(4), w[5].flatten(), w[8].flatten()
+        self._boxes = w[9].view(-1, 4), w[10]
+        self._face = (w[11][..., 1:] - w[11][..., :1]).view(1, -1, 1, 1), w[12][1:] - w[12][:1]
+
+    def __call__(
+        self, pixels: Tensor, ends: Sequence[tuple[slice, slice, slice]] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Features `(h, w, 32)` and log-odds of a face `(h, w)` for a picture `(H, W, 3) float32`.
+
+        Args:
+            pixels: the picture, height and width even.
+            ends: channels, rows and columns of the first layer's four groups that lie outside the
+                picture that the rest belongs to; pooling passes them over.
+        """
+        x = prelu(conv2d(pixels.permute(2, 0, 1)[None], *self._first, 2), self._slopes[0])
+        for channels, rows, columns in ends:
+            x[0, channels, rows, columns] = -torch.inf
+        one, two, three, four = torch.split(x, _POOLED, 1)
+        x = torch.maximum(torch.maximum(one, two), torch.maximum(three, four))
+        x = prelu(conv2d(x, *self._second), self._slopes[1])
+        x = prelu(conv2d(x, *self._third), self._slopes[2])
+        return x[0].permute(1, 2, 0), conv2d(x, *self._face)[0, 0]
+
+    def offsets(self, features: Tensor) -> Tensor:
+        """Offsets `(N, 4)` of the boxes at features `(N, 32)`, as shares of the cell."""
+        return torch.addmm(self._boxes[1], features, self._boxes[0])
+
+
+LAST_ROW = slice(2 * _POOLED, 4 * _POOLED)
+"""Channels of `PNet`'s first layer that hold the lower positions of each pooling cell."""
+
+LAST_COLUMN = (slice(_POOLED, 2 * _POOLED), slice(3 * _POOLED, 4 * _POOLED))
+"""Channels of `PNet`'s first layer that hold the right positions of each pooling cell."""
+
+
+class RNet:
+    """Refinement of 24-pixel crops.
+
+    Args:
+        arrays: the network's weights in order, kernels `(height, width, in, out)`.
+        device: where it runs.
+    """
+
+    side = 24
+
+    def __init__(self, arrays: Arrays, device: torch.device) -> None:
+        w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
+        self._first = _kernel(w[0] * _SCALE), w[1]
+        self._second = _kernel(w[3]), w[4]
+        self._third = _kernel(w[6]), w[7]
+        self._fourth = _dense_kernel(w[9], 3), w[10]
+        self._slopes = w[2].flatten(), w[5].flatten(), w[8].flatten(), w[11]
+        self._heads = _heads([w[12], w[14]], [w[13], w[15]])
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """Offsets and log-odds of a face `(N, 5)` for crops `(N, 3, 24, 24) float32`."""
+        x = _pool(prelu(conv2d(crops, *self._first), self._slopes[0]))
+        x = _pool(prelu(conv2d(x, *self._second), self._slopes[1]))
+        x = prelu(conv2d(x, *self._third), self._slopes[2])
+        x = prelu(conv2d(x, *self._fourth), self._slopes[3])
+        return conv2d(x, *self._heads).flatten(1)
+
+
+class ONet:
+    """Final boxes, scores and landmarks of 48-pixel crops.
+
+    Args:
+        arrays: the network's weights in order, kernels `(height, width, in, out)`.
+        device: where it runs.
+    """
+
+    side = 48
+
+    def __init__(self, arrays: Arrays, device: torch.device) -> None:
+        w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
+        self._first = _kernel(w[0] * _SCALE), w[1]
+        self._second = _kernel(w[3]), w[4]
+        self._third = _kernel(w[6]), w[7]
+        self._fourth = _kernel(w[9]), w[10]
+        self._fifth = _dense_kernel(w[12], 3), w[13]
+        self._slopes = w[2].flatten(), w[5].flatten(), w[8].flatten(), w[11].flatten(), w[14]
+        self._heads = _heads([w[15], w[17], w[19]], [w[16], w[18], w[20]])
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """Offsets, landmarks and log-odds of a face `(N, 15)` for crops `(N, 3, 48, 48) float32`.
+
+        Landmarks are five x, then five y, as shares of the box.
+        """
+        x = _pool(prelu(conv2d(crops, *self._first), self._slopes[0]))
+        x = _pool(prelu(conv2d(x, *self._second), self._slopes[1]))
+        x = max_pool2d(prelu(conv2d(x, *self._third), self._slopes[2]), 2)
+        x = prelu(conv2d(x, *self._fourth), self._slopes[3])
+        x = prelu(conv2d(x, *self._fifth), self._slopes[4])
+        return conv2d(x, *self._heads).flatten(1)
+
+
+def _kernel(weight: Tensor) -> Tensor:
+    return weight.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _pooling_kernel(weight: Tensor) -> Tensor:
+    # (3, 3, in, out) → (4 out, in, 4, 4): the kernel at the four offsets of a 2 x 2 cell
+    height, width, inputs, outputs = weight.shape
+    cell = weight.new_zeros(4, outputs, inputs, height + 1, width + 1)
+    for position in range(4):
+        down, right = divmod(position, 2)
+        cell[position, :, :, down : down + height, right : right + width] = weight.permute(
+            3, 2, 0, 1
+        )
+    return cell.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _dense_kernel(weight: Tensor, side: int) -> Tensor:
+    # A dense layer on a map as a convolution; its input is flattened with x slowest, channel last.
+    kernel = weight.view(side, side, -1, weight.shape[1]).permute(3, 2, 1, 0)
+    return kernel.contiguous(memory_format=torch.channels_last)
+
+
+def _heads(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    # The last pair is a softmax over (no face, face): its difference is the log-odds.
+    *others, last = weights
+    *others_bias, last_bias = biases
+    weight = torch.cat([*others, last[:, 1:] - last[:, :1]], 1)
+    bias = torch.cat([*others_bias, last_bias[1:] - last_bias[:1]])
+    return weight.T[:, :, None, None].contiguous(memory_format=torch.channels_last), bias
+
+
+def _pool(x: Tensor) -> Tensor:
+    # 3 x 3 max-pooling with stride 2; a window that hangs over the end is cut. Three views
+    # compared are twice as fast as max_pool2d on channels-last maps.
+    return _pool_rows(_pool_rows(x).transpose(2, 3)).transpose(2, 3)
+
+
+def _pool_rows(x: Tensor) -> Tensor:
+    pairs = x.shape[2] // 2 * 2
+    third = x[:, :, 2::2]
+    pooled = torch.maximum(x[:, :, 0:pairs:2], x[:, :, 1:pairs:2])
+    inner = pooled[:, :, : third.shape[2]]
+    torch.maximum(inner, third, out=inner)
+    return pooled

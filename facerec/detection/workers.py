@@ -1,0 +1,75 @@
+"""Threads that each run PyTorch on one core."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Workers:
+    """A pool in which every PyTorch operation runs on the thread that calls it.
+
+    Two pieces of work side by side keep two cores busier than one piece whose every operation is
+    split in two, above all when other programs want the cores. And since an operation never
+    sees more than one thread, its result does not depend on what else is being worked on.
+
+    Args:
+        count: threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._inside = threading.local()
+        started = threading.Barrier(count + 1)
+        self._pool = ThreadPoolExecutor(count, "detect", self._start, (started,))
+        outside = torch.get_num_threads()
+        for _ in range(count):
+            self._pool.submit(int)
+        started.wait()
+        # What a worker sets for itself is also the default of threads yet to come.
+        torch.set_num_threads(outside)
+
+    def _start(self, started: threading.Barrier) -> None:
+        self._inside.worker = True
+        torch.get_num_threads()  # or the first operation would adopt the process's number
+        torch.set_num_threads(1)
+        started.wait()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Results in the items' order.
+
+        A worker may call this as well: it works on the items itself, and so do the workers that
+        are free meanwhile.
+        """
+        waiting = deque(enumerate(items))
+        results: dict[int, R] = {}
+
+        def work() -> None:
+            with torch.inference_mode():
+                while waiting:
+                    try:
+                        index, item = waiting.popleft()
+                    except IndexError:
+                        return
+                    results[index] = function(item)
+
+        inside = getattr(self._inside, "worker", False)
+        count = len(waiting)
+        helpers = [self._pool.submit(work) for _ in range(min(count, self._count) - inside)]
+        try:
+            if inside:
+                work()
+        finally:
+            for helper in helpers:
+                # A helper that has not begun yet would find nothing left to do.
+                if not (inside and helper.cancel()):
+                    helper.result()
+        return [results[index] for index in range(count)]

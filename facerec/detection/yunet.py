@@ -1,0 +1,85 @@
+"""YuNet (Wu et al. 2023), run by OpenCV's `FaceDetectorYN`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facerec.errors import MissingError
+from facerec.faces import Face, Image
+
+_LONGEST_SIDE = 1280
+_SMALLEST_FACE = 10
+_STRIDE = 32
+_NMS_IOU = 0.3
+_KEPT_BEFORE_NMS = 5000
+
+
+class YuNet:
+    """A one-stage detector.
+
+    YuNet sees faces of about 10 to 300 pixels, so a picture is shown to it once, scaled down to
+    a longer side of 1280 pixels at most, and further when `min_face` allows.
+
+    Args:
+        weights: the ONNX file.
+        min_face: smallest face sought, in pixels.
+        score: score that a face must reach.
+
+    Raises:
+        MissingError: there is no such file, or OpenCV cannot read it.
+    """
+
+    def __init__(self, weights: Path | None, *, min_face: float = 20, score: float = 0.6) -> None:
+        if weights is None:
+            raise MissingError(
+                "the detector yunet needs its ONNX file; set detector.weights to its path"
+            )
+        if not weights.is_file():
+            raise MissingError(
+                f"{weights}: no such file; set detector.weights to YuNet's ONNX file"
+            )
+        # OpenCV 5 warns on stderr about a target that nobody asked for.
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            self._network = cv2.FaceDetectorYN.create(
+                str(weights), "", (_STRIDE, _STRIDE), score, _NMS_IOU, _KEPT_BEFORE_NMS
+            )
+        except cv2.error as error:
+            raise MissingError(
+                f"{weights}: not YuNet's ONNX file, OpenCV cannot read it"
+            ) from error
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+        self._min_face = min_face
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
+        return [self._detect_one(image) for image in images]
+
+    def _detect_one(self, image: Image) -> list[Face]:
+        height, width = image.shape[:2]
+        scale = min(1.0, _LONGEST_SIDE / max(height, width), _SMALLEST_FACE / self._min_face * 2)
+        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        self._network.setInputSize((picture.shape[1], picture.shape[0]))
+        rows = self._network.detect(picture)[1]
+        if rows is None:
+            return []
+        ratio = np.array([width / picture.shape[1], height / picture.shape[0]], np.float32)
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+        corner, sides = rows[:, :2] * ratio, rows[:, 2:4] * ratio
+        return [
+            Face(
+                box=np.concatenate([corner[i], corner[i] + sides[i]]),
+                score=float(row[14]),
+                landmarks=row[4:14].reshape(5, 2) * ratio,
+            )
+            for i, row in enumerate(rows)
+            if sides[i].max() >= self._min_face
+        ]

@@ -1,0 +1,223 @@
+"""What the default detector promises, without any data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from facerec.detection.boxes import crop, squared, suppress
+from facerec.detection.factory import create_detector
+from facerec.detection.mtcnn import MTCNN
+from facerec.detection.pyramid import arrange, pyramid_scales, resize_into
+from facerec.errors import MissingError
+from facerec.faces import Face, Image
+from facerec.profile import DetectorSection
+from facerec.weights import mtcnn as mtcnn_weights
+from facerec.weights.mtcnn import load_mtcnn_weights
+
+
+@pytest.fixture(scope="module")
+def detector() -> MTCNN:
+    return MTCNN(load_mtcnn_weights())
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image:
+    data = pytest.importorskip("skimage.data")
+    image: Image = data.astronaut()
+    return image
+
+
+def noise(height: int, width: int, seed: int = 0) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def equal(one: list[Face], other: list[Face]) -> bool:
+    return len(one) == len(other) and all(
+        a.score == b.score and (a.box == b.box).all() and (a.landmarks == b.landmarks).all()
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_the_astronaut_is_found_where_she_is(detector: MTCNN, portrait: Image) -> None:
+    (face,) = detector.detect([portrait])[0]
+    assert face.score > 0.99
+    np.testing.assert_allclose(face.box, [182, 64, 265, 171], atol=6)
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_mouth[0] < right_mouth[0]
+    assert left_eye[1] < nose[1] < left_mouth[1]
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(0, 0), (0, 9), (1, 1), (1, 500), (11, 300), (12, 12), (20, 21), (40, 13)]
+)
+def test_tiny_images_have_no_face(detector: MTCNN, height: int, width: int) -> None:
+    assert detector.detect([noise(height, width)]) == [[]]
+
+
+def test_no_images_give_no_results(detector: MTCNN) -> None:
+    assert detector.detect([]) == []
+
+
+def test_a_view_of_an_image_is_an_image(detector: MTCNN, portrait: Image) -> None:
+    flipped = portrait[:, ::-1]
+    assert equal(detector.detect([flipped])[0], detector.detect([flipped.copy()])[0])
+
+
+def test_a_batch_gives_exactly_the_single_results(detector: MTCNN, portrait: Image) -> None:
+    random = np.random.default_rng(1)
+    images = [portrait, np.zeros((64, 80, 3), np.uint8), noise(200, 150), noise(1, 1)]
+    for _ in range(8):
+        top, left = random.integers(0, 120, 2)
+        height, width = random.integers(150, 390, 2)
+        images.append(portrait[top : top + height, left : left + width])
+    together = detector.detect(images)
+    assert sum(map(len, together)) >= 4
+    for image, faces in zip(images, together, strict=True):
+        assert equal(faces, detector.detect([image])[0])
+
+
+def test_the_number_of_threads_changes_nothing(detector: MTCNN, portrait: Image) -> None:
+    lone = MTCNN(load_mtcnn_weights(), threads=1)
+    many = MTCNN(load_mtcnn_weights(), threads=3)
+    faces = detector.detect([portrait])[0]
+    assert equal(faces, lone.detect([portrait])[0])
+    assert equal(faces, many.detect([portrait])[0])
+
+
+def test_a_detector_leaves_pytorchs_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+    MTCNN(load_mtcnn_weights(), threads=3)
+    assert torch.get_num_threads() == before
+
+
+def test_more_candidates_than_allowed_keep_the_best(portrait: Image) -> None:
+    capped = MTCNN(load_mtcnn_weights(), thresholds=(0.0, 0.7, 0.8), max_candidates=300)
+    faces = capped.detect([portrait, noise(300, 400)])
+    assert len(faces[0]) == 1
+    np.testing.assert_allclose(faces[0][0].box, [182, 64, 265, 171], atol=10)
+
+
+def test_a_larger_smallest_face_finds_the_astronaut_still(portrait: Image) -> None:
+    assert len(MTCNN(load_mtcnn_weights(), min_face=60).detect([portrait])[0]) == 1
+
+
+def test_a_damaged_weights_file_is_never_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pnet.lz4"
+    path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    monkeypatch.setattr(mtcnn_weights, "package_file", lambda *_: path)
+    with pytest.raises(MissingError, match="damaged"):
+        load_mtcnn_weights()
+
+
+def test_yunet_without_its_file_says_what_to_do() -> None:
+    with pytest.raises(MissingError, match=r"detector\.weights"):
+        create_detector(DetectorSection(name="yunet"), load_mtcnn_weights=load_mtcnn_weights)
+
+
+def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("facerec.detection.mtcnn_tensorflow.find_spec", lambda _: None)
+    with pytest.raises(MissingError, match=r"facerec\[tensorflow\]"):
+        create_detector(
+            DetectorSection(name="mtcnn-tensorflow"), load_mtcnn_weights=load_mtcnn_weights
+        )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_finds_the_same_faces(detector: MTCNN, portrait: Image) -> None:
+    (there,) = MTCNN(load_mtcnn_weights(), device="cuda").detect([portrait])[0]
+    (here,) = detector.detect([portrait])[0]
+    np.testing.assert_allclose(there.box, here.box, atol=here.size * 0.02)
+    np.testing.assert_allclose(there.landmarks, here.landmarks, atol=here.size * 0.02)
+
+
+def naive_suppress(boxes: np.ndarray, threshold: float, overlap: str) -> list[bool]:
+    def share(a: np.ndarray, b: np.ndarray) -> float:
+        sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+        shared = np.prod(np.maximum(sides, 0))
+        one, other = np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])
+        return float(shared / (one + other - shared if overlap == "union" else min(one, other)))
+
+    return [
+        not any(share(boxes[j], boxes[i]) > threshold for j in range(i)) for i in range(len(boxes))
+    ]
+
+
+@given(
+    corners=arrays(
+        np.int32, st.tuples(st.integers(0, 200), st.just(4)), elements=st.integers(1, 9)
+    ),
+    overlap=st.sampled_from(["union", "min"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_suppression_equals_the_comparison_pair_by_pair(corners: np.ndarray, overlap: str) -> None:
+    boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1).astype(np.float32)
+    # 0.5123 is no quotient of areas this small, so rounding cannot decide.
+    kept = suppress(torch.from_numpy(boxes), 0.5123, overlap)  # type: ignore[arg-type]
+    assert kept.tolist() == naive_suppress(boxes.astype(np.float64), 0.5123, overlap)
+
+
+@given(height=st.integers(12, 3000), width=st.integers(12, 3000), min_face=st.floats(12, 200))
+@settings(deadline=None, max_examples=100)
+def test_levels_lie_inside_the_canvas_and_apart(height: int, width: int, min_face: float) -> None:
+    scales = pyramid_scales(height, width, min_face, 0.709)
+    if not scales:
+        return
+    levels, rows, columns = arrange(height, width, scales)
+    assert [level.scale for level in levels] == scales
+    taken = np.zeros((rows, columns), bool)
+    for level in levels:
+        assert level.top % 2 == level.left % 2 == 0
+        place = taken[level.top : level.top + level.height, level.left : level.left + level.width]
+        assert place.shape == (level.height, level.width)
+        assert not place.any()
+        place[:] = True
+
+
+def test_every_level_is_the_area_mean() -> None:
+    pixels = noise(97, 131).astype(np.float32) - np.float32(127.5)
+    levels, height, width = arrange(97, 131, pyramid_scales(97, 131, 20, 0.709))
+    canvas = np.zeros((height, width, 3), np.float32)
+    resize_into(canvas, pixels, levels, lambda function, groups: [function(g) for g in groups])
+    for level in levels:
+        down, across = (
+            np.clip(
+                np.minimum(np.arange(1, count + 1)[:, None] * side / count, np.arange(1, side + 1))
+                - np.maximum(np.arange(count)[:, None] * side / count, np.arange(side)),
+                0,
+                None,
+            )
+            * (count / side)
+            for count, side in ((level.height, 97), (level.width, 131))
+        )
+        expected = np.einsum("ay,yxc,bx->abc", down, pixels, across)
+        place = canvas[level.top : level.top + level.height, level.left : level.left + level.width]
+        np.testing.assert_allclose(place, expected, atol=0.02)
+
+
+def test_a_crop_of_the_whole_image_has_its_corners() -> None:
+    pixels = torch.rand(24, 24, 3)
+    whole = crop(pixels, torch.tensor([[0.0, 0.0, 24.0, 24.0]]), 24)[0].permute(1, 2, 0)
+    torch.testing.assert_close(whole, pixels, atol=1e-3, rtol=0)
+
+
+def test_a_crop_beyond_the_image_is_zero() -> None:
+    outside = crop(torch.rand(24, 24, 3) + 1, torch.tensor([[-30.0, 5.0, -10.0, 25.0]]), 24)
+    assert (outside == 0).all()
+
+
+def test_squares_keep_their_centre() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 10.0], [3.0, 3.0, 9.0, 5.0]])
+    expected = torch.tensor([[-3.0, 0.0, 7.0, 10.0], [3.0, 1.0, 9.0, 7.0]])
+    torch.testing.assert_close(squared(boxes), expected)
