@@ -1,0 +1,25 @@
+"""Embedding networks: aligned chips in, unit vectors out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from facerec.card import ModelCard
+from facerec.faces import Floats, Image
+
+
+class Embedder(Protocol):
+    """What every model does, whatever runs it."""
+
+    card: ModelCard
+
+    def embed(self, chips: Image) -> Floats:
+        """Unit vectors of aligned chips.
+
+        Args:
+            chips: `(N, H, W, 3) uint8` RGB at the card's input size; N may be 0.
+
+        Returns:
+            `(N, D) float32`, each row of L2 norm 1.
+        """
+        ...

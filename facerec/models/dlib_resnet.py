@@ -1,0 +1,68 @@
+"""dlib's face recognition ResNet with 29 convolutions, 150x150 to 128 values.
+
+After dlib's `dnn_face_recognition_ex.cpp` (King 2017), itself a smaller ResNet-34 (He et al.
+2015). dlib's per-channel affine after every convolution is folded into the convolution here.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facerec.card import ModelCard
+from facerec.models.registry import register
+
+_BLOCKS = (
+    *((32, False),) * 3,
+    *((64, True), *((64, False),) * 3),
+    *((128, True), *((128, False),) * 2),
+    *((256, True), *((256, False),) * 2),
+    (256, True),
+)
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, *, down: bool) -> None:
+        super().__init__()
+        self.down = down
+        self.first = (
+            nn.Conv2d(inputs, outputs, 3, 2, 0) if down else nn.Conv2d(inputs, outputs, 3, 1, 1)
+        )
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(F.relu(self.first(x)))
+        if self.down:
+            x = F.avg_pool2d(x, 2)
+            # dlib adds tensors of unequal size as if the smaller were padded with zeros.
+            height, width = x.shape[2] - y.shape[2], x.shape[3] - y.shape[3]
+            y = F.pad(y, (0, width, 0, height))
+            x = F.pad(x, (0, 0, 0, 0, 0, y.shape[1] - x.shape[1]))
+        return F.relu(x + y)
+
+
+class DlibResNet(nn.Module):
+    """`(N, 3, 150, 150) float32` normalised RGB to `(N, 128) float32`, not yet unit length."""
+
+    def __init__(self, embedding_size: int = 128) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 7, 2)
+        channels = [32, *(outputs for outputs, _ in _BLOCKS)]
+        self.blocks = nn.Sequential(
+            *(
+                _Block(inputs, outputs, down=down)
+                for inputs, (outputs, down) in zip(channels, _BLOCKS, strict=False)
+            )
+        )
+        self.head = nn.Linear(256, embedding_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
+        x = self.blocks(x)
+        vectors: Tensor = self.head(x.mean(dim=(2, 3)))
+        return vectors
+
+
+@register("dlib_resnet")
+def dlib_resnet(card: ModelCard) -> nn.Module:
+    return DlibResNet(card.embedding_size)

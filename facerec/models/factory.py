@@ -1,0 +1,47 @@
+"""From a card and its weights to an `Embedder`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from facerec.card import ModelCard
+from facerec.errors import MissingError
+from facerec.models import (
+    Embedder,
+    dlib_resnet,  # noqa: F401  (registers itself)
+)
+from facerec.models.embedder import TorchEmbedder
+from facerec.models.registry import FACTORIES
+
+
+def create_network(card: ModelCard) -> nn.Module:
+    """Build the card's architecture with untrained weights.
+
+    Raises:
+        MissingError: no such architecture.
+    """
+    if card.architecture not in FACTORIES:
+        known = ", ".join(sorted(FACTORIES))
+        raise MissingError(f"no network is called {card.architecture}; there are {known}")
+    return FACTORIES[card.architecture](card)
+
+
+def create_embedder(
+    card: ModelCard, state: Mapping[str, Tensor], *, device: str, batch: int
+) -> Embedder:
+    """Build a network, load its weights and make it an embedder.
+
+    Raises:
+        MissingError: the weights do not fit the architecture.
+    """
+    network = create_network(card)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise MissingError(
+            f"the weights of {card.name} do not fit {card.architecture}: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    return TorchEmbedder(network, card, device=device, batch=batch)

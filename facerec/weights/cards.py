@@ -1,0 +1,61 @@
+"""Model cards in files of their own, YAML or JSON, beside weights that carry none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from facerec.card import ModelCard
+from facerec.errors import MissingError, UsageError
+from facerec.files import replacing
+
+
+def read_card(path: Path, sha256: str | None = None) -> ModelCard:
+    """Read a card.
+
+    Args:
+        sha256: hash of the weights it belongs to; a card that names none gets it.
+
+    Raises:
+        MissingError: the file cannot be read, is no card, or belongs to other weights.
+    """
+    try:
+        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MissingError(f"{path}: a model card is YAML or JSON, this is neither") from error
+    if not isinstance(fields, dict):
+        raise MissingError(f"{path}: a model card is a mapping")
+    if sha256 is not None:
+        fields.setdefault("sha256", sha256)
+    try:
+        text = json.dumps(fields)
+    except TypeError as error:
+        raise MissingError(f"{path}: invalid model card: {error}") from error
+    card = ModelCard.from_json(text, str(path))
+    if sha256 is not None and card.sha256 != sha256:
+        raise MissingError(
+            f"{path}: belongs to other weights (sha256 {card.sha256[:12]}…, not {sha256[:12]}…)"
+        )
+    return card
+
+
+def write_card(path: Path, card: ModelCard) -> None:
+    """Write a card as YAML or, for `.json`, as JSON, atomically.
+
+    Raises:
+        UsageError: the ending is another one, or the place cannot be written.
+    """
+    fields = card.model_dump(mode="json")
+    if path.suffix == ".json":
+        text = json.dumps(fields, indent=2) + "\n"
+    elif path.suffix in (".yaml", ".yml"):
+        text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    else:
+        raise UsageError(f"{path}: a model card's file ends in .yaml or .json")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,102 @@
+"""Model files: safetensors with the model card in the header, and the cache of converted ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from facerec.card import ModelCard
+from facerec.errors import FacerecError, MissingError
+from facerec.faces import Floats
+from facerec.files import replacing, sha256_of
+from facerec.packages import package_file
+from facerec.weights.catalog import ModelRecord, find_model
+from facerec.weights.dlib import read_dlib_resnet
+
+_CARD_KEY = "facerec.card"
+StateDict = dict[str, Tensor]
+
+
+def cache_folder() -> Path:
+    """Where converted and downloaded files are kept: `FACEREC_HOME`, or the platform's cache."""
+    home = os.environ.get("FACEREC_HOME")
+    return Path(home) if home else user_cache_path("facerec")
+
+
+def load_model(name: str) -> tuple[ModelCard, StateDict]:
+    """Card and weights of a catalogue name or a safetensors file.
+
+    Raises:
+        MissingError: no such model, or its file is absent or damaged.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors" or path.is_file():
+        return read_model(path)
+    record = find_model(name)
+    cached = cache_folder() / "models" / f"{name}-{record.file.sha256[:12]}.safetensors"
+    try:
+        _, state = read_model(cached)
+    except MissingError:
+        state = _convert(record, cached)
+    # The catalogue's card is newer than the one that was cached with the weights.
+    return record.card, state
+
+
+def load_card(name: str) -> ModelCard:
+    """The card of a catalogue name or a model file; see `load_model`."""
+    path = Path(name)
+    is_file = path.suffix == ".safetensors" or path.is_file()
+    return read_model(path)[0] if is_file else find_model(name).card
+
+
+def read_model(path: Path) -> tuple[ModelCard, StateDict]:
+    """Card and weights of a safetensors file.
+
+    Raises:
+        MissingError: the file is absent, damaged, or carries no card.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such model file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_CARD_KEY)
+            if text is None:
+                raise MissingError(f"{path}: carries no model card; give one with model.card")
+            names = list(file.keys())
+            return ModelCard.from_json(text, str(path)), {
+                name: file.get_tensor(name) for name in names
+            }
+    except (SafetensorError, OSError) as error:
+        raise MissingError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def write_model(path: Path, state: Mapping[str, Floats], card: ModelCard) -> None:
+    """Write weights and card as one safetensors file, atomically."""
+    with replacing(path) as temporary:
+        save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})
+
+
+def _convert(record: ModelRecord, cached: Path) -> StateDict:
+    source = package_file(record.file.package, record.file.path)
+    found = sha256_of(source)
+    if found != record.file.sha256:
+        raise MissingError(
+            f"{source}: damaged or of another version (sha256 {found[:12]}…, expected "
+            f"{record.file.sha256[:12]}…); try: pip install --force-reinstall "
+            f"{record.file.package}"
+        )
+    state = read_dlib_resnet(source)
+    try:
+        write_model(cached, state, record.card)
+        return read_model(cached)[1]
+    except FacerecError:
+        # A cache that cannot be written costs a conversion each time, nothing else.
+        import torch
+
+        return {name: torch.from_numpy(values) for name, values in state.items()}

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facerec.errors import InputError
+from facerec.faces import Frame
+from facerec.imaging.decode import read_image
+from facerec.imaging.reader import read_frames
+from tests.conftest import noise
+
+
+@pytest.fixture(scope="module")
+def photo(portraits: dict[str, Path]) -> np.ndarray:
+    return read_image(portraits["grace_hopper"], 10**7)
+
+
+def test_detect_gives_a_list_of_faces_per_image(engine, photo: np.ndarray) -> None:
+    one, none = engine.detect([photo, noise(100, 70)])
+    assert (len(one), none) == (1, [])
+    (face,) = one
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_mouth[0] < right_mouth[0]
+    assert left_eye[1] < nose[1] < left_mouth[1]
+    assert face.box.dtype == face.landmarks.dtype == np.float32
+
+
+def test_embed_gives_each_face_a_unit_vector(engine, photo: np.ndarray) -> None:
+    (faces,) = engine.embed([photo])
+    assert np.linalg.norm(faces[0].embedding) == pytest.approx(1, abs=1e-5)
+    assert engine.embed([]) == []
+    assert engine.embed([noise(40, 40)]) == [[]]
+
+
+def test_a_vector_does_not_depend_on_its_company(engine, photo: np.ndarray) -> None:
+    alone = engine.embed([photo])[0][0]
+    together = engine.embed([noise(90, 60), photo[:, ::-1].copy(), photo])[2][0]
+    assert np.array_equal(alone.box, together.box)
+    assert np.abs(alone.embedding - together.embedding).max() < 1e-5
+
+
+def test_a_stream_keeps_its_order_and_passes_failures_through(engine, photo: np.ndarray) -> None:
+    broken = Frame("broken", None, error=InputError("broken: no"))
+    frames = [Frame("a", photo), broken, Frame("b", noise(30, 30)), Frame("c", photo)]
+    found = list(engine.faces(iter(frames)))
+    assert [frame.source for frame, _ in found] == ["a", "broken", "b", "c"]
+    assert [len(faces) for _, faces in found] == [1, 0, 0, 1]
+    assert found[1][0].error is broken.error
+
+
+def test_a_stream_is_read_no_further_than_a_batch_ahead(engine) -> None:
+    asked = 0
+
+    def endless() -> Iterator[Frame]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield Frame(str(asked), noise(20, 20))
+
+    next(engine.faces(endless()))
+    assert asked <= 32
+
+
+def test_frames_are_read_in_order_with_what_is_unwanted_left_undecoded(
+    portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"bad")
+    paths = [portraits["grace_hopper"], tmp_path / "bad.jpg", portraits["eileen_collins"]]
+    frames = list(read_frames(paths * 5, workers=2, max_pixels=10**7))
+    assert [frame.source for frame in frames] == [str(path) for path in paths * 5]
+    assert [frame.image is None for frame in frames] == [False, True, False] * 5
+    unwanted = list(read_frames(paths, workers=1, max_pixels=10**7, wanted=lambda *_: False))
+    assert all(frame.image is None and frame.error is None for frame in unwanted)
+    assert len({frame.sha256 for frame in unwanted}) == 3
