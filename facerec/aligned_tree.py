@@ -1,0 +1,196 @@
+"""Aligning a whole tree of photos: the same tree of chips, a manifest, and what failed aside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facerec.alignment import ARCFACE, ARCFACE_SIZE, central_face, crop_box, warp_to_template
+from facerec.card import Template
+from facerec.engine import Engine
+from facerec.errors import UsageError
+from facerec.faces import Face, Image
+from facerec.files import replacing
+from facerec.imaging.draw import write_image
+from facerec.imaging.reader import read_frames
+from facerec.profile import Profile
+
+MANIFEST = "manifest.jsonl"
+Observer = Callable[[str], None]
+"""Told after each photo, with a problem or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """How a face becomes a chip.
+
+    Attributes:
+        template: where the landmarks go, in a chip of `size`; None cuts the box instead.
+        size: height and width in pixels.
+        margin: room around the box as a share of its longer side.
+    """
+
+    template: Template | None
+    size: tuple[int, int]
+    margin: float
+
+    @classmethod
+    def from_profile(cls, profile: Profile, engine: Engine) -> Crop:
+        section, card = profile.alignment, engine.card
+        native = (card.input_height, card.input_width)
+        template = card.template
+        if section.template == "arcface":
+            template, native = ARCFACE, (ARCFACE_SIZE, ARCFACE_SIZE)
+        size = (section.size, section.size) if section.size else native
+        if section.crop == "box":
+            return cls(None, size, section.margin)
+        return cls(_scale(template, native, size), size, 0.0)
+
+    def chips(self, image: Image, faces: Sequence[Face]) -> Image:
+        """`(N, H, W, 3) uint8` RGB, one per face."""
+        if self.template is not None:
+            return warp_to_template(image, faces, self.template, self.size)
+        return np.stack([crop_box(image, face, self.size[0], self.margin) for face in faces])
+
+    def settings(self) -> dict[str, Any]:
+        """What a rerun must agree on."""
+        return {
+            "template": self.template.name if self.template else None,
+            "size": list(self.size),
+            "margin": self.margin,
+        }
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How many photos were aligned, had been before, and failed."""
+
+    aligned: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+def align_tree(
+    source: Path,
+    out: Path,
+    aside: Path,
+    photos: Sequence[Path],
+    engine: Engine,
+    profile: Profile,
+    observe: Observer,
+) -> Outcome:
+    """Write the chip of each photo at the same place below `out`.
+
+    A photo's most central face is taken (all of them, numbered, with `gallery.faces: all`;
+    none of several with `refuse`). Photos without a usable face are copied below `aside`, into
+    a folder named after the reason. `out/manifest.jsonl` gets a line per photo; a rerun skips
+    what the manifest lists, so an interrupted run goes on where it stopped.
+
+    Raises:
+        UsageError: `out` holds chips made in another way, or cannot be written.
+    """
+    crop = Crop.from_profile(profile, engine)
+    policy = profile.gallery.faces
+    manifest = out / MANIFEST
+    done = _read_manifest(manifest, {**crop.settings(), "faces": policy})
+    names = _chip_names(source, photos)
+    waiting = [photo for photo in photos if photo.relative_to(source).as_posix() not in done]
+    outcome = Outcome(skipped=len(photos) - len(waiting))
+    frames = read_frames(
+        waiting, workers=profile.runtime.workers, max_pixels=profile.runtime.max_pixels
+    )
+    with manifest.open("a", encoding="utf-8") as log:
+        for photo, (frame, found) in zip(waiting, engine.detections(frames), strict=True):
+            relative = photo.relative_to(source).as_posix()
+            record: dict[str, Any] = {"source": relative}
+            problem = ""
+            if frame.image is None or (reason := _refusal(found, policy)):
+                reason = "unreadable" if frame.image is None else reason
+                problem = str(frame.error or f"{photo}: {reason}")
+                _copy_aside(photo, aside / reason.replace(" ", "-") / relative)
+                record["failed"] = problem
+                outcome.failed += 1
+            else:
+                faces = found if policy == "all" else [central_face(frame.image, found)]
+                record["faces"] = _write_chips(out, names[photo], crop, frame.image, faces)
+                outcome.aligned += 1
+            log.write(json.dumps(record, ensure_ascii=False) + "\n")
+            log.flush()
+            observe(problem)
+    return outcome
+
+
+def _refusal(faces: Sequence[Face], policy: str) -> str:
+    if not faces:
+        return "no face"
+    return "several faces" if policy == "refuse" and len(faces) > 1 else ""
+
+
+def _scale(template: Template, native: tuple[int, int], size: tuple[int, int]) -> Template:
+    down, right = size[0] / native[0], size[1] / native[1]
+    points = [(x * right, y * down) for x, y in template.points]
+    return Template.model_validate({"name": template.name, "points": points})
+
+
+def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
+    """The photos that are done; starts the manifest if there is none."""
+    if not manifest.exists():
+        with replacing(manifest) as temporary:
+            temporary.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
+        return set()
+    text = manifest.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        # A killed run was writing the last line; its photo is simply done again.
+        with replacing(manifest) as temporary:
+            temporary.write_text(whole, encoding="utf-8")
+    try:
+        records = [json.loads(line) for line in whole.splitlines()]
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{manifest}: damaged; choose another folder") from error
+    if not records or records[0].get("settings") != settings:
+        raise UsageError(
+            f"{manifest}: these chips were made with other settings; choose another folder"
+        )
+    return {record["source"] for record in records[1:]}
+
+
+def _chip_names(source: Path, photos: Sequence[Path]) -> dict[Path, Path]:
+    """Each photo's place in the tree with the suffix .png; photos of one folder that differ
+    only in their suffix keep it in the name."""
+    stems = Counter(photo.with_suffix("") for photo in photos)
+    return {
+        photo: (
+            photo.with_suffix(".png")
+            if stems[photo.with_suffix("")] == 1
+            else photo.with_name(f"{photo.name}.png")
+        ).relative_to(source)
+        for photo in photos
+    }
+
+
+def _write_chips(
+    out: Path, name: Path, crop: Crop, image: Image, faces: Sequence[Face]
+) -> list[dict[str, Any]]:
+    records = []
+    for number, (chip, face) in enumerate(zip(crop.chips(image, faces), faces, strict=True)):
+        chip_name = name if number == 0 else name.with_name(f"{name.stem}-{number + 1}.png")
+        write_image(out / chip_name, chip)
+        records.append({"chip": chip_name.as_posix(), **face.to_record()})
+    return records
+
+
+def _copy_aside(photo: Path, target: Path) -> None:
+    try:
+        with replacing(target) as temporary:
+            shutil.copyfile(photo, temporary)
+    except UsageError:
+        if photo.is_file():
+            raise

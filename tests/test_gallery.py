@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facerec import Gallery
+from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.gallery.hdf5 import check_templates
+from facerec.gallery.lock import locked
+from tests.conftest import make_card, make_face
+
+
+def make_gallery() -> Gallery:
+    gallery = Gallery(make_card())
+    gallery.add("Ada", [make_face(1, 0, 0, 0)], "ada/1.jpg", "a1")
+    gallery.add("Ada", [make_face(0, 1, 0, 0)], "ada/2.jpg", "a2")
+    gallery.add("Zoë", [make_face(0, 0, 1, 0), make_face(0, 0, 1, 1)], "zoë/1.jpg", "z1")
+    return gallery
+
+
+def same(one: Gallery, other: Gallery) -> bool:
+    return one.people == other.people and all(
+        np.array_equal(getattr(one.entries, name), getattr(other.entries, name))
+        for name in one.entries.__slots__
+    )
+
+
+def test_a_gallery_survives_being_saved(tmp_path: Path) -> None:
+    gallery = make_gallery()
+    gallery.save(tmp_path / "g.h5")
+    opened = Gallery.open(tmp_path / "g.h5")
+    assert same(gallery, opened)
+    assert opened.card == gallery.card
+
+
+def test_the_file_is_version_1_and_readable_with_h5py_alone(tmp_path: Path) -> None:
+    make_gallery().save(tmp_path / "g.h5")
+    with h5py.File(tmp_path / "g.h5") as file:
+        assert file.attrs["facerec_gallery"] == 1
+        assert file["people"].asstr()[:].tolist() == ["Ada", "Zoë"]
+        assert file["person"][:].tolist() == [0, 0, 1, 1]
+        assert file["embeddings"].shape == (4, 4)
+        assert file["embeddings"].dtype == np.float32
+        assert file["templates"].shape == (2, 4)
+        assert file["source"].asstr()[2] == "zoë/1.jpg"
+
+
+def test_an_empty_gallery_can_be_saved_and_opened(tmp_path: Path) -> None:
+    Gallery(make_card()).save(tmp_path / "g.h5")
+    assert len(Gallery.open(tmp_path / "g.h5")) == 0
+
+
+def test_a_template_is_the_renormalised_mean() -> None:
+    template = make_gallery().templates()[0]
+    assert template == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
+
+
+def test_opposite_vectors_give_no_nan() -> None:
+    gallery = Gallery(make_card())
+    gallery.add("A", [make_face(1, 0, 0, 0), make_face(-1, 0, 0, 0)], "a.jpg")
+    assert np.isfinite(gallery.templates()).all()
+
+
+def test_the_same_source_replaces_what_it_gave_before() -> None:
+    gallery = make_gallery()
+    gallery.add("Zoë", [make_face(0, 0, 0, 1)], "zoë/1.jpg", "new")
+    assert gallery.counts() == {"Ada": 2, "Zoë": 1}
+    assert gallery.holds("Zoë", "new")
+    assert not gallery.holds("Zoë", "z1")
+
+
+def test_a_photo_counts_as_held_for_its_own_person_only() -> None:
+    gallery = make_gallery()
+    assert gallery.holds("Ada", "a1")
+    assert not gallery.holds("Zoë", "a1")
+    gallery.rename("Ada", "Eve")
+    assert gallery.holds("Eve", "a1")
+
+
+def test_merging_people_joins_their_faces() -> None:
+    gallery = make_gallery()
+    gallery.merge("Ada", "Zoë")
+    assert gallery.counts() == {"Zoë": 4}
+    assert gallery.entries.person.tolist() == [0, 0, 0, 0]
+
+
+def test_removing_the_last_photo_removes_the_person() -> None:
+    gallery = make_gallery()
+    assert gallery.remove_source("Zoë", "zoë/1.jpg") == 2
+    assert gallery.people == ["Ada"]
+    assert gallery.remove("Ada") == 2
+    assert gallery.people == []
+
+
+def test_adding_another_gallery_keeps_its_people_and_skips_its_copies() -> None:
+    gallery, other = make_gallery(), Gallery(make_card())
+    other.add("Bob", [make_face(0, 0, 0, 1)], "bob.jpg", "b")
+    other.add("Ada", [make_face(1, 0, 0, 0)], "copy.jpg", "a1")
+    gallery.extend(other)
+    assert gallery.counts() == {"Ada": 2, "Zoë": 2, "Bob": 1}
+
+
+def test_a_gallery_of_another_model_is_not_added() -> None:
+    with pytest.raises(IncompatibleError, match="was built with small"):
+        make_gallery().extend(Gallery(make_card(flip=True)))
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\a", "a\nb", "\x1b[31m"])
+def test_a_name_that_could_be_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no usable name"):
+        make_gallery().add(name, [make_face(1, 0, 0, 0)], "x")
+
+
+def test_an_unknown_person_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="nobody called Adda; did you mean Ada"):
+        make_gallery().remove("Adda")
+
+
+def test_a_taken_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="Zoë is in the gallery already"):
+        make_gallery().rename("Ada", "Zoë")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "remove", "merge"])), max_size=12
+    )
+)
+def test_any_sequence_of_changes_leaves_a_consistent_gallery(steps: list[tuple[str, str]]) -> None:
+    gallery, expected = Gallery(make_card()), dict[str, int]()
+    for number, (person, step) in enumerate(steps):
+        if step == "add":
+            gallery.add(person, [make_face(1, number, 0, 0)], f"{number}.jpg", str(number))
+            expected[person] = expected.get(person, 0) + 1
+        elif step == "remove" and person in expected:
+            assert gallery.remove(person) == expected.pop(person)
+        elif step == "merge" and person in expected and "a" in expected and person != "a":
+            gallery.merge(person, "a")
+            expected["a"] += expected.pop(person)
+    assert gallery.counts() == expected
+    assert gallery.templates().shape == (len(expected), 4)
+
+
+def test_a_truncated_file_is_one_clear_line(tmp_path: Path) -> None:
+    make_gallery().save(tmp_path / "g.h5")
+    whole = (tmp_path / "g.h5").read_bytes()
+    for length in (0, 20, 512, len(whole) // 2, len(whole) - 100):
+        (tmp_path / "g.h5").write_bytes(whole[:length])
+        with pytest.raises(MissingError, match=r"g\.h5: damaged or no gallery [^\n]*$"):
+            Gallery.open(tmp_path / "g.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "problem"),
+    [
+        ("person", np.array([0, 0, 1, 7], np.int32), "belongs to nobody"),
+        ("person", np.array([0, 0], np.int32), "has shape"),
+        ("embeddings", np.full((4, 4), np.nan, np.float32), "unit length"),
+        ("embeddings", np.ones((4, 5), np.float32), "has shape"),
+        ("score", np.ones((3,), np.float32), "score has shape"),
+    ],
+)
+def test_a_contradictory_file_is_refused(
+    tmp_path: Path, name: str, values: np.ndarray, problem: str
+) -> None:
+    path = tmp_path / "g.h5"
+    make_gallery().save(path)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = values
+    with pytest.raises(MissingError, match=problem):
+        Gallery.open(path)
+
+
+def test_templates_that_are_not_the_means_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "g.h5"
+    make_gallery().save(path)
+    check_templates(path, Gallery.open(path))
+    with h5py.File(path, "r+") as file:
+        file["templates"][0] = [0, 0, 0, 1]
+    with pytest.raises(MissingError, match="not the means"):
+        check_templates(path, Gallery.open(path))
+
+
+def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "g.h5"
+    make_gallery().save(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["facerec_gallery"] = 2
+    with pytest.raises(IncompatibleError, match="upgrade"):
+        Gallery.open(path)
+
+
+def write_older(path: Path, *, per_image: bool) -> None:
+    with h5py.File(path, "w") as file:
+        for person, vector in {"Arya": [3, 0, 0, 0], "Sansa": [0, 2, 0, 0]}.items():
+            group = file.create_group(person)
+            if per_image:
+                image = group.create_group("1.png")
+                image["embedding"] = np.array(vector, np.float32)
+                image["file_path"] = f"data/{person}/1.png"
+            else:
+                group["embedding"] = np.array(vector, np.float32)
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_the_seeds_layouts_can_be_read_for_a_known_model(tmp_path: Path, per_image: bool) -> None:
+    write_older(tmp_path / "old.h5", per_image=per_image)
+    gallery = Gallery.open(tmp_path / "old.h5", assume=make_card())
+    assert gallery.people == ["Arya", "Sansa"]
+    assert gallery.entries.embeddings.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]]
+    assert gallery.entries.source[0] == ("data/Arya/1.png" if per_image else "Arya")
+
+
+def test_an_older_layout_is_not_trusted_without_its_model(tmp_path: Path) -> None:
+    write_older(tmp_path / "old.h5", per_image=False)
+    with pytest.raises(IncompatibleError, match="does not say which model"):
+        Gallery.open(tmp_path / "old.h5")
+    with pytest.raises(IncompatibleError, match="have 4 values, small makes 8"):
+        Gallery.open(tmp_path / "old.h5", assume=make_card(8))
+
+
+def test_only_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "g.h5"
+    with locked(path):
+        make_gallery().save(path)
+        with pytest.raises(UsageError, match="another facerec is writing it"), locked(path):
+            pass
+        assert Gallery.open(path).people

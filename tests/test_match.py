@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from facerec import Gallery
+from facerec.card import distance_to_similarity
+from facerec.gallery.match import Matcher
+from facerec.profile import RecognizeSection
+from tests.conftest import make_card, make_face
+
+
+def make_matcher(people: dict[str, list[tuple[float, ...]]], **section: object) -> Matcher:
+    gallery = Gallery(make_card(2))
+    for person, vectors in people.items():
+        for number, vector in enumerate(vectors):
+            gallery.add(person, [make_face(*vector)], f"{person}/{number}.jpg")
+    return Matcher(gallery, RecognizeSection.model_validate(section), gallery.card)
+
+
+def unit(*vectors: tuple[float, ...]) -> np.ndarray:
+    rows = np.array(vectors, np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_cards_threshold_decides_by_default() -> None:
+    matcher = make_matcher({"a": [(1, 0)]})
+    assert matcher.threshold == 0.4
+    near, far = matcher.match(unit((0.61, 0.79), (0.59, 0.81)))
+    assert (near.name, far.name) == ("a", None)
+
+
+def test_a_stranger_still_has_a_nearest_person() -> None:
+    stranger = make_matcher({"a": [(1, 0)]}).match(unit((0, 1)))[0]
+    assert stranger.name is None
+    assert stranger.nearest is not None
+    assert (stranger.nearest.name, stranger.nearest.distance) == ("a", pytest.approx(1))
+
+
+def test_a_person_is_given_to_the_nearest_of_two_faces() -> None:
+    faces = unit((1, 0.2), (1, 0.1))
+    names = [match.name for match in make_matcher({"a": [(1, 0)]}).match(faces)]
+    assert names == [None, "a"]
+    repeats = make_matcher({"a": [(1, 0)]}, unique=False).match(faces)
+    assert [match.name for match in repeats] == ["a", "a"]
+
+
+def test_who_loses_a_person_gets_the_next_near_enough() -> None:
+    matcher = make_matcher({"a": [(1, 0)], "b": [(1, 0.5)]}, threshold=0.2)
+    names = [match.name for match in matcher.match(unit((1, 0.15), (1, 0)))]
+    assert names == ["b", "a"]
+
+
+def test_the_decided_persons_numbers_are_shown_even_off_the_list() -> None:
+    matcher = make_matcher({"a": [(1, 0)], "b": [(1, 0.5)]}, threshold=0.2, candidates=1)
+    loser = matcher.match(unit((1, 0.15), (1, 0)))[0]
+    assert loser.nearest is not None and loser.nearest.name == "b"
+    assert [candidate.name for candidate in loser.candidates] == ["a"]
+
+
+def test_exemplars_find_the_one_photo_that_the_mean_hides() -> None:
+    people = {"a": [(1, 0), (0, 1)], "b": [(-1, 0)]}
+    face = unit((1, 0.01))
+    assert make_matcher(people, match="template", threshold=0.1).match(face)[0].name is None
+    assert make_matcher(people, match="exemplar", threshold=0.1).match(face)[0].name == "a"
+
+
+def test_an_empty_gallery_knows_nobody() -> None:
+    match = make_matcher({}).match(unit((1, 0)))[0]
+    assert (match.name, match.nearest, match.candidates) == (None, None, ())
+
+
+def test_no_faces_give_no_matches() -> None:
+    assert make_matcher({"a": [(1, 0)]}).match_faces([]) == []
+
+
+@given(
+    hnp.arrays(np.float32, (4, 2), elements=st.floats(-1, 1, width=32)),
+    st.sampled_from(["template", "exemplar"]),
+    st.floats(0, 2),
+)
+def test_both_metrics_decide_alike_and_nobody_appears_twice(
+    rows: np.ndarray, match: str, threshold: float
+) -> None:
+    faces = unit(*(rows + np.float32(3)))
+    people = {"a": [(1, 0), (1, 1)], "b": [(0, 1)], "c": [(-1, -1)]}
+    cosine = make_matcher(people, match=match, threshold=threshold)
+    euclidean = make_matcher(
+        people, match=match, metric="euclidean", threshold=(2 * threshold) ** 0.5
+    )
+    least = distance_to_similarity(threshold, "cosine")
+    if np.abs(cosine._similarities(faces) - least).min() < 1e-5:
+        return
+    names = [found.name for found in cosine.match(faces)]
+    assert names == [found.name for found in euclidean.match(faces)]
+    given_names = [name for name in names if name]
+    assert len(given_names) == len(set(given_names))
