@@ -1,0 +1,1 @@
+complete --command facerec --no-files --arguments "(env _FACEREC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) facerec)" --condition "env _FACEREC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) facerec"

@@ -1,0 +1,3 @@
+from facerec.cli.app import main
+
+main()

@@ -1,0 +1,150 @@
+"""The `facerec` command line: loads a command's module when it is called, renders errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from facerec.errors import FacerecError
+
+COMMANDS = {
+    "embed": "facerec.cli.embed",
+    "recognize": "facerec.cli.recognize",
+    "compare": "facerec.cli.compare",
+    "detect": "facerec.cli.detect",
+    "align": "facerec.cli.align",
+    "evaluate": "facerec.cli.evaluate",
+    "gallery": "facerec.cli.gallery",
+    "profile": "facerec.cli.profile",
+    "demo": "facerec.cli.demo",
+}
+"""Commands in the order of help, and the modules whose `app` they are."""
+
+INTERRUPTED = 130
+_PIPE_CLOSED = 141
+# Click's base of all errors in a command line; Typer exports only this descendant of it.
+_ClickException: type[Exception] = typer.BadParameter.mro()[2]
+
+
+class _Commands(TyperGroup):
+    """A group that imports a command's module when that command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
+        command.name = cmd_name
+        _accept_debug(command)
+        return command
+
+
+def _debug_option() -> Any:
+    sample = typer.Typer(add_completion=False)
+
+    @sample.command()
+    def command(
+        debug: Annotated[
+            bool, typer.Option("--debug", expose_value=False, help="Show an error's traceback.")
+        ] = False,
+    ) -> None:
+        """Never run: Typer builds options only from a command's signature."""
+
+    return typer.main.get_command(sample).params[0]
+
+
+def _accept_debug(command: Any) -> None:
+    """Let every command take `--debug`; `_render` looks for it when there is something to show."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        command.params.append(_debug_option())
+    else:
+        for subcommand in inner.values():
+            _accept_debug(subcommand)
+
+
+# Rich's help would cost more start-up time than all the rest of it.
+app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from facerec import __version__
+
+        sys.stdout.write(f"facerec {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]})
+def facerec(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    """Face recognition, whole: enrol people from folders of photos and recognise them.
+
+    Results go to stdout (a table on a terminal, JSON lines in a pipe), the rest to stderr.
+    Exit codes: 0 done, 1 the answer is no, 2 usage or profile error, 3 some inputs failed,
+    4 something needed is missing, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command line; returns its exit code. Errors become one line on stderr."""
+    # Names of files may hold bytes that are no text; they leave as they came.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    try:
+        code = app(standalone_mode=False, prog_name="facerec")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on: be silent, also when Python flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except FacerecError as error:
+        return _render(error, str(error), error.exit_code)
+    except MemoryError as error:
+        return _render(error, "out of memory; try a smaller runtime.batch", 4)
+    except Exception as error:  # noqa: BLE001  (the last resort of a command line)
+        if isinstance(error, _ClickException):
+            return _render(error, _usage(error), 2)
+        kind = type(error).__name__
+        return _render(error, f"internal error: {kind}: {error}; --debug shows where", 4)
+    if code == INTERRUPTED:
+        _complain("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: Any) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see {context.command_path} --help" if context else message
+
+
+def _render(error: BaseException, message: str, code: int) -> int:
+    if "--debug" in sys.argv or os.environ.get("FACEREC_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    _complain(message)
+    return code
+
+
+def _complain(message: str) -> None:
+    from facerec.cli.console import say
+
+    say(message)

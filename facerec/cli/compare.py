@@ -1,0 +1,119 @@
+"""`facerec compare`: are these the same person?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.console import Results
+from facerec.cli.options import (
+    Far,
+    GalleryPath,
+    Json,
+    Metric,
+    ProfileName,
+    Settings,
+    Threshold,
+    load_profile,
+)
+from facerec.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from facerec.card import ModelCard
+    from facerec.engine import Engine
+    from facerec.faces import Floats
+    from facerec.profile import Profile
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A photo.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="A photo, or a person of the gallery.")],
+    gallery: GalleryPath = None,
+    threshold: Threshold = None,
+    far: Far = None,
+    metric: Metric = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The photos are aligned faces: detect nothing.")
+    ] = False,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Compare two photos, or a photo with a person of a gallery.
+
+    Exit code 0: the same person; 1: different people. Of several faces in a photo the largest
+    and most central counts.
+    """
+    loaded = load_profile(
+        profile,
+        settings,
+        gallery__path=gallery,
+        recognize__threshold=threshold,
+        recognize__far=far,
+        recognize__metric=metric,
+    )
+    from facerec.card import similarity_to_distance
+    from facerec.engine import Engine
+    from facerec.gallery.match import decision_threshold
+
+    engine = Engine.from_profile(loaded)
+    first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
+    if gallery is not None and not Path(b).exists():
+        second, card = _person_vector(b, engine, loaded)
+    else:
+        second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+
+    used, limit = decision_threshold(card, loaded.recognize)
+    similarity = min(max(float(first @ second), -1.0), 1.0)
+    distance = similarity_to_distance(similarity, used)
+    same = distance <= limit
+    results = Results("same person", "similarity", "distance", "threshold", as_json=as_json)
+    results.add(
+        {
+            "a": a,
+            "b": b,
+            "same": same,
+            "similarity": round(similarity, 6),
+            "distance": round(distance, 6),
+            "threshold": round(limit, 6),
+            "metric": used,
+        },
+        ("yes" if same else "no", f"{similarity:.4f}", f"{distance:.4f}", f"{limit:.4f}"),
+    )
+    results.close()
+    if not same:
+        raise typer.Exit(1)
+
+
+def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool) -> Floats:
+    from facerec.alignment import central_face
+    from facerec.imaging.reader import read_frame
+
+    frame, faces = next(
+        engine.faces(
+            [read_frame(path, profile.runtime.max_pixels)],
+            aligned=aligned,
+            select=lambda image, found: [central_face(image, found)],
+        )
+    )
+    if frame.error is not None:
+        raise frame.error
+    if not faces or faces[0].embedding is None:
+        raise InputError(f"{path}: no face found")
+    return faces[0].embedding
+
+
+def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
+    from facerec.gallery import Gallery
+
+    opened = Gallery.open(profile.gallery.path, assume=engine.card)
+    engine.card.require_same_model(opened.card, profile.gallery.path)
+    if name not in opened.people:
+        raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
+    card = opened.card if opened.card.calibration else engine.card
+    return opened.templates()[opened.people.index(name)], card

@@ -1,0 +1,73 @@
+"""`facerec demo`: the whole way on two portraits that pip packages carry."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facerec.cli.console import Results, say
+from facerec.cli.options import Force, Json
+from facerec.errors import MissingError, UsageError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = Path(
+        "facerec-demo"
+    ),
+    force: Force = False,
+    as_json: Json = None,
+) -> None:
+    """Enrol two portraits, recognise both in a new picture, and say what to try next.
+
+    Needs no download: the portraits and all weights come with pip packages.
+    """
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists; --force writes the demo into it")
+    from facerec.cli.recognize import LABELS, draw_matches, picture_record, table_rows
+    from facerec.demo import compose_picture, portrait_files
+    from facerec.engine import Engine
+    from facerec.files import replacing
+    from facerec.gallery import Gallery
+    from facerec.gallery.enrol import enrol
+    from facerec.gallery.match import Matcher
+    from facerec.imaging.decode import read_image
+    from facerec.imaging.draw import write_image
+    from facerec.profile import Profile
+
+    profile = Profile.load()
+    photos = []
+    for name, file in portrait_files().items():
+        target = out / "people" / name / file.name
+        with replacing(target) as temporary:
+            shutil.copyfile(file, temporary)
+        photos.append((name, target))
+    picture, drawn, path = out / "picture.jpg", out / "recognised.jpg", out / "gallery.h5"
+    write_image(picture, compose_picture())
+
+    engine = Engine.from_profile(profile)
+    gallery = Gallery(engine.card)
+    enrol(gallery, path, photos, engine, profile, aligned=False, observe=lambda *_: None)
+    image = read_image(picture, profile.runtime.max_pixels)
+    faces = engine.embed([image])[0]
+    matches = Matcher(gallery, profile.recognize, engine.card).match_faces(faces)
+    write_image(drawn, draw_matches(image, faces, matches, profile.recognize.unknown))
+
+    record = picture_record(str(picture), image, faces, matches)
+    results = Results(*LABELS, as_json=as_json)
+    results.add(record, *table_rows(record, profile.recognize.unknown))
+    results.close(title=f"recognised in {picture}")
+    if {match.name for match in matches} != {name for name, _ in photos}:
+        raise MissingError("the demo did not recognise both people; reinstall facerec")
+    say(f"the annotated picture is {drawn}; now with your own photos:")
+    for line in (
+        "facerec embed PEOPLE/ -o my.h5        # a folder per person",
+        "facerec recognize image *.jpg -g my.h5 --save named/",
+        "facerec compare one.jpg other.jpg",
+    ):
+        say(f"  {line}")

@@ -1,0 +1,138 @@
+"""`facerec embed`: enrol people from photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.console import Results, exit_with_failures, progress, say
+from facerec.cli.options import (
+    Batch,
+    Json,
+    NullSeparated,
+    ProfileName,
+    Settings,
+    Workers,
+    load_profile,
+    standard_input,
+)
+from facerec.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facerec.engine import Engine
+    from facerec.faces import Face, Frame
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def embed(
+    people: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PEOPLE…",
+            help="Folders that hold a folder per person, folders of one person's photos, photos "
+            "(with --name), or - for paths on stdin.",
+        ),
+    ],
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FILE", help="The gallery. [gallery.path]")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Enrol every photo as this person.")] = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The images are aligned faces: detect nothing.")
+    ] = False,
+    chips: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the aligned faces here, as PNG.")
+    ] = None,
+    faces: Annotated[
+        str | None,
+        typer.Option(
+            metavar="central|all|refuse", help="Which face, when there are several. [gallery.faces]"
+        ),
+    ] = None,
+    all_faces: Annotated[bool, typer.Option("--all-faces", help="As --faces all.")] = False,
+    workers: Workers = None,
+    batch: Batch = None,
+    null: NullSeparated = False,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Enrol people: a folder per person becomes a gallery.
+
+    A photo that is enrolled already, by content, is skipped; a changed one is replaced. The
+    gallery is saved as it grows, so an interrupted run goes on where it stopped.
+    """
+    loaded = load_profile(
+        profile,
+        settings,
+        gallery__path=out,
+        gallery__faces="all" if all_faces else faces,
+        runtime__workers=workers,
+        runtime__batch=batch,
+    )
+    from facerec.imaging.sources import list_people
+
+    photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
+    if not any(path.is_file() for _, path in photos):
+        # Known before anything slow is loaded.
+        first = photos[0][1] if photos else Path(people[0])
+        raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
+
+    from facerec.engine import Engine
+    from facerec.gallery.enrol import enrol, open_or_create
+    from facerec.gallery.lock import locked
+
+    path = Path(loaded.gallery.path)
+    with locked(path), progress("enrolling", len(photos)) as advance:
+        engine = Engine.from_profile(loaded)
+        gallery = open_or_create(path, engine)
+
+        def observe(person: str, frame: Frame, faces: Sequence[Face], problem: str) -> None:
+            advance()
+            if problem:
+                advance.say(problem)
+            elif chips is not None and faces and not aligned:
+                _keep_chips(engine, chips / person, frame, faces)
+
+        report = enrol(gallery, path, photos, engine, loaded, aligned=aligned, observe=observe)
+
+    counts = gallery.counts()
+    results = Results("person", "faces", as_json=as_json)
+    results.add(
+        {
+            "gallery": str(path),
+            "people": counts,
+            "enrolled": report.enrolled,
+            "replaced": report.replaced,
+            "skipped": report.skipped,
+            "faces": report.faces,
+            "no_face": report.no_face,
+            "several_faces": report.several_faces,
+            "failed": report.failed,
+        },
+        *((person, str(count)) for person, count in counts.items()),
+    )
+    results.close(title=str(path))
+    say(
+        f"{path}: {report.enrolled} photos enrolled ({report.replaced} replaced), "
+        f"{report.skipped} were there, {len(report.no_face)} without a face, "
+        f"{len(report.several_faces)} refused, {len(report.failed)} unreadable"
+    )
+    exit_with_failures(len(report.failed) + len(report.several_faces))
+
+
+def _keep_chips(engine: Engine, folder: Path, frame: Frame, faces: Sequence[Face]) -> None:
+    from facerec.imaging.draw import write_image
+
+    assert frame.image is not None
+    stem = Path(frame.source).stem
+    for number, chip in enumerate(engine.align(frame.image, faces), start=1):
+        # The hash keeps photos of one name apart, and a rerun on the same file.
+        suffix = f"-{number}" if len(faces) > 1 else ""
+        write_image(folder / f"{stem}-{frame.sha256[:8]}{suffix}.png", chip)

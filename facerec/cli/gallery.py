@@ -1,0 +1,212 @@
+"""`facerec gallery`: look at and change a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.console import Results, say
+from facerec.cli.options import Force, GalleryPath, Json, ProfileName, Settings, load_profile
+from facerec.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from facerec.gallery import Gallery
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def gallery() -> None:
+    """Look at and change a gallery."""
+
+
+def _path(path: str | None, profile: str, settings: list[str] | None) -> Path:
+    return Path(load_profile(profile, settings, gallery__path=path).gallery.path)
+
+
+def _complete_person(ctx: typer.Context, incomplete: str) -> list[str]:
+    from facerec.gallery import Gallery
+
+    path = _path(ctx.params.get("gallery"), "default", None)
+    try:
+        people = Gallery.open(path).people
+    except MissingError:
+        return []
+    return [name for name in people if name.startswith(incomplete)]
+
+
+Person = Annotated[str, typer.Argument(help="A person.", autocompletion=_complete_person)]
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[Gallery]:
+    """Open a gallery, and save it if the block ends well."""
+    from facerec.gallery import Gallery
+    from facerec.gallery.lock import locked
+
+    with locked(path):
+        opened = Gallery.open(path)
+        yield opened
+        opened.save(path)
+
+
+@app.command("list")
+def list_people(
+    gallery: GalleryPath = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """List the people and how many faces each has."""
+    from facerec.gallery import Gallery
+
+    path = _path(gallery, profile, settings)
+    results = Results("person", "faces", as_json=as_json)
+    for person, faces in Gallery.open(path).counts().items():
+        results.add({"person": person, "faces": faces}, (person, str(faces)))
+    results.close(title=str(path))
+
+
+@app.command()
+def show(
+    person: Person,
+    gallery: GalleryPath = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Show a person's photos and how near each is to the person's mean vector."""
+    from facerec.card import similarity_to_distance
+    from facerec.gallery import Gallery
+
+    opened = Gallery.open(_path(gallery, profile, settings))
+    if person not in opened.people:
+        raise UsageError(f"the gallery holds nobody called {person}")
+    number = opened.people.index(person)
+    rows = opened.entries.take(opened.entries.person == number)
+    similarity = rows.embeddings @ opened.templates()[number]
+    results = Results("photo", "distance", "score", as_json=as_json)
+    for source, cosine, score in zip(rows.source, similarity, rows.score, strict=True):
+        distance = similarity_to_distance(float(cosine), opened.card.metric)
+        results.add(
+            {"person": person, "source": source, "distance": round(distance, 6)},
+            (source, f"{distance:.4f}", f"{score:.3f}"),
+        )
+    results.close(title=person)
+
+
+@app.command()
+def rename(
+    person: Person,
+    name: Annotated[str, typer.Argument(help="The new name.")],
+    gallery: GalleryPath = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Give a person another name."""
+    with _changing(_path(gallery, profile, settings)) as opened:
+        opened.rename(person, name)
+    say(f"{person} is now {name}")
+
+
+@app.command()
+def remove(
+    person: Person,
+    photo: Annotated[
+        str | None, typer.Option(help="Only what this photo (as `show` names it) gave.")
+    ] = None,
+    gallery: GalleryPath = None,
+    force: Force = False,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
+    path = _path(gallery, profile, settings)
+    what = f"{photo} of {person}" if photo else person
+    if not force and not typer.confirm(f"Remove {what} from {path}?", err=True):
+        raise UsageError("nothing was removed")
+    with _changing(path) as opened:
+        count = opened.remove_source(person, photo) if photo else opened.remove(person)
+        if not count:
+            raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
+    say(f"{what}: {count} faces removed")
+
+
+@app.command()
+def merge(
+    sources: Annotated[list[str], typer.Argument(help="People to merge, or gallery files to add.")],
+    into: Annotated[str | None, typer.Option(help="The person they become.")] = None,
+    gallery: GalleryPath = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Merge people into one (--into), or add other galleries' people to this one."""
+    from facerec.gallery import Gallery
+
+    path = _path(gallery, profile, settings)
+    others = [] if into else [Gallery.open(source) for source in sources]
+    with _changing(path) as opened:
+        before = len(opened)
+        for source in sources if into else ():
+            opened.merge(source, into or "")
+        for other in others:
+            opened.extend(other)
+    say(
+        f"{', '.join(sources)} merged into {into}"
+        if into
+        else f"{path}: {len(opened) - before} faces added"
+    )
+
+
+@app.command()
+def convert(
+    old: Annotated[Path, typer.Argument(help="A gallery in one of the seed's older layouts.")],
+    gallery: GalleryPath = None,
+    force: Force = False,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Convert an older gallery, made with the profile's model, to the present format."""
+    loaded = load_profile(profile, settings, gallery__path=gallery)
+    from facerec.gallery import Gallery
+    from facerec.weights.store import load_card
+
+    path = Path(loaded.gallery.path)
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; --force replaces it")
+    converted = Gallery.open(old, assume=load_card(loaded.model.name))
+    converted.save(path)
+    say(f"{path}: {len(converted)} faces of {len(converted.people)} people")
+
+
+@app.command()
+def verify(
+    gallery: GalleryPath = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Check a gallery: its format, its vectors, and that its templates are their means."""
+    from facerec.gallery import Gallery
+    from facerec.gallery.hdf5 import check_templates
+
+    path = _path(gallery, profile, settings)
+    opened = Gallery.open(path)
+    check_templates(path, opened)
+    results = Results("gallery", "people", "faces", "model", as_json=as_json)
+    results.add(
+        {
+            "gallery": str(path),
+            "people": len(opened.people),
+            "faces": len(opened),
+            "model": opened.card.name,
+            "fingerprint": opened.card.fingerprint(),
+        },
+        (str(path), str(len(opened.people)), str(len(opened)), opened.card.name),
+    )
+    results.close()
+    say(f"{path}: sound")

@@ -1,0 +1,97 @@
+"""Options that several commands share, and how they become a profile."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+if TYPE_CHECKING:
+    from facerec.profile import Profile
+
+# Importing facerec.profile builds its models, which help and completion need not wait for.
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    from facerec.profile import shipped_profiles
+
+    return [name for name in shipped_profiles() if name.startswith(incomplete)]
+
+
+def _complete_key(incomplete: str) -> list[tuple[str, str]]:
+    from facerec.profile import known_keys
+
+    return [
+        (f"{key}=", documentation)
+        for key, documentation in known_keys().items()
+        if key.startswith(incomplete)
+    ]
+
+
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="NAME|FILE",
+        envvar="FACEREC_PROFILE",
+        help="A shipped profile, or a YAML file.",
+        autocompletion=complete_profile,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Override one value of the profile; repeatable.",
+        autocompletion=_complete_key,
+    ),
+]
+Json = Annotated[
+    bool | None,
+    typer.Option(
+        "--json/--table",
+        help="JSON lines or a table; by default a table on a terminal, JSON lines in a pipe.",
+        show_default=False,
+    ),
+]
+NullSeparated = Annotated[
+    bool, typer.Option("--null", "-0", help="Paths on stdin end in NUL, as from find -print0.")
+]
+GalleryPath = Annotated[
+    str | None,
+    typer.Option("--gallery", "-g", metavar="FILE", help="The gallery. [gallery.path]"),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Threads that decode images. [runtime.workers]")
+]
+Batch = Annotated[int | None, typer.Option(min=1, help="Images at once. [runtime.batch]")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0, help="Largest distance that is still the same person. [recognize.threshold]"
+    ),
+]
+Far = Annotated[
+    float | None,
+    typer.Option(help="Use the threshold calibrated for this false-accept rate. [recognize.far]"),
+]
+Metric = Annotated[
+    str | None, typer.Option(metavar="cosine|euclidean", help="Distance. [recognize.metric]")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+
+
+def standard_input() -> BinaryIO | None:
+    """Stdin as bytes, for lists of paths; None where it is closed."""
+    return sys.stdin.buffer if sys.stdin else None
+
+
+def load_profile(name: str, settings: list[str] | None, **flags: Any) -> Profile:
+    """The profile with the command's own flags on top; `section__key=value`, None left out."""
+    from facerec.profile import resolve
+
+    given = {key.replace("__", ".", 1): value for key, value in flags.items()}
+    return resolve(name, settings=settings or (), flags=given).profile

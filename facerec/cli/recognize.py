@@ -1,0 +1,243 @@
+"""`facerec recognize`: who is in a picture."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facerec.cli.console import Results, exit_with_failures, progress, save_picture
+from facerec.cli.options import (
+    Batch,
+    Far,
+    Force,
+    GalleryPath,
+    Json,
+    Metric,
+    NullSeparated,
+    ProfileName,
+    Settings,
+    Threshold,
+    Workers,
+    load_profile,
+    standard_input,
+)
+from facerec.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from facerec.faces import Candidate, Face, Image, Match
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+LABELS = ("picture", "name", "similarity", "distance", "box")
+
+
+@app.callback()
+def recognize() -> None:
+    """Recognise enrolled people."""
+
+
+@app.command()
+def image(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATHS…", help="Pictures, folders, quoted globs, or - for paths on stdin."
+        ),
+    ],
+    gallery: GalleryPath = None,
+    threshold: Threshold = None,
+    far: Far = None,
+    metric: Metric = None,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            metavar="template|exemplar",
+            help="Compare with each person's mean, or their nearest photo. [recognize.match]",
+        ),
+    ] = None,
+    unique: Annotated[
+        bool | None,
+        typer.Option(
+            "--unique/--repeats", help="Each person at most once a picture. [recognize.unique]"
+        ),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option("--top", min=1, help="People per face. [recognize.candidates]"),
+    ] = None,
+    unknown: Annotated[
+        str | None, typer.Option(help="Label for a stranger. [recognize.unknown]")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save annotated pictures here.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show each annotated picture.")] = False,
+    font_size: Annotated[
+        int | None, typer.Option(min=6, help="Height of the labels, in pixels.")
+    ] = None,
+    show_distance: Annotated[
+        bool, typer.Option("--show-distance", help="Write the distance on the labels.")
+    ] = False,
+    workers: Workers = None,
+    batch: Batch = None,
+    null: NullSeparated = False,
+    force: Force = False,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Recognise people in pictures: one JSON line, or table rows, per picture."""
+    loaded = load_profile(
+        profile,
+        settings,
+        gallery__path=gallery,
+        recognize__threshold=threshold,
+        recognize__far=far,
+        recognize__metric=metric,
+        recognize__match=match,
+        recognize__unique=unique,
+        recognize__candidates=candidates,
+        recognize__unknown=unknown,
+        runtime__workers=workers,
+        runtime__batch=batch,
+    )
+    if save is not None and save.exists() and not save.is_dir():
+        raise UsageError(f"--save {save}: not a folder")
+    if show:
+        _require_display()
+    from facerec.imaging.sources import expand_paths
+
+    pictures = expand_paths(paths, stdin=standard_input(), null=null)
+    from facerec.gallery import Gallery
+
+    opened = Gallery.open(loaded.gallery.path)
+    from facerec.engine import Engine
+    from facerec.gallery.match import Matcher
+    from facerec.imaging.reader import read_frames
+
+    engine = Engine.from_profile(loaded)
+    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
+    results = Results(*LABELS, as_json=as_json)
+    label = loaded.recognize.unknown
+    failures = 0
+    frames = read_frames(
+        pictures,
+        workers=loaded.runtime.workers,
+        max_pixels=loaded.runtime.max_pixels,
+    )
+    with progress("recognising", None) as advance:
+        for frame, faces in engine.faces(frames):
+            advance()
+            if frame.image is None:
+                advance.say(str(frame.error))
+                failures += 1
+                continue
+            matches = matcher.match_faces(faces)
+            record = picture_record(frame.source, frame.image, faces, matches)
+            results.add(record, *table_rows(record, label))
+            if save is not None or show:
+                drawn = draw_matches(
+                    frame.image,
+                    faces,
+                    matches,
+                    label,
+                    font_size=font_size,
+                    show_distance=show_distance,
+                )
+                if save is not None:
+                    save_picture(save / Path(frame.source).name, drawn, force=force)
+                if show:
+                    _show(frame.source, drawn)
+    results.close()
+    exit_with_failures(failures)
+
+
+def picture_record(
+    source: str, image: Image, faces: Sequence[Face], matches: Sequence[Match]
+) -> dict[str, Any]:
+    """The JSON object of one picture; `name` is null for a stranger."""
+    return {
+        "image": source,
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "faces": [_face_record(face, match) for face, match in zip(faces, matches, strict=True)],
+    }
+
+
+def _face_record(face: Face, match: Match) -> dict[str, Any]:
+    candidates = [_candidate_record(candidate) for candidate in match.candidates]
+    nearest = _candidate_record(match.nearest) if match.nearest else {}
+    return {
+        **face.to_record(),
+        "name": match.name,
+        "similarity": nearest.get("similarity"),
+        "distance": nearest.get("distance"),
+        "candidates": candidates,
+    }
+
+
+def _candidate_record(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "name": candidate.name,
+        "similarity": round(candidate.similarity, 6),
+        "distance": round(candidate.distance, 6),
+    }
+
+
+def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
+    if not record["faces"]:
+        return [(record["image"], "(no face)", "", "", "")]
+    return [
+        (
+            record["image"] if number == 0 else "",
+            face["name"] or unknown,
+            _number(face["similarity"]),
+            _number(face["distance"]),
+            " ".join(f"{side:.0f}" for side in face["box"]),
+        )
+        for number, face in enumerate(record["faces"])
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def draw_matches(
+    image: Image,
+    faces: Sequence[Face],
+    matches: Sequence[Match],
+    unknown: str,
+    *,
+    font_size: int | None = None,
+    show_distance: bool = False,
+) -> Image:
+    """The picture with a box and a label on each face."""
+    from facerec.imaging.draw import Label, annotate
+
+    labels = []
+    for face, match in zip(faces, matches, strict=True):
+        text = match.name or unknown
+        if show_distance and match.nearest:
+            text = f"{text} {match.nearest.distance:.3f}"
+        labels.append(Label(face.box, text, known=match.name is not None))
+    return annotate(image, labels, font_size=font_size)
+
+
+def _show(title: str, drawn: Image) -> None:
+    import cv2
+
+    cv2.imshow(title, drawn[:, :, ::-1])
+    cv2.waitKey(0)
+    cv2.destroyWindow(title)
+
+
+def _require_display() -> None:
+    # Without one, OpenCV's window toolkit ends the process.
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        raise MissingError("--show: no display to show a window on; use --save DIR")
