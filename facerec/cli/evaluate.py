@@ -1,0 +1,263 @@
+"""`facerec evaluate`: how good is a model, and at which threshold."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facerec.cli.console import Results, progress
+from facerec.cli.evaluation.calibration import write_calibration
+from facerec.cli.evaluation.detection import detection
+from facerec.cli.evaluation.models import (
+    finish,
+    image_counts,
+    model_names,
+    tell_missing,
+    write_scalars,
+)
+from facerec.cli.evaluation.options import (
+    Aligned,
+    Cache,
+    Calibrate,
+    Cards,
+    Data,
+    FailUnder,
+    Flip,
+    Missing,
+    Models,
+    OnMissing,
+    Report,
+    Run,
+    TensorBoard,
+)
+from facerec.cli.evaluation.pairs import evaluate_pairs
+from facerec.cli.evaluation.reports import write_search_report
+from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, print_records
+from facerec.cli.options import Batch, Force, Json, ProfileName, Settings, Workers
+from facerec.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def evaluate() -> None:
+    """Measure models on the field's protocols.
+
+    Rates are percent and thresholds are distances, as recognize and compare take them. With
+    --json each model gives one line, and several models a last one that compares them.
+    """
+
+
+def _add_pair_protocol(name: str, summary: str) -> None:
+    @app.command(name, help=summary)
+    def command(
+        data: Data,
+        pairs: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="The list of pairs.  [found in --data]"),
+        ] = None,
+        model: Models = None,
+        card: Cards = None,
+        flip: Flip = None,
+        aligned: Aligned = False,
+        on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
+        cache: Cache = True,
+        calibrate: Calibrate = None,
+        groups: Annotated[
+            Path | None,
+            typer.Option(metavar="CSV", help="Lines 'image or person,group': figures by group."),
+        ] = None,
+        fail_under: FailUnder = None,
+        report: Report = None,
+        tensorboard: TensorBoard = None,
+        force: Force = False,
+        workers: Workers = None,
+        batch: Batch = None,
+        as_json: Json = None,
+        profile: ProfileName = "default",
+        settings: Settings = None,
+    ) -> None:
+        run = Run(
+            model, card, flip, aligned, on_missing, cache, fail_under, report, tensorboard, force,
+            workers, batch, as_json, profile, settings,
+        )  # fmt: skip
+        evaluate_pairs(name, data, pairs, run, calibrate=calibrate, groups=groups)
+
+
+for _name, _summary in {
+    "lfw": "LFW: pairs.txt, ten folds.",
+    "calfw": "CALFW: pairs_CALFW.txt.",
+    "cplfw": "CPLFW: pairs_CPLFW.txt.",
+    "cfp-ff": "CFP, frontal with frontal.",
+    "cfp-fp": "CFP, frontal with profile.",
+    "agedb": "AgeDB-30: its MATLAB file or a text list.",
+    "bin": "A .bin verification set of insightface.",
+    "pairs": "Any list: two images a line, and 1 for the same person or 0.",
+}.items():
+    _add_pair_protocol(_name, _summary)
+
+
+app.command()(detection)
+
+
+@app.command()
+def identification(
+    data: Data,
+    gallery: Annotated[
+        Path, typer.Option("--gallery", help="The gallery's list: lines 'image person'.")
+    ],
+    probes: Annotated[
+        Path,
+        typer.Option("--probes", help="The probes' list; people of no gallery are strangers."),
+    ],
+    model: Models = None,
+    card: Cards = None,
+    flip: Flip = None,
+    aligned: Aligned = False,
+    on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
+    cache: Cache = True,
+    fail_under: FailUnder = None,
+    report: Report = None,
+    tensorboard: TensorBoard = None,
+    force: Force = False,
+    workers: Workers = None,
+    batch: Batch = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Search a gallery: rank 1, 5 and 10, CMC, and open-set rates where there are strangers."""
+    run = Run(
+        model, card, flip, aligned, on_missing, cache, fail_under, report, tensorboard, force,
+        workers, batch, as_json, profile, settings,
+    )  # fmt: skip
+    run.check()
+    chosen = run.profiles()
+    from facerec.engine import Engine
+    from facerec.evaluation.protocols.lists import read_text
+    from facerec.evaluation.protocols.people import read_identification
+    from facerec.evaluation.protocols.source import locate, open_source
+    from facerec.evaluation.run import describe, embed_set, identify
+    from facerec.evaluation.search_figures import search_record
+
+    protocol = read_identification(read_text(gallery), str(gallery), read_text(probes), str(probes))
+    source = open_source(data)
+    files = locate(source, protocol.keys)
+    records, outcomes, cards = [], [], []
+    for setting, name in zip(chosen, model_names(chosen), strict=True):
+        started = time.monotonic()
+        engine = Engine.from_profile(setting.profile)
+        with progress(f"embedding with {name}", len(protocol.keys)) as advance:
+            embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
+        tell_missing(embedded)
+        record = {
+            "protocol": "identification",
+            "data": source.name,
+            **describe(engine.card, setting),
+            **image_counts(embedded),
+            **search_record(identify(embedded.vectors, protocol), engine.card.metric),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        records.append((name, record))
+        outcomes.append(embedded)
+        cards.append(engine.card)
+    print_records(records, SEARCH_ROWS, run)
+    write_scalars(run, "identification", records)
+    if run.report is not None:
+        write_search_report(run, records, {}, chosen, cards)
+    finish(run, [record["rank_1"] for _, record in records], outcomes)
+
+
+@app.command()
+def ijb(
+    data: Data,
+    model: Models = None,
+    card: Cards = None,
+    flip: Flip = None,
+    aligned: Aligned = False,
+    on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
+    cache: Cache = True,
+    calibrate: Calibrate = None,
+    fail_under: FailUnder = None,
+    report: Report = None,
+    tensorboard: TensorBoard = None,
+    force: Force = False,
+    workers: Workers = None,
+    batch: Batch = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """IJB-B or IJB-C: templates compared 1:1 and searched 1:N, in NIST's or insightface's layout.
+
+    Each gallery is searched on its own; the figures of 1:N are under its name.
+    """
+    run = Run(
+        model, card, flip, aligned, on_missing, cache, fail_under, report, tensorboard, force,
+        workers, batch, as_json, profile, settings,
+    )  # fmt: skip
+    run.check()
+    if calibrate is not None and model is not None and len(model) > 1:
+        raise UsageError("--calibrate takes one --model")
+    chosen = run.profiles()
+    from facerec.engine import Engine
+    from facerec.evaluation.calibration import calibrate as read_thresholds
+    from facerec.evaluation.protocols.ijb import read_ijb
+    from facerec.evaluation.protocols.source import open_source
+    from facerec.evaluation.run import compare_templates, describe, embed_set, locate_templates
+    from facerec.evaluation.search_figures import search_record
+    from facerec.evaluation.verification import verification_record
+
+    source = open_source(data)
+    protocol = read_ijb(source)
+    files = locate_templates(source, protocol)
+    records, outcomes, cards, curves = [], [], [], {}
+    for setting, name in zip(chosen, model_names(chosen), strict=True):
+        started = time.monotonic()
+        engine = Engine.from_profile(setting.profile)
+        with progress(f"embedding with {name}", len(protocol.keys)) as advance:
+            embedded = embed_set(
+                engine, source, protocol.keys, files, setting, advance, protocol.regions
+            )
+        tell_missing(embedded)
+        figures = compare_templates(embedded.vectors, protocol)
+        metric = engine.card.metric
+        record: dict[str, Any] = {
+            "protocol": "ijb",
+            "data": source.name,
+            **describe(engine.card, setting),
+            **image_counts(embedded),
+        }
+        if figures.pairs is not None:
+            record |= verification_record(figures.pairs, metric)
+            curves[name] = figures.pairs
+            if calibrate is not None:
+                calibration = read_thresholds(figures.pairs.curve, metric, source.name)
+                write_calibration(calibrate, engine.card, calibration)
+        record["galleries"] = {
+            gallery: search_record(found, metric) for gallery, found in figures.searches.items()
+        }
+        record["seconds"] = round(time.monotonic() - started, 3)
+        records.append((name, record))
+        outcomes.append(embedded)
+        cards.append(engine.card)
+    if calibrate is not None and not curves:
+        raise UsageError("--calibrate: this set has no list of pairs")
+    print_records(records, PAIR_ROWS, run)
+    if Results(as_json=run.as_json).as_json is False:
+        for gallery in records[0][1]["galleries"]:
+            print_records(
+                [(name, {"protocol": gallery, **record["galleries"][gallery]})
+                 for name, record in records],
+                SEARCH_ROWS, run,
+            )  # fmt: skip
+    write_scalars(run, "ijb", records)
+    if run.report is not None:
+        write_search_report(run, records, curves, chosen, cards)
+    headlines = [record.get("tar_at_far", {}).get("1e-4") for _, record in records]
+    if run.fail_under is not None and None in headlines:
+        raise UsageError("--fail-under: this set has too few pairs for a TAR at FAR 1e-4")
+    finish(run, [figure for figure in headlines if figure is not None], outcomes)

@@ -1,0 +1,122 @@
+"""`facerec evaluate detection`: detectors on pictures with known faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facerec.cli.console import Results, progress
+from facerec.cli.evaluation.options import Data, FailUnder
+from facerec.cli.options import Force, Json, ProfileName, Settings, load_profile
+from facerec.errors import UsageError
+
+if TYPE_CHECKING:
+    from facerec.detection import Detector
+    from facerec.evaluation.detection import DetectionReport
+    from facerec.profile import Profile
+
+
+def detection(
+    data: Data,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="WIDER FACE's wider_face_val_bbx_gt.txt; without it, --data is in FDDB's layout.",
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(metavar="mtcnn|mtcnn-tensorflow|yunet", help="Which. [detector.name]"),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option("--compare", metavar="DETECTOR", help="Another beside it; repeatable."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw recall over false positives (PNG).")
+    ] = None,
+    fail_under: FailUnder = None,
+    force: Force = False,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Precision, recall, average precision, and recall at N false positives, on FDDB or WIDER FACE.
+
+    A detection is true when it overlaps a face that no better one took by more than half.
+    """
+    if plot is not None and plot.exists() and not force:
+        raise UsageError(f"{plot} exists; --force replaces it")
+    first = load_profile(profile, settings, detector__name=detector)
+    profiles: dict[str, Profile] = {first.detector.name: first}
+    for name in compare or ():
+        profiles[name] = load_profile(profile, settings, detector__name=name)
+    from facerec.engine import build_detector
+    from facerec.evaluation.detection import evaluate_detectors, read_fddb, read_wider_face
+    from facerec.imaging.decode import read_image
+
+    pictures = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
+    detectors: dict[str, Detector] = {
+        name: build_detector(loaded) for name, loaded in profiles.items()
+    }
+    with progress("detecting", len(pictures)) as advance:
+        reports = evaluate_detectors(
+            detectors,
+            pictures,
+            lambda path: read_image(path, first.runtime.max_pixels),
+            seen=advance,
+        )
+    _print(reports, profiles, data, as_json)
+    if plot is not None:
+        from facerec.evaluation.report.charts import plot_detectors
+
+        plot_detectors(plot, reports)
+    if fail_under is not None and any(
+        100 * report.average_precision < fail_under for report in reports.values()
+    ):
+        raise typer.Exit(1)
+
+
+def _print(
+    reports: dict[str, DetectionReport],
+    profiles: dict[str, Profile],
+    data: Path,
+    as_json: bool | None,
+) -> None:
+    false_positives = list(next(iter(reports.values())).recall_at)
+    results = Results(
+        "detector",
+        "precision",
+        "recall",
+        "AP",
+        *(f"recall at {count} FP" for count in false_positives),
+        "s/image",
+        as_json=as_json,
+    )
+    for name, report in reports.items():
+        figures = {
+            "precision": _percent(report.precision),
+            "recall": _percent(report.recall),
+            "average_precision": _percent(report.average_precision),
+        }
+        recall_at = {str(count): _percent(share) for count, share in report.recall_at.items()}
+        record: dict[str, Any] = {
+            "protocol": "detection",
+            "data": str(data),
+            "detector": profiles[name].detector.model_dump(mode="json"),
+            "images": report.images,
+            "faces": report.faces,
+            **figures,
+            "recall_at_false_positives": recall_at,
+            "seconds_per_image": round(report.seconds_per_image, 4),
+        }
+        cells = [f"{value:.2f}" for value in (*figures.values(), *recall_at.values())]
+        results.add(record, (name, *cells, f"{report.seconds_per_image:.3f}"))
+    results.close(title=str(data))
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 4)

@@ -1,0 +1,61 @@
+"""What every subcommand of `facerec evaluate` says and does about each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from facerec.cli.console import exit_with_failures, say
+from facerec.cli.evaluation.options import Run
+
+if TYPE_CHECKING:
+    from facerec.evaluation.embedding import Embedded
+    from facerec.evaluation.run import Setting
+
+
+_TOLD_MISSING = 10
+
+
+def model_names(settings: Sequence[Setting]) -> list[str]:
+    names = [setting.profile.model.name for setting in settings]
+    short = [Path(name).stem if name.endswith((".onnx", ".safetensors")) else name
+             for name in names]  # fmt: skip
+    return short if len(set(short)) == len(short) else [
+        f"{number}: {name}" for number, name in enumerate(names, start=1)
+    ]  # fmt: skip
+
+
+def image_counts(embedded: Embedded) -> dict[str, int]:
+    return {
+        "images": len(embedded.vectors),
+        "missing": len(embedded.missing),
+        "from_cache": embedded.reused,
+    }
+
+
+def tell_missing(embedded: Embedded) -> None:
+    for key, reason in list(embedded.missing.items())[:_TOLD_MISSING]:
+        say(f"{key}: {reason}")
+    if len(embedded.missing) > _TOLD_MISSING:
+        say(f"… and {len(embedded.missing) - _TOLD_MISSING} more images without a vector")
+
+
+def write_scalars(
+    run: Run, protocol: str, records: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
+    if run.tensorboard is None:
+        return
+    from facerec.evaluation.scalars import write_scalars
+
+    write_scalars(run.tensorboard, protocol, dict(records))
+
+
+def finish(run: Run, figures: Sequence[float], embedded: Sequence[Embedded]) -> None:
+    """The exit code: 1 for `--fail-under`, 3 where an image was absent or unreadable."""
+    if run.fail_under is not None and any(figure < run.fail_under for figure in figures):
+        say(f"{min(figures):.4f} % is less than --fail-under {run.fail_under:g}")
+        raise typer.Exit(1)
+    exit_with_failures(sum(one.unreadable for one in embedded))

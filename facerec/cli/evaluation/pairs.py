@@ -1,0 +1,159 @@
+"""`facerec evaluate` on pairs: measure each model, compare, print."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facerec.cli.console import Results, print_json, progress
+from facerec.cli.evaluation.calibration import write_calibration
+from facerec.cli.evaluation.models import (
+    finish,
+    image_counts,
+    model_names,
+    tell_missing,
+    write_scalars,
+)
+from facerec.cli.evaluation.options import Run
+from facerec.cli.evaluation.reports import write_pair_report
+from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
+from facerec.errors import UsageError
+
+if TYPE_CHECKING:
+    from facerec.card import ModelCard
+    from facerec.evaluation.embedding import Embedded
+    from facerec.evaluation.groups import GroupTable
+    from facerec.evaluation.protocols.pairs import PairProtocol
+    from facerec.evaluation.protocols.source import Source
+    from facerec.evaluation.run import Setting
+    from facerec.evaluation.verification import Verification
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's outcome on pairs."""
+
+    name: str
+    card: ModelCard
+    embedded: Embedded
+    result: Verification
+    record: dict[str, Any]
+    groups: GroupTable | None
+
+
+def evaluate_pairs(
+    protocol_name: str, data: Path, pairs: Path | None, run: Run, *, calibrate: Path | None,
+    groups: Path | None,
+) -> None:  # fmt: skip
+    run.check()
+    if calibrate is not None and run.models is not None and len(run.models) > 1:
+        raise UsageError("--calibrate takes one --model")
+    settings = run.profiles()
+    from facerec.evaluation.groups import read_groups
+    from facerec.evaluation.protocols.opening import open_protocol
+    from facerec.evaluation.protocols.source import locate
+
+    by_group = read_groups(groups) if groups is not None else None
+    protocol, source = open_protocol(protocol_name, data, pairs)
+    files = locate(source, protocol.keys)
+    measured = [
+        _measure_pairs(setting, name, protocol, source, files, by_group)
+        for setting, name in zip(settings, model_names(settings), strict=True)
+    ]
+    comparisons = _compare(measured)
+    if calibrate is not None:
+        from facerec.evaluation.calibration import calibrate as read_thresholds
+
+        card = measured[0].card
+        calibration = read_thresholds(measured[0].result.curve, card.metric, protocol.name)
+        write_calibration(calibrate, card, calibration)
+        measured[0].record["calibrated"] = str(calibrate)
+    _print_pairs(measured, comparisons, run)
+    write_scalars(run, protocol.name, [(one.name, one.record) for one in measured])
+    if run.report is not None:
+        write_pair_report(run, protocol, source, files, measured, comparisons, settings)
+    finish(
+        run,
+        [one.record["accuracy"] for one in measured],
+        [one.embedded for one in measured],
+    )
+
+
+def _measure_pairs(
+    setting: Setting, name: str, protocol: PairProtocol, source: Source,
+    files: Mapping[str, str], groups: Mapping[str, str] | None,
+) -> Measured:  # fmt: skip
+    from facerec.engine import Engine
+    from facerec.evaluation.groups import group_figures
+    from facerec.evaluation.run import describe, embed_set
+    from facerec.evaluation.verification import verification_record, verify
+
+    started = time.monotonic()
+    engine = Engine.from_profile(setting.profile)
+    with progress(f"embedding with {name}", len(protocol.keys)) as advance:
+        embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
+    tell_missing(embedded)
+    result = verify(embedded.vectors, protocol)
+    table = group_figures(result, protocol, groups) if groups is not None else None
+    record = {
+        "protocol": protocol.name,
+        "data": source.name,
+        **describe(engine.card, setting),
+        **image_counts(embedded),
+        **verification_record(result, engine.card.metric),
+    }
+    if table is not None:
+        record["by_group"] = table.record()
+    record["seconds"] = round(time.monotonic() - started, 3)
+    return Measured(name, engine.card, embedded, result, record, table)
+
+
+def _compare(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    from facerec.evaluation.significance import mcnemar
+
+    comparisons = []
+    for number, first in enumerate(measured):
+        for second in measured[number + 1 :]:
+            test = mcnemar(first.result.correct, second.result.correct)
+            comparisons.append(
+                {
+                    "first": first.name,
+                    "second": second.name,
+                    "only_first_right": test.only_first,
+                    "only_second_right": test.only_second,
+                    "p_value": test.p_value,
+                }
+            )
+    return comparisons
+
+
+def _print_pairs(
+    measured: Sequence[Measured], comparisons: Sequence[Mapping[str, Any]], run: Run
+) -> None:
+    print_records([(one.name, one.record) for one in measured], PAIR_ROWS, run)
+    results = Results("group", "model", "pairs", "accuracy", "FAR", "TAR", as_json=run.as_json)
+    if results.as_json:
+        if comparisons:
+            print_json({"comparisons": list(comparisons)})
+        return
+    for one in measured:
+        if one.groups is not None:
+            for group, figures in one.groups.record()["groups"].items():
+                results.add({}, (group, one.name, *(cell(value) for value in figures.values())))
+            results.add({}, ("gap", one.name, "", cell(one.record["by_group"]["gap"]), "", ""))
+    results.close()
+    results = Results("McNemar", "only first", "only second", "p", as_json=False)
+    for test in comparisons:
+        results.add(
+            {},
+            (
+                f"{test['first']} and {test['second']}",
+                str(test["only_first_right"]),
+                str(test["only_second_right"]),
+                f"{test['p_value']:.3g}",
+            ),
+        )
+    results.close()

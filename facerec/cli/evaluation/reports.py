@@ -1,0 +1,153 @@
+"""What the report page of an evaluation shows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from facerec.cli.console import say
+from facerec.cli.evaluation.options import Run
+from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, cell, table_rows
+
+if TYPE_CHECKING:
+    from facerec.card import ModelCard
+    from facerec.cli.evaluation.pairs import Measured
+    from facerec.evaluation.protocols.pairs import PairProtocol
+    from facerec.evaluation.protocols.source import Source
+    from facerec.evaluation.run import Setting
+    from facerec.evaluation.verification import Verification
+
+
+def write_pair_report(
+    run: Run, protocol: PairProtocol, source: Source, files: Mapping[str, str],
+    measured: Sequence[Measured], comparisons: Sequence[Mapping[str, Any]],
+    settings: Sequence[Setting],
+) -> None:  # fmt: skip
+    from facerec.evaluation.report.charts import det_chart, roc_chart, score_histogram
+    from facerec.evaluation.report.hardest import hardest_pairs, thumbnail
+    from facerec.evaluation.report.page import Page, Table
+
+    results = {one.name: one.result for one in measured}
+    hardest = {
+        one.name: hardest_pairs(one.result, protocol, one.embedded.missing) for one in measured
+    }
+    shown = dict.fromkeys(
+        key for pairs in hardest.values() for pair in pairs for key in (pair.first, pair.second)
+    )
+    max_pixels = settings[0].profile.runtime.max_pixels
+    tables = [
+        Table("Figures", ("", *results), table_rows([one.record for one in measured], PAIR_ROWS)),
+        *(_group_report(one) for one in measured if one.groups is not None),
+    ]
+    if comparisons:
+        rows = [[cell(value) for value in test.values()] for test in comparisons]
+        columns = ("first", "second", "only first right", "only second right", "p")
+        tables.append(Table("McNemar's test", columns, rows))
+    missing = [
+        (key, one.name, why) for one in measured for key, why in one.embedded.missing.items()
+    ]
+    if missing:
+        tables.append(Table("Images without a vector", ("image", "model", "why"), missing))
+    _write_report(
+        run,
+        Page(
+            title=f"{protocol.name}: {', '.join(results)}",
+            note=f"{len(protocol.pairs)} pairs of {len(protocol.keys)} images from {source.name}",
+            tables=tables,
+            charts={
+                "ROC: the lowest FAR drawn is one accepted impostor": roc_chart(results),
+                "DET": det_chart(results),
+                **{
+                    f"Similarities of {name}": score_histogram(result)
+                    for name, result in results.items()
+                },
+            },
+            hardest=hardest,
+            pictures={key: thumbnail(source, files[key], max_pixels) for key in shown},
+            run=_how_it_was_run(settings, [one.card for one in measured]),
+        ),
+    )
+
+
+def _group_report(one: Measured) -> Any:
+    from facerec.evaluation.report.page import Table
+
+    assert one.groups is not None
+    groups = one.record["by_group"]
+    rows = [
+        (name, *(cell(value) for value in figures.values()))
+        for name, figures in groups["groups"].items()
+    ]
+    rows.append(("gap", "", cell(groups["gap"]), "", ""))
+    columns = ("group", "pairs", "accuracy, %", "FAR, %", "TAR, %")
+    return Table(f"By group, {one.name}, threshold at FAR {groups['at_far']}", columns, rows)
+
+
+def write_search_report(
+    run: Run, records: Sequence[tuple[str, Mapping[str, Any]]],
+    curves: Mapping[str, Verification], settings: Sequence[Setting], cards: Sequence[ModelCard],
+) -> None:  # fmt: skip
+    from facerec.evaluation.report.charts import cmc_chart, det_chart, roc_chart, score_histogram
+    from facerec.evaluation.report.page import Page, Table
+
+    names = [name for name, _ in records]
+    first = records[0][1]
+    searches = {
+        title: [record["galleries"][title] for _, record in records]
+        for title in first.get("galleries", {})
+    } or {"Identification": [record for _, record in records]}
+    tables: list[Table] = []
+    charts: dict[str, str] = {}
+    if curves:
+        rows = table_rows([record for _, record in records], PAIR_ROWS)
+        tables.append(Table("1:1", ("", *names), rows))
+        charts |= {"ROC": roc_chart(curves), "DET": det_chart(curves)}
+        charts |= {
+            f"Similarities of {name}": score_histogram(curve) for name, curve in curves.items()
+        }
+    for title, found in searches.items():
+        tables.append(Table(title, ("", *names), table_rows(found, SEARCH_ROWS)))
+        shares = {name: record["cmc"] for name, record in zip(names, found, strict=True)}
+        charts[f"CMC, {title}"] = cmc_chart(shares)
+    _write_report(
+        run,
+        Page(
+            title=f"{first['protocol']}: {', '.join(names)}",
+            note=f"{first['images']} images from {first['data']}",
+            tables=tables,
+            charts=charts,
+            hardest={},
+            pictures={},
+            run=_how_it_was_run(settings, cards),
+        ),
+    )
+
+
+def _write_report(run: Run, page: Any) -> None:
+    from facerec.evaluation.report.page import write_page
+
+    assert run.report is not None
+    say(f"report: {write_page(run.report, page, force=run.force)}")
+
+
+def _how_it_was_run(settings: Sequence[Setting], cards: Sequence[ModelCard]) -> dict[str, Any]:
+    import platform
+
+    from facerec import __version__
+
+    return {
+        "command": sys.argv,
+        "facerec": __version__,
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "models": [
+            {
+                "card": card.model_dump(mode="json"),
+                "profile": setting.profile.model_dump(mode="json"),
+            }
+            for card, setting in zip(cards, settings, strict=True)
+        ],
+    }  # fmt: skip

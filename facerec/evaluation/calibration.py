@@ -1,0 +1,42 @@
+"""Thresholds for recognition, read off measured pairs."""
+
+from __future__ import annotations
+
+from facerec.card import Calibration, Metric, ModelCard, similarity_to_distance
+from facerec.errors import UsageError
+from facerec.evaluation.curve import ScoreCurve
+from facerec.evaluation.metrics import allowed_impostors, tar_at_far
+from facerec.evaluation.verification import rate_name
+
+CALIBRATED = (1e-2, 1e-3, 1e-4)
+"""False-accept rates whose thresholds are kept, where the impostor pairs suffice."""
+
+
+def calibrate(curve: ScoreCurve, metric: Metric, data: str) -> Calibration:
+    """The thresholds, as distances in `metric`.
+
+    Args:
+        data: the set that was measured, for the record.
+
+    Raises:
+        UsageError: there are fewer than 100 impostor pairs.
+    """
+    total = curve.impostor_total
+    fars = [far for far in CALIBRATED if allowed_impostors(far, total) >= 1]
+    if not fars:
+        raise UsageError(
+            f"a threshold needs at least 100 pairs of different people, {data} has {total}"
+        )
+    return Calibration(
+        data=data,
+        pairs=curve.genuine_total + total,
+        thresholds={
+            rate_name(far): similarity_to_distance(tar_at_far(curve, far).threshold, metric)
+            for far in fars
+        },
+    )
+
+
+def with_calibration(card: ModelCard, calibration: Calibration) -> ModelCard:
+    """The card with other thresholds."""
+    return card.model_copy(update={"calibration": calibration})

@@ -1,0 +1,332 @@
+"""How well detectors find faces, on FDDB and WIDER FACE.
+
+Detections of all pictures are ranked by score. In a picture, from its best detection down, each
+takes the face not yet taken that it overlaps most; an overlap above 0.5 makes it a true positive,
+otherwise it is a false one, unless it overlaps a face marked to be ignored, when it counts for
+nothing. FDDB calls this the discrete score (Jain and Learned-Miller 2010, section 5); WIDER FACE
+(Yang et al. 2016) follows PASCAL VOC, from which this differs only where faces overlap by half.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.detection import Detector
+from facerec.errors import InputError
+from facerec.faces import Face, Floats, Image
+
+MATCHED = 0.5
+_CHORDS = 512
+
+
+class Region(Protocol):
+    """Where a face is."""
+
+    @property
+    def ignored(self) -> bool:
+        """Whether finding it counts for nothing."""
+        ...
+
+    def overlap(self, box: Floats) -> float:
+        """Intersection over union with a box `(4,)` x1, y1, x2, y2."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """An upright rectangle in pixels."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    ignored: bool = False
+
+    def overlap(self, box: Floats) -> float:
+        """Intersection over union with a box `(4,)` x1, y1, x2, y2."""
+        x1, y1, x2, y2 = map(float, box)
+        width = max(0.0, min(self.x2, x2) - max(self.x1, x1))
+        height = max(0.0, min(self.y2, y2) - max(self.y1, y1))
+        shared = width * height
+        areas = (self.x2 - self.x1) * (self.y2 - self.y1) + (x2 - x1) * (y2 - y1)
+        return shared / (areas - shared) if shared else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ellipse:
+    """An ellipse in pixels.
+
+    Attributes:
+        major: radius along the axis that `angle` turns.
+        minor: radius across it.
+        angle: radians from the x axis towards the y axis, which points down.
+        x: the centre's.
+        y: the centre's.
+    """
+
+    major: float
+    minor: float
+    angle: float
+    x: float
+    y: float
+
+    @property
+    def ignored(self) -> bool:
+        """FDDB ignores no face."""
+        return False
+
+    def overlap(self, box: Floats) -> float:
+        """Intersection over union with a box, summed over 512 horizontal chords (error < 0.002)."""
+        x1, y1, x2, y2 = map(float, box)
+        cosine, sine = math.cos(self.angle), math.sin(self.angle)
+        extent = math.hypot(self.major * sine, self.minor * cosine)
+        top, bottom = max(y1, self.y - extent), min(y2, self.y + extent)
+        if bottom <= top:
+            return 0.0
+        step = (bottom - top) / _CHORDS
+        height = top + (np.arange(_CHORDS) + 0.5) * step - self.y
+        # The ellipse at a height: where the quadratic in x has its two roots.
+        middle = height * sine * cosine * (self.major**2 - self.minor**2) / extent**2
+        half = self.major * self.minor / extent * np.sqrt(1 - np.minimum(1, (height / extent) ** 2))
+        left, right = self.x + middle - half, self.x + middle + half
+        shared = float((np.minimum(right, x2) - np.maximum(left, x1)).clip(0).sum()) * step
+        return shared / (math.pi * self.major * self.minor + (x2 - x1) * (y2 - y1) - shared)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedPicture:
+    """A picture's file and its faces."""
+
+    path: Path
+    faces: tuple[Region, ...]
+
+
+def read_fddb(root: Path) -> list[AnnotatedPicture]:
+    """FDDB's ten folds: `FDDB-folds/FDDB-fold-*-ellipseList.txt` and `originalPics/`.
+
+    A face is a line `major minor angle x y 1`. FDDB's angles are radians; a file in which any
+    exceeds pi in size is read as degrees.
+
+    Raises:
+        InputError: there are no such files, or a line is not as above.
+    """
+    lists = sorted((root / "FDDB-folds").glob("FDDB-fold-*-ellipseList.txt"))
+    if not lists:
+        raise InputError(f"{root}: no FDDB-folds/FDDB-fold-*-ellipseList.txt")
+    pictures = []
+    for file in lists:
+        records = list(_records(file, 5))
+        degrees = any(abs(row[2]) > math.pi for _, rows in records for row in rows)
+        turn = math.pi / 180 if degrees else 1.0
+        for name, rows in records:
+            faces = tuple(Ellipse(a, b, angle * turn, x, y) for a, b, angle, x, y, *_ in rows)
+            pictures.append(AnnotatedPicture(root / "originalPics" / f"{name}.jpg", faces))
+    return pictures
+
+
+def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedPicture]:
+    """WIDER FACE's `wider_face_val_bbx_gt.txt`, pictures below `images`.
+
+    A face is a line `x y width height blur expression illumination invalid occlusion pose`; those
+    marked invalid, and those without an area, are ignored.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not as above.
+    """
+    return [
+        AnnotatedPicture(
+            images / name,
+            tuple(
+                Rectangle(
+                    x, y, x + w, y + h, ignored=bool(rest[3:] and rest[3]) or w <= 0 or h <= 0
+                )
+                for x, y, w, h, *rest in rows
+            ),
+        )
+        for name, rows in _records(annotations, 4)
+    ]
+
+
+def _records(file: Path, numbers: int) -> Iterator[tuple[str, list[list[float]]]]:
+    """Blocks of a name, a count, and as many lines of at least `numbers` numbers."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    at = 0
+    while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+            continue
+        try:
+            name, count = lines[at].strip(), int(lines[at + 1])
+            rows = [[float(part) for part in line.split()] for line in lines[at + 2 :][:count]]
+            short = len(rows) < count or any(len(row) < numbers for row in rows)
+        except (ValueError, IndexError):
+            short = True
+        if short:
+            raise InputError(f"{file}:{at + 1}: not a name, a number of faces and their lines")
+        at += 2 + count
+        # WIDER FACE writes a line of zeros for a picture without faces.
+        if count == 0 and at < len(lines) and set(lines[at].split()) == {"0"}:
+            at += 1
+        yield name, rows
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionReport:
+    """What a detector found.
+
+    Attributes:
+        images: pictures seen.
+        faces: faces to be found.
+        precision: share of all detections that are true.
+        recall: share of the faces found.
+        average_precision: area under precision over recall, precision at a recall being the best
+            at that recall or beyond (PASCAL VOC since 2010, WIDER FACE).
+        recall_at: number of false positives in all pictures → recall at the lowest score that
+            gives no more (a point of FDDB's curve).
+        seconds_per_image: mean time of detection alone.
+        scores: `(N,) float32`, of all detections that count, highest first.
+        true: `(N,) bool`, which of them are true.
+    """
+
+    images: int
+    faces: int
+    precision: float
+    recall: float
+    average_precision: float
+    recall_at: dict[int, float]
+    seconds_per_image: float
+    scores: Floats
+    true: NDArray[np.bool_]
+
+    @property
+    def recalls(self) -> NDArray[np.float64]:
+        """Recall `(N,)` down to each score."""
+        return np.cumsum(self.true) / max(self.faces, 1)
+
+    @property
+    def false_positives(self) -> NDArray[np.intp]:
+        """Number of false positives `(N,)` down to each score."""
+        return np.cumsum(~self.true)
+
+
+def match_detections(
+    detections: Sequence[Face], faces: Sequence[Region]
+) -> list[tuple[float, bool]]:
+    """Score and truth of a picture's detections that count, highest score first."""
+    free = [face for face in faces if not face.ignored]
+    ignored = [face for face in faces if face.ignored]
+    outcome = []
+    for detection in sorted(detections, key=lambda face: -face.score):
+        overlaps = [face.overlap(detection.box) for face in free]
+        best = max(range(len(free)), key=overlaps.__getitem__, default=None)
+        if best is not None and overlaps[best] > MATCHED:
+            del free[best]
+            outcome.append((detection.score, True))
+        elif not any(face.overlap(detection.box) > MATCHED for face in ignored):
+            outcome.append((detection.score, False))
+    return outcome
+
+
+def average_precision(true: NDArray[np.bool_], faces: int) -> float:
+    """Area under the precision-recall curve, all points, precision made monotone.
+
+    Args:
+        true: `(N,)`, whether each detection is true, highest score first.
+        faces: how many there are to be found.
+    """
+    if not faces or not len(true):
+        return 0.0
+    precision = np.cumsum(true) / np.arange(1, len(true) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[true].sum() / faces)
+
+
+def recall_at_false_positives(
+    scores: Floats, true: NDArray[np.bool_], faces: int, allowed: int
+) -> float:
+    """Recall at the lowest score that gives at most `allowed` false positives in all.
+
+    Args:
+        scores: `(N,)`, highest first; detections of equal score come in or stay out together.
+        true: `(N,)`, whether each detection is true.
+        faces: how many there are to be found.
+        allowed: false positives.
+    """
+    last_of_score = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
+    usable = np.flatnonzero(last_of_score & (np.cumsum(~true) <= allowed))
+    if not faces or not len(usable):
+        return 0.0
+    return float(true[: usable[-1] + 1].sum() / faces)
+
+
+def evaluate_detectors(
+    detectors: Mapping[str, Detector],
+    pictures: Iterable[AnnotatedPicture],
+    read: Callable[[Path], Image],
+    *,
+    false_positives: Sequence[int] = (100, 500, 1000),
+    seen: Callable[[], object] = lambda: None,
+) -> dict[str, DetectionReport]:
+    """Run detectors side by side over annotated pictures, each picture read once.
+
+    Args:
+        detectors: name → detector.
+        pictures: what to find where.
+        read: gives a file's `(H, W, 3) uint8` RGB image.
+        false_positives: numbers of false positives to give the recall at.
+        seen: called after each picture.
+    """
+    outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in detectors}
+    seconds = dict.fromkeys(detectors, 0.0)
+    images = faces = 0
+    for picture in pictures:
+        image = read(picture.path)
+        images += 1
+        faces += sum(not face.ignored for face in picture.faces)
+        for name, detector in detectors.items():
+            start = time.perf_counter()
+            found = detector.detect([image])[0]
+            seconds[name] += time.perf_counter() - start
+            outcomes[name] += match_detections(found, picture.faces)
+        seen()
+    return {
+        name: _report(outcome, images, faces, seconds[name] / max(images, 1), false_positives)
+        for name, outcome in outcomes.items()
+    }
+
+
+def _report(
+    outcome: list[tuple[float, bool]],
+    images: int,
+    faces: int,
+    seconds_per_image: float,
+    false_positives: Sequence[int],
+) -> DetectionReport:
+    outcome.sort(key=lambda pair: -pair[0])
+    scores = np.array([score for score, _ in outcome], np.float32)
+    true = np.array([truth for _, truth in outcome], bool)
+    return DetectionReport(
+        images=images,
+        faces=faces,
+        precision=float(true.mean()) if len(true) else 0.0,
+        recall=float(true.sum() / faces) if faces else 0.0,
+        average_precision=average_precision(true, faces),
+        recall_at={
+            allowed: recall_at_false_positives(scores, true, faces, allowed)
+            for allowed in false_positives
+        },
+        seconds_per_image=seconds_per_image,
+        scores=scores,
+        true=true,
+    )

@@ -1,0 +1,118 @@
+"""Vectors for the images of an evaluation set, through the shared engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facerec.alignment import central_face
+from facerec.engine import Engine
+from facerec.errors import InputError
+from facerec.evaluation.cache import EmbeddingCache
+from facerec.evaluation.protocols.source import Source
+from facerec.faces import Face, Floats, Frame, Image
+from facerec.imaging.reader import decode_frame, read_ahead
+from facerec.profile import RuntimeSection
+
+Observe = Callable[[], None]
+Region = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """What became of the images.
+
+    Attributes:
+        vectors: `(I, D) float32` unit vectors; a row of NaN where there is none.
+        missing: why the images without a vector have none, by key.
+        unreadable: how many of those images are absent or damaged, rather than without a face.
+        reused: how many vectors came from the cache.
+    """
+
+    vectors: Floats
+    missing: dict[str, str]
+    unreadable: int
+    reused: int
+
+
+def embed_images(
+    engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
+    runtime: RuntimeSection, *, aligned: bool, cache: EmbeddingCache | None, observe: Observe,
+    regions: Mapping[str, Region] | None = None,
+) -> Embedded:  # fmt: skip
+    """Embed the central face of each image.
+
+    Args:
+        keys: the images, as the protocol names them.
+        files: each key's file in the source; a key may be absent.
+        aligned: the images are aligned faces: nothing is detected.
+        observe: called once an image.
+        regions: x, y, width and height of the face meant, for keys whose image shows several.
+    """
+    places = regions or {}
+
+    def read(key: str) -> Frame:
+        if key not in files:
+            return Frame(key, None, "", InputError(f"{source.name}: holds no {key}"))
+        try:
+            data = source.read(files[key])
+        except InputError as error:
+            return Frame(key, None, "", error)
+        region = places.get(key)
+        if region is None:
+            return decode_frame(key, data, runtime.max_pixels, wanted)
+        mark = ":" + ",".join(f"{side:g}" for side in region)
+        frame = decode_frame(
+            key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + mark)
+        )
+        image = None if frame.image is None else crop_around(frame.image, region)
+        return dataclasses.replace(frame, image=image, sha256=frame.sha256 + mark)
+
+    def wanted(_: str, sha256: str) -> bool:
+        return cache is None or sha256 not in cache
+
+    vectors = np.full((len(keys), engine.card.embedding_size), np.nan, np.float32)
+    missing: dict[str, str] = {}
+    unreadable = reused = 0
+    frames = read_ahead(keys, read, runtime.workers)
+    for row, (frame, faces) in enumerate(
+        engine.faces(frames, aligned=aligned, select=_select_central)
+    ):
+        observe()
+        if frame.error is not None:
+            missing[frame.source] = str(frame.error)
+            unreadable += 1
+            continue
+        if frame.image is None and cache is not None:
+            vector = cache.get(frame.sha256)
+            reused += 1
+        else:
+            vector = faces[0].embedding if faces else None
+            if cache is not None:
+                cache.put(frame.sha256, vector)
+        if vector is None:
+            missing[frame.source] = "no face found"
+        else:
+            vectors[row] = vector
+    return Embedded(vectors, missing, unreadable, reused)
+
+
+def crop_around(image: Image, region: Region) -> Image:
+    """The part of an image around a face, as far again as the face is large on every side.
+
+    Args:
+        image: `(H, W, 3) uint8`.
+        region: x, y, width and height in pixels; may reach beyond the image.
+    """
+    x, y, width, height = region
+    left, top = (max(int(start), 0) for start in (x - width, y - height))
+    right, bottom = int(np.ceil(x + 2 * width)), int(np.ceil(y + 2 * height))
+    part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return np.ascontiguousarray(part) if part.size else image
+
+
+def _select_central(image: Image, faces: list[Face]) -> list[Face]:
+    return [central_face(image, faces)]

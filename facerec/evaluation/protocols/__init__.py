@@ -1,0 +1,1 @@
+"""Evaluation sets: what each protocol compares with what, and where its images are."""

@@ -1,0 +1,90 @@
+"""The common value of all verification protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.errors import UsageError
+
+FOLDS = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairProtocol:
+    """Which pairs of images are compared.
+
+    Attributes:
+        name: the protocol's, such as `lfw`.
+        keys: the distinct images, as the protocol names them.
+        pairs: `(N, 2) int64` rows of `keys`.
+        same: `(N,) bool`, true where both images show one person.
+        folds: `(N,) int64`, from 0; all 0 where there are too few pairs for folds.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    pairs: NDArray[np.int64]
+    same: NDArray[np.bool_]
+    folds: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One line of a protocol."""
+
+    first: str
+    second: str
+    same: bool
+
+
+def build_protocol(
+    name: str, pairs: Sequence[Pair], folds: Sequence[int] | None, where: str
+) -> PairProtocol:
+    """Number the images.
+
+    Args:
+        folds: the protocol's own; None: ten blocks of equal size in the order given, as
+            insightface does, or, where a block would hold one kind only, the pairs of each
+            kind split on their own.
+        where: the file, for errors.
+
+    Raises:
+        UsageError: there are no pairs.
+    """
+    if not pairs:
+        raise UsageError(f"{where}: holds no pairs")
+    numbers: dict[str, int] = {}
+    indices = np.array(
+        [
+            (numbers.setdefault(p.first, len(numbers)), numbers.setdefault(p.second, len(numbers)))
+            for p in pairs
+        ],
+        dtype=np.int64,
+    )
+    same = np.array([pair.same for pair in pairs])
+    chosen = split_folds(same) if folds is None else np.asarray(folds, dtype=np.int64)
+    return PairProtocol(name, tuple(numbers), indices, same, chosen)
+
+
+def split_folds(same: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Ten folds (fewer where a kind has fewer pairs) that each hold both kinds.
+
+    Returns:
+        `(N,) int64`.
+    """
+    smaller = min(np.count_nonzero(same), np.count_nonzero(~same))
+    count = int(np.clip(smaller, 1, FOLDS))
+    folds = _blocks(len(same), count)
+    if any(len(np.unique(same[folds == fold])) < 2 for fold in range(count)):
+        for kind in (same, ~same):
+            folds[kind] = _blocks(int(np.count_nonzero(kind)), count)
+    return folds
+
+
+def _blocks(length: int, count: int) -> NDArray[np.int64]:
+    sizes = [len(part) for part in np.array_split(np.arange(length), count)]
+    return np.repeat(np.arange(count), sizes)

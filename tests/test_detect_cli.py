@@ -1,0 +1,96 @@
+"""`facerec detect` and `facerec evaluate detection` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from facerec.imaging.decode import read_image
+from facerec.imaging.draw import write_image
+from tests.conftest import Run, noise
+
+
+def records(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_detect_prints_boxes_scores_and_landmarks(run: Run, picture: Path, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "detect", picture, "--save", tmp_path / "drawn", "--crops", tmp_path / "crops", "--json"
+    )
+    (record,) = records(out)
+    assert (code, record["width"], len(record["faces"])) == (0, 1260, 2)
+    assert set(record["faces"][0]) == {"box", "score", "landmarks"}
+    assert read_image(tmp_path / "drawn" / "picture.jpg", 10**7).shape == (560, 1260, 3)
+    crops = sorted((tmp_path / "crops").iterdir())
+    assert [crop.name for crop in crops] == ["picture-1.png", "picture-2.png"]
+    height, width = read_image(crops[0], 10**7).shape[:2]
+    assert height == width > 100
+
+
+def test_detect_goes_on_after_what_cannot_be_read(run: Run, picture: Path, tmp_path: Path) -> None:
+    code, out, err = run("detect", tmp_path / "none.jpg", picture, "--json")
+    assert (code, len(records(out)), "no such file" in err) == (3, 1, True)
+
+
+@pytest.fixture
+def wider(picture: Path, tmp_path: Path, run: Run) -> tuple[Path, Path]:
+    """A set in WIDER FACE's layout: both found faces, one that is not there, and a bare picture."""
+    images = tmp_path / "images"
+    (images / "0--Demo").mkdir(parents=True)
+    (images / "0--Demo" / "both.jpg").write_bytes(picture.read_bytes())
+    write_image(images / "0--Demo" / "bare.png", noise(60, 60))
+    lines = ["0--Demo/both.jpg", "3"]
+    for face in records(run("detect", picture, "--json")[1])[0]["faces"]:
+        x1, y1, x2, y2 = map(round, face["box"])
+        lines.append(f"{x1} {y1} {x2 - x1} {y2 - y1} 0 0 0 0 0 0")
+    lines += ["600 300 80 80 0 0 0 0 0 0", "0--Demo/bare.png", "0", "0 0 0 0 0 0 0 0 0 0"]
+    annotations = tmp_path / "gt.txt"
+    annotations.write_text("\n".join(lines) + "\n")
+    return annotations, images
+
+
+def test_detectors_are_scored_on_wider_face(
+    run: Run, wider: tuple[Path, Path], tmp_path: Path
+) -> None:
+    annotations, images = wider
+    code, out, _ = run(
+        "evaluate", "detection", "--data", images, "--annotations", annotations,
+        "--plot", tmp_path / "curve.png", "--json",
+    )  # fmt: skip
+    (record,) = records(out)
+    assert code == 0
+    assert (record["images"], record["faces"]) == (2, 3)
+    assert record["precision"] == 100
+    assert record["recall"] == pytest.approx(200 / 3, abs=1e-3)
+    assert record["average_precision"] == pytest.approx(200 / 3, abs=1e-3)
+    assert record["seconds_per_image"] > 0
+    assert read_image(tmp_path / "curve.png", 10**7).std() > 0
+
+
+def test_too_low_an_average_precision_exits_with_1(run: Run, wider: tuple[Path, Path]) -> None:
+    annotations, images = wider
+    arguments = ("evaluate", "detection", "--data", images, "--annotations", annotations)
+    assert run(*arguments, "--fail-under", 90)[0] == 1
+    assert run(*arguments, "--fail-under", 60)[0] == 0
+
+
+def test_data_in_no_known_layout_is_one_line(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("evaluate", "detection", "--data", tmp_path)
+    assert code == 3
+    assert err == f"facerec: {tmp_path}: no FDDB-folds/FDDB-fold-*-ellipseList.txt\n"
+
+
+@pytest.mark.slow
+def test_detectors_are_compared_side_by_side(
+    run: Run, wider: tuple[Path, Path], data: Path
+) -> None:
+    annotations, images = wider
+    _, out, _ = run(
+        "evaluate", "detection", "--data", images, "--annotations", annotations, "--compare",
+        "yunet", "--set", f"detector.weights={data / 'models' / 'yunet_n_640.onnx'}", "--json",
+    )  # fmt: skip
+    assert [record["detector"]["name"] for record in records(out)] == ["mtcnn", "yunet"]
+    assert all(record["recall"] > 60 for record in records(out))
