@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
 from facerec.detection.mtcnn_networks import LAST_COLUMN, LAST_ROW, ONet, PNet, RNet
-from facerec.detection.pyramid import Level, arrange, pyramid_scales, resize_into
+from facerec.detection.pyramid import Level, arrange, pyramid_scales, resize_into, rounded_up
 from facerec.detection.workers import Workers
 from facerec.faces import Face, Image
 
@@ -180,7 +180,7 @@ def _bands(height: int, width: int) -> tuple[int, list[int]]:
     rows = max(1, (height - PNet.margin) // _STRIDE)
     count = math.ceil(rows * _STRIDE * width / _BAND_PIXELS)
     count += count % 2  # so that two cores share them evenly
-    size = -(-rows // count // 8) * 8 if count else rows
+    size = rounded_up(math.ceil(rows / count))
     return size, list(range(0, rows, size))
 
 

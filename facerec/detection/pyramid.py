@@ -42,16 +42,24 @@ def pyramid_scales(height: int, width: int, min_face: float, scale_factor: float
     return [scale for scale in scales if int(scale * shorter) >= CELL]
 
 
+def rounded_up(length: int) -> int:
+    """The next of four lengths per doubling: 16, 20, 24, 28, 32, 40, 48, ….
+
+    oneDNN compiles each convolution for each shape and keeps a thousand of them.
+    """
+    step = max(4, 1 << max(0, (length - 1).bit_length() - 3))
+    return -(-length // step) * step
+
+
 def arrange(height: int, width: int, scales: Sequence[float]) -> tuple[list[Level], int, int]:
     """Places for all levels, largest first, in a canvas, and the canvas's height and width.
 
     Shelves below one another: each starts with the largest level that has no place yet, and the
-    room to its right is filled with columns of smaller ones. The canvas's width is one of eight
-    per doubling, so that pictures of similar sizes need the same convolutions prepared.
+    room to its right is filled with columns of smaller ones. The canvas's width is one of few,
+    so that pictures of similar sizes need the same convolutions prepared.
     """
     waiting = [Level(scale, int(height * scale), int(width * scale)) for scale in scales]
-    step = max(8, 1 << max(0, waiting[0].width.bit_length() - 4))
-    canvas_width = -(-(waiting[0].width + 1) // step) * step
+    canvas_width = rounded_up(waiting[0].width + 1)
     placed: list[Level] = []
     top = 0
     while waiting:
