@@ -120,8 +120,11 @@ def test_a_card_survives_its_file(tmp_path, suffix):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", ["mtcnn", "yunet"])
-def test_mobilefacenet_reaches_its_figure_on_lfw(data, network, card_file, detector):
+@pytest.mark.parametrize(
+    ("detector", "least", "most"), [("mtcnn", 99.0, 100), ("yunet", 99.0, 99.3)]
+)
+def test_mobilefacenet_reaches_its_figure_on_lfw(data, network, card_file, detector, least, most):
+    """Its published figure, 99.15 %, is with YuNet's landmarks; MTCNN's have no such figure."""
     lfw = data / "lfw"
     done = spawn(
         "evaluate", "lfw", "--data", lfw / "lfw-deepfunneled-pairs.tar", "--pairs",
@@ -132,7 +135,7 @@ def test_mobilefacenet_reaches_its_figure_on_lfw(data, network, card_file, detec
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    assert record["accuracy"] == pytest.approx(99.15, abs=0.1501)
+    assert least <= record["accuracy"] <= most
     assert "1e-3" in record["tar_at_far"]
 
 
