@@ -291,7 +291,7 @@ def test_the_calibrated_threshold_is_the_one_that_compare_uses(faces, pair_list,
     assert answer["threshold"] == round(record["thresholds"]["1e-2"], 6)
 
 
-def test_a_gallery_is_calibrated_and_recognize_uses_it(faces, pair_list, tmp_path):
+def test_a_gallery_is_calibrated_and_compare_uses_it(faces, pair_list, tmp_path):
     gallery = tmp_path / "gallery.h5"
     enrolled = spawn("embed", faces, "--aligned", "--out", gallery)
     assert enrolled.returncode == 0, enrolled.stderr

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from facerec import Gallery
 from facerec.card import distance_to_similarity
+from facerec.errors import IncompatibleError
 from facerec.gallery.match import Matcher
 from facerec.profile import RecognizeSection
 from tests.conftest import make_card, make_face
@@ -98,3 +99,17 @@ def test_both_metrics_decide_alike_and_nobody_appears_twice(
     assert names == [found.name for found in euclidean.match(faces)]
     given_names = [name for name in names if name]
     assert len(given_names) == len(set(given_names))
+
+
+def test_a_gallery_calibrated_on_its_own_people_decides_by_that() -> None:
+    calibration = {"data": "own", "pairs": 10, "thresholds": {"1e-3": 0.01}}
+    gallery = Gallery(make_card(2, calibration=calibration))
+    gallery.add("a", [make_face(1, 0)], "a.jpg")
+    strict = Matcher(gallery, RecognizeSection(), make_card(2))
+    assert strict.threshold == 0.01
+    assert strict.match(unit((1, 0.3)))[0].name is None
+
+
+def test_another_models_vectors_are_refused() -> None:
+    with pytest.raises(IncompatibleError, match="was built with small"):
+        Matcher(Gallery(make_card(2)), RecognizeSection(), make_card(2, flip=True))
