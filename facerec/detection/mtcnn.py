@@ -146,8 +146,8 @@ class MTCNN:
         cells, log_odds, offsets = (
             torch.cat(parts) for parts in zip(*self._map(run, starts), strict=True)
         )
-        found, scores = [], []
-        for level in levels:
+
+        def pick(level: Level) -> tuple[Tensor, Tensor]:
             origin = cells.new_tensor([level.left, level.top]) // _STRIDE
             extent = cells.new_tensor([_pooled(level.width) - 4, _pooled(level.height) - 4])
             here = torch.nonzero(((cells >= origin) & (cells < origin + extent)).all(1))[:, 0]
@@ -158,10 +158,11 @@ class MTCNN:
             boxes = torch.cat([corner, corner + _SIDE], 1) + offsets[here] * _SIDE
             boxes /= level.scale
             kept = suppress(boxes, _LEVEL_IOU, "union")
-            found.append(boxes[kept])
-            scores.append(score[kept])
-        order = rank(torch.cat(scores))[: self._max_candidates]
-        boxes = torch.cat(found)[order]
+            return boxes[kept], score[kept]
+
+        found, scores = (torch.cat(parts) for parts in zip(*self._map(pick, levels), strict=True))
+        order = rank(scores)[: self._max_candidates]
+        boxes = found[order]
         return squared(boxes[suppress(boxes, _PICTURE_IOU, "union")])
 
 

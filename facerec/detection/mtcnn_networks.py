@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d, max_pool2d, prelu
+from torch.nn.functional import conv2d, max_pool2d, pad, prelu
 
 Arrays = Sequence[NDArray[np.float32]]
 
@@ -86,11 +86,12 @@ class RNet:
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
-        self._first = _kernel(w[0] * _SCALE), w[1]
-        self._second = _kernel(w[3]), w[4]
+        # oneDNN works on eight channels at a time; the first layer's 28 become 32.
+        self._first = _kernel(pad(w[0] * _SCALE, (0, 4))), pad(w[1], (0, 4))
+        self._second = _kernel(pad(w[3], (0, 0, 0, 4))), w[4]
         self._third = _kernel(w[6]), w[7]
         self._fourth = _dense_kernel(w[9], 3), w[10]
-        self._slopes = w[2].flatten(), w[5].flatten(), w[8].flatten(), w[11]
+        self._slopes = pad(w[2].flatten(), (0, 4)), w[5].flatten(), w[8].flatten(), w[11]
         self._heads = _heads([w[12], w[14]], [w[13], w[15]])
 
     def __call__(self, crops: Tensor) -> Tensor:
