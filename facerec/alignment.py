@@ -157,3 +157,8 @@ def central_face(image: Image, faces: Sequence[Face]) -> Face:
         return float(sides[0] * sides[1] - 2 * offset @ offset)
 
     return max(faces, key=rank)
+
+
+def only_central_face(image: Image, faces: Sequence[Face]) -> list[Face]:
+    """`central_face`, as the engine selects faces."""
+    return [central_face(image, faces)]

@@ -91,14 +91,14 @@ def compare(
 
 
 def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool) -> Floats:
-    from facerec.alignment import central_face
+    from facerec.alignment import only_central_face
     from facerec.imaging.reader import read_frame
 
     frame, faces = next(
         engine.faces(
             [read_frame(path, profile.runtime.max_pixels)],
             aligned=aligned,
-            select=lambda image, found: [central_face(image, found)],
+            select=only_central_face,
         )
     )
     if frame.error is not None:
@@ -110,10 +110,10 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
 
 def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
     from facerec.gallery import Gallery
+    from facerec.gallery.match import deciding_card
 
     opened = Gallery.open(profile.gallery.path, assume=engine.card)
-    engine.card.require_same_model(opened.card, profile.gallery.path)
+    card = deciding_card(opened, engine.card, profile.gallery.path)
     if name not in opened.people:
         raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
-    card = opened.card if opened.card.calibration else engine.card
     return opened.templates()[opened.people.index(name)], card

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facerec.alignment import central_face
+from facerec.alignment import only_central_face
 from facerec.engine import Engine
-from facerec.faces import Face, Frame, Image
+from facerec.faces import Face, Frame
 from facerec.gallery.gallery import Gallery, check_name
 from facerec.imaging.reader import read_frames
 from facerec.profile import Profile
@@ -93,7 +93,9 @@ def enrol(
         wanted=lambda source, digest: not gallery.holds(person_of[source], digest),
     )
     policy = profile.gallery.faces
-    stream = engine.faces(frames, aligned=aligned, select=_central if policy == "central" else None)
+    stream = engine.faces(
+        frames, aligned=aligned, select=only_central_face if policy == "central" else None
+    )
     report = Enrolment()
     saver = _Saver(gallery, path)
     try:
@@ -120,10 +122,6 @@ def enrol(
     finally:
         saver.save()
     return report
-
-
-def _central(image: Image, faces: list[Face]) -> list[Face]:
-    return [central_face(image, faces)]
 
 
 def _problem(frame: Frame, faces: Sequence[Face], *, refuse_several: bool) -> str:

@@ -13,6 +13,17 @@ from facerec.gallery.gallery import Gallery
 from facerec.profile import RecognizeSection
 
 
+def deciding_card(gallery: Gallery, model: ModelCard, where: str) -> ModelCard:
+    """The card whose thresholds hold for a gallery: its own if it was calibrated on its own
+    people, else the model's.
+
+    Raises:
+        IncompatibleError: the gallery was built with another model.
+    """
+    model.require_same_model(gallery.card, where)
+    return gallery.card if gallery.card.calibration else model
+
+
 def decision_threshold(card: ModelCard, section: RecognizeSection) -> tuple[Metric, float]:
     """The metric, and the largest distance in it that still counts as the same person.
 
@@ -50,9 +61,7 @@ class Matcher:
         model: ModelCard,
         where: str = "the gallery",
     ) -> None:
-        model.require_same_model(gallery.card, where)
-        # A gallery may have been calibrated on its own people.
-        card = gallery.card if gallery.card.calibration else model
+        card = deciding_card(gallery, model, where)
         self.metric, self.threshold = decision_threshold(card, section)
         self._people = gallery.people
         self._unique = section.unique

@@ -59,8 +59,8 @@ Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep and reuse 
 FailUnder = Annotated[
     float | None,
     typer.Option(
-        help="Exit with 1 if a model's accuracy (identification: rank 1; ijb: TAR at FAR 1e-4), "
-        "in percent, is lower."
+        help="Exit with 1 if a model's accuracy (identification: rank 1; ijb: TAR at FAR 1e-4; "
+        "detection: average precision), in percent, is lower."
     ),
 ]
 Report = Annotated[
