@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -45,7 +46,20 @@ class _Commands(TyperGroup):
         _accept_debug(command)
         return command
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands by their modules' first lines: building every command's options only
+        to print its name would be most of what `--help` costs."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _summary(module)) for name, module in COMMANDS.items()])
 
+
+def _summary(module: str) -> str:
+    """What follows the command's name in the first line of its module's documentation."""
+    line = (import_module(module).__doc__ or "").partition("\n")[0]
+    return line.partition(": ")[2]
+
+
+@cache
 def _debug_option() -> Any:
     sample = typer.Typer(add_completion=False)
 
