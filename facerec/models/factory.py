@@ -12,6 +12,15 @@ from facerec.models import (
     Embedder,
     dlib_resnet,  # noqa: F401  (registers itself)
 )
+from facerec.models.backbones import (  # noqa: F401  (register themselves)
+    ir,
+    iresnet,
+    lightnet,
+    mobilefacenet,
+    mobilenet_v2,
+    mobilenet_v3,
+    resnet,
+)
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.registry import FACTORIES
 

@@ -1,0 +1,98 @@
+"""Improved residual networks, IR and IR-SE (Deng et al. 2019, section 3.2.2), in the layout of
+face.evoLVe and InsightFace_Pytorch, which the seed project's weights have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from facerec.card import ModelCard
+from facerec.models.backbones.layers import SqueezeExcite, halved, initialise_xavier
+from facerec.models.registry import register
+
+_CHANNELS = (64, 128, 256, 512)
+_UNITS = {"50": (3, 4, 14, 3), "101": (3, 13, 30, 3), "152": (3, 8, 36, 3)}
+_SE_REDUCTION = 16
+
+
+class _Unit(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int, *, se: bool) -> None:
+        super().__init__()
+        self.shortcut_layer: nn.Module
+        if inputs == outputs:
+            self.shortcut_layer = nn.MaxPool2d(1, stride)
+        else:
+            self.shortcut_layer = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            *([SqueezeExcite(outputs, _SE_REDUCTION)] if se else []),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.res_layer(x) + self.shortcut_layer(x)
+        return y
+
+
+class IRNet(nn.Module):
+    """`(N, 3, H, W) float32` in [-1, 1] to `(N, D) float32`.
+
+    Args:
+        card: input and embedding size.
+        units: residual units per stage; each stage's first has stride 2.
+        channels: of the four stages.
+        se: squeeze-and-excitation in each unit.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        units: Sequence[int],
+        channels: Sequence[int] = _CHANNELS,
+        *,
+        se: bool = False,
+    ) -> None:
+        super().__init__()
+        first, last = channels[0], channels[-1]
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
+        )
+        body = []
+        inputs = first
+        for outputs, count in zip(channels, units, strict=True):
+            for index in range(count):
+                body.append(_Unit(inputs, outputs, 1 if index else 2, se=se))
+                inputs = outputs
+        height, width = halved(card.input_height, 4), halved(card.input_width, 4)
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(last),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Linear(last * height * width, card.embedding_size),
+            nn.BatchNorm1d(card.embedding_size),
+        )
+        self.body = nn.Sequential(*body)
+        initialise_xavier(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        vectors: Tensor = self.output_layer(self.body(self.input_layer(x)))
+        return vectors
+
+
+def _register(name: str, units: Sequence[int], channels: Sequence[int], *, se: bool) -> None:
+    @register(name)
+    def build(card: ModelCard) -> nn.Module:
+        return IRNet(card, units, channels, se=se)
+
+
+for _depth, _units in _UNITS.items():
+    _register(f"ir_{_depth}", _units, _CHANNELS, se=False)
+    _register(f"ir_se_{_depth}", _units, _CHANNELS, se=True)
+_register("test_ir", (1, 1, 1, 1), (8, 8, 16, 16), se=False)
+_register("test_ir_se", (1, 1, 1, 1), (16, 16, 32, 32), se=True)

@@ -1,0 +1,106 @@
+"""The networks that can be trained: sizes, names of the published weights, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from facerec.models.factory import create_network
+from facerec.models.registry import FACTORIES
+from tests.conftest import make_card
+
+# Parameters with 512 values out of 112x112. The seed project's thirteen: IR from its published
+# files; the SE blocks add 2 c²/16 each; ResNets are torchvision's without `fc`, plus the head.
+# iresnet: insightface's model zoo (18: 24.03 M, 34: 34.14, 50: 43.59, 100: 65.16).
+PARAMETERS = {
+    "ir_50": 43_574_976,
+    "ir_101": 65_129_792,
+    "ir_152": 70_737_600,
+    "ir_se_50": 43_797_696,
+    "ir_se_101": 65_129_792 + (3 * 64**2 + 13 * 128**2 + 30 * 256**2 + 3 * 512**2) // 8,
+    "ir_se_152": 70_737_600 + (3 * 64**2 + 8 * 128**2 + 36 * 256**2 + 3 * 512**2) // 8,
+    "resnet_50": 23_508_032 + 2048 * 16 * 512 + 512 + 2 * 2048 + 2 * 512,
+    "resnet_101": 42_500_160 + 2048 * 16 * 512 + 512 + 2 * 2048 + 2 * 512,
+    "resnet_152": 58_143_808 + 2048 * 16 * 512 + 512 + 2 * 2048 + 2 * 512,
+    "mobilenet_v2": 2_879_744,
+    "mobilenet_v3_small": 2_313_240,
+    "mobilenet_v3_large": 4_851_288,
+    "lightnet": 42_910_930,
+    "mobilefacenet": 1_200_512,
+    "iresnet18": 24_025_600,
+    "iresnet34": 34_139_328,
+    "iresnet50": 43_590_848,
+    "iresnet100": 65_156_160,
+    "iresnet200": 118_833_920,
+}
+TINY = sorted(name for name in FACTORIES if name.startswith("test_"))
+
+
+def build(name: str, side: int = 112, embedding: int = 512) -> torch.nn.Module:
+    card = make_card(embedding, architecture=name, input_height=side, input_width=side)
+    return create_network(card)
+
+
+def test_every_network_has_a_known_size_or_is_a_tiny_one():
+    assert {*PARAMETERS, *TINY, "dlib_resnet"} == {*FACTORIES}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_network_has_the_published_number_of_parameters(name):
+    with torch.device("meta"):
+        network = build(name)
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
+
+
+def test_ir_50_has_the_names_and_shapes_of_the_published_file():
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in build("ir_50").state_dict().items()}
+    assert len(shapes) == 349
+    expected = {
+        "input_layer.0.weight": (64, 3, 3, 3),
+        "input_layer.1.running_mean": (64,),
+        "input_layer.2.weight": (64,),
+        "body.0.res_layer.0.weight": (64,),
+        "body.3.shortcut_layer.0.weight": (128, 64, 1, 1),
+        "body.3.shortcut_layer.1.weight": (128,),
+        "body.7.res_layer.1.weight": (256, 128, 3, 3),
+        "body.7.res_layer.3.weight": (256, 256, 3, 3),
+        "body.21.res_layer.4.bias": (512,),
+        "body.23.res_layer.2.weight": (512,),
+        "output_layer.0.weight": (512,),
+        "output_layer.3.weight": (512, 25088),
+        "output_layer.4.running_var": (512,),
+    }
+    assert {name: shapes[name] for name in expected} == expected
+    with_shortcut = {name.split(".")[1] for name in shapes if "shortcut_layer" in name}
+    assert with_shortcut == {"3", "7", "21"}
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("side", [112, 224])
+def test_a_tiny_network_maps_either_input_and_every_weight_learns(name, side):
+    torch.manual_seed(0)
+    network = build(name, side, embedding=16).train()
+    vectors = network(torch.randn(3, 3, side, side))
+    assert vectors.shape == (3, 16)
+    (vectors * torch.randn(3, 16)).sum().backward()
+    without = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+        and (parameter.grad is None or not parameter.grad.isfinite().all())
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_network_gives_each_image_its_own_vector_whatever_the_batch(name):
+    torch.manual_seed(0)
+    network = build(name, 112, embedding=16).eval()
+    images = torch.randn(3, 3, 112, 112)
+    with torch.inference_mode():
+        together = F.normalize(network(images))
+        alone = F.normalize(torch.cat([network(image[None]) for image in images]))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert together[0] @ together[1] < 0.9999
