@@ -37,11 +37,12 @@ class _Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        y = self.relu(y + (x if self.downsample is None else self.downsample(x)))
-        return y
+        y = y + (x if self.downsample is None else self.downsample(x))
+        activated: Tensor = self.relu(y)
+        return activated
 
 
 class ResNet(nn.Module):
