@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from facerec.alignment import central_face
+from facerec.archives import Source
 from facerec.engine import Engine
 from facerec.errors import InputError
 from facerec.evaluation.cache import EmbeddingCache
-from facerec.evaluation.protocols.source import Source
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import decode_frame, read_ahead
 from facerec.profile import RuntimeSection

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from facerec.archives import Source, locate
 from facerec.card import ModelCard
 from facerec.engine import Engine
 from facerec.errors import InputError, UsageError
@@ -18,7 +19,6 @@ from facerec.evaluation.folds import pair_similarities
 from facerec.evaluation.identification import Search, search
 from facerec.evaluation.protocols.ijb import TemplateList, TemplateProtocol
 from facerec.evaluation.protocols.people import IdentificationProtocol
-from facerec.evaluation.protocols.source import Source, locate
 from facerec.evaluation.templates import template_features
 from facerec.evaluation.verification import Verification, verify_scores
 from facerec.faces import Floats

@@ -23,11 +23,11 @@ from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
+    from facerec.archives import Source
     from facerec.card import ModelCard
     from facerec.evaluation.embedding import Embedded
     from facerec.evaluation.groups import GroupTable
     from facerec.evaluation.protocols.pairs import PairProtocol
-    from facerec.evaluation.protocols.source import Source
     from facerec.evaluation.run import Setting
     from facerec.evaluation.verification import Verification
 
@@ -52,9 +52,9 @@ def evaluate_pairs(
     if calibrate is not None and run.models is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     settings = run.profiles()
+    from facerec.archives import locate
     from facerec.evaluation.groups import read_groups
     from facerec.evaluation.protocols.opening import open_protocol
-    from facerec.evaluation.protocols.source import locate
 
     by_group = read_groups(groups) if groups is not None else None
     protocol, source = open_protocol(protocol_name, data, pairs)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facerec.archives import Source
 from facerec.errors import InputError
 from facerec.evaluation.metrics import best_threshold
 from facerec.evaluation.protocols.pairs import PairProtocol
-from facerec.evaluation.protocols.source import Source
 from facerec.evaluation.verification import Verification
 
 SHOWN = 12

@@ -1,0 +1,1 @@
+"""What training minimises: margins on the true class's cosine, the classifier, centres."""
