@@ -109,5 +109,4 @@ def _relit(chip: Image, generator: np.random.Generator) -> Image:
 
 
 def _resized(chip: Image, width: int, height: int, interpolation: int) -> Image:
-    resized: Image = cv2.resize(chip, (width, height), interpolation=interpolation)
-    return resized
+    return np.asarray(cv2.resize(chip, (width, height), interpolation=interpolation), np.uint8)
