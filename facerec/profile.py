@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from facerec.card import Metric
 from facerec.errors import ProfileError
@@ -105,6 +105,130 @@ class RecognizeSection(_Section):
     """Label for a stranger."""
 
 
+class DataSection(_Section):
+    train: str | None = None
+    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    people: Path | None = None
+    """A text file of names, one a line: only these people are used."""
+    min_images: Positive = 1
+    """People with fewer images are left out."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each person's images that is kept from training, to measure on."""
+    drop_last: bool = True
+    """Leave out an epoch's last images when they do not fill a batch."""
+    flip: Share = 0.5
+    """Probability that a face is mirrored."""
+    zoom: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Smallest share of a face that may fill the input; 1: always the whole."""
+    crop: Share = 0.0
+    """Probability that only a part stays and the rest is black (AdaFace: 0.2)."""
+    low_resolution: Share = 0.0
+    """Probability that a face is coarsened (AdaFace: 0.2)."""
+    photometric: Share = 0.0
+    """Probability that brightness, contrast and saturation change (AdaFace: 0.2)."""
+    synthetic: bool = False
+    """Train on made-up faces instead: for measuring speed, and for trying a profile."""
+    synthetic_people: Annotated[int, Field(ge=2)] = 100
+    """How many people are made up."""
+    synthetic_images: Positive = 20
+    """How many faces of each."""
+
+
+class TrainSection(_Section):
+    backbone: str = "ir_50"
+    """The network: a name from `facerec model list`."""
+    embedding_size: Positive = 512
+    """Values per face."""
+    input: Annotated[int, Field(ge=32, multiple_of=16)] = 112
+    """Height and width of the network's input; ArcFace's template is scaled to it."""
+    initial: str | None = None
+    """A model whose weights training starts from; backbone and sizes are then its own."""
+
+    loss: Literal[
+        "softmax", "normface", "arcface", "cosface", "sphereface", "combined", "adaface",
+        "curricularface", "magface",
+    ] = "arcface"  # fmt: skip
+    """What is minimised; softmax has no margin and no normalisation."""
+    scale: Annotated[float, Field(gt=0)] = 64.0
+    """Factor on the cosines, s."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """The loss's own margin; empty: as in its paper."""
+    m1: Annotated[float, Field(ge=1)] = 1.0
+    """`combined`: factor on the angle."""
+    m2: Annotated[float, Field(ge=0)] = 0.2
+    """`combined`: added to the angle, radians."""
+    m3: Annotated[float, Field(ge=0)] = 0.35
+    """`combined`: taken from the cosine."""
+    sub_centres: Positive = 1
+    """Centres per person, of which the nearest counts; more than 1 bears noisy labels."""
+    centre_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of Center loss beside the classifier's."""
+    centre_lr: Annotated[float, Field(gt=0)] = 0.5
+    """Learning rate of Center loss's centres."""
+    focal_gamma: Annotated[float, Field(ge=0)] = 0.0
+    """Exponent of the focal loss; 0: cross-entropy."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target that goes to all people alike."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Partial FC: share of the people in each step's softmax."""
+
+    optimizer: Literal["sgd", "sgd_bn", "adam", "adamw"] = "sgd_bn"
+    """`sgd_bn` and `adamw` do not decay the weights of normalisation layers."""
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    """Learning rate after warm-up."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; of Adam the first beta."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """L2 penalty."""
+    schedule: Literal["steps", "cosine", "polynomial"] = "steps"
+    """How the learning rate falls."""
+    steps: tuple[Annotated[float, Field(gt=0)], ...] = (30, 55, 75)
+    """`steps`: epochs at which it is multiplied by `gamma`."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """`steps`: the factor."""
+    power: Annotated[float, Field(gt=0)] = 2.0
+    """`polynomial`: the exponent."""
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises from 0."""
+    epochs: Annotated[float, Field(gt=0)] = 90
+    """How often every image is seen."""
+    max_steps: Positive | None = None
+    """Stop after this many steps, whatever the epochs; the schedule is not squeezed."""
+    batch: Annotated[int, Field(ge=2)] = 128
+    """Images at a time, on each process."""
+    accumulate: Positive = 1
+    """Batches whose gradients make one step."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the backbone's gradient; longer ones are shortened."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 on a GPU that has it, else fp32. fp16 scales the loss."""
+    compile: bool = False
+    """Compile the backbone: slow to start, faster after."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of a running mean of the weights, which is then evaluated and kept; 0: none."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of weights, order and variation."""
+
+    evaluate: tuple[str, ...] = ()
+    """Measurements on the way: arguments of `facerec evaluate`, such as
+    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy decides which model is best,
+    and calibrates its thresholds."""
+    evaluate_every: Annotated[float, Field(gt=0)] = 1.0
+    """Epochs between them."""
+    save_every: Positive = 2000
+    """Steps between checkpoints."""
+    keep: Positive = 3
+    """Checkpoints that stay."""
+    log_every: Positive = 20
+    """Steps between lines of the log and points of TensorBoard."""
+
+    @model_validator(mode="after")
+    def _sampling_is_possible(self) -> TrainSection:
+        if self.share < 1 and (self.loss == "softmax" or self.accumulate > 1):
+            raise ValueError("train.share below 1 needs a margin loss and train.accumulate 1")
+        return self
+
+
 class Profile(_Section):
     """Everything a command can be told, validated.
 
@@ -119,6 +243,8 @@ class Profile(_Section):
     runtime: RuntimeSection = RuntimeSection()
     gallery: GallerySection = GallerySection()
     recognize: RecognizeSection = RecognizeSection()
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
 
     @classmethod
     def load(
@@ -329,6 +455,9 @@ def _validate(merged: _Layer) -> Resolved:
         profile = Profile.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":
+            # Keys that do not go together; each alone is valid.
+            raise ProfileError(str(first["ctx"]["error"])) from error
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
         problem = first["msg"][0].lower() + first["msg"][1:]

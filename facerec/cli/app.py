@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "facerec.cli.compare",
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",
+    "train": "facerec.cli.train",
     "evaluate": "facerec.cli.evaluate",
     "gallery": "facerec.cli.gallery",
     "profile": "facerec.cli.profile",

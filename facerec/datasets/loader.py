@@ -8,7 +8,7 @@ interpreter free, and nothing has to be copied between processes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ class Loader:
         # An epoch's order is asked for at each of its steps, and takes a while for millions.
         self._known: tuple[int, Labels] | None = None
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int) -> Generator[Batch]:
         """Steps `start` to `stop - 1`; leaving the iterator stops the threads."""
         with ThreadPoolExecutor(self._workers) as pool:
             pending: deque[tuple[int, list[Future[_Part]]]] = deque()

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from facerec.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+_WITHOUT_TENSORFLOW = "tensorboard.compat.notf"
+
+
+def open_writer(folder: Path) -> SummaryWriter:
+    """A writer of TensorBoard's files.
+
+    TensorBoard would import TensorFlow where it is installed, which takes seconds, writes to
+    stderr, and crashes torchvision when that comes later; this module's name tells it not to.
+    """
+    sys.modules.setdefault(_WITHOUT_TENSORFLOW, ModuleType(_WITHOUT_TENSORFLOW))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
 
 
 def write_scalars(folder: Path, protocol: str, records: Mapping[str, Mapping[str, Any]]) -> None:
@@ -15,23 +34,22 @@ def write_scalars(folder: Path, protocol: str, records: Mapping[str, Mapping[str
     Raises:
         UsageError: the folder cannot be written.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     for model, record in records.items():
         try:
-            writer = SummaryWriter(str(folder / model.replace("/", "_")))
+            writer = open_writer(folder / model.replace("/", "_"))
         except OSError as error:
             raise UsageError(f"--tensorboard {folder}: {error.strerror}") from error
         with writer:
-            for name, value in _numbers(record):
+            for name, value in numbers_of(record):
                 writer.add_scalar(f"{protocol}/{name}", value, 0)
 
 
-def _numbers(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+def numbers_of(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """Every number in a record with its path, `outer/inner`."""
     numbers: list[tuple[str, float]] = []
     for key, value in record.items():
         if isinstance(value, Mapping):
-            numbers += _numbers(value, f"{prefix}{key}/")
+            numbers += numbers_of(value, f"{prefix}{key}/")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             numbers.append((f"{prefix}{key}", value))
     return numbers

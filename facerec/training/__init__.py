@@ -1,0 +1,1 @@
+"""From labelled faces to a model that every other command can use."""

@@ -1,0 +1,167 @@
+"""`facerec train`: train a model by a profile's recipe."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.console import Results, say
+from facerec.cli.options import Json, ProfileName, Settings, Workers, load_profile
+from facerec.errors import MissingError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from facerec.training.trainer import Progress
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_PORT = 6006
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Aligned faces: a folder per person, a tar or zip of that, train.rec, or shards. "
+            "[data.train]",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="The run's folder.  [runs/PROFILE-TIME]"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from --out's newest checkpoint.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help=f"Also start TensorBoard, on port {_PORT}.")
+    ] = False,
+    workers: Workers = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Train a model by a profile's recipe.
+
+    The run's folder holds model.safetensors with its card, best.safetensors, checkpoints, the
+    resolved profile, a log of JSON lines, and TensorBoard's files. Under torchrun the same command
+    trains on many processes and machines.
+    """
+    if resume and out is None:
+        raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")
+    loaded = load_profile(profile, settings, data__train=data, runtime__workers=workers)
+    name = Path(profile).stem
+    folder = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    from facerec.training.run import Observer, train
+
+    board = _start_tensorboard(folder) if tensorboard else None
+    display = _Display()
+    try:
+        with display:
+            observer = Observer(display.begin, display.step, display.say)
+            ended = train(loaded, name, folder, observer, resume=resume)
+    finally:
+        if board is not None:
+            board.terminate()
+    if not display.began:
+        # Another process than the first of torchrun's.
+        return
+    results = Results("model", "steps", "people", "images", "best", as_json=as_json)
+    best = "" if ended.best is None else f"{ended.best:.2f}"
+    results.add(
+        {
+            "model": str(ended.model),
+            "steps": ended.step,
+            "people": ended.classes,
+            "images": ended.images,
+            "best": ended.best,
+            "calibrated": ended.calibrated,
+            "corrupt": ended.corrupt,
+        },
+        (str(ended.model), str(ended.step), str(ended.classes), str(ended.images), best),
+    )
+    results.close(title=str(folder))
+    if not ended.calibrated:
+        say(
+            f"{ended.model}: has no thresholds yet; "
+            f"facerec evaluate … --model {ended.model} --calibrate {ended.model}"
+        )
+
+
+def _start_tensorboard(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
+    try:
+        board = subprocess.Popen(
+            [*command, "--port", str(_PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise MissingError(f"--tensorboard: {error}") from error
+    say(f"TensorBoard: http://localhost:{_PORT}/")
+    return board
+
+
+class _Display:
+    """The run on stderr: a live line on a terminal, a plain one now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self.began = False
+        self._bar: Bar | None = None
+        self._said = 0.0
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, start: int, total: int, people: int, images: int) -> None:
+        self.began = True
+        say(f"{images} images of {people} people, steps {start} to {total}")
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=total, completed=start, told="")
+        self._bar.start()
+
+    def step(self, progress: Progress) -> None:
+        told = (
+            f"loss {progress.loss:.3f}, accuracy {100 * progress.accuracy:.1f} %, "
+            f"lr {progress.rate:.2g}, {progress.images_per_second:.0f} img/s, "
+            f"waiting {100 * progress.waiting:.0f} %"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=progress.step, told=told)
+        elif time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            say(f"step {progress.step} (epoch {progress.epoch:.2f}): {told}")
+
+    def say(self, message: str) -> None:
+        if self._bar is None:
+            say(message)
+        else:
+            self._bar.console.print(f"facerec: {message}", markup=False, highlight=False)

@@ -1,0 +1,87 @@
+"""Optimisers and learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from facerec.profile import TrainSection
+
+_NORMALISATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+)
+_SECOND_BETA = 0.999
+Group = dict[str, object]
+
+
+def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimizer:
+    """The profile's optimiser for parameter groups.
+
+    A group's `factor` multiplies the learning rate; its `weight_decay` the profile's.
+    """
+    given = [
+        {
+            **group,
+            "lr": section.lr * float(str(group.get("factor", 1.0))),
+            "weight_decay": section.weight_decay * float(str(group.get("weight_decay", 1.0))),
+        }
+        for group in groups
+    ]
+    if section.optimizer == "adam":
+        return Adam(given, betas=(section.momentum, _SECOND_BETA))
+    if section.optimizer == "adamw":
+        return AdamW(given, betas=(section.momentum, _SECOND_BETA))
+    return SGD(given, lr=section.lr, momentum=section.momentum)
+
+
+def backbone_groups(backbone: nn.Module, section: TrainSection) -> list[Group]:
+    """The network's parameters, those of normalisation layers apart where they are not decayed.
+
+    They are told by the layer's type, so a name such as `res_layer.0` hides nothing.
+    """
+    trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    if section.optimizer not in ("sgd_bn", "adamw"):
+        return [{"params": trainable}]
+    spared = {
+        id(parameter)
+        for module in backbone.modules()
+        if isinstance(module, _NORMALISATIONS)
+        for parameter in module.parameters(recurse=False)
+    }
+    groups: list[Group] = [
+        {"params": [parameter for parameter in trainable if id(parameter) not in spared]},
+        {
+            "params": [parameter for parameter in trainable if id(parameter) in spared],
+            "weight_decay": 0.0,
+        },
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def learning_rate(step: int, steps_per_epoch: int, section: TrainSection) -> float:
+    """The rate of a step, counted from 0.
+
+    Linear warm-up to `lr` (Goyal et al. 2017, section 2.2), then multi-step, a half cosine to 0
+    (Loshchilov & Hutter 2017, eq. 5, without restarts), or (1 - t)^power.
+    """
+    epoch = step / steps_per_epoch
+    if epoch < section.warmup:
+        return section.lr * (step + 1) / math.ceil(section.warmup * steps_per_epoch)
+    if section.schedule == "steps":
+        passed = sum(epoch >= milestone for milestone in section.steps)
+        return section.lr * math.pow(section.gamma, passed)
+    done = (epoch - section.warmup) / max(section.epochs - section.warmup, 1e-9)
+    if section.schedule == "cosine":
+        return section.lr * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
+    return section.lr * math.pow(max(1 - done, 0), section.power)
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)

@@ -1,0 +1,104 @@
+"""What a run's folder says about how it came to be."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from facerec.errors import UsageError
+from facerec.files import replacing
+from facerec.profile import Profile
+
+MODEL, BEST, LOG, CHECKPOINTS, TENSORBOARD = (
+    "model.safetensors", "best.safetensors", "log.jsonl", "checkpoints", "tensorboard",
+)  # fmt: skip
+_PROFILE, _ENVIRONMENT = "profile.yaml", "environment.json"
+_PACKAGES = ("facerec", "torch", "torchvision", "numpy", "opencv-python")
+# What may differ when a run goes on: how long, how much is written, where it computes.
+_FREE = {
+    "runtime", "gallery", "recognize", "description", "train.epochs", "train.max_steps",
+    "train.evaluate", "train.evaluate_every", "train.save_every", "train.keep", "train.log_every",
+    "train.compile", "train.precision", "data.train",
+}  # fmt: skip
+
+
+def start(folder: Path, profile: Profile, *, resume: bool) -> None:
+    """Make the folder, or see that it is of this profile.
+
+    Raises:
+        UsageError: it cannot be written; it has a run already and `resume` is not set; or it has
+            none, or a different one, and `resume` is set.
+    """
+    described = folder / _PROFILE
+    if resume:
+        if not described.is_file():
+            raise UsageError(f"{folder}: holds no run to go on with")
+        _require_same(described, profile)
+        return
+    if described.exists():
+        raise UsageError(
+            f"{folder}: holds a run; --resume goes on with it, or choose another --out"
+        )
+    with replacing(described) as temporary:
+        text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+    with replacing(folder / _ENVIRONMENT) as temporary:
+        temporary.write_text(json.dumps(_environment(), indent=2) + "\n", encoding="utf-8")
+
+
+def _require_same(described: Path, profile: Profile) -> None:
+    earlier = yaml.safe_load(described.read_text(encoding="utf-8"))
+    now = profile.model_dump(mode="json")
+    for section, values in now.items():
+        if section in _FREE:
+            continue
+        for key, value in values.items():
+            before = earlier.get(section, {}).get(key)
+            if before != value and f"{section}.{key}" not in _FREE:
+                raise UsageError(
+                    f"{described}: began with {section}.{key} {before}, not {value}; "
+                    "leave it as it was, or start a new run"
+                )
+
+
+def _environment() -> dict[str, Any]:
+    import torch
+
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "git": _git_state(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the working folder and whether it has changes; None outside of git."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": bool(changes)}
