@@ -148,11 +148,11 @@ class _Display:
         self._task = self._bar.add_task("", total=total, completed=start, told="")
         self._bar.start()
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: Progress, images_per_second: float, waiting: float) -> None:
         told = (
             f"loss {progress.loss:.3f}, accuracy {100 * progress.accuracy:.1f} %, "
-            f"lr {progress.rate:.2g}, {progress.images_per_second:.0f} img/s, "
-            f"waiting {100 * progress.waiting:.0f} %"
+            f"lr {progress.rate:.2g}, {images_per_second:.0f} img/s, "
+            f"waiting {100 * waiting:.0f} %"
         )
         if self._bar is not None:
             self._bar.update(self._task, completed=progress.step, told=told)

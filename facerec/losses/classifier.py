@@ -121,13 +121,13 @@ class Classifier(nn.Module):
             features: `(N, D)`, not normalised; N is the same for every process.
             labels: `(N,) int64`.
         """
-        own_norms = features.float().norm(dim=1)
+        own_norms = _precise(features).norm(dim=1)
         features, labels = gather_rows(features), gather_rows(labels)
         rows = self._rows(labels)
         here = rows >= 0
         raw = self._similarities(features)
         target = sum_over_processes(_pick(raw, rows))
-        norms = features.float().norm(dim=1)
+        norms = _precise(features).norm(dim=1)
         if self.margin is None:
             logits, hardened, scale = raw, target, 1.0
         else:
@@ -155,14 +155,19 @@ class Classifier(nn.Module):
         centres = self.weight if self.sampled is None or not self.training else self.sampled.active
         count, sub_centres, size = centres.shape
         if self.margin is None:
-            return F.linear(features, centres.view(count, size), self.bias).float()
+            return _precise(F.linear(features, centres.view(count, size), self.bias))
         products = F.linear(F.normalize(features), F.normalize(centres, dim=2).flatten(0, 1))
         # One product of two units, rounded, may lie beyond 1.
-        return products.float().clamp(-1, 1).view(-1, count, sub_centres).amax(dim=2)
+        return _precise(products).clamp(-1, 1).view(-1, count, sub_centres).amax(dim=2)
 
     def _count(self, logits: Tensor) -> Tensor:
         """How many classes take part, over all processes."""
         return sum_over_processes(logits.new_tensor(float(logits.shape[1])))
+
+
+def _precise(values: Tensor) -> Tensor:
+    """In float32 at least, whatever autocast made of them."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _initial_centres(held: range, shape: tuple[int, ...], seed: int) -> Tensor:

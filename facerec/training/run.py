@@ -34,7 +34,7 @@ from facerec.training.measuring import MeasuringError, headline, measure
 from facerec.training.network import create_backbone
 from facerec.training.processes import process_group, wait
 from facerec.training.trainer import Progress, Trainer, snapshot
-from facerec.training.watching import Watcher
+from facerec.training.watching import Pace, Watcher
 
 _MOST_VALIDATED = 4000
 
@@ -69,12 +69,13 @@ class Observer:
     Attributes:
         began: called with the step that training starts from, how many there will be, and the
             number of people and images.
-        stepped: called after each step.
+        stepped: called after each step, with images per second and the share of time spent waiting
+            for data over the last steps.
         tell: called with messages.
     """
 
     began: Callable[[int, int, int, int], None]
-    stepped: Callable[[Progress], None]
+    stepped: Callable[[Progress, float, float], None]
     tell: Callable[[str], None]
 
 
@@ -136,6 +137,7 @@ class _Run:
         )  # fmt: skip
         self._measure_steps = max(1, round(section.evaluate_every * loader.steps_per_epoch))
         self._best: float | None = None
+        self._pace = Pace()
 
     def go(self, *, resume: bool) -> Ended:
         trainer = self._trainer
@@ -155,15 +157,16 @@ class _Run:
         )  # fmt: skip
 
     def _report(self, progress: Progress) -> None:
-        self._observer.stepped(progress)
+        images_per_second, waiting = self._pace.add(progress)
+        self._observer.stepped(progress, images_per_second, waiting)
         if progress.step % self._profile.train.log_every == 0:
             facts = {
                 "epoch": round(progress.epoch, 4),
                 "loss": progress.loss,
                 "accuracy": progress.accuracy,
                 "learning_rate": progress.rate,
-                "images_per_second": round(progress.images_per_second, 2),
-                "waiting": round(progress.waiting, 4),
+                "images_per_second": round(images_per_second, 2),
+                "waiting": round(waiting, 4),
             }
             self._watcher.event("train", progress.step, **facts)
 
@@ -323,4 +326,4 @@ def _read_best(path: Path) -> float | None:
 
 
 def _silent() -> Observer:
-    return Observer(lambda *_: None, lambda _: None, lambda _: None)
+    return Observer(lambda *_: None, lambda *_: None, lambda _: None)

@@ -46,8 +46,9 @@ class Progress:
         loss: of the step.
         accuracy: share of faces nearest to their own class, margin left out.
         rate: the learning rate.
-        images_per_second: over all processes, since the last report.
-        waiting: share of that time spent waiting for data.
+        images: it was made from, over all processes.
+        seconds: it took, waiting for its data included.
+        waited: seconds of these in which no data was ready.
     """
 
     step: int
@@ -55,8 +56,9 @@ class Progress:
     loss: float
     accuracy: float
     rate: float
-    images_per_second: float
-    waiting: float
+    images: int
+    seconds: float
+    waited: float
 
 
 class Trainer:
@@ -183,10 +185,9 @@ class Trainer:
         state.classifier.train()
         first = state.step + state.skipped
         batches = self._loader.batches(first, first + self.total_steps - state.step)
-        started, waited, images = time.perf_counter(), 0.0, 0
-        asked = started
+        asked = time.perf_counter()
         for batch in batches:
-            waited += time.perf_counter() - asked
+            waited = time.perf_counter() - asked
             for problem in batch.corrupt:
                 self.corrupt += 1
                 tell(f"{problem}; another image stands in")
@@ -196,12 +197,11 @@ class Trainer:
                 batches.close()
                 return batch
             state.step += 1
-            images += len(batch.labels) * world_size()
-            passed = time.perf_counter() - started
+            seconds = time.perf_counter() - asked
             report(
                 Progress(
                     state.step, state.step / self._loader.steps_per_epoch, loss, accuracy, rate,
-                    images / passed, waited / passed,
+                    len(batch.labels) * world_size(), seconds, waited,
                 )
             )  # fmt: skip
             if _anywhere(self._stop.asked, self._device):
@@ -212,8 +212,6 @@ class Trainer:
                 self.save()
             after_step(state.step, batch)
             state.backbone.train()
-            if passed > 10:
-                started, waited, images = time.perf_counter(), 0.0, 0
             asked = time.perf_counter()
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,24 @@ from facerec.training.run_folder import LOG, TENSORBOARD
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from facerec.training.trainer import Progress
+
 _PICTURES = 16
+_WINDOW = 20
+
+
+class Pace:
+    """How fast the last steps were."""
+
+    def __init__(self) -> None:
+        self._steps: deque[Progress] = deque(maxlen=_WINDOW)
+
+    def add(self, progress: Progress) -> tuple[float, float]:
+        """Images per second over all processes, and the share of time spent waiting for data."""
+        self._steps.append(progress)
+        seconds = max(sum(step.seconds for step in self._steps), 1e-9)
+        images = sum(step.images for step in self._steps)
+        return images / seconds, sum(step.waited for step in self._steps) / seconds
 
 
 class Watcher:
