@@ -28,7 +28,7 @@ def main() -> None:
         made(features, labels).loss.backward()
         worst, largest = 0.0, 0.0
         for values in (features, made.weight):
-            numeric = _differences(values, lambda made=made: made(features, labels).loss)
+            numeric = _differences(values, lambda: made(features, labels).loss)  # noqa: B023
             assert values.grad is not None
             worst = max(worst, float((numeric - values.grad).abs().max()))
             largest = max(largest, float(values.grad.abs().max()))
