@@ -55,6 +55,21 @@ def test_a_terminal_gets_a_moving_bar_and_a_table(people: Path, tmp_path: Path) 
     assert "{" not in plain
 
 
+def test_training_shows_loss_accuracy_rate_speed_and_waiting(tmp_path: Path) -> None:
+    settings = (
+        "data.synthetic=true", "data.synthetic_people=12", "train.backbone=test_ir",
+        "train.input=32", "train.batch=8", "train.max_steps=12", "train.lr=0.01",
+    )  # fmt: skip
+    options = [part for setting in settings for part in ("--set", setting)]
+    code, seen = at_terminal("train", "--out", tmp_path / "run", *options)
+    assert code == 0, seen
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    assert re.search(r"\d+/12", plain)
+    flat = re.sub(r"\s+", " ", plain)
+    assert re.search(r"loss \d+\.\d+, accuracy [\d.]+ %, lr [\d.]+, \d+ img/s, waiting \d+ %", flat)
+    assert re.search(r"│ 12 +│ 12 +│ 240 +│", plain)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_interrupting_saves_what_is_done_and_says_one_line(
     portraits: dict[str, Path], tmp_path: Path
