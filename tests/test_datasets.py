@@ -16,13 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerec.datasets.augmentation import Augmentation, fit
+from facerec.alignment import ARCFACE, adapt_chip
+from facerec.datasets.augmentation import Augmentation
+from facerec.datasets.fitting import fit
 from facerec.datasets.loader import Loader
 from facerec.datasets.opening import open_examples
 from facerec.datasets.selection import select, split
 from facerec.datasets.synthetic import Synthetic
 from facerec.errors import InputError, MissingError, UsageError
-from tests.conftest import noise
+from tests.conftest import make_card, noise
 
 MAGIC = 0xCED7230A
 PEOPLE = {"ann": 3, "bob": 2, "çelik": 1}
@@ -223,7 +225,8 @@ def test_a_split_loses_nothing_and_leaves_everybody_something_to_train_on(counts
 def loader(examples, **changes) -> Loader:
     selection = select(examples, people=None, min_images=1)
     options = {
-        "size": (16, 16), "batch": 4, "rank": 0, "world": 1, "seed": 0, "workers": 2,
+        "template": ARCFACE, "size": (16, 16), "batch": 4,
+        "rank": 0, "world": 1, "seed": 0, "workers": 2,
         "augmentation": Augmentation(), **changes,
     }  # fmt: skip
     return Loader(examples, selection, **options)
@@ -301,7 +304,14 @@ def test_every_variation_keeps_size_and_type_and_changes_the_chip():
 def test_a_chip_of_another_size_is_resized_as_a_whole():
     wide = np.zeros((160, 160, 3), np.uint8)
     wide[:, 80:] = 200
-    fitted = fit(wide, 112, 112)
+    fitted = fit(wide, ARCFACE, (112, 112))
     assert fitted.shape == (112, 112, 3)
     assert fitted[:, :55].max() == 0
     assert fitted[:, 57:].min() == 200
+
+
+def test_an_arcface_chip_reaches_training_as_it_reaches_recognition():
+    chip = noise(112, 112)
+    template = make_card().template
+    assert np.array_equal(fit(chip, template, (150, 150)), adapt_chip(chip, template, (150, 150)))
+    assert fit(chip, ARCFACE, (112, 112)) is chip

@@ -63,14 +63,6 @@ class Augmentation:
         return chip
 
 
-def fit(chip: Image, height: int, width: int) -> Image:
-    """The chip resized to the network's input, averaged where it shrinks."""
-    if chip.shape[:2] == (height, width):
-        return chip
-    shrinks = chip.shape[0] > height
-    return _resized(chip, width, height, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
 def _part(chip: Image, least: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random part of at least that share of the area, with an
     aspect ratio up to 4:3 either way."""

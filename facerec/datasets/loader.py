@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facerec.card import Template
 from facerec.datasets import Examples, Labels
-from facerec.datasets.augmentation import Augmentation, fit
+from facerec.datasets.augmentation import Augmentation
+from facerec.datasets.fitting import fit
 from facerec.datasets.selection import Selection
 from facerec.errors import InputError, UsageError
 from facerec.faces import Image
@@ -47,6 +49,7 @@ class Loader:
     """Random batches of selected examples.
 
     Args:
+        template: on which the chips lie.
         size: height and width of the chips.
         batch: images per step of this process.
         rank: this process among `world`.
@@ -62,9 +65,9 @@ class Loader:
     """
 
     def __init__(
-        self, examples: Examples, selection: Selection, *, size: tuple[int, int], batch: int,
-        rank: int, world: int, seed: int, workers: int, augmentation: Augmentation | None,
-        drop_last: bool = True,
+        self, examples: Examples, selection: Selection, *, template: Template,
+        size: tuple[int, int], batch: int, rank: int, world: int, seed: int, workers: int,
+        augmentation: Augmentation | None, drop_last: bool = True,
     ) -> None:  # fmt: skip
         together = batch * world
         count = len(selection.indices)
@@ -72,7 +75,8 @@ class Loader:
             raise UsageError(f"{count} images, but one step takes {together}; lower train.batch")
         self.steps_per_epoch = count // together if drop_last else -(-count // together)
         self._examples, self._selection = examples, selection
-        self._size, self._batch, self._workers = size, batch, workers
+        self._template, self._size = template, size
+        self._batch, self._workers = batch, workers
         self._rank, self._together = rank, together
         self._seed, self._augmentation = seed, augmentation
         # An epoch's order is asked for at each of its steps, and takes a while for millions.
@@ -137,7 +141,7 @@ class Loader:
             except InputError as error:
                 corrupt.append(str(error))
                 continue
-            chip = fit(image, *self._size)
+            chip = fit(image, self._template, self._size)
             if self._augmentation is not None:
                 generator = np.random.default_rng((self._seed, 1, epoch, candidate))
                 chip = self._augmentation.apply(chip, generator)

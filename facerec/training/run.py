@@ -13,7 +13,8 @@ from torch import nn
 
 from facerec.card import Calibration, ModelCard
 from facerec.datasets import Examples
-from facerec.datasets.augmentation import Augmentation, fit
+from facerec.datasets.augmentation import Augmentation
+from facerec.datasets.fitting import fit
 from facerec.datasets.loader import Batch, Loader
 from facerec.datasets.opening import open_examples
 from facerec.datasets.selection import Selection, select, split
@@ -122,9 +123,10 @@ class _Run:
         self._training, self._validation = split(selection, data.validation, section.seed)
         loader = Loader(
             self._examples, self._training,
+            template=self._card.template,
             size=(self._card.input_height, self._card.input_width),
-            batch=section.batch * section.accumulate, rank=rank(), world=world_size(),
-            seed=section.seed, workers=profile.runtime.workers,
+            batch=section.batch * section.accumulate,
+            rank=rank(), world=world_size(), seed=section.seed, workers=profile.runtime.workers,
             augmentation=Augmentation(
                 data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
             ),
@@ -312,7 +314,7 @@ def _read_chips(
             image = examples.image(int(selection.indices[row]))
         except InputError:
             continue
-        chips.append(fit(image, card.input_height, card.input_width))
+        chips.append(fit(image, card.template, (card.input_height, card.input_width)))
         labels.append(selection.labels[row])
     empty = np.empty((0, card.input_height, card.input_width, 3), np.uint8)
     return (np.stack(chips) if chips else empty), np.array(labels, np.int64)
