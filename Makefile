@@ -34,7 +34,7 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 $(VENV)/developing: $(VENV)/installed
-	$(PIP) -e '.[dev,onnx]'
+	$(PIP) -e '.[dev,onnx,export]'
 	touch $@
 
 clean:

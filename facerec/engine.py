@@ -17,7 +17,7 @@ from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder
-from facerec.models.onnx import OnnxEmbedder, onnx_sha256
+from facerec.models.onnx import OnnxEmbedder, embedded_card, onnx_sha256
 from facerec.profile import ModelSection, Profile, RuntimeSection
 from facerec.weights.cards import read_card
 from facerec.weights.mtcnn import load_mtcnn_weights
@@ -49,13 +49,7 @@ class Engine:
         """
         if isinstance(profile, str):
             profile = Profile.load(profile)
-        runtime = profile.runtime
-        device = choose_device(runtime.device)
-        return cls(
-            build_detector(profile),
-            _open_embedder(profile.model, runtime, device),
-            batch=runtime.batch,
-        )
+        return cls(build_detector(profile), open_embedder(profile), batch=profile.runtime.batch)
 
     @property
     def card(self) -> ModelCard:
@@ -161,15 +155,29 @@ class Engine:
             yield batch
 
 
+def open_embedder(profile: Profile) -> Embedder:
+    """The embedder that a profile describes.
+
+    Raises:
+        MissingError: weights, a package or the device is missing.
+    """
+    return _open_embedder(profile.model, profile.runtime, choose_device(profile.runtime.device))
+
+
 def _open_embedder(section: ModelSection, runtime: RuntimeSection, device: str) -> Embedder:
     path = Path(section.name)
     if path.suffix == ".onnx":
-        if section.card is None:
-            raise UsageError(
-                f"{path}: an ONNX model carries no model card; give one with --card or model.card"
-            )
-        card = _adjusted(read_card(section.card, onnx_sha256(path)), section)
+        card = (
+            embedded_card(path)
+            if section.card is None
+            else read_card(section.card, onnx_sha256(path))
+        )
+        card = _adjusted(card, section)
         return OnnxEmbedder(path, card, device=device, threads=runtime.threads, batch=runtime.batch)
+    if path.suffix == ".ts":
+        from facerec.models.torchscript import load_torchscript
+
+        return load_torchscript(path, device=device, batch=runtime.batch, flip=section.flip)
     card, state = load_model(section.name)
     if section.card is not None:
         card.require_same_model(given := read_card(section.card), str(section.card))

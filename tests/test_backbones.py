@@ -33,6 +33,12 @@ PARAMETERS = {
     "iresnet50": 43_590_848,
     "iresnet100": 65_156_160,
     "iresnet200": 118_833_920,
+    # The IR networks' and two values more per channel of each unit, two less per value out.
+    "adaface_ir_50": 43_574_976 + 2 * (3 * 64 + 4 * 128 + 14 * 256 + 3 * 512) - 2 * 512,
+    "adaface_ir_101": 65_129_792 + 2 * (3 * 64 + 13 * 128 + 30 * 256 + 3 * 512) - 2 * 512,
+    # timesler/facenet-pytorch without its classifier.
+    "inception_resnet_v1": 23_482_624,
+    "mobilefacenet_relu": 999_936 + (512 - 128) * (512 + 3),  # foamliu's, with 512 values out
 }
 TINY = sorted(name for name in FACTORIES if name.startswith("test_"))
 
@@ -43,7 +49,8 @@ def build(name: str, side: int = 112, embedding: int = 512) -> torch.nn.Module:
 
 
 def test_every_network_has_a_known_size_or_is_a_tiny_one():
-    assert {*PARAMETERS, *TINY, "dlib_resnet"} == {*FACTORIES}
+    others = {"dlib_resnet", "adaface_ir_18", "adaface_ir_34"}
+    assert {*PARAMETERS, *TINY, *others} == {*FACTORIES}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -55,3 +55,17 @@ class TorchEmbedder:
             # Mirror averaging: the sum of both views' unit vectors, renormalised.
             y = F.normalize(y) + F.normalize(self._network(x.flip(3)))
         return F.normalize(y).float().cpu()
+
+    def parameters(self) -> int:
+        """How many numbers the network has learned."""
+        return sum(parameter.numel() for parameter in self._network.parameters())
+
+    @torch.inference_mode()
+    def multiply_adds(self) -> int:
+        """Multiplications of convolutions and linear layers for one face."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        size = (1, 3, self.card.input_height, self.card.input_width)
+        with FlopCounterMode(display=False) as counter:
+            self._network(torch.zeros(size, device=self._device))
+        return int(counter.get_total_flops()) // 2

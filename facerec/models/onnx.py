@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats, Image
+
+CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
+"""Metadata of files that `facerec export` writes: the card, and whether preprocessing is inside."""
 
 
 class OnnxEmbedder:
@@ -49,6 +52,7 @@ class OnnxEmbedder:
                 f"{path}: gives {outputs[-1]} values, but {card.name}'s card says "
                 f"{card.embedding_size}"
             )
+        self._inside = _metadata(self._session).get(INSIDE_KEY) == "true"
         self._mean: Floats = np.asarray(card.mean, np.float32).reshape(1, 3, 1, 1)
         self._scale: Floats = np.float32(1) / np.asarray(card.std, np.float32).reshape(1, 3, 1, 1)
 
@@ -68,9 +72,11 @@ class OnnxEmbedder:
         return np.concatenate([np.empty((0, self.card.embedding_size), np.float32), *vectors])
 
     def _forward(self, chips: Image) -> Floats:
-        if self.card.colour == "BGR":
+        if self.card.colour == "BGR" and not self._inside:
             chips = chips[..., ::-1]
-        x = (chips.transpose(0, 3, 1, 2).astype(np.float32) - self._mean) * self._scale
+        x = chips.transpose(0, 3, 1, 2).astype(np.float32)
+        if not self._inside:
+            x = (x - self._mean) * self._scale
         y = self._run(x)
         if self.card.flip:
             y = _unit(y) + _unit(self._run(np.ascontiguousarray(x[..., ::-1])))
@@ -82,6 +88,26 @@ class OnnxEmbedder:
             x = np.concatenate([x, np.zeros((self._batch - count, *x.shape[1:]), np.float32)])
         y: Floats = self._session.run(None, {self._input: np.ascontiguousarray(x)})[0]
         return y.reshape(len(y), -1)[:count].astype(np.float32)
+
+
+def embedded_card(path: Path) -> ModelCard:
+    """The card that `facerec export` put into an ONNX file.
+
+    Raises:
+        MissingError: ONNX Runtime is not installed or cannot read the file.
+        UsageError: there is none.
+    """
+    text = _metadata(_open_session(path, "cpu", 1)).get(CARD_KEY)
+    if text is None:
+        raise UsageError(
+            f"{path}: this ONNX model carries no model card; give one with --card or model.card"
+        )
+    return ModelCard.from_json(text, str(path))
+
+
+def _metadata(session: Any) -> dict[str, str]:
+    found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    return found
 
 
 def onnx_sha256(path: Path) -> str:

@@ -14,10 +14,17 @@ from facerec.models.registry import register
 _CHANNELS = (64, 128, 256, 512)
 _UNITS = {"50": (3, 4, 14, 3), "101": (3, 13, 30, 3), "152": (3, 8, 36, 3)}
 _SE_REDUCTION = 16
+# Depths of AdaFace's (Kim et al. 2022), whose units have a batch norm between the convolutions.
+_ADAFACE_UNITS = {
+    "18": (2, 2, 2, 2),
+    "34": (3, 4, 6, 3),
+    "50": (3, 4, 14, 3),
+    "101": (3, 13, 30, 3),
+}
 
 
 class _Unit(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int, *, se: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, *, se: bool, adaface: bool) -> None:
         super().__init__()
         self.shortcut_layer: nn.Module
         if inputs == outputs:
@@ -29,6 +36,7 @@ class _Unit(nn.Module):
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(inputs),
             nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            *([nn.BatchNorm2d(outputs)] if adaface else []),
             nn.PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),
@@ -48,6 +56,7 @@ class IRNet(nn.Module):
         units: residual units per stage; each stage's first has stride 2.
         channels: of the four stages.
         se: squeeze-and-excitation in each unit.
+        adaface: AdaFace's units and head.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class IRNet(nn.Module):
         channels: Sequence[int] = _CHANNELS,
         *,
         se: bool = False,
+        adaface: bool = False,
     ) -> None:
         super().__init__()
         first, last = channels[0], channels[-1]
@@ -67,15 +77,15 @@ class IRNet(nn.Module):
         inputs = first
         for outputs, count in zip(channels, units, strict=True):
             for index in range(count):
-                body.append(_Unit(inputs, outputs, 1 if index else 2, se=se))
+                body.append(_Unit(inputs, outputs, 1 if index else 2, se=se, adaface=adaface))
                 inputs = outputs
         height, width = halved(card.input_height, 4), halved(card.input_width, 4)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(last),
-            nn.Dropout(0.5),
+            nn.Dropout(0.4 if adaface else 0.5),
             nn.Flatten(),
             nn.Linear(last * height * width, card.embedding_size),
-            nn.BatchNorm1d(card.embedding_size),
+            nn.BatchNorm1d(card.embedding_size, affine=not adaface),
         )
         self.body = nn.Sequential(*body)
         initialise_xavier(self)
@@ -85,14 +95,23 @@ class IRNet(nn.Module):
         return vectors
 
 
-def _register(name: str, units: Sequence[int], channels: Sequence[int], *, se: bool) -> None:
+def _register(
+    name: str,
+    units: Sequence[int],
+    channels: Sequence[int] = _CHANNELS,
+    *,
+    se: bool = False,
+    adaface: bool = False,
+) -> None:
     @register(name)
     def build(card: ModelCard) -> nn.Module:
-        return IRNet(card, units, channels, se=se)
+        return IRNet(card, units, channels, se=se, adaface=adaface)
 
 
 for _depth, _units in _UNITS.items():
-    _register(f"ir_{_depth}", _units, _CHANNELS, se=False)
-    _register(f"ir_se_{_depth}", _units, _CHANNELS, se=True)
-_register("test_ir", (1, 1, 1, 1), (8, 8, 16, 16), se=False)
+    _register(f"ir_{_depth}", _units)
+    _register(f"ir_se_{_depth}", _units, se=True)
+for _depth, _units in _ADAFACE_UNITS.items():
+    _register(f"adaface_ir_{_depth}", _units, adaface=True)
+_register("test_ir", (1, 1, 1, 1), (8, 8, 16, 16))
 _register("test_ir_se", (1, 1, 1, 1), (16, 16, 32, 32), se=True)

@@ -1,0 +1,117 @@
+"""`facerec model`: look at models."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facerec.cli.console import Results, print_json
+from facerec.cli.options import Json
+
+if TYPE_CHECKING:
+    from facerec.models import Embedder
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+_BATCH = 16
+_SECONDS = 2.0
+
+
+@app.callback()
+def model() -> None:
+    """Look at models."""
+
+
+@app.command("list")
+def list_(as_json: Json = None) -> None:
+    """The models that have a name, and the networks that can be trained."""
+    from facerec.models.factory import network_names
+    from facerec.weights.catalog import catalogue
+
+    results = Results("name", "kind", "network", as_json=as_json)
+    for name, record in catalogue().items():
+        architecture = record.card.architecture
+        results.add(
+            {"name": name, "kind": "model", "architecture": architecture},
+            (name, "model", architecture),
+        )
+    for name in network_names():
+        results.add({"name": name, "kind": "network", "architecture": name}, (name, "network", ""))
+    results.close()
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A catalogue name or a file.")],
+    as_json: Json = None,
+) -> None:
+    """A model's card, size, arithmetic, speed here and thresholds."""
+    from facerec.engine import open_embedder
+    from facerec.profile import Profile
+
+    profile = Profile.load(flags={"model.name": name})
+    embedder = open_embedder(profile)
+    card = embedder.card
+    record: dict[str, Any] = {
+        "name": card.name,
+        **_size(card.architecture, embedder),
+        "faces_per_second": round(_speed(embedder), 1),
+        "batch": _BATCH,
+        "card": card.model_dump(mode="json"),
+    }
+    if Results(as_json=as_json).as_json:
+        print_json(record)
+        return
+    results = Results("", card.name, as_json=False)
+    thresholds = card.calibration.thresholds if card.calibration else {}
+    rows = {
+        "network": card.architecture,
+        "input": f"{card.input_height}x{card.input_width} {card.colour}, (x - mean) / std",
+        "mean, std": f"{card.mean}, {card.std}",
+        "values per face": str(card.embedding_size),
+        "parameters": _thousands(record.get("parameters")),
+        "multiply-adds": _thousands(record.get("multiply_adds")),
+        "faces per second here": f"{record['faces_per_second']} (batches of {_BATCH})",
+        "metric": card.metric,
+        "thresholds": ", ".join(f"{far}: {value:.4f}" for far, value in thresholds.items())
+        or "none; facerec evaluate … --calibrate",
+        "template": card.template.name,
+        "licence": card.licence,
+        "source": card.source,
+        "training": card.training,
+    }
+    for key, value in rows.items():
+        results.add({}, (key, value))
+    results.close()
+
+
+def _size(architecture: str, embedder: Embedder) -> dict[str, int]:
+    """Parameters and multiply-adds of one face, where the network is one of facerec's own."""
+    from facerec.models.embedder import TorchEmbedder
+
+    if not isinstance(embedder, TorchEmbedder):
+        return {}
+    return {"parameters": embedder.parameters(), "multiply_adds": embedder.multiply_adds()}
+
+
+def _speed(embedder: Embedder) -> float:
+    """Faces per second in batches, best of what fits in the time."""
+    import numpy as np
+
+    card = embedder.card
+    chips = np.random.default_rng(0).integers(
+        0, 256, (_BATCH, card.input_height, card.input_width, 3), np.uint8
+    )
+    embedder.embed(chips)
+    best, until = 0.0, time.perf_counter() + _SECONDS
+    while time.perf_counter() < until:
+        started = time.perf_counter()
+        embedder.embed(chips)
+        best = max(best, _BATCH / (time.perf_counter() - started))
+    return best
+
+
+def _thousands(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,}"

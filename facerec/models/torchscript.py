@@ -1,0 +1,43 @@
+"""TorchScript files with a model card inside."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from facerec.card import ModelCard
+from facerec.errors import MissingError
+from facerec.models.embedder import TorchEmbedder
+from facerec.models.onnx import CARD_KEY
+
+
+def load_torchscript(
+    path: Path, *, device: str, batch: int, flip: bool | None = None
+) -> TorchEmbedder:
+    """An embedder of a file that `facerec export --to torchscript` wrote.
+
+    Args:
+        flip: mirror averaging; None: as the card says.
+
+    Raises:
+        MissingError: it cannot be read, or carries no card.
+    """
+    inside = {CARD_KEY: ""}
+    try:
+        with warnings.catch_warnings():
+            # Deprecated for torch.export, whose files need the very version that wrote them.
+            warnings.simplefilter("ignore")
+            network = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location=device, _extra_files=inside
+            )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise MissingError(f"{path}: not a readable TorchScript file") from error
+    text = inside[CARD_KEY]
+    if not text:
+        raise MissingError(f"{path}: carries no model card")
+    card = ModelCard.from_json(text if isinstance(text, str) else text.decode(), str(path))
+    if flip is not None:
+        card = card.model_copy(update={"flip": flip})
+    return TorchEmbedder(network, card, device=device, batch=batch)

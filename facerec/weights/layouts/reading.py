@@ -1,0 +1,101 @@
+"""Reading foreign weight files without running what they may hold, and telling their layout."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facerec.errors import MissingError, UsageError
+from facerec.weights.dlib import read_dlib_resnet
+from facerec.weights.layouts import Imported, State
+from facerec.weights.layouts.mxnet import import_mobilefacenet, read_params
+from facerec.weights.layouts.torch_layouts import TORCH_LAYOUTS
+
+# Where checkpoints keep the weights: Lightning, Xiaoccer, and what many scripts write.
+_INSIDE = ("state_dict", "net_state_dict", "model_state_dict", "model", "backbone", "ema")
+# What wrappers put before each name: DataParallel, torch.compile, Lightning modules.
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
+_DLIB_CARD = "dlib_resnet"
+
+
+def layout_names() -> list[str]:
+    """What `--as` takes."""
+    return [*dict.fromkeys(layout.name for layout in TORCH_LAYOUTS), "mxnet", "dlib"]
+
+
+def read_foreign(path: Path, layout: str | None) -> tuple[str, Imported]:
+    """The weights of a file and the name of their layout.
+
+    Args:
+        layout: one of `layout_names`; None: told by the file's ending and its names.
+
+    Raises:
+        MissingError: the file cannot be read, or holds objects that could run code.
+        UsageError: its layout is not known, or is not the one given.
+    """
+    if layout is not None and layout not in layout_names():
+        raise UsageError(f"--as {layout}: no such layout; there are {', '.join(layout_names())}")
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file")
+    if layout == "dlib" or (layout is None and path.suffix == ".dat"):
+        return "dlib", Imported(_DLIB_CARD, read_dlib_resnet(path))
+    try:
+        if layout == "mxnet" or (layout is None and path.suffix == ".params"):
+            return "mxnet", import_mobilefacenet(read_params(path))
+        state = _read_tensors(path)
+        for known in TORCH_LAYOUTS:
+            if layout in (None, known.name) and known.fits(state):
+                return known.name, known.convert(state)
+    except (ValueError, KeyError, IndexError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    names = ", ".join(sorted(state)[:3])
+    wanted = f"is not laid out as {layout}" if layout else "has no layout that is known"
+    raise UsageError(f"{path}: {wanted} ({len(state)} tensors: {names}, …)")
+
+
+def _read_tensors(path: Path) -> State:
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return _unwrapped(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise MissingError(f"{path}: not a readable safetensors file: {error}") from error
+    import torch
+
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise MissingError(
+            f"{path}: holds Python objects, which could run code; save its state_dict() alone"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError) as error:
+        raise MissingError(f"{path}: not a readable PyTorch file") from error
+    for key in _INSIDE:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping):
+        raise MissingError(f"{path}: holds a {type(loaded).__name__}, not named weights")
+    return _unwrapped(
+        {
+            str(name): value.detach().float().contiguous().numpy()
+            if value.is_floating_point()
+            else value.numpy()
+            for name, value in loaded.items()
+            if isinstance(value, torch.Tensor)
+        }
+    )
+
+
+def _unwrapped(state: State) -> State:
+    """Without what wrappers put before the network's names, and without what lies beside it."""
+    for _ in range(3):
+        for wrapper in _WRAPPERS:
+            inside = {name: value for name, value in state.items() if name.startswith(wrapper)}
+            # A classifier beside the network keeps its own prefix, and is left behind.
+            if inside and len(inside) * 2 > len(state):
+                state = {name.removeprefix(wrapper): value for name, value in inside.items()}
+    return state

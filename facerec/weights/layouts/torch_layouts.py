@@ -1,0 +1,201 @@
+"""Layouts of PyTorch projects."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from facerec.weights.layouts import Imported, Layout, State
+
+ARCFACE: dict[str, Any] = {
+    "name": "arcface",
+    "points": [
+        [38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ],
+}  # fmt: skip
+# The same points on SphereFace's 112x96: 8 pixels less on either side.
+_SPHEREFACE = {
+    "name": "sphereface",
+    "points": [[x - 8, y] for x, y in ARCFACE["points"]],
+}
+# Mean of MTCNN's points in its box scaled to 160x160 over LFW: facenet-pytorch cuts boxes, and has
+# no template of its own.
+_FACENET = {
+    "name": "facenet",
+    "points": [[45.1, 61.8], [117.7, 60.5], [82.0, 92.8], [50.5, 120.6], [115.2, 119.6]],
+}
+_CENTRED = {"mean": [127.5] * 3, "std": [127.5] * 3}
+_DEPTHS = {8: "18", 16: "34", 24: "50", 49: "101", 50: "152"}
+
+
+def _fields(size: int, embedding: int, template: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "input_height": size, "input_width": size, "embedding_size": embedding,
+        "template": template, **_CENTRED, **more,
+    }  # fmt: skip
+
+
+def _template(side: int) -> dict[str, Any]:
+    if side == 112:
+        return ARCFACE
+    scale = side / 112
+    points = [[x * scale, y * scale] for x, y in ARCFACE["points"]]
+    return {"name": f"arcface-{side}", "points": points}
+
+
+def _count(state: State, pattern: str) -> int:
+    found = (re.match(pattern, name) for name in state)
+    return len({match[1] for match in found if match})
+
+
+def _is_ir(state: State) -> bool:
+    return "input_layer.0.weight" in state and "body.0.res_layer.1.weight" in state
+
+
+def _is_adaface(state: State) -> bool:
+    """AdaFace's units have a convolution at place 4, where the others have it at 3."""
+    return _is_ir(state) and state.get("body.0.res_layer.4.weight", np.empty(0)).ndim == 4
+
+
+def _ir(state: State) -> Imported:
+    blocks = _count(state, r"body\.(\d+)\.")
+    if blocks not in _DEPTHS:
+        raise ValueError(f"{blocks} units, which no IR network has")
+    adaface = _is_adaface(state)
+    se = "se_" if "body.0.res_layer.5.fc1.weight" in state else ""
+    head = state["output_layer.3.weight"]
+    side = 16 * round((head.shape[1] / 512) ** 0.5)
+    name = f"adaface_ir_{_DEPTHS[blocks]}" if adaface else f"ir_{se}{_DEPTHS[blocks]}"
+    colour = "BGR" if adaface else "RGB"
+    return Imported(name, state, _fields(side, len(head), _template(side), colour=colour))
+
+
+_IRESNET_DEPTHS = {8: "18", 16: "34", 24: "50", 49: "100", 98: "200"}
+
+
+def _iresnet(state: State) -> Imported:
+    units = _count(state, r"(layer\d\.\d+)\.")
+    if units not in _IRESNET_DEPTHS:
+        raise ValueError(f"{units} units, which no iresnet has")
+    head = state["fc.weight"]
+    side = 16 * round((head.shape[1] / 512) ** 0.5)
+    return Imported(
+        f"iresnet{_IRESNET_DEPTHS[units]}", state, _fields(side, len(head), _template(side))
+    )
+
+
+def _resnet(state: State) -> Imported:
+    units = {16: "50", 33: "101", 50: "152"}.get(_count(state, r"(layer\d\.\d+)\."))
+    if units is None:
+        raise ValueError("not the depth of ResNet-50, 101 or 152")
+    head = state["fc.weight"]
+    side = {16: 112, 49: 224}.get(head.shape[1] // 2048, 0)
+    return Imported(f"resnet_{units}", state, _fields(side, len(head), _template(side)))
+
+
+def _mobilenet_v2(state: State) -> Imported:
+    # The seed's `MobileNet` has no dropout before its linear layer.
+    renamed = {name.replace("out.0.", "out.1."): value for name, value in state.items()}
+    return Imported("mobilenet_v2", renamed, _fields(112, len(renamed["out.1.weight"]), ARCFACE))
+
+
+def _mobilenet_v3(state: State) -> Imported:
+    size = "large" if "features.15.conv.0.weight" in state else "small"
+    return Imported(
+        f"mobilenet_v3_{size}", state, _fields(112, len(state["out.1.weight"]), ARCFACE)
+    )
+
+
+def _lightnet(state: State) -> Imported:
+    side = 16 * round((state["out.1.weight"].shape[1] / 1024) ** 0.5)
+    return Imported("lightnet", state, _fields(side, len(state["out.1.weight"]), _template(side)))
+
+
+def _mobilefacenet(state: State) -> Imported:
+    return Imported("mobilefacenet", state, _fields(112, len(state["linear.weight"]), ARCFACE))
+
+
+def _xiaoccer(state: State) -> Imported:
+    """The same network with its bottlenecks in one list and its linear layer as a convolution."""
+    places = ["conv_23", *(f"conv_3.model.{i}" for i in range(4)), "conv_34",
+              *(f"conv_4.model.{i}" for i in range(6)), "conv_45",
+              *(f"conv_5.model.{i}" for i in range(2))]  # fmt: skip
+    inner = ("conv.conv", "conv.bn", "conv.prelu", "conv_dw.conv", "conv_dw.bn", "conv_dw.prelu",
+             "project.conv", "project.bn")  # fmt: skip
+    outer = {
+        "conv1.": "conv1.", "dw_conv1.": "conv2_dw.", "conv2.": "conv_6_sep.",
+        "linear7.": "conv_6_dw.", "linear1.conv.": "linear.", "linear1.bn.": "bn.",
+    }  # fmt: skip
+    renamed: State = {}
+    for name, value in state.items():
+        if match := re.match(r"blocks\.(\d+)\.conv\.(\d+)\.(.+)", name):
+            block, layer, rest = int(match[1]), int(match[2]), match[3]
+            renamed[f"{places[block]}.{inner[layer]}.{rest}"] = value
+            continue
+        prefix = next((prefix for prefix in outer if name.startswith(prefix)), None)
+        place = name if prefix is None else outer[prefix] + name.removeprefix(prefix)
+        renamed[place] = value[:, :, 0, 0] if place == "linear.weight" else value
+    embedding = len(renamed["linear.weight"])
+    return Imported(
+        "mobilefacenet",
+        renamed,
+        {
+            "input_height": 112, "input_width": 96, "embedding_size": embedding,
+            "template": _SPHEREFACE, "mean": [127.5] * 3, "std": [128.0] * 3,
+        },
+    )  # fmt: skip
+
+
+def _foamliu(state: State) -> Imported:
+    imagenet = {
+        "mean": [255 * value for value in (0.485, 0.456, 0.406)],
+        "std": [255 * value for value in (0.229, 0.224, 0.225)],
+    }
+    fields = _fields(112, len(state["conv3.weight"]), ARCFACE, **imagenet)
+    return Imported("mobilefacenet_relu", state, fields)
+
+
+def _facenet(state: State) -> Imported:
+    kept = {name: value for name, value in state.items() if not name.startswith("logits.")}
+    fields = _fields(160, len(kept["last_linear.weight"]), _FACENET, std=[128.0] * 3)
+    return Imported("inception_resnet_v1", kept, fields)
+
+
+def _has(*names: str) -> Any:
+    return lambda state: all(name in state for name in names)
+
+
+def _is_mobilenet_v3(state: State) -> bool:
+    return "out.1.weight" in state and (
+        "features.1.conv.5.fc.0.weight" in state or "features.15.conv.0.weight" in state
+    )
+
+
+def _is_plain_ir(state: State) -> bool:
+    return _is_ir(state) and not _is_adaface(state)
+
+
+TORCH_LAYOUTS = (
+    Layout("adaface", "mk-minchul/AdaFace: IR", _is_adaface, _ir),
+    Layout("ir", "egcode/facerec, face.evoLVe, InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir),
+    Layout("iresnet", "insightface, arcface_torch",
+           _has("layer1.0.prelu.weight", "features.weight"), _iresnet),
+    Layout("resnet", "egcode/facerec, face.evoLVe: ResNet",
+           _has("bn_o1.weight", "fc.weight"), _resnet),
+    Layout("mobilenet_v3", "egcode/facerec: MobileNet V3", _is_mobilenet_v3, _mobilenet_v3),
+    Layout("mobilenet_v2", "egcode/facerec: MobileNet V2",
+           _has("features.18.0.weight"), _mobilenet_v2),
+    Layout("lightnet", "egcode/facerec: LightNet",
+           _has("prelu4_2.weight", "out.1.weight"), _lightnet),
+    Layout("mobilefacenet", "InsightFace_Pytorch, face.evoLVe: MobileFaceNet",
+           _has("conv_6_dw.conv.weight", "linear.weight"), _mobilefacenet),
+    Layout("xiaoccer", "Xiaoccer/MobileFaceNet_Pytorch, 112x96",
+           _has("linear7.conv.weight", "linear1.conv.weight"), _xiaoccer),
+    Layout("foamliu", "foamliu/MobileFaceNet",
+           _has("gdconv.depthwise.weight", "conv3.weight"), _foamliu),
+    Layout("facenet", "timesler/facenet-pytorch: InceptionResnetV1",
+           _has("repeat_3.0.branch1.1.conv.weight", "last_linear.weight"), _facenet),
+)  # fmt: skip

@@ -1,0 +1,125 @@
+"""`facerec export`: what leaves equals PyTorch, and comes back into every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facerec.engine import open_embedder
+from facerec.errors import UsageError
+from facerec.exporting import export_model
+from facerec.profile import Profile
+from tests.conftest import noise
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+
+def embed(model: str | Path, chips: np.ndarray) -> np.ndarray:
+    return open_embedder(Profile.load(flags={"model.name": str(model)})).embed(chips)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained tiny network that takes BGR, as an exporter must not forget."""
+    import torch
+
+    from facerec.models.factory import create_network
+    from facerec.training.artefact import write_artefact
+    from tests.conftest import make_card
+
+    torch.manual_seed(0)
+    card = make_card(16, architecture="test_mobilefacenet", colour="BGR",
+                     mean=(120, 110, 100), std=(60, 50, 40))  # fmt: skip
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    write_artefact(path, create_network(card).eval(), card, "nothing")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suffix", "least"),
+    [
+        ((), ".onnx", 0.9999),
+        (("--normalise",), ".onnx", 0.9999),
+        (("--precision", "fp16"), ".onnx", 0.999),
+        (("--to", "torchscript"), ".ts", 0.9999),
+    ],
+    ids=["fp32", "normalised", "fp16", "torchscript"],
+)
+def test_an_exported_model_embeds_as_the_original(arguments, suffix, least, small, run, tmp_path):
+    target = tmp_path / f"out{suffix}"
+    code, out, err = run("export", small, "-o", target, *arguments)
+    assert code == 0, err
+    assert json.loads(out)["cosine"] >= least
+    for count in (1, 2, 17):
+        chips = np.stack([noise(150, 150, seed) for seed in range(count)])
+        cosines = (embed(small, chips) * embed(target, chips)).sum(axis=1)
+        assert cosines.min() >= least
+
+
+def test_a_gallery_of_the_model_takes_the_exact_export_and_refuses_the_rounded(
+    small, run, tmp_path
+):
+    card = open_embedder(Profile.load(flags={"model.name": str(small)})).card
+    cards = {}
+    for precision in ("fp32", "fp16"):
+        target = tmp_path / f"{precision}.onnx"
+        assert run("export", small, "-o", target, "--precision", precision)[0] == 0
+        cards[precision] = open_embedder(Profile.load(flags={"model.name": str(target)})).card
+    assert cards["fp32"].fingerprint() == card.fingerprint()
+    assert cards["fp16"].fingerprint() != card.fingerprint()
+
+
+@pytest.mark.slow
+def test_the_default_model_in_eight_bits_still_names_everybody(run, people, picture, tmp_path):
+    target = tmp_path / "int8.onnx"
+    code, out, err = run("export", "dlib_resnet", "--precision", "int8", "-o", target)
+    assert code == 0, err
+    assert json.loads(out)["cosine"] >= 0.99
+    model = ("--set", f"model.name={target}")
+    assert run("embed", people, "-o", tmp_path / "g.h5", *model)[0] == 0
+    _, out, _ = run("recognize", "image", picture, "-g", tmp_path / "g.h5", *model)
+    names = {face["name"] for line in out.splitlines() for face in json.loads(line)["faces"]}
+    assert names == {path.name for path in people.iterdir()}
+
+
+def test_an_export_that_differs_is_not_written(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("facerec.exporting").exporting.LEAST_COSINE, "fp32", 1.1)
+    chips = np.stack([noise(150, 150, seed) for seed in range(17)])
+    with pytest.raises(UsageError, match="not written"):
+        export_model(str(small), tmp_path / "x.onnx", chips, format_="onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_and_a_wrong_ending_are_refused(small, run, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"mine")
+    assert run("export", small, "-o", tmp_path / "x.onnx")[0] == 2
+    assert (tmp_path / "x.onnx").read_bytes() == b"mine"
+    code, _, err = run("export", small, "-o", tmp_path / "x.pb")
+    assert code == 2
+    assert "ends in .onnx" in err
+
+
+def test_a_model_is_shown_with_size_arithmetic_speed_and_card(run):
+    code, out, err = run("model", "show", "dlib_resnet")
+    assert code == 0, err
+    record = json.loads(out)
+    # 5.6 million, as dlib's file of 22.5 MB has in float32.
+    assert 5.5e6 < record["parameters"] < 5.7e6
+    assert record["multiply_adds"] > 1e8
+    assert record["faces_per_second"] > 1
+    assert record["card"]["calibration"]["thresholds"]["1e-3"] == 0.085
+    code, out, _ = run("model", "show", "dlib_resnet", "--table")
+    assert "1e-3: 0.0850" in out
+
+
+def test_models_and_networks_are_listed(run):
+    _, out, _ = run("model", "list")
+    lines = [json.loads(line) for line in out.splitlines()]
+    listed = {(line["name"], line["kind"]) for line in lines}
+    assert {("dlib_resnet", "model"), ("ir_50", "network")} <= listed
+    assert not any(name.startswith("test_") for name, _ in listed)

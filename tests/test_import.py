@@ -1,0 +1,217 @@
+"""`facerec import`: other projects' files give what their own networks give."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facerec.engine import open_embedder
+from facerec.errors import MissingError, UsageError
+from facerec.models.factory import create_network
+from facerec.packages import package_file
+from facerec.profile import Profile
+from facerec.weights.layouts.mxnet import read_params
+from facerec.weights.layouts.reading import read_foreign
+from tests import layouts
+from tests.conftest import make_card, noise
+from tests.layouts import randomise
+
+HALF, EIGHTH = (127.5, 127.5), (127.5, 128.0)
+IMAGENET = (
+    255 * np.array([0.485, 0.456, 0.406], np.float32),
+    255 * np.array([0.229, 0.224, 0.225], np.float32),
+)
+
+
+def facenet() -> torch.nn.Module:
+    return pytest.importorskip("facenet_pytorch").InceptionResnetV1()
+
+
+def seed_network(name: str) -> Callable[[], torch.nn.Module]:
+    """Layouts that are facerec's own network's: only the telling is tested."""
+    return lambda: create_network(
+        make_card(512, architecture=name, input_height=112, input_width=112)
+    )
+
+
+# Layout, network, wrapping of its file, height, width, mean and deviation, colours.
+CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, Any, str]] = {
+    "seed IR-50": ("ir", layouts.SeedIR, lambda s: s, 112, 112, HALF, "RGB"),
+    "seed IR-50, DataParallel": (
+        "ir", layouts.SeedIR, lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112, HALF,
+        "RGB",
+    ),
+    "IR-SE-50": ("ir", lambda: layouts.SeedIR(se=True), lambda s: s, 112, 112, HALF, "RGB"),
+    "insightface iresnet18": ("iresnet", layouts.IResNet18, lambda s: s, 112, 112, HALF, "RGB"),
+    "AdaFace IR-18, Lightning": (
+        "adaface", layouts.AdaFace,
+        lambda s: {
+            "state_dict": {
+                **{f"model.{k}": v for k, v in s.items()}, "head.kernel": torch.zeros(512, 9)
+            },
+            "epoch": 25,
+        },
+        112, 112, HALF, "BGR",
+    ),
+    "Xiaoccer MobileFaceNet": (
+        "xiaoccer", layouts.Xiaoccer, lambda s: {"iter": 1, "net_state_dict": s}, 112, 96, EIGHTH,
+        "RGB",
+    ),
+    "foamliu MobileFaceNet": ("foamliu", layouts.Foamliu, lambda s: s, 112, 112, IMAGENET, "RGB"),
+    "facenet-pytorch": (
+        "facenet", facenet,
+        lambda s: {**s, "logits.weight": torch.zeros(3, 512), "logits.bias": torch.zeros(3)},
+        160, 160, EIGHTH, "RGB",
+    ),
+    "seed ResNet-50": ("resnet", seed_network("resnet_50"), lambda s: s, 112, 112, HALF, "RGB"),
+    "seed MobileNet V2": (
+        "mobilenet_v2", seed_network("mobilenet_v2"), lambda s: s, 112, 112, HALF, "RGB",
+    ),
+    "seed MobileNet V3 small": (
+        "mobilenet_v3", seed_network("mobilenet_v3_small"), lambda s: s, 112, 112, HALF, "RGB",
+    ),
+    "seed MobileNet V3 large": (
+        "mobilenet_v3", seed_network("mobilenet_v3_large"), lambda s: s, 112, 112, HALF, "RGB",
+    ),
+    "seed LightNet": ("lightnet", seed_network("lightnet"), lambda s: s, 112, 112, HALF, "RGB"),
+    "InsightFace_Pytorch MobileFaceNet": (
+        "mobilefacenet", seed_network("mobilefacenet"), lambda s: s, 112, 112, HALF, "RGB",
+    ),
+}  # fmt: skip
+
+
+def chips(height: int, width: int) -> np.ndarray:
+    return np.stack([noise(height, width, seed) for seed in range(3)])
+
+
+def expected(forward: Callable[[torch.Tensor], torch.Tensor], images, mean, std, colour):
+    x = images[..., ::-1] if colour == "BGR" else images
+    x = (x.astype(np.float32) - mean) / std
+    with torch.inference_mode():
+        vectors = forward(torch.from_numpy(x).permute(0, 3, 1, 2).float().contiguous())
+    return F.normalize(vectors).numpy()
+
+
+def embed(model: Path, images: np.ndarray) -> np.ndarray:
+    return open_embedder(Profile.load(flags={"model.name": str(model)})).embed(images)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_imported_file_gives_what_its_own_network_gives(case, run, tmp_path):
+    layout, create, wrap, height, width, (mean, std), colour = CASES[case]
+    torch.manual_seed(0)
+    network = randomise(create(), (height, width))
+    torch.save(wrap(network.state_dict()), tmp_path / "theirs.pth")
+    code, out, err = run("import", tmp_path / "theirs.pth", "-o", tmp_path / "ours.safetensors")
+    assert code == 0, err
+    record = json.loads(out)
+    assert record["layout"] == layout
+    assert record["input"] == [height, width]
+    images = chips(height, width)
+    difference = embed(tmp_path / "ours.safetensors", images) - expected(
+        network, images, mean, std, colour
+    )
+    print(f"{case:36} {np.abs(difference).max():.1e}")
+    assert np.abs(difference).max() < 5e-5
+
+
+def test_mxnets_mobilefacenet_gives_what_mxnets_rules_give(run, tmp_path):
+    network = layouts.MXNetMobileFaceNet()
+    (tmp_path / "model-0000.params").write_bytes(network.save())
+    code, out, err = run("import", tmp_path / "model-0000.params", "-o", tmp_path / "m.safetensors")
+    assert code == 0, err
+    assert json.loads(out)["layout"] == "mxnet"
+    images = chips(112, 112)
+    difference = embed(tmp_path / "m.safetensors", images) - expected(
+        network, images, *EIGHTH, "RGB"
+    )
+    print(f"{'insightface MobileFaceNet, MXNet':36} {np.abs(difference).max():.1e}")
+    assert np.abs(difference).max() < 5e-5
+
+
+def test_dlibs_file_becomes_the_default_model(run, tmp_path):
+    source = package_file(
+        "face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat"
+    )
+    assert run("import", source, "-o", tmp_path / "d.safetensors", "--name", "mine")[0] == 0
+    images = chips(150, 150)
+    ours = embed(tmp_path / "d.safetensors", images)
+    assert np.array_equal(ours, open_embedder(Profile()).embed(images))
+
+
+def test_missing_unknown_and_misshapen_weights_are_named(run, tmp_path):
+    state = layouts.IResNet18().state_dict()
+    state.pop("layer2.0.conv1.weight")
+    state["extra.weight"] = torch.zeros(2)
+    state["bn1.bias"] = torch.zeros(65)
+    torch.save(state, tmp_path / "odd.pth")
+    code, _, err = run("import", tmp_path / "odd.pth")
+    assert code == 2
+    assert "missing: layer2.0.conv1.weight" in err
+    assert "unknown: extra.weight" in err
+    assert "bn1.bias (65,), not (64,)" in err
+    assert not (tmp_path / "odd.safetensors").exists()
+
+
+def test_a_file_that_could_run_code_is_refused_and_does_not(run, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    torch.save({"state_dict": Payload()}, tmp_path / "evil.pth")
+    code, _, err = run("import", tmp_path / "evil.pth")
+    assert code == 4
+    assert "could run code" in err
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "code", "told"),
+    [
+        ("absent.pth", None, (), 4, "no such file"),
+        ("empty.pth", b"", (), 4, "not a readable PyTorch file"),
+        ("text.params", b"hello", (), 4, "not MXNet's parameters"),
+        ("text.dat", b"hello", (), 4, "not dlib's"),
+        ("text.safetensors", b"hello", ("-o", "x.safetensors"), 4, "not a readable safetensors"),
+        ("text.pth", b"hello", ("--as", "nothing"), 2, "no such layout; there are"),
+        ("text.pth", b"hello", ("-o", "x.pth"), 2, "ends in .safetensors"),
+    ],
+)
+def test_what_cannot_be_imported_is_said_in_one_line(
+    name, content, arguments, code, told, run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    found, out, err = run("import", name, *arguments)
+    assert (found, out) == (code, "")
+    assert told in err.splitlines()[-1]
+
+
+def test_a_layout_that_is_forced_must_fit(tmp_path):
+    torch.save(layouts.IResNet18().state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UsageError, match="is not laid out as ir"):
+        read_foreign(tmp_path / "a.pth", "ir")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "b.pth")
+    with pytest.raises(UsageError, match=r"has no layout that is known \(1 tensors: weight"):
+        read_foreign(tmp_path / "b.pth", None)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 3000), st.binary(max_size=30))
+def test_damaged_mxnet_files_are_refused(tmp_path_factory, at, damage):
+    whole = layouts.MXNetMobileFaceNet().save()[:6000]
+    path = tmp_path_factory.mktemp("params") / "x.params"
+    path.write_bytes(whole[:at] + damage)
+    with pytest.raises(MissingError):
+        read_params(path)
