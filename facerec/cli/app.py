@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "facerec.cli.train",
     "evaluate": "facerec.cli.evaluate",
     "gallery": "facerec.cli.gallery",
+    "download": "facerec.cli.download",
     "profile": "facerec.cli.profile",
     "demo": "facerec.cli.demo",
 }
