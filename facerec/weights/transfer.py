@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and without a byte."""
-_BLOCK = 1 << 18
+_BLOCK = 1 << 15
 _LONGEST_PAUSE = 60.0
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _PAGE_BYTES = 1 << 20
