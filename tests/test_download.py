@@ -286,3 +286,12 @@ def test_the_pauses_grow_and_a_server_may_ask_for_its_own(
         transfer(file, tmp_path / "f.part", lambda *_: None, pause=pauses.append)
     assert pauses == [0.5, 1, 2, 4]
     assert len(server.asked) == transfer_module.ATTEMPTS
+
+
+def test_yunet_is_found_in_the_store(home: Path, data: Path, run: Run, picture: Path) -> None:
+    arguments = ("detect", picture, "--set", "detector.name=yunet", "--json")
+    code, _, err = run(*arguments)
+    assert (code, "facerec download weights yunet" in err) == (4, True)
+    assert run("download", "weights", "yunet", "--from", data / "models")[0] == 0
+    code, out, err = run(*arguments)
+    assert (code, len(json.loads(out)["faces"])) == (0, 2), err
