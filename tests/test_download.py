@@ -22,6 +22,7 @@ from facerec.weights.downloads import obtain
 from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
 from tests.fault_server import FaultServer, serving
+from tests.test_archives import make_zip
 from tests.test_onnx import CARD
 
 CONTENT = os.urandom(300_000)
@@ -137,7 +138,9 @@ def test_an_unknown_hash_is_pinned_and_said(server: FaultServer, home: Path, run
     assert f"names no hash; pinned to sha256 {SHA256}" in err
     assert err.index("licence: CC0-1.0") < err.index("pinned")
     assert path.with_name("file.bin.sha256").read_text() == f"{SHA256}  file.bin\n"
-    assert run("download", "verify")[0] == 0
+    code, out, _ = run("download", "verify", "--json")
+    states = {record["name"]: record["state"] for record in map(json.loads, out.splitlines())}
+    assert (code, states) == (0, {"dlib_resnet": "sound", "thing": "sound"})
     path.write_bytes(b"other")
     code, out, err = run("download", "verify", "thing", "--json")
     assert (code, "damaged" in json.loads(out)["state"]) == (4, True)
@@ -227,7 +230,7 @@ def test_kill_9_during_a_download_resumes(server: FaultServer, home: Path) -> No
 
 def test_all_for_brings_what_a_profile_names(run: Run, home: Path) -> None:
     code, _, err = run("download", "all-for", "default")
-    assert (code, "nothing has to be downloaded" in err) == (0, True)
+    assert (code, "dlib_resnet comes in a pip package" in err) == (0, True)
     setting = ("--set", "model.name=w600k_mbf", "--set", "detector.name=yunet")
     code, _, err = run("download", "all-for", "default", *setting, "--yes", "--offline")
     assert (code, "w600k_mbf.onnx is not in the store" in err) == (4, True)
@@ -295,3 +298,14 @@ def test_yunet_is_found_in_the_store(home: Path, data: Path, run: Run, picture: 
     assert run("download", "weights", "yunet", "--from", data / "models")[0] == 0
     code, out, err = run(*arguments)
     assert (code, len(json.loads(out)["faces"])) == (0, 2), err
+
+
+def test_a_data_set_is_extracted(tmp_path: Path, home: Path, run: Run) -> None:
+    archive = make_zip(tmp_path / "a.zip", "set/Zoë/1.jpg", "set/2.jpg")
+    with serving(archive.read_bytes()) as server:
+        file = {"name": "set.zip", "urls": [server.url("truncated")], "format": "zip"}
+        record = {"file": file, "licence": "MIT", "commercial": True, "published": ""}
+        (home / "catalog.yaml").write_text(yaml.safe_dump({"data": {"set": record}}))
+        code, out, err = run("download", "data", "set", "--json")
+    assert code == 0, err
+    assert (Path(json.loads(out)["path"]) / "set" / "Zoë" / "1.jpg").read_bytes() == b"x"

@@ -143,10 +143,7 @@ def all_for(
         wanted[loaded.model.name] = find_model(loaded.model.name)
     if loaded.detector.name == "yunet" and loaded.detector.weights is None:
         wanted |= _records("yunet")
-    needed = {name: record for name, record in wanted.items() if record.remote_files}
-    if not needed:
-        say(f"{profile}: nothing has to be downloaded")
-    _obtain_all(needed, yes, _fetch(offline, source), as_json)
+    _obtain_all(wanted, yes, _fetch(offline, source), as_json)
 
 
 @app.command()
@@ -160,7 +157,7 @@ def verify(
 
     chosen = (
         {name: record for name, record in read_catalogue().records.items()
-         if record.remote_files and is_present(name, record)}
+         if is_present(name, record)}
         if name is None else _records(name)
     )  # fmt: skip
     results = Results("name", "state", as_json=as_json)
@@ -221,11 +218,13 @@ def _fetch(offline: bool, source: Path | None) -> Fetch:
 def _obtain_all(
     records: Mapping[str, Record], yes: bool, fetch: Fetch, as_json: bool | None
 ) -> None:
-    from facerec.weights.downloads import is_present, obtain, result_path
+    from facerec.weights.downloads import is_present, obtain
 
     results = Results("name", "path", as_json=as_json)
     for name, record in records.items():
-        result_path(name, record)
+        if not record.remote_files:
+            say(f"{name} comes in a pip package; nothing has to be downloaded")
+            continue
         if not is_present(name, record):
             _accept_licence(name, record, yes)
         with _bar(name) as report:

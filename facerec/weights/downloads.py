@@ -11,8 +11,9 @@ from typing import Protocol
 
 from facerec.errors import MissingError, UsageError
 from facerec.files import replacing, sha256_of
+from facerec.packages import package_file
 from facerec.weights.archives import extract
-from facerec.weights.catalog import Record, RemoteFile, find_model, read_catalogue
+from facerec.weights.catalog import PackageFile, Record, RemoteFile, find_model, read_catalogue
 from facerec.weights.folder import cache_folder
 from facerec.weights.transfer import Progress, discard, transfer
 
@@ -123,7 +124,14 @@ def refuse_network(file: RemoteFile, partial: Path, report: Progress) -> str:
 
 
 def check(name: str, record: Record) -> str:
-    """`sound`, `not downloaded`, or what is wrong with a name's files."""
+    """`sound`, `not downloaded`, or what is wrong with a name's files.
+
+    Raises:
+        MissingError: the package that carries the file is absent.
+    """
+    if isinstance(record.file, PackageFile):
+        path = package_file(record.file.package, record.file.path)
+        return "sound" if sha256_of(path) == record.file.sha256 else f"{path.name}: damaged"
     if not is_present(name, record):
         return "not downloaded"
     for file in record.remote_files:
