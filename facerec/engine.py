@@ -20,6 +20,8 @@ from facerec.models.factory import create_embedder
 from facerec.models.onnx import OnnxEmbedder, embedded_card, onnx_sha256
 from facerec.profile import ModelSection, Profile, RuntimeSection
 from facerec.weights.cards import read_card
+from facerec.weights.catalog import catalogue
+from facerec.weights.downloads import find_download, require_download
 from facerec.weights.mtcnn import load_mtcnn_weights
 from facerec.weights.store import load_model
 
@@ -172,17 +174,33 @@ def _open_embedder(section: ModelSection, runtime: RuntimeSection, device: str) 
             if section.card is None
             else read_card(section.card, onnx_sha256(path))
         )
-        card = _adjusted(card, section)
-        return OnnxEmbedder(path, card, device=device, threads=runtime.threads, batch=runtime.batch)
+        return _open_onnx(path, card, section, runtime, device)
     if path.suffix == ".ts":
         from facerec.models.torchscript import load_torchscript
 
         return load_torchscript(path, device=device, batch=runtime.batch, flip=section.flip)
+    record = catalogue().get(section.name)
+    if record is not None and record.file.format == "onnx":
+        path = require_download(section.name)
+        card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
+        return _open_onnx(path, card, section, runtime, device)
     card, state = load_model(section.name)
     if section.card is not None:
         card.require_same_model(given := read_card(section.card), str(section.card))
         card = given
     return create_embedder(_adjusted(card, section), state, device=device, batch=runtime.batch)
+
+
+def _open_onnx(
+    path: Path, card: ModelCard, section: ModelSection, runtime: RuntimeSection, device: str
+) -> Embedder:
+    return OnnxEmbedder(
+        path,
+        _adjusted(card, section),
+        device=device,
+        threads=runtime.threads,
+        batch=runtime.batch,
+    )
 
 
 def _adjusted(card: ModelCard, section: ModelSection) -> ModelCard:
@@ -198,7 +216,10 @@ def build_detector(profile: Profile) -> Detector:
     device = choose_device(profile.runtime.device)
     if profile.runtime.threads:
         torch.set_num_threads(profile.runtime.threads)
-    return create_detector(profile.detector, device=device, load_mtcnn_weights=load_mtcnn_weights)
+    section = profile.detector
+    if section.name == "yunet" and section.weights is None:
+        section = section.model_copy(update={"weights": find_download("yunet")})
+    return create_detector(section, device=device, load_mtcnn_weights=load_mtcnn_weights)
 
 
 def choose_device(name: str) -> str:

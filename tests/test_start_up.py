@@ -27,6 +27,8 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
         ["recognize", "image", "--help"],
         ["profile", "show"],
         ["profile", "schema"],
+        ["download", "list"],
+        ["download", "weights", "w600k_mbf"],
         ["embed", "--nonsense"],
         ["nonsense"],
         ["embed", "/nowhere/at/all"],

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "facerec.cli.export",
     "model": "facerec.cli.model",
     "gallery": "facerec.cli.gallery",
+    "download": "facerec.cli.download",
     "profile": "facerec.cli.profile",
     "demo": "facerec.cli.demo",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -176,11 +177,73 @@ def convert(
     from facerec.weights.store import load_card
 
     path = Path(loaded.gallery.path)
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it")
+    _refuse_to_replace(path, force)
     converted = Gallery.open(old, assume=load_card(loaded.model.name))
     converted.save(path)
     say(f"{path}: {len(converted)} faces of {len(converted.people)} people")
+
+
+class Format(str, Enum):
+    """A format of `facerec gallery export`."""
+
+    PROTOBUF = "protobuf"
+    NPZ = "npz"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@app.command("export")
+def export_to(
+    to: Annotated[Format, typer.Option("--to", help="The format.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="[the gallery's name, with its ending]"),
+    ] = None,
+    gallery: GalleryPath = None,
+    force: Force = False,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Write the gallery as protobuf (the seed's message and the card), npz, CSV or Parquet."""
+    from facerec.gallery import Gallery
+    from facerec.gallery.exchange import ENDINGS, export_gallery
+
+    path = _path(gallery, profile, settings)
+    target = out or path.with_suffix(ENDINGS[to.value])
+    if target.suffix != ENDINGS[to.value]:
+        raise UsageError(f"{target}: a {to.value} file ends in {ENDINGS[to.value]}")
+    _refuse_to_replace(target, force)
+    opened = Gallery.open(path)
+    export_gallery(opened, target, to.value)
+    say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
+
+
+@app.command("import")
+def import_from(
+    source: Annotated[Path, typer.Argument(help="A .pb, .npz, .csv or .parquet file.")],
+    gallery: GalleryPath = None,
+    force: Force = False,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Make a gallery of an exported one; a file without a card is of the profile's model."""
+    loaded = load_profile(profile, settings, gallery__path=gallery)
+    from facerec.gallery.exchange import import_gallery
+    from facerec.gallery.lock import locked
+    from facerec.weights.catalog import catalogue
+
+    path = Path(loaded.gallery.path)
+    _refuse_to_replace(path, force)
+    record = catalogue().get(loaded.model.name)
+    imported = import_gallery(source, assume=record.card if record else None)
+    with locked(path):
+        imported.save(path)
+    say(f"{path}: {len(imported)} faces of {len(imported.people)} people")
+
+
+def _refuse_to_replace(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; --force replaces it")
 
 
 @app.command()

@@ -36,7 +36,8 @@ class YuNet:
     def __init__(self, weights: Path | None, *, min_face: float = 20, score: float = 0.6) -> None:
         if weights is None:
             raise MissingError(
-                "the detector yunet needs its ONNX file; set detector.weights to its path"
+                "the detector yunet needs its ONNX file; get it with: "
+                "facerec download weights yunet, or set detector.weights"
             )
         if not weights.is_file():
             raise MissingError(

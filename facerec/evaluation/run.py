@@ -23,7 +23,7 @@ from facerec.evaluation.templates import template_features
 from facerec.evaluation.verification import Verification, verify_scores
 from facerec.faces import Floats
 from facerec.profile import Profile
-from facerec.weights.store import cache_folder
+from facerec.weights.folder import cache_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,29 @@
-"""The catalogue: every model with a name, where its bytes are and how it sees a face."""
+"""The catalogue: everything with a name, where its bytes are and how a model sees a face."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
+from facerec.weights.folder import cache_folder
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class PackageFile(BaseModel):
-    """A weights file that an installed pip package carries."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PackageFile(_Record):
+    """A weights file that an installed pip package carries."""
 
     package: str
     path: str
@@ -26,24 +32,67 @@ class PackageFile(BaseModel):
     format: Literal["dlib"]
 
 
-class ModelRecord(BaseModel):
-    """What the catalogue knows of a model."""
+class RemoteFile(_Record):
+    """A file that mirrors offer, tried in turn.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `size` (bytes) and `sha256` are None where the publisher names none.
+    """
 
-    file: PackageFile
+    name: Annotated[str, Field(pattern=r"^[\w][\w.\- ]*$")]
+    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    size: Annotated[int, Field(ge=0)] | None = None
+    sha256: Sha256 | None = None
+    format: Literal["onnx", "onnx-data", "pth", "safetensors", "zip", "tar"]
+
+
+class Record(_Record):
+    """What the catalogue knows of a name. `companions` belong beside `file`."""
+
+    file: PackageFile | RemoteFile
+    companions: tuple[RemoteFile, ...] = ()
     licence: str
     commercial: bool
     published: str
+
+    @property
+    def remote_files(self) -> tuple[RemoteFile, ...]:
+        """All that has to be downloaded, the main file first; empty for a package's file."""
+        return (self.file, *self.companions) if isinstance(self.file, RemoteFile) else ()
+
+
+class ModelRecord(Record):
+    """An embedder."""
+
     card: ModelCard
 
 
-@cache
-def catalogue() -> dict[str, ModelRecord]:
-    """All records by name."""
-    text = (Path(__file__).parent / "catalog.yaml").read_text(encoding="utf-8")
-    records = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {name: ModelRecord.model_validate(record) for name, record in records["models"].items()}
+class Catalogue(_Record):
+    """All records by name, and groups of names."""
+
+    models: dict[str, ModelRecord] = {}
+    weights: dict[str, Record] = {}
+    data: dict[str, Record] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def records(self) -> dict[str, Record]:
+        return {**self.models, **self.weights, **self.data}
+
+
+def read_catalogue() -> Catalogue:
+    """The shipped catalogue, with the records of `catalog.yaml` in the cache folder on top.
+
+    Raises:
+        MissingError: that file is no catalogue.
+    """
+    shipped = _read(Path(__file__).parent / "catalog.yaml")
+    own = cache_folder() / "catalog.yaml"
+    return _merge(shipped, _read(own)) if own.is_file() else shipped
+
+
+def catalogue() -> Mapping[str, ModelRecord]:
+    """All models by name."""
+    return read_catalogue().models
 
 
 def find_model(name: str) -> ModelRecord:
@@ -54,7 +103,59 @@ def find_model(name: str) -> ModelRecord:
     """
     records = catalogue()
     if name not in records:
-        close = difflib.get_close_matches(name, records, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(records)}"
+        hint = _hint(name, records)
         raise MissingError(f"no model is called {name}, and there is no such file; {hint}")
     return records[name]
+
+
+def find_names(name: str, records: Mapping[str, Record]) -> tuple[str, ...]:
+    """The names that a name or a group stands for.
+
+    Raises:
+        UsageError: none; the nearest is named.
+    """
+    if name in records:
+        return (name,)
+    groups = {
+        group: names
+        for group, names in read_catalogue().groups.items()
+        if all(member in records for member in names)
+    }
+    if name not in groups:
+        raise UsageError(f"nothing is called {name}; {_hint(name, {**records, **groups})}")
+    return groups[name]
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+
+
+@cache
+def _parse(path: Path, _changed: int) -> Catalogue:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return Catalogue.model_validate(tree or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise MissingError(f"{path}: invalid catalogue: {key}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MissingError(f"{path}: a catalogue is YAML, this is not") from error
+
+
+def _read(path: Path) -> Catalogue:
+    try:
+        return _parse(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from error
+
+
+def _merge(first: Catalogue, second: Catalogue) -> Catalogue:
+    return Catalogue(
+        models={**first.models, **second.models},
+        weights={**first.weights, **second.weights},
+        data={**first.data, **second.data},
+        groups={**first.groups, **second.groups},
+    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
@@ -16,17 +14,13 @@ from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing, sha256_of
 from facerec.packages import package_file
-from facerec.weights.catalog import ModelRecord, find_model
+from facerec.weights.catalog import ModelRecord, PackageFile, find_model
 from facerec.weights.dlib import read_dlib_resnet
+from facerec.weights.downloads import require_download
+from facerec.weights.folder import cache_folder
 
 _CARD_KEY = "facerec.card"
 StateDict = dict[str, Tensor]
-
-
-def cache_folder() -> Path:
-    """Where converted and downloaded files are kept: `FACEREC_HOME`, or the platform's cache."""
-    home = os.environ.get("FACEREC_HOME")
-    return Path(home) if home else user_cache_path("facerec")
 
 
 def load_model(name: str) -> tuple[ModelCard, StateDict]:
@@ -39,11 +33,13 @@ def load_model(name: str) -> tuple[ModelCard, StateDict]:
     if path.suffix == ".safetensors" or path.is_file():
         return read_model(path)
     record = find_model(name)
+    if not isinstance(record.file, PackageFile):
+        return read_model(require_download(name))
     cached = cache_folder() / "models" / f"{name}-{record.file.sha256[:12]}.safetensors"
     try:
         _, state = read_model(cached)
     except MissingError:
-        state = _convert(record, cached)
+        state = _convert(record.file, record, cached)
     # The catalogue's card is newer than the one that was cached with the weights.
     return record.card, state
 
@@ -82,14 +78,13 @@ def write_model(path: Path, state: Mapping[str, Floats], card: ModelCard) -> Non
         save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})
 
 
-def _convert(record: ModelRecord, cached: Path) -> StateDict:
-    source = package_file(record.file.package, record.file.path)
+def _convert(file: PackageFile, record: ModelRecord, cached: Path) -> StateDict:
+    source = package_file(file.package, file.path)
     found = sha256_of(source)
-    if found != record.file.sha256:
+    if found != file.sha256:
         raise MissingError(
             f"{source}: damaged or of another version (sha256 {found[:12]}…, expected "
-            f"{record.file.sha256[:12]}…); try: pip install --force-reinstall "
-            f"{record.file.package}"
+            f"{file.sha256[:12]}…); try: pip install --force-reinstall {file.package}"
         )
     state = read_dlib_resnet(source)
     try:

@@ -1,0 +1,281 @@
+"""`facerec download`: bring weights and data sets into the store, and look after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.console import Results, say
+from facerec.cli.options import Force, Json, Settings, complete_profile, load_profile
+from facerec.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from facerec.weights.catalog import Record
+    from facerec.weights.downloads import Fetch
+    from facerec.weights.transfer import Progress
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def download() -> None:
+    """Bring weights and data sets into the store, and look after it.
+
+    The store is in FACEREC_HOME, or in the platform's cache folder. Proxies are taken from
+    HTTPS_PROXY and its like.
+    """
+
+
+def _complete(incomplete: str) -> list[str]:
+    from facerec.weights.catalog import read_catalogue
+
+    known = read_catalogue()
+    return [name for name in (*known.records, *known.groups) if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str, typer.Argument(help="A name of the catalogue, or a group.", autocompletion=_complete)
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept licences that restrict the use.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="FILE|DIR", help="Take the files from here, not from the network."
+    ),
+]
+
+
+@app.command("list")
+def list_names(as_json: Json = None) -> None:
+    """List everything that has a name."""
+    from facerec.weights.catalog import read_catalogue
+    from facerec.weights.downloads import is_present
+
+    known = read_catalogue()
+    results = Results("name", "kind", "size", "commercial use", "here", "licence", as_json=as_json)
+    for kind in ("models", "weights", "data"):
+        for name, record in getattr(known, kind).items():
+            here, size = is_present(name, record), _size(record)
+            results.add(
+                {
+                    "name": name,
+                    "kind": kind,
+                    "size": size,
+                    "licence": record.licence,
+                    "commercial": record.commercial,
+                    "here": here,
+                },
+                (
+                    name, kind, _mebibytes(size), "yes" if record.commercial else "no",
+                    "yes" if here else "no", record.licence,
+                ),
+            )  # fmt: skip
+    results.close()
+
+
+@app.command()
+def show(name: Name, as_json: Json = None) -> None:
+    """Show all that the catalogue knows of a name."""
+    results = Results("key", "value", as_json=as_json)
+    for member, record in _records(name).items():
+        fields = record.model_dump(mode="json", exclude_none=True)
+        flat = [(key, value) for key, value in fields.items() if not isinstance(value, dict)]
+        for section in ("file", "card"):
+            inner = fields.get(section, {})
+            flat += [(f"{section}.{key}", value) for key, value in inner.items()]
+        results.add(
+            {"name": member, **fields},
+            ("name", member),
+            *((key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+              for key, value in flat),
+        )  # fmt: skip
+    results.close()
+
+
+@app.command()
+def weights(
+    name: Name,
+    yes: Yes = False,
+    offline: Offline = False,
+    source: From = None,
+    as_json: Json = None,
+) -> None:
+    """Download a model's or a detector's weights."""
+    _obtain_all(_records(name, "models", "weights"), yes, _fetch(offline, source), as_json)
+
+
+@app.command()
+def data(
+    name: Name,
+    yes: Yes = False,
+    offline: Offline = False,
+    source: From = None,
+    as_json: Json = None,
+) -> None:
+    """Download and extract a data set."""
+    _obtain_all(_records(name, "data"), yes, _fetch(offline, source), as_json)
+
+
+@app.command("all-for")
+def all_for(
+    profile: Annotated[
+        str,
+        typer.Argument(help="A shipped profile, or a YAML file.", autocompletion=complete_profile),
+    ],
+    yes: Yes = False,
+    offline: Offline = False,
+    source: From = None,
+    as_json: Json = None,
+    settings: Settings = None,
+) -> None:
+    """Download the weights that a profile names."""
+    loaded = load_profile(profile, settings)
+    from facerec.weights.catalog import find_model
+
+    wanted: dict[str, Record] = {}
+    if not Path(loaded.model.name).is_file():
+        wanted[loaded.model.name] = find_model(loaded.model.name)
+    if loaded.detector.name == "yunet" and loaded.detector.weights is None:
+        wanted |= _records("yunet")
+    _obtain_all(wanted, yes, _fetch(offline, source), as_json)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(autocompletion=_complete)] = None,
+    as_json: Json = None,
+) -> None:
+    """Check downloaded files against their hashes; exit code 4 if one is damaged."""
+    from facerec.weights.catalog import read_catalogue
+    from facerec.weights.downloads import check, is_present
+
+    chosen = (
+        {name: record for name, record in read_catalogue().records.items()
+         if is_present(name, record)}
+        if name is None else _records(name)
+    )  # fmt: skip
+    results = Results("name", "state", as_json=as_json)
+    states = {member: check(member, record) for member, record in chosen.items()}
+    for member, state in states.items():
+        results.add({"name": member, "state": state}, (member, state))
+    results.close()
+    bad = [member for member, state in states.items() if state != "sound"]
+    if bad:
+        raise MissingError(
+            f"{', '.join(bad)}: not sound; facerec download remove NAME, then download it again"
+        )
+
+
+@app.command()
+def path(name: Name) -> None:
+    """Print where a name's file, or its extracted folder, is."""
+    from facerec.weights.downloads import is_present, result_path
+
+    for member, record in _records(name).items():
+        place = result_path(member, record)
+        if not is_present(member, record):
+            raise MissingError(f"{member} is not downloaded")
+        sys.stdout.write(f"{place}\n")
+
+
+@app.command()
+def remove(name: Name, force: Force = False) -> None:
+    """Remove a name's files from the store (asks, unless --force)."""
+    from facerec.weights.downloads import folder_of, remove
+
+    for member in _records(name):
+        if not force and not typer.confirm(f"Remove {folder_of(member)}?", err=True):
+            raise UsageError("nothing was removed")
+        remove(member)
+        say(f"{member}: removed")
+
+
+def _records(name: str, *kinds: str) -> dict[str, Record]:
+    from facerec.weights.catalog import find_names, read_catalogue
+
+    known = read_catalogue()
+    records: dict[str, Record] = {}
+    for kind in kinds or ("models", "weights", "data"):
+        records |= getattr(known, kind)
+    return {member: records[member] for member in find_names(name, records)}
+
+
+def _fetch(offline: bool, source: Path | None) -> Fetch:
+    from facerec.weights.downloads import copy_from, refuse_network
+    from facerec.weights.transfer import transfer
+
+    if source is not None:
+        return copy_from(source)
+    return refuse_network if offline else transfer
+
+
+def _obtain_all(
+    records: Mapping[str, Record], yes: bool, fetch: Fetch, as_json: bool | None
+) -> None:
+    from facerec.weights.downloads import is_present, obtain
+
+    results = Results("name", "path", as_json=as_json)
+    for name, record in records.items():
+        if not record.remote_files:
+            say(f"{name} comes in a pip package; nothing has to be downloaded")
+            continue
+        if not is_present(name, record):
+            _accept_licence(name, record, yes)
+        with _bar(name) as report:
+            place = obtain(name, record, report, say, fetch)
+        results.add({"name": name, "path": str(place)}, (name, str(place)))
+    results.close()
+
+
+def _accept_licence(name: str, record: Record, yes: bool) -> None:
+    say(f"{name}: licence: {record.licence}")
+    if record.commercial or yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{name}: its licence restricts the use; --yes accepts it")
+    if not typer.confirm("Do you accept it?", err=True):
+        raise UsageError(f"{name}: not accepted, nothing was downloaded")
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """Bytes, speed and time left on stderr, where stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda here, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda here, total: bar.update(task, completed=here, total=total)
+
+
+def _size(record: Record) -> int | None:
+    sizes = [file.size for file in record.remote_files] or [getattr(record.file, "size", None)]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _mebibytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,295 @@
+"""Galleries in formats that other programs read: protobuf, npz, CSV and Parquet.
+
+Each holds a row per face (person, source, sha256, score, box, landmarks, embedding) and the model
+card, and comes back as the gallery it was, vectors to the bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facerec.card import ModelCard
+from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.files import replacing
+from facerec.gallery.gallery import Entries, Gallery, check_name
+from facerec.gallery.hdf5 import find_inconsistency
+
+ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
+_CARD_KEY = "facerec.card"
+_NUMBERS = ("score", "box", "landmarks", "embeddings")
+_TEXTS = ("names", "source", "sha256")
+
+_Columns = dict[str, Any]
+"""`names`, `source`, `sha256`: sequences of N str; the numbers as in `Entries`."""
+
+
+def export_gallery(gallery: Gallery, path: Path, form: str) -> None:
+    """Write a gallery in one of `ENDINGS`, atomically.
+
+    Raises:
+        MissingError: Parquet is asked for and pyarrow is not installed.
+        UsageError: the place cannot be written.
+    """
+    entries, people = gallery.entries, gallery.people
+    columns: _Columns = {
+        "names": [people[number] for number in entries.person],
+        "source": entries.source.tolist(),
+        "sha256": entries.sha256.tolist(),
+        **{name: getattr(entries, name) for name in _NUMBERS},
+    }
+    _WRITERS[form](path, columns, gallery.card)
+
+
+def import_gallery(path: Path, *, assume: ModelCard | None = None) -> Gallery:
+    """Read what `export_gallery` wrote, or a protobuf file of the seed project.
+
+    Args:
+        assume: the card for a file that carries none.
+
+    Raises:
+        UsageError: the file's ending is none of `ENDINGS`.
+        MissingError: the file is absent or damaged.
+        IncompatibleError: it carries no card, or vectors of another size than the card's.
+    """
+    forms = {ending: form for form, ending in ENDINGS.items()}
+    if path.suffix not in forms:
+        raise UsageError(f"{path}: the ending says the format: {', '.join(forms)}")
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file")
+    try:
+        columns, text = _READERS[forms[path.suffix]](path)
+        card = assume if text is None else ModelCard.from_json(text, str(path))
+        if card is None:
+            raise IncompatibleError(f"{path}: does not say which model made it")
+        entries, people = _entries(columns)
+    except (OSError, EOFError, KeyError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MissingError(f"{path}: damaged, or no gallery ({reason[:120]})") from error
+    if entries.embeddings.shape[1] != card.embedding_size:
+        raise IncompatibleError(
+            f"{path}: its embeddings have {entries.embeddings.shape[1]} values, "
+            f"{card.name} makes {card.embedding_size}"
+        )
+    problem = find_inconsistency(card, len(people), entries)
+    if problem:
+        raise MissingError(f"{path}: damaged gallery: {problem}")
+    for person in people:
+        check_name(person)
+    return Gallery(card, people, entries)
+
+
+def _entries(columns: _Columns) -> tuple[Entries, list[str]]:
+    names = [str(name) for name in columns["names"]]
+    if not names:
+        raise ValueError("it holds no faces")
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    rows = len(names)
+    entries = Entries(
+        np.asarray(columns["embeddings"], np.float32).reshape(rows, -1),
+        np.array([numbers[name] for name in names], np.int32),
+        np.array([str(value) for value in columns["source"]], object),
+        np.array([str(value) for value in columns["sha256"]], object),
+        np.asarray(columns["box"], np.float32).reshape(rows, 4),
+        np.asarray(columns["landmarks"], np.float32).reshape(rows, 5, 2),
+        np.asarray(columns["score"], np.float32).reshape(rows),
+    )
+    return entries, list(numbers)
+
+
+def _write_npz(path: Path, columns: _Columns, card: ModelCard) -> None:
+    arrays: dict[str, Any] = {name: np.array(columns[name], str) for name in _TEXTS}
+    arrays |= {name: columns[name] for name in _NUMBERS}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, card=np.array(card.to_json()), **arrays)
+
+
+def _read_npz(path: Path) -> tuple[_Columns, str | None]:
+    import zipfile
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS)}
+            return columns, str(file["card"])
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+
+
+def _number_columns(size: int) -> list[str]:
+    return [
+        "score",
+        *("x1", "y1", "x2", "y2"),
+        *(f"landmark{point}_{axis}" for point in range(1, 6) for axis in "xy"),
+        *(f"e{index}" for index in range(size)),
+    ]
+
+
+def _write_csv(path: Path, columns: _Columns, card: ModelCard) -> None:
+    rows = len(columns["names"])
+    numbers = np.concatenate([columns[name].reshape(rows, -1) for name in _NUMBERS], axis=1)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        # A spreadsheet shows the card as a first line; a reader skips what begins with #.
+        file.write(f"# {_CARD_KEY} {card.to_json()}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["person", "source", "sha256", *_number_columns(card.embedding_size)])
+        for row, values in enumerate(numbers):
+            # The shortest digits that give the same float32.
+            writer.writerow([*(columns[name][row] for name in _TEXTS), *map(str, values)])
+
+
+def _read_csv(path: Path) -> tuple[_Columns, str | None]:
+    with path.open("rb") as ending:
+        ending.seek(-1, os.SEEK_END)
+        if ending.read() != b"\n":
+            raise ValueError("the last row is cut off")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        start = file.readline()
+        mark = f"# {_CARD_KEY} "
+        text = start.removeprefix(mark).strip() if start.startswith(mark) else None
+        reader = csv.reader(file)
+        header = next(reader, []) if text is not None else next(csv.reader([start]), [])
+        rows = list(reader)
+    size = len(header) - 3 - 15
+    if size < 1 or header != ["person", "source", "sha256", *_number_columns(size)]:
+        raise ValueError("other columns than a gallery's")
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("a row is cut off")
+    numbers = np.array([row[3:] for row in rows], np.float32).reshape(len(rows), -1)
+    texts = {name: [row[index] for row in rows] for index, name in enumerate(_TEXTS)}
+    score, box, landmarks, embeddings = np.split(numbers, [1, 5, 15], axis=1)
+    return texts | {
+        "score": score, "box": box, "landmarks": landmarks, "embeddings": embeddings,
+    }, text  # fmt: skip
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingError(
+            f"{path}: pyarrow is not installed; pip install 'facerec[parquet]'"
+        ) from error
+    return pyarrow
+
+
+def _write_parquet(path: Path, columns: _Columns, card: ModelCard) -> None:
+    pyarrow = _pyarrow(path)
+    rows = len(columns["names"])
+    arrays: dict[str, Any] = {
+        name: pyarrow.array(columns[name], pyarrow.string()) for name in _TEXTS
+    }
+    for name in _NUMBERS:
+        flat = np.ascontiguousarray(columns[name]).reshape(rows, -1)
+        values = pyarrow.array(flat.reshape(-1), pyarrow.float32())
+        arrays[name] = (
+            values
+            if name == "score"
+            else pyarrow.FixedSizeListArray.from_arrays(values, flat.shape[1])
+        )
+    table = pyarrow.table(arrays).replace_schema_metadata({_CARD_KEY: card.to_json()})
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary)
+
+
+def _read_parquet(path: Path) -> tuple[_Columns, str | None]:
+    pyarrow = _pyarrow(path)
+    table = pyarrow.parquet.read_table(path)
+    text = (table.schema.metadata or {}).get(_CARD_KEY.encode())
+    columns: _Columns = {name: table[name].to_pylist() for name in _TEXTS}
+    for name in _NUMBERS:
+        column = table[name].combine_chunks()
+        flat = column if name == "score" else column.flatten()
+        columns[name] = flat.to_numpy(zero_copy_only=False)
+    return columns, text.decode() if text is not None else None
+
+
+def _dataset_message() -> Any:
+    """The seed's `DatasetObject { repeated FaceObject faceobjects = 1 }` and
+    `FaceObject { name = 1; repeated double embeddings = 2 [packed] }` (package `dataset_faces`),
+    with fields that its own readers skip."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    text, double, message = field.TYPE_STRING, field.TYPE_DOUBLE, field.TYPE_MESSAGE
+    file = descriptor_pb2.FileDescriptorProto(
+        name="face_dataset.proto", package="dataset_faces", syntax="proto2"
+    )
+    face = file.message_type.add(name="FaceObject")
+    face.field.add(name="name", number=1, type=text, label=field.LABEL_REQUIRED)
+    numbers = {"embeddings": 2, "box": 5, "landmarks": 6, "score": 7}
+    for name, number in numbers.items():
+        added = face.field.add(name=name, number=number, type=double, label=field.LABEL_REPEATED)
+        added.options.packed = True
+    for name, number in {"source": 3, "sha256": 4}.items():
+        face.field.add(name=name, number=number, type=text, label=field.LABEL_OPTIONAL)
+    dataset = file.message_type.add(name="DatasetObject")
+    dataset.field.add(
+        name="faceobjects",
+        number=1,
+        type=message,
+        label=field.LABEL_REPEATED,
+        type_name=".dataset_faces.FaceObject",
+    )
+    dataset.field.add(name="card", number=2, type=text, label=field.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = pool.FindMessageTypeByName("dataset_faces.DatasetObject")
+    return message_factory.GetMessageClass(found)()
+
+
+def _write_protobuf(path: Path, columns: _Columns, card: ModelCard) -> None:
+    dataset = _dataset_message()
+    dataset.card = card.to_json()
+    for row, name in enumerate(columns["names"]):
+        face = dataset.faceobjects.add(
+            name=name, source=columns["source"][row], sha256=columns["sha256"][row]
+        )
+        for key in _NUMBERS:
+            getattr(face, key).extend(np.atleast_1d(columns[key][row]).reshape(-1).tolist())
+    with replacing(path) as temporary:
+        temporary.write_bytes(dataset.SerializeToString())
+
+
+def _read_protobuf(path: Path) -> tuple[_Columns, str | None]:
+    from google.protobuf.message import DecodeError
+
+    dataset = _dataset_message()
+    try:
+        dataset.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    faces = dataset.faceobjects
+    columns: _Columns = {
+        "names": [face.name for face in faces],
+        "source": [face.source or face.name for face in faces],
+        "sha256": [face.sha256 for face in faces],
+        "score": [list(face.score) or [np.nan] for face in faces],
+        "box": [list(face.box) or [np.nan] * 4 for face in faces],
+        "landmarks": [list(face.landmarks) or [np.nan] * 10 for face in faces],
+    }
+    vectors = np.array([list(face.embeddings) for face in faces], np.float64)
+    if not dataset.card and len(vectors):
+        # The seed's vectors are of any length; ours keep their bits.
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    columns["embeddings"] = vectors
+    return columns, dataset.card or None
+
+
+_WRITERS: Mapping[str, Callable[[Path, _Columns, ModelCard], None]] = {
+    "protobuf": _write_protobuf,
+    "npz": _write_npz,
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+}
+_READERS: Mapping[str, Callable[[Path], tuple[_Columns, str | None]]] = {
+    "protobuf": _read_protobuf,
+    "npz": _read_npz,
+    "csv": _read_csv,
+    "parquet": _read_parquet,
+}

@@ -1,0 +1,214 @@
+"""The store of downloaded files: one folder a name, hashes beside the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from facerec.errors import MissingError, UsageError
+from facerec.files import replacing, sha256_of
+from facerec.packages import package_file
+from facerec.weights.archives import extract
+from facerec.weights.catalog import PackageFile, Record, RemoteFile, find_model, read_catalogue
+from facerec.weights.folder import cache_folder
+from facerec.weights.transfer import Progress, discard, transfer
+
+_EXTRACTED = "extracted"
+
+
+class Fetch(Protocol):
+    """Brings a file's bytes to a partial file and returns their hex SHA-256."""
+
+    def __call__(self, file: RemoteFile, partial: Path, report: Progress) -> str: ...
+
+
+def folder_of(name: str) -> Path:
+    """Where a name's files are, or will be."""
+    return cache_folder() / "downloads" / name
+
+
+def is_present(name: str, record: Record) -> bool:
+    """Whether all of a name's files are in the store; always, for a package's file."""
+    folder = folder_of(name)
+    return all((folder / file.name).is_file() for file in record.remote_files)
+
+
+def result_path(name: str, record: Record) -> Path:
+    """What a user gives to other commands: the main file, or the folder of an archive's files.
+
+    Raises:
+        MissingError: the record's file is in a pip package.
+    """
+    if not record.remote_files:
+        raise MissingError(f"{name} comes in a pip package; nothing has to be downloaded")
+    extracted = folder_of(name) / _EXTRACTED
+    return extracted if extracted.is_dir() else folder_of(name) / record.remote_files[0].name
+
+
+def require_download(name: str) -> Path:
+    """The main file of a downloaded model.
+
+    Raises:
+        MissingError: it is not in the store; says how it gets there.
+    """
+    record = find_model(name)
+    if not is_present(name, record):
+        raise MissingError(
+            f"{name} is not downloaded; get it with: facerec download weights {name}"
+        )
+    return folder_of(name) / record.remote_files[0].name
+
+
+def find_download(name: str) -> Path | None:
+    """The main file of a name, or None where it is not in the store."""
+    record = read_catalogue().records[name]
+    return folder_of(name) / record.remote_files[0].name if is_present(name, record) else None
+
+
+def obtain(
+    name: str, record: Record, report: Progress, say: Callable[[str], None], fetch: Fetch = transfer
+) -> Path:
+    """Bring all of a name's files into the store and extract archives; what is there stays.
+
+    Several processes may ask for one name: the first downloads, the others wait for it.
+
+    Raises:
+        MissingError: a file could not be had, or is not the catalogue's.
+        UsageError: the store cannot be written.
+    """
+    with _locked(folder_of(name), say):
+        for file in record.remote_files:
+            target = folder_of(name) / file.name
+            if not target.is_file():
+                _obtain_file(file, target, report, say, fetch)
+            if file.format in ("zip", "tar") and not (target.parent / _EXTRACTED).is_dir():
+                say(f"{name}: extracting {file.name}")
+                extract(target, target.parent / _EXTRACTED)
+    return result_path(name, record)
+
+
+def copy_from(place: Path) -> Fetch:
+    """Takes files from a local file, or by their names from a folder such as a USB stick."""
+
+    def fetch(file: RemoteFile, partial: Path, report: Progress) -> str:
+        source = place / file.name if place.is_dir() else place
+        if not source.is_file():
+            raise MissingError(f"{source}: no such file")
+        try:
+            shutil.copyfile(source, partial)
+        except OSError as error:
+            raise UsageError(f"{partial}: cannot be written: {error.strerror}") from error
+        digest = sha256_of(partial)
+        if file.sha256 is not None and digest != file.sha256:
+            discard(partial)
+            raise MissingError(
+                f"{source}: other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…"
+            )
+        report(partial.stat().st_size, partial.stat().st_size)
+        return digest
+
+    return fetch
+
+
+def refuse_network(file: RemoteFile, partial: Path, report: Progress) -> str:
+    """A `Fetch` that fetches nothing.
+
+    Raises:
+        MissingError: always.
+    """
+    raise MissingError(f"{file.name} is not in the store, and --offline forbids to download it")
+
+
+def check(name: str, record: Record) -> str:
+    """`sound`, `not downloaded`, or what is wrong with a name's files.
+
+    Raises:
+        MissingError: the package that carries the file is absent.
+    """
+    if isinstance(record.file, PackageFile):
+        path = package_file(record.file.package, record.file.path)
+        return "sound" if sha256_of(path) == record.file.sha256 else f"{path.name}: damaged"
+    if not is_present(name, record):
+        return "not downloaded"
+    for file in record.remote_files:
+        path = folder_of(name) / file.name
+        expected = file.sha256 or _pinned(path)
+        if expected is None:
+            return f"{file.name}: its pinned hash is missing"
+        found = sha256_of(path)
+        if found != expected:
+            return f"{file.name}: damaged (sha256 {found[:12]}…, expected {expected[:12]}…)"
+    return "sound"
+
+
+def remove(name: str) -> None:
+    """Remove a name's files from the store.
+
+    Raises:
+        MissingError: there are none.
+        UsageError: they cannot be removed.
+    """
+    folder = folder_of(name)
+    if not folder.is_dir():
+        raise MissingError(f"{name} is not downloaded")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be removed: {error.strerror}") from error
+
+
+def _obtain_file(
+    file: RemoteFile, target: Path, report: Progress, say: Callable[[str], None], fetch: Fetch
+) -> None:
+    partial = target.with_name(f"{target.name}.part")
+    digest = fetch(file, partial, report)
+    if file.sha256 is None:
+        pinned = _pinned(target)
+        if pinned is not None and pinned != digest:
+            discard(partial)
+            raise MissingError(
+                f"{file.name}: other content than the first download's (sha256 {digest[:12]}…, "
+                f"pinned {pinned[:12]}…)"
+            )
+        say(f"{file.name}: its publisher names no hash; pinned to sha256 {digest}")
+    with replacing(_pin(target)) as temporary:
+        temporary.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
+    with partial.open("rb+") as written:
+        os.fsync(written.fileno())
+    partial.replace(target)
+    discard(partial)
+
+
+def _pin(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _pinned(path: Path) -> str | None:
+    try:
+        return _pin(path).read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None
+
+
+@contextmanager
+def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another facerec is downloading {folder.name}; waiting for it")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise UsageError(f"{folder}: cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()

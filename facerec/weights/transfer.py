@@ -1,0 +1,264 @@
+"""One file over HTTP: resumed, retried, mirrors in turn, hashed on the way.
+
+The bytes gather in a partial file, which outlives a killed process; beside it `.part.json` says
+which address they came from and the validator (RFC 9110, 8.8) that a resumption must match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facerec.errors import MissingError, UsageError
+from facerec.weights.catalog import RemoteFile
+from facerec.weights.drive import confirmation_address, describe_page
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+ATTEMPTS = 5
+TIMEOUT = (10.0, 30.0)
+"""Seconds to connect, and without a byte."""
+_BLOCK = 1 << 15
+_LONGEST_PAUSE = 60.0
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_PAGE_BYTES = 1 << 20
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the total, where it is known."""
+
+
+class _PassingError(Exception):
+    """May go well the next time; `pause` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class _MirrorError(Exception):
+    """This mirror will not give the file."""
+
+
+def transfer(
+    file: RemoteFile,
+    partial: Path,
+    report: Progress,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    timeout: tuple[float, float] = TIMEOUT,
+) -> str:
+    """Bring a file's bytes to `partial`; returns their hex SHA-256.
+
+    Raises:
+        MissingError: no mirror gave the file; says of each why not.
+        UsageError: the place cannot be written.
+    """
+    import requests
+
+    reasons = []
+    with requests.Session() as session:
+        # Compressed, neither the length nor a range would be the file's own.
+        session.headers.update({"Accept-Encoding": "identity", "User-Agent": "facerec"})
+        for url in file.urls:
+            try:
+                return _from_mirror(session, url, file, partial, report, pause, timeout)
+            except _MirrorError as error:
+                reasons.append(f"{url}: {error}")
+            except OSError as error:
+                raise UsageError(f"{partial}: cannot be written: {error.strerror}") from error
+    raise MissingError(f"{file.name} could not be downloaded: {'; '.join(reasons)}")
+
+
+def _from_mirror(
+    session: Session,
+    url: str,
+    file: RemoteFile,
+    partial: Path,
+    report: Progress,
+    pause: Callable[[float], None],
+    timeout: tuple[float, float],
+) -> str:
+    reason = ""
+    for attempt in range(ATTEMPTS):
+        try:
+            return _attempt(session, url, file, partial, report, timeout)
+        except _PassingError as error:
+            reason = str(error)
+            wait = error.pause if error.pause is not None else 2.0**attempt / 2
+            if attempt + 1 < ATTEMPTS:
+                pause(min(wait, _LONGEST_PAUSE))
+    raise _MirrorError(f"{reason} ({ATTEMPTS} attempts)")
+
+
+def _attempt(
+    session: Session,
+    url: str,
+    file: RemoteFile,
+    partial: Path,
+    report: Progress,
+    timeout: tuple[float, float],
+) -> str:
+    import requests
+
+    held, validator = _resumable(url, file, partial)
+    headers = {}
+    if held:
+        headers["Range"] = f"bytes={held}-"
+        if validator:
+            headers["If-Range"] = validator
+    try:
+        with _get(session, url, headers, timeout) as response:
+            if response.status_code == 416:
+                discard(partial)
+                raise _PassingError("has no such range")
+            _check_status(response)
+            if response.status_code == 206 and not _continues(response, held):
+                discard(partial)
+                raise _PassingError("answered with another range than asked for")
+            if response.status_code == 200:
+                held = 0
+            total = _total(response, held, file)
+            _note_origin(partial, url, response)
+            digest = _append(response, partial, held, total, report)
+    except requests.TooManyRedirects as error:
+        raise _MirrorError("redirects without end") from error
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise _MirrorError(f"no usable address: {error}") from error
+    except requests.Timeout as error:
+        raise _PassingError("silent for too long") from error
+    except requests.RequestException as error:
+        raise _PassingError(f"connection broken: {_brief(error)}") from error
+    size = partial.stat().st_size
+    if total is not None and size < total:
+        raise _PassingError(f"cut off at {size} of {total} bytes")
+    if file.sha256 is not None and digest != file.sha256:
+        discard(partial)
+        if held:
+            # What was held may have been at fault: once more, from the first byte.
+            raise _PassingError(f"sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
+        raise _MirrorError(f"other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
+    return digest
+
+
+def _get(
+    session: Session, url: str, headers: dict[str, str], timeout: tuple[float, float]
+) -> Response:
+    """The answer that carries the file: a confirmation page is confirmed, once."""
+    response = session.get(url, headers=headers, stream=True, timeout=timeout)
+    if not _is_page(response):
+        return response
+    with response:
+        page = _read_page(response)
+        address = confirmation_address(page, response.url)
+        if address is None:
+            _check_status(response)
+            raise _MirrorError(describe_page(page))
+    response = session.get(address, headers=headers, stream=True, timeout=timeout)
+    if _is_page(response):
+        with response:
+            raise _MirrorError(describe_page(_read_page(response)))
+    return response
+
+
+def _read_page(response: Response) -> str:
+    page: bytes = next(response.iter_content(_PAGE_BYTES), b"")
+    return page.decode("utf-8", "replace")
+
+
+def _is_page(response: Response) -> bool:
+    return response.headers.get("Content-Type", "").lower().startswith("text/html")
+
+
+def _check_status(response: Response) -> None:
+    status = response.status_code
+    if status in (200, 206):
+        return
+    reason = f"HTTP {status} {response.reason}".strip()
+    if status in _PASSING:
+        asked = response.headers.get("Retry-After", "")
+        raise _PassingError(reason, float(asked) if asked.isdigit() else None)
+    raise _MirrorError(reason)
+
+
+def _continues(response: Response, held: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {held}-")
+
+
+def _total(response: Response, held: int, file: RemoteFile) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    total = held + int(length) if length.isdigit() else None
+    if file.size is not None and total is not None and total != file.size:
+        raise _MirrorError(f"offers {total} bytes, the catalogue says {file.size}")
+    return file.size if total is None else total
+
+
+def _append(
+    response: Response, partial: Path, held: int, total: int | None, report: Progress
+) -> str:
+    digest = hashlib.sha256()
+    with partial.open("r+b" if held else "wb") as out:
+        for block in iter(lambda: out.read(_BLOCK) if held else b"", b""):
+            digest.update(block)
+        here = held
+        report(here, total)
+        for block in _blocks(response):
+            out.write(block)
+            digest.update(block)
+            here += len(block)
+            if total is not None and here > total:
+                raise _MirrorError(f"sends more than the {total} bytes it announced")
+            report(here, total)
+    return digest.hexdigest()
+
+
+def _blocks(response: Response) -> Iterator[bytes]:
+    blocks: Iterator[bytes] = response.iter_content(_BLOCK)
+    return blocks
+
+
+def _resumable(url: str, file: RemoteFile, partial: Path) -> tuple[int, str | None]:
+    """Bytes that are held, and the validator with which the rest may be asked for."""
+    held = partial.stat().st_size if partial.is_file() else 0
+    if not held or (file.size is not None and held >= file.size):
+        discard(partial)
+        return 0, None
+    origin: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        origin = json.loads(_origin(partial).read_text(encoding="utf-8"))
+    validator = origin.get("validator") if origin.get("url") == url else None
+    if validator is None and file.sha256 is None:
+        # Nothing could tell whether the two halves belong together.
+        discard(partial)
+        return 0, None
+    return held, validator
+
+
+def _note_origin(partial: Path, url: str, response: Response) -> None:
+    etag = response.headers.get("ETag", "")
+    strong = etag if etag and not etag.startswith("W/") else None
+    validator = strong or response.headers.get("Last-Modified")
+    note = json.dumps({"url": url, "validator": validator})
+    _origin(partial).write_text(note, encoding="utf-8")
+
+
+def _origin(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.json")
+
+
+def discard(partial: Path) -> None:
+    """Remove a partial file and what is known of it."""
+    partial.unlink(missing_ok=True)
+    _origin(partial).unlink(missing_ok=True)
+
+
+def _brief(error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    return str(cause).splitlines()[0][:120] if str(cause) else type(cause).__name__

@@ -1,0 +1,83 @@
+"""Galleries as protobuf, npz, CSV and Parquet, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facerec import Gallery
+from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.gallery.exchange import ENDINGS, _dataset_message, export_gallery, import_gallery
+from facerec.gallery.gallery import Entries
+from tests.conftest import Run, make_card, make_face
+
+
+@pytest.fixture
+def gallery() -> Gallery:
+    made = Gallery(make_card())
+    made.add('Zoë, "Z" 写真', [make_face(1, 0.3, 0.1, 0)], "z/ä,1.jpg", "1" * 64)
+    made.add("Ada", [make_face(1, 1, 0, 0), make_face(0, 1, 1, 1, box=(1.1, 2, 3, 4))], "a.jpg")
+    return made
+
+
+@pytest.mark.parametrize("form", ENDINGS)
+def test_a_gallery_survives_the_way_out_and_back(
+    gallery: Gallery, tmp_path: Path, form: str
+) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"g{ENDINGS[form]}"
+    export_gallery(gallery, path, form)
+    back = import_gallery(path)
+    assert (back.people, back.card) == (gallery.people, gallery.card)
+    for name in Entries.__slots__:
+        np.testing.assert_array_equal(getattr(back.entries, name), getattr(gallery.entries, name))
+
+
+@pytest.mark.parametrize("form", ENDINGS)
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.97])
+def test_a_cut_off_file_is_named(gallery: Gallery, tmp_path: Path, form: str, share: float) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"g{ENDINGS[form]}"
+    export_gallery(gallery, path, form)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises((MissingError, IncompatibleError), match="g\\."):
+        import_gallery(path)
+
+
+def test_the_seeds_own_message_is_read_with_the_profiles_card(tmp_path: Path) -> None:
+    dataset = _dataset_message()
+    dataset.faceobjects.add(name="Arya", embeddings=[3.0, 4.0, 0.0, 0.0])
+    path = tmp_path / "dataset.pb"
+    path.write_bytes(dataset.SerializeToString())
+    # name = field 1, length 4; embeddings = field 2, packed, four doubles.
+    assert path.read_bytes()[2:10] == b"\x0a\x04Arya\x12\x20"
+    back = import_gallery(path, assume=make_card())
+    np.testing.assert_allclose(back.entries.embeddings, [[0.6, 0.8, 0, 0]], atol=1e-6)
+    with pytest.raises(IncompatibleError, match="does not say which model"):
+        import_gallery(path)
+    with pytest.raises(IncompatibleError, match="4 values, small makes 8"):
+        import_gallery(path, assume=make_card(8))
+
+
+def test_an_unknown_ending_and_no_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the ending says the format"):
+        import_gallery(tmp_path / "g.xlsx")
+    with pytest.raises(MissingError, match="no such file"):
+        import_gallery(tmp_path / "g.csv")
+
+
+def test_the_command_line_takes_a_gallery_out_and_in(
+    gallery: Gallery, tmp_path: Path, run: Run
+) -> None:
+    gallery.save(tmp_path / "g.h5")
+    assert run("gallery", "export", "--to", "csv", "-g", tmp_path / "g.h5")[0] == 0
+    code, _, err = run("gallery", "export", "--to", "csv", "-g", tmp_path / "g.h5")
+    assert (code, "--force replaces it" in err) == (2, True)
+    code, _, err = run("gallery", "import", tmp_path / "g.csv", "-g", tmp_path / "back.h5")
+    assert (code, "3 faces of 2 people" in err) == (0, True)
+    assert Gallery.open(tmp_path / "back.h5").counts() == gallery.counts()
