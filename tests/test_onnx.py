@@ -96,12 +96,15 @@ def test_a_missing_runtime_says_what_to_install(tmp_path, monkeypatch):
         OnnxEmbedder(tmp_path / "x.onnx", make_card(), device="cpu", threads=1, batch=1)
 
 
-def test_an_onnx_model_needs_a_card(tmp_path):
+def test_an_onnx_model_needs_a_card(network, tmp_path):
     from facerec.engine import Engine
 
-    profile = Profile.load("default", settings=[f"model.name={tmp_path / 'x.onnx'}"])
+    profile = Profile.load("default", settings=[f"model.name={network}"])
     with pytest.raises(UsageError, match="carries no model card; give one with --card"):
         Engine.from_profile(profile)
+    absent = Profile.load("default", settings=[f"model.name={tmp_path / 'x.onnx'}"])
+    with pytest.raises(MissingError, match=r"x\.onnx: no such model file"):
+        Engine.from_profile(absent)
 
 
 def test_a_card_of_other_weights_is_refused(card_file):

@@ -94,9 +94,11 @@ def embedded_card(path: Path) -> ModelCard:
     """The card that `facerec export` put into an ONNX file.
 
     Raises:
-        MissingError: ONNX Runtime is not installed or cannot read the file.
+        MissingError: the file is absent, or ONNX Runtime is not installed or cannot read it.
         UsageError: there is none.
     """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such model file")
     text = _metadata(_open_session(path, "cpu", 1)).get(CARD_KEY)
     if text is None:
         raise UsageError(
