@@ -229,6 +229,21 @@ class TrainSection(_Section):
         return self
 
 
+class CleanupSection(_Section):
+    metric: Metric = "cosine"
+    """Distance between images of one person when they are clustered."""
+    linkage: Literal["average", "complete", "single", "ward"] = "average"
+    """Distance between clusters; `ward` needs `metric: euclidean`."""
+    threshold: Annotated[float, Field(gt=0)] = 0.7
+    """Clusters of one person this far apart or farther are not joined."""
+    min_face: Annotated[float, Field(ge=0)] = 32
+    """Faces whose box is smaller, in pixels, are reported as too small."""
+    min_sharpness: Annotated[float, Field(ge=0)] = 20
+    """Faces with a smaller variance of the Laplacian, at 112 pixels, are reported as blurred."""
+    max_yaw: Annotated[float, Field(gt=0)] = 0.45
+    """Faces turned farther are reported; 0.5 puts the nose before an eye."""
+
+
 class Profile(_Section):
     """Everything a command can be told, validated.
 
@@ -245,6 +260,7 @@ class Profile(_Section):
     recognize: RecognizeSection = RecognizeSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
+    cleanup: CleanupSection = CleanupSection()
 
     @classmethod
     def load(

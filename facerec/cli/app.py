@@ -20,6 +20,7 @@ COMMANDS = {
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",
     "train": "facerec.cli.train",
+    "cleanup": "facerec.cli.cleanup",
     "evaluate": "facerec.cli.evaluate",
     "import": "facerec.cli.import_",
     "export": "facerec.cli.export",

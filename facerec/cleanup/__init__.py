@@ -1,0 +1,1 @@
+"""Finding what is wrong in a set of faces: plain arrays in, findings out."""

@@ -1,0 +1,192 @@
+"""Agglomerative clustering of one identity's images, exact, from one float32 distance triangle.
+
+Small sets go to SciPy's `linkage`, which scikit-learn's `AgglomerativeClustering` calls too. It
+copies all distances as float64; larger sets go through the same nearest-neighbour chain
+(Murtagh 1983; Müllner 2011, fig. 3) on distances kept as they were computed, in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.card import Metric
+from facerec.faces import Floats
+
+Linkage = Literal["average", "complete", "single", "ward"]
+Tree = NDArray[np.float64]
+"""`(N - 1, 4) float64` as SciPy's: the two clusters joined, their distance, the images in both."""
+
+_SMALL = 1000
+_BLOCK_ROWS = 256
+
+
+def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
+    """Join the nearest two clusters until one is left.
+
+    Equal distances are broken by the vectors themselves, not by their order in the input.
+
+    Args:
+        embeddings: `(N, D) float32` unit vectors, N >= 1.
+        metric: distance between two images; `ward` is defined for `euclidean` only.
+
+    Returns:
+        The merges by ascending distance; image n is cluster n, merge m makes cluster N + m.
+    """
+    count = len(embeddings)
+    if count < 2:
+        return np.empty((0, 4))
+    order = np.lexsort(embeddings.T)
+    triangle = distance_triangle(embeddings[order], metric)
+    if count <= _SMALL:
+        from scipy.cluster.hierarchy import linkage as scipy_linkage
+
+        tree: Tree = scipy_linkage(triangle, linkage)
+    else:
+        tree = _sorted_tree(_chain(triangle, count, linkage), count)
+    leaves = tree[:, :2] < count
+    tree[:, :2][leaves] = order[tree[:, :2][leaves].astype(np.intp)]
+    return tree
+
+
+def cut(tree: Tree, threshold: float) -> NDArray[np.intp]:
+    """Cluster of each image, `(N,)` from 0, when merges at or above a distance are undone.
+
+    This is the rule of scikit-learn's `distance_threshold`.
+    """
+    if not len(tree):
+        return np.zeros(1, np.intp)
+    from scipy.cluster.hierarchy import fcluster
+
+    labels: NDArray[np.intp] = fcluster(tree, np.nextafter(threshold, -np.inf), "distance") - 1
+    return labels
+
+
+def distance_triangle(embeddings: Floats, metric: Metric) -> Floats:
+    """Distances of all pairs i < j, row after row, `(N (N - 1) / 2,) float32`.
+
+    Args:
+        embeddings: `(N, D) float32` unit vectors.
+    """
+    count = len(embeddings)
+    triangle = np.empty(count * (count - 1) // 2, np.float32)
+    end = 0
+    for start in range(0, count, _BLOCK_ROWS):
+        block = embeddings[start : start + _BLOCK_ROWS] @ embeddings[start:].T
+        for row, cosines in enumerate(block):
+            pairs = cosines[row + 1 :]
+            triangle[end : end + len(pairs)] = pairs
+            end += len(pairs)
+    np.subtract(1, triangle, out=triangle)
+    np.maximum(triangle, 0, out=triangle)
+    if metric == "euclidean":
+        triangle *= 2
+        np.sqrt(triangle, out=triangle)
+    return triangle
+
+
+def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:
+    """Merges in the order in which reciprocal nearest neighbours are met.
+
+    Overwrites `triangle`. Each row names one image of either cluster, distance and size.
+    """
+    if linkage == "ward":
+        np.square(triangle, out=triangle)
+    start = np.arange(count) * (2 * count - np.arange(count) - 1) // 2 - np.arange(count) - 1
+    size = np.ones(count, np.float32)
+    active = np.arange(count)
+    merges = np.empty((count - 1, 4))
+    chain: list[int] = []
+    for merge in range(count - 1):
+        if not chain:
+            chain.append(int(active[0]))
+        while True:
+            tip = chain[-1]
+            others, places = _row(active, tip, start)
+            distances = triangle[places]
+            nearest = int(distances.argmin())
+            if len(chain) > 1:
+                before = int(np.searchsorted(others, chain[-2]))
+                # Among equals the one before, or the chain would not end.
+                if distances[before] <= distances[nearest]:
+                    break
+            chain.append(int(others[nearest]))
+        del chain[-2:]
+        other = int(others[before])
+        rest = np.delete(np.arange(len(others)), before)
+        _, other_places = _row(active, other, start)
+        mirrored = np.delete(
+            np.arange(len(others)), int(np.searchsorted(_without(active, other), tip))
+        )
+        gap = distances[before]
+        near, far = distances[rest], triangle[other_places[mirrored]]
+        joined = _update(near, far, gap, size[tip], size[other], size[others[rest]], linkage)
+        # Rounding must not bring the union nearer than its parts were (Bruynooghe 1978).
+        np.maximum(joined, np.minimum(near, far), out=joined)
+        triangle[other_places[mirrored]] = joined
+        size[other] += size[tip]
+        active = _without(active, tip)
+        merges[merge] = tip, other, np.sqrt(gap) if linkage == "ward" else gap, size[other]
+    return merges
+
+
+def _without(active: NDArray[np.intp], image: int) -> NDArray[np.intp]:
+    at = int(np.searchsorted(active, image))
+    return np.concatenate([active[:at], active[at + 1 :]])
+
+
+def _row(
+    active: NDArray[np.intp], image: int, start: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The other active clusters and where their distances to `image` are in the triangle."""
+    at = int(np.searchsorted(active, image))
+    below, above = active[:at], active[at + 1 :]
+    places = np.concatenate([start[below] + image, start[image] + above])
+    return np.concatenate([below, above]), places
+
+
+def _update(
+    near: Floats,
+    far: Floats,
+    gap: np.float32,
+    a: np.float32,
+    b: np.float32,
+    others: Floats,
+    linkage: Linkage,
+) -> Floats:
+    """Distances of the union of two clusters of sizes a and b (Lance and Williams 1967)."""
+    union: Floats | np.ndarray
+    if linkage == "single":
+        union = np.minimum(near, far)
+    elif linkage == "complete":
+        union = np.maximum(near, far)
+    elif linkage == "average":
+        union = (near * a + far * b) / (a + b)
+    else:
+        union = ((others + a) * near + (others + b) * far - others * gap) / (others + a + b)
+    return np.asarray(union, np.float32)
+
+
+def _sorted_tree(merges: Tree, count: int) -> Tree:
+    """The merges by distance, clusters numbered as SciPy numbers them."""
+    tree = merges[np.argsort(merges[:, 2], kind="stable")]
+    cluster = np.arange(count)
+    parent = np.arange(count)
+    sizes = np.ones(count)
+    for step, row in enumerate(tree):
+        ends = [_root(parent, int(row[0])), _root(parent, int(row[1]))]
+        row[:2] = sorted(cluster[end] for end in ends)
+        sizes[ends[1]] += sizes[ends[0]]
+        row[3] = sizes[ends[1]]
+        parent[ends[0]] = ends[1]
+        cluster[ends[1]] = count + step
+    return tree
+
+
+def _root(parent: NDArray[np.intp], image: int) -> int:
+    while parent[image] != image:
+        parent[image] = parent[parent[image]]
+        image = int(parent[image])
+    return image

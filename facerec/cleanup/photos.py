@@ -1,0 +1,100 @@
+"""The images of a data set and what is known of each, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.cleanup.groups import Rows
+from facerec.faces import Floats
+
+UNREADABLE = -1
+"""As a number of faces: the image could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one image beside its vector.
+
+    Attributes:
+        faces: how many faces were found; 1 for an aligned one; -1 when it cannot be read.
+        height, width: pixels; 0 when the pixels were not seen.
+        size: longer side of the chosen face's box in pixels; NaN for an aligned image.
+        yaw: see `quality.yaw`; NaN when unknown.
+        sharpness: see `quality.sharpness`; NaN when unknown.
+        looks: see `quality.perceptual_hash`; 0 when unknown.
+    """
+
+    faces: int
+    height: int = 0
+    width: int = 0
+    size: float = float("nan")
+    yaw: float = float("nan")
+    sharpness: float = float("nan")
+    looks: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photos:
+    """One row per image, those of a person together.
+
+    Attributes:
+        path: `(N,) object` str; where each image is.
+        file: `(N,) object` str; its place in a tree of folders by person, with slashes.
+        person: `(N,)` index into `people`, ascending.
+        people: names.
+        sha256: `(N,) object` str; hash of the file, empty when it cannot be read.
+        vector: `(N, D) float32` unit vectors; a row of NaN without a face.
+        facts: one each.
+    """
+
+    path: NDArray[np.object_]
+    file: NDArray[np.object_]
+    person: Rows
+    people: Sequence[str]
+    sha256: NDArray[np.object_]
+    vector: Floats
+    facts: Sequence[Facts]
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    def embedded(self) -> Rows:
+        """The rows that have a vector."""
+        return np.flatnonzero(~np.isnan(self.vector[:, 0]))
+
+
+def collect(
+    items: Sequence[tuple[str, str, str]], found: Sequence[tuple[str, Floats | None, Facts]],
+    size: int,
+) -> Photos:  # fmt: skip
+    """Photos from person, path and file of each image, and its hash, vector and facts.
+
+    Args:
+        size: length of the vectors.
+    """
+    order = sorted(range(len(items)), key=lambda row: (items[row][0], items[row][2]))
+    people = sorted({person for person, _, _ in items})
+    number = {person: index for index, person in enumerate(people)}
+    vector = np.full((len(items), size), np.nan, np.float32)
+    for row, source in enumerate(order):
+        known = found[source][1]
+        if known is not None:
+            vector[row] = known
+    return Photos(
+        np.array([items[row][1] for row in order], object),
+        np.array([items[row][2] for row in order], object),
+        np.array([number[items[row][0]] for row in order], np.intp),
+        people,
+        np.array([found[row][0] for row in order], object),
+        vector,
+        [found[row][2] for row in order],
+    )
+
+
+def to_record(facts: Facts) -> dict[str, float]:
+    """Facts as JSON values."""
+    return asdict(facts)

@@ -1,0 +1,146 @@
+"""Looking at every image once: its face, its vector, and what pixels and landmarks say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facerec.alignment import central_face, warp_to_template
+from facerec.card import ModelCard
+from facerec.cleanup.photos import UNREADABLE, Facts
+from facerec.cleanup.quality import perceptual_hash, sharpness, yaw
+from facerec.cleanup.store import Store
+from facerec.engine import Engine
+from facerec.faces import Face, Floats, Frame, Image
+from facerec.imaging.reader import read_frames
+from facerec.profile import RuntimeSection
+
+Observe = Callable[[str], None]
+"""Told after each image, with a problem or ""."""
+Found = tuple[str, Floats | None, Facts]
+"""Hash, vector and facts of an image."""
+_THUMBNAIL_SIDE = 80
+_WEBP_QUALITY = 60
+
+
+def survey(
+    paths: Sequence[Path], engine: Engine, runtime: RuntimeSection, store: Store, *,
+    aligned: bool, observe: Observe,
+) -> list[Found]:  # fmt: skip
+    """Embed the central face of each image that `store` does not know yet.
+
+    Args:
+        aligned: the images are aligned faces: nothing is detected.
+    """
+    frames = read_frames(
+        paths,
+        workers=runtime.workers,
+        max_pixels=runtime.max_pixels,
+        wanted=lambda _, sha256: sha256 not in store,
+    )
+    look = _look_at_aligned if aligned else _look_at_photos
+    return list(_remember(look(frames, engine, runtime.batch), store, observe))
+
+
+def survey_known(
+    paths: Sequence[Path], faces: Sequence[Face], card: ModelCard, runtime: RuntimeSection,
+    store: Store, observe: Observe,
+) -> list[Found]:  # fmt: skip
+    """As `survey`, for images whose face and vector are known, as in a gallery.
+
+    An image that is no longer there keeps its vector, without a hash or facts.
+    """
+    chip_size = (card.input_height, card.input_width)
+    frames = read_frames(paths, workers=runtime.workers, max_pixels=runtime.max_pixels)
+
+    def look() -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
+        for frame, face in zip(frames, faces, strict=True):
+            known = frame.image is not None and bool(np.isfinite(face.landmarks).all())
+            chip = (
+                warp_to_template(frame.image, [face], card.template, chip_size)[0]
+                if known and frame.image is not None
+                else None
+            )
+            yield frame, 1, face, chip
+
+    found = list(_remember(look(), store, observe))
+    return [
+        (sha256, face.embedding, facts)
+        for (sha256, _, facts), face in zip(found, faces, strict=True)
+    ]
+
+
+def _look_at_aligned(
+    frames: Iterable[Frame], engine: Engine, _: int
+) -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
+    for frame, faces in engine.faces(frames, aligned=True):
+        yield frame, len(faces), faces[0] if faces else None, frame.image
+
+
+def _look_at_photos(
+    frames: Iterable[Frame], engine: Engine, batch: int
+) -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
+    waiting: list[tuple[Frame, int, Face | None, Image | None]] = []
+    for frame, faces in engine.detections(frames):
+        if frame.image is None or not faces:
+            waiting.append((frame, len(faces), None, None))
+        else:
+            face = central_face(frame.image, faces)
+            waiting.append((frame, len(faces), face, engine.align(frame.image, [face])[0]))
+        if len(waiting) >= batch:
+            yield from _embed(waiting, engine)
+            waiting = []
+    yield from _embed(waiting, engine)
+
+
+def _embed(
+    seen: list[tuple[Frame, int, Face | None, Image | None]], engine: Engine
+) -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
+    chips = [chip for *_, chip in seen if chip is not None]
+    vectors = iter(engine.embed_chips(np.stack(chips)) if chips else ())
+    for frame, count, face, chip in seen:
+        if face is not None:
+            face = Face(face.box, face.score, face.landmarks, next(vectors))
+        yield frame, count, face, chip
+
+
+def _remember(
+    seen: Iterable[tuple[Frame, int, Face | None, Image | None]], store: Store, observe: Observe
+) -> Iterator[Found]:
+    for frame, count, face, chip in seen:
+        observe(str(frame.error) if frame.error else "")
+        if frame.error is not None:
+            yield frame.sha256, None, Facts(UNREADABLE)
+        elif frame.image is None:
+            yield frame.sha256, *store.get(frame.sha256)
+        else:
+            vector = face.embedding if face else None
+            facts = _facts(frame.image, count, face, chip)
+            store.put(
+                frame.sha256, vector, facts, _thumbnail(frame.image if chip is None else chip)
+            )
+            yield frame.sha256, vector, facts
+
+
+def _facts(image: Image, count: int, face: Face | None, chip: Image | None) -> Facts:
+    located = face is not None and bool(np.isfinite(face.landmarks).all())
+    return Facts(
+        count,
+        image.shape[0],
+        image.shape[1],
+        float(face.size) if face is not None and located else np.nan,
+        yaw(face.landmarks) if face is not None and located else np.nan,
+        sharpness(chip) if chip is not None else np.nan,
+        perceptual_hash(image),
+    )
+
+
+def _thumbnail(image: Image) -> bytes:
+    scale = _THUMBNAIL_SIDE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".webp", small[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY])
+    return bytes(data.tobytes())

@@ -1,0 +1,237 @@
+"""The clean and the dirt tree: made from a manifest, and taken back by it.
+
+The manifest is on disk before the first image is placed, and placing an image twice does nothing.
+So a killed run is finished by the same command, or taken back, whichever is wanted.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from facerec.cleanup.plan import Placement
+from facerec.errors import InputError, MissingError, UsageError
+from facerec.files import replacing, sha256_of
+
+Means = Literal["hardlink", "copy", "symlink"]
+Advance = Callable[[], None]
+MANIFEST = "manifest.jsonl"
+NEXT = "manifest.next.jsonl"
+_VERSION = 1
+# Another file system, one without links, or one that does not allow them.
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a cleanup made, or will have made.
+
+    Attributes:
+        clean, dirt: absolute paths of the two trees.
+        means: how images are placed.
+        folders: the folders that were not there before, outermost first.
+        placements: one per image.
+    """
+
+    clean: str
+    dirt: str
+    means: Means
+    folders: Sequence[str]
+    placements: Sequence[Placement]
+
+    def target(self, placement: Placement) -> Path:
+        """Where an image is placed."""
+        return Path(self.clean if placement.decision == "clean" else self.dirt) / placement.to
+
+    def write(self, path: Path) -> None:
+        """Write it, a line per image, atomically."""
+        header = {
+            "facerec_cleanup": _VERSION,
+            "clean": self.clean,
+            "dirt": self.dirt,
+            "means": self.means,
+            "folders": list(self.folders),
+        }
+        # ASCII: names that are no valid Unicode pass as escapes.
+        with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
+            file.write(json.dumps(header) + "\n")
+            file.writelines(json.dumps(asdict(place)) + "\n" for place in self.placements)
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read it back.
+
+        Raises:
+            MissingError: the file is absent, damaged or no manifest.
+        """
+        try:
+            with path.open(encoding="ascii") as file:
+                header = json.loads(next(file))
+                if header["facerec_cleanup"] != _VERSION:
+                    raise ValueError("another version")
+                placements = [Placement(**json.loads(line)) for line in file]
+            return cls(
+                header["clean"], header["dirt"], header["means"], header["folders"], placements
+            )
+        except OSError as error:
+            raise MissingError(f"{path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            raise MissingError(f"{path}: damaged or no cleanup manifest ({error})") from error
+
+
+def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placement]) -> Manifest:
+    """The manifest of placing images in two trees that hold nothing yet.
+
+    Raises:
+        UsageError: a tree holds something already.
+    """
+    for tree in (clean, dirt):
+        if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
+            raise UsageError(f"{tree}: is not empty; choose another folder, or undo what made it")
+    return renew(
+        Manifest(str(clean.absolute()), str(dirt.absolute()), means, [], placements), placements
+    )
+
+
+def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
+    """A manifest with other placements; folders that are there only by it stay listed."""
+    wanted = Manifest(manifest.clean, manifest.dirt, manifest.means, [], placements)
+    folders = set(manifest.folders)
+    for parent in {wanted.target(placement).parent for placement in placements}:
+        while str(parent) not in folders and not parent.exists():
+            folders.add(str(parent))
+            parent = parent.parent
+    return Manifest(
+        manifest.clean, manifest.dirt, manifest.means, sorted(folders, key=len), placements
+    )
+
+
+def place_all(manifest: Manifest, advance: Advance) -> list[str]:
+    """Place every image that is not in its place yet; returns what could not be placed.
+
+    Raises:
+        UsageError: something else is in an image's place, or it cannot be written.
+    """
+    problems = []
+    for placement in manifest.placements:
+        try:
+            _place(placement, manifest.target(placement), manifest.means)
+        except InputError as error:
+            problems.append(str(error))
+        advance()
+    return problems
+
+
+def _place(placement: Placement, target: Path, means: Means) -> None:
+    source = Path(placement.path)
+    if os.path.lexists(target):
+        if _is_ours(placement, target):
+            return
+        raise UsageError(f"{target}: something else is there; move it away")
+    if not source.exists():
+        raise InputError(f"{source}: no such file, so it is in neither tree")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if means == "symlink":
+            target.symlink_to(source.resolve())
+            return
+        if means == "hardlink":
+            try:
+                os.link(source.resolve(), target)
+                return
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _is_ours(placement: Placement, target: Path) -> bool:
+    """Whether a file is what was placed, unchanged."""
+    with suppress(OSError):
+        if target.samefile(placement.path):
+            return True
+    if target.is_symlink():
+        return str(target.readlink()) == str(Path(placement.path).resolve())
+    if not target.is_file():
+        return False
+    if placement.sha256:
+        return sha256_of(target) == placement.sha256
+    source = Path(placement.path)
+    return source.is_file() and sha256_of(source) == sha256_of(target)
+
+
+def change(path: Path, new: Manifest, advance: Advance) -> list[str]:
+    """Go over to another plan; `path` is the present manifest. Returns what cannot be placed.
+
+    The new places are filled before the old ones are emptied. A killed change is finished by
+    the same command, or taken back by `undo`.
+
+    Raises:
+        UsageError: another change was interrupted, or a place cannot be written.
+    """
+    old = Manifest.read(path)
+    coming = path.with_name(NEXT)
+    if coming.exists() and Manifest.read(coming).placements != list(new.placements):
+        raise UsageError(f"{coming}: other decisions were being applied; repeat those, or undo")
+    if not coming.exists():
+        new.write(coming)
+    problems = place_all(new, advance)
+    wanted = {new.target(placement) for placement in new.placements}
+    _remove(old, [place for place in old.placements if old.target(place) not in wanted])
+    coming.replace(path)
+    return problems
+
+
+def undo(path: Path) -> list[str]:
+    """Take back all that a manifest placed; returns what was left: what was changed since, or
+    has lost its original.
+
+    Only images that are still what was placed are removed, and folders that were made for them
+    and are empty. The manifest is renamed, so that undoing twice says so.
+
+    Raises:
+        MissingError: there is no manifest.
+        UsageError: something cannot be removed.
+    """
+    manifest = Manifest.read(path)
+    left = []
+    coming = path.with_name(NEXT)
+    if coming.exists():
+        left = _remove(renewed := Manifest.read(coming), renewed.placements)
+        manifest = Manifest(
+            manifest.clean, manifest.dirt, manifest.means, renewed.folders, manifest.placements
+        )
+    left += _remove(manifest, manifest.placements)
+    for folder in reversed(manifest.folders):
+        with suppress(OSError):  # not empty, or never made
+            Path(folder).rmdir()
+    coming.unlink(missing_ok=True)
+    path.replace(path.with_name("undone.jsonl"))
+    return left
+
+
+def _remove(manifest: Manifest, placements: Iterable[Placement]) -> list[str]:
+    left = []
+    for placement in placements:
+        target = manifest.target(placement)
+        if not os.path.lexists(target):
+            continue
+        # Without its original the placed image may be the only one.
+        if not Path(placement.path).exists() or not _is_ours(placement, target):
+            left.append(str(target))
+            continue
+        try:
+            target.unlink()
+        except OSError as error:
+            raise UsageError(f"{target}: cannot be removed: {error.strerror}") from error
+    return left

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
+
+from facerec.cleanup import linkage as linkage_module
+from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.linkage import cut, link
+from facerec.cleanup.outliers import find_outliers
+from facerec.cleanup.people import judge
+from facerec.cleanup.plan import plan
+from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
+from facerec.errors import MissingError, UsageError
+from facerec.imaging.decode import read_image
+from facerec.imaging.draw import write_image
+from tests.conftest import noise
+
+CHROMIUM = shutil.which("chromium")
+
+
+def person(dice, count, size=64, spread=0.08, near=None):
+    centre = dice.normal(size=size) if near is None else near
+    vectors = centre / np.linalg.norm(centre) + spread * dice.normal(size=(count, size))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every path below a folder, bit for bit."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("linkage", ["average", "complete", "single", "ward"])
+def test_the_clusters_are_scikit_learns(linkage, small, monkeypatch):
+    monkeypatch.setattr(linkage_module, "_SMALL", 1000 if small else 1)
+    dice = np.random.default_rng(1)
+    vectors = np.concatenate([person(dice, 60), person(dice, 30), noise_vectors(dice, 20)])
+    metric = "euclidean" if linkage == "ward" else "cosine"
+    tree = link(vectors, metric, linkage)
+    for threshold in (0.2, 0.3, 0.5, 0.7, 0.9, 1.1):
+        theirs = AgglomerativeClustering(
+            n_clusters=None, metric=metric, linkage=linkage, distance_threshold=threshold
+        ).fit(vectors)
+        assert adjusted_rand_score(cut(tree, threshold), theirs.labels_) == 1
+
+
+def noise_vectors(dice, count, size=64):
+    vectors = dice.normal(size=(count, size))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_one_image_is_kept():
+    vectors = noise_vectors(np.random.default_rng(0), 1)
+    tree = link(vectors, "cosine", "average")
+    none = np.empty((0, 64), np.float32)
+    assert len(find_outliers(vectors, tree, 0.7, none, np.array(["a"], object))) == 0
+
+
+def test_of_equal_clusters_the_one_unlike_other_people_is_kept_in_any_order():
+    dice = np.random.default_rng(3)
+    other = person(dice, 10)
+    centroid = other.mean(0, keepdims=True)
+    mine, theirs = person(dice, 3), person(dice, 3, near=other.mean(0))
+    for vectors, expected in (
+        (np.concatenate([mine, theirs]), [3, 4, 5]),
+        (np.concatenate([theirs, mine]), [0, 1, 2]),
+    ):
+        hashes = np.array([f"{n}" for n in range(6)], object)
+        tree = link(vectors, "cosine", "average")
+        assert find_outliers(vectors, tree, 0.7, centroid, hashes).tolist() == expected
+
+
+def test_swapped_merged_and_split_people_are_told_apart():
+    dice = np.random.default_rng(5)
+    a, b, c, d, e = (person(dice, 10) for _ in range(5))
+    folders = [
+        np.concatenate([a[:9], b[:1]]),  # an image of b
+        b[1:],
+        np.concatenate([c, d]),  # two people
+        e[:5],
+        np.concatenate([e[5:], a[9:]]),  # the other half of e, and an image of a
+    ]
+    rows = np.repeat(np.arange(5), [len(folder) for folder in folders])
+    trees = [link(folder, "cosine", "average") for folder in folders]
+    judgement = judge(np.concatenate(folders), rows, trees)
+    wrong = np.flatnonzero(judgement.other >= 0)
+    assert wrong.tolist() == [9, len(rows) - 1]
+    assert judgement.folder[judgement.other[wrong]].tolist() == [1, 0]
+    assert judgement.folder.tolist() == [0, 1, 2, 3, 4, 2]
+    merged = judgement.part[rows == 2]
+    assert sorted(np.bincount(merged)[np.unique(merged)]) == [10, 10]
+    assert [pair[:2] for pair in judgement.same] == [(3, 4)]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Files with names that are hard to keep apart, and what `plan` takes of each."""
+    names = [b"a/one.jpg", b"a/One.jpg", "b/\u00e9.jpg".encode(), "b/e\u0301.jpg".encode(),
+             b"b/\xff.jpg", "c/\u540d \n.jpg".encode(), b"c/.jpg"]  # fmt: skip
+    result = []
+    for number, name in enumerate(map(os.fsdecode, names)):
+        path = tmp_path / "dirty" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes([number]) * 10)
+        result.append((str(path), "", name))
+    return result
+
+
+def finding(kind, *files, target=None, confidence=0.9):
+    return Finding(kind, files, files[0].partition("/")[0], confidence, target, {})
+
+
+@pytest.mark.parametrize("means", ["hardlink", "copy", "symlink"])
+def test_undo_restores_exactly(images, tmp_path, means):
+    before = snapshot(tmp_path)
+    placements = plan(images, [finding(Kind.OUTLIER, "b/\u00e9.jpg")], {})
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", means, placements)
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest.write(path)
+    assert place_all(Manifest.read(path), lambda: None) == []
+    assert snapshot(tmp_path / "dirt").keys() == {"b", "b/\u00e9.jpg"}
+    assert len([1 for data in snapshot(tmp_path / "clean").values() if data]) == 6
+    assert undo(path) == []
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+    with pytest.raises(MissingError):
+        undo(path)
+
+
+def test_undo_leaves_what_was_changed_and_what_has_lost_its_original(images, tmp_path):
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    path = tmp_path / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest, lambda: None)
+    (tmp_path / "clean/a/one.jpg").write_bytes(b"edited")
+    Path(images[1][0]).unlink()
+    left = undo(path)
+    assert {Path(name).name for name in left} == {"one.jpg", "One.jpg"}
+    assert all(Path(name).exists() for name in left)
+
+
+def test_a_tree_that_holds_something_is_refused(images, tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+
+
+def test_decisions_move_images_and_undo_still_restores(images, tmp_path):
+    before = snapshot(tmp_path)
+    wrong = finding(Kind.WRONG_PERSON, "a/one.jpg", target="b")
+    outlier = finding(Kind.OUTLIER, "b/\u00e9.jpg")
+    split = finding(Kind.SPLIT, "a/One.jpg", target="b")
+    findings = [wrong, outlier, split]
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, findings, {}))
+    manifest.write(path)
+    place_all(manifest, lambda: None)
+    decided = plan(images, findings, {wrong.id: True, outlier.id: False, split.id: True})
+    for _ in range(2):  # a change that was killed is repeated
+        assert change(path, renew(manifest, decided), lambda: None) == []
+    clean = snapshot(tmp_path / "clean")
+    # Names that a file system without case would take for one are kept apart.
+    assert {"b/one.jpg", "b/One-2.jpg"} <= clean.keys() or {"b/One.jpg"} <= clean.keys()
+    assert "b/\u00e9.jpg" in clean and "a/one.jpg" not in clean
+    assert [data for data in snapshot(tmp_path / "dirt").values() if data] == []
+    undo(path)
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.fixture
+def dirty(tmp_path, portraits):
+    """Two people, one photo twice, one copy made smaller, one image without a face."""
+    import cv2
+
+    folder = tmp_path / "dirty"
+    for name, file in portraits.items():
+        photo = read_image(file, 10**7)
+        for number in range(3):
+            write_image(folder / name / f"{number}.png", photo[8 * number :, 8 * number :])
+    copy = folder / "grace_hopper" / "small.jpg"
+    first = read_image(folder / "grace_hopper" / "0.png", 10**7)
+    write_image(copy, cv2.resize(first, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA))
+    shutil.copy(folder / "eileen_collins/1.png", folder / "grace_hopper/wrong.png")
+    write_image(folder / "eileen_collins/noise.png", noise(64, 64))
+    return folder
+
+
+def outputs(folder):
+    return [part for name in ("clean", "dirt", "report") for part in (f"--{name}", folder / name)]
+
+
+def test_a_folder_is_cleaned_and_everything_can_be_taken_back(run, dirty, tmp_path):
+    before = snapshot(dirty)
+    code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--json")
+    assert code == 0, err
+    kinds = {(r["kind"], r["files"][0]) for r in map(json.loads, out.splitlines())}
+    assert ("no-face", "eileen_collins/noise.png") in kinds
+    assert ("exact-duplicate", "grace_hopper/wrong.png") in kinds
+    assert ("near-duplicate", "grace_hopper/small.jpg") in kinds
+    assert (tmp_path / "dirt/eileen_collins/noise.png").exists()
+    assert (tmp_path / "clean/grace_hopper/small.jpg").exists()
+    again, same, _ = run("cleanup", dirty, *outputs(tmp_path), "--json")
+    assert (again, same) == (0, out)
+    assert run("cleanup", "undo", tmp_path / "report/manifest.jsonl")[0] == 0
+    assert not (tmp_path / "clean").exists() and not (tmp_path / "dirt").exists()
+    assert snapshot(dirty) == before
+
+
+def test_the_threshold_is_chosen_between_own_and_other_folders_and_explained(run, dirty, tmp_path):
+    code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--dry-run", "--auto", "--json")
+    assert code == 0
+    assert "threshold 0.0" in err and "0.0850 at FAR 1e-3" in err
+    outliers = [r for r in map(json.loads, out.splitlines()) if r["kind"] == "outlier"]
+    assert ["grace_hopper/wrong.png"] in [r["files"] for r in outliers]
+
+
+def test_a_dry_run_writes_nothing(run, dirty, tmp_path):
+    before = snapshot(tmp_path)
+    code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--dry-run")
+    assert code == 0 and "would be clean" in err and out
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no such folder"),
+        (["{dirty}", "--clean", "{dirty}/clean"], "lies inside"),
+        (["{dirty}", "--auto", "--distance-threshold", "0.5"], "chooses the threshold"),
+        (["{dirty}", "--by", "magic"], "choose hardlink"),
+        (["{dirty}", "--linkage", "ward"], "euclidean"),
+        (["{dirty}", "--clean", "x", "--dirt", "x"], "three different"),
+        (["undo", "nothing.jsonl"], "No such file"),
+        (["apply", "nothing.json"], "No such file"),
+    ],
+)
+def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dirty").mkdir()
+    code, out, err = run("cleanup", *(part.format(dirty="dirty") for part in arguments))
+    assert code in (2, 4) and not out
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_killing_a_cleanup_at_any_point_harms_nothing(dirty, tmp_path):
+    before = snapshot(dirty)
+    command = [sys.executable, "-m", "facerec", "cleanup", dirty, *outputs(tmp_path)]
+    command = [str(part) for part in command]
+    dice, killed = random.Random(0), 0
+    for _ in range(12):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(dice.uniform(1.5, 7))
+        process.kill()
+        killed += process.wait() == -9
+        assert snapshot(dirty) == before
+    assert killed >= 3
+    subprocess.run(command, check=True, capture_output=True)
+    images = [data for tree in ("clean", "dirt") for data in snapshot(tmp_path / tree).values()]
+    assert sorted(filter(None, images)) == sorted(filter(None, before.values()))
+    manifest = str(tmp_path / "report/manifest.jsonl")
+    subprocess.run([*command[:4], "undo", manifest], check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"dirty", "report"}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_report_is_decided_on_in_a_browser_and_applied(run, dirty, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    assert run("cleanup", dirty, *outputs(tmp_path))[0] == 0
+    with playwright.sync_playwright() as start:
+        browser = start.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1200, "height": 900})
+        problems: list[str] = []
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("request", lambda request: problems.append(request.url)
+               if not request.url.startswith(("file:", "data:", "blob:")) else None)  # fmt: skip
+        tab.goto((tmp_path / "report/index.html").as_uri())
+        tab.locator("section").first.wait_for()
+        assert tab.locator("section").count() == 2
+        tab.select_option("#kind", "near-duplicate")
+        picture = tab.locator(".finding img").first
+        picture.wait_for()
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+        assert all(text.startswith("near-duplicate")
+                   for text in tab.locator(".finding").all_inner_texts())  # fmt: skip
+        small = tab.locator("img[title='grace_hopper/small.jpg']")
+        tab.locator(".finding", has=small).first.click()
+        tab.keyboard.press("a")
+        assert tab.locator(".finding.accept").count() == 1
+        tab.screenshot(path=tmp_path / "report.png")
+        with tab.expect_download() as download:
+            tab.click("#export")
+        download.value.save_as(tmp_path / "decisions.json")
+        browser.close()
+    assert problems == []
+    code, _, err = run(
+        "cleanup", "apply", tmp_path / "decisions.json", "--report", tmp_path / "report"
+    )
+    assert code == 0, err
+    assert "1 images changed places" in err
+    assert (tmp_path / "dirt/grace_hopper/small.jpg").exists()
+    assert not (tmp_path / "clean/grace_hopper/small.jpg").exists()
+
+
+@pytest.mark.slow
+def test_planted_noise_is_found_on_lfw(data, tmp_path):
+    from tests.cleanup_noise import measure
+
+    scores = measure(data / "lfw/lfw-deepfunneled-pairs.tar", tmp_path)
+    assert scores["wrong-person"]["f1"] >= 0.97
+    assert scores["merged"]["f1"] >= 0.9
+    assert scores["split"]["f1"] >= 0.9
+    assert scores["near-duplicate"]["f1"] >= 0.9
