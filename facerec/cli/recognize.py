@@ -26,6 +26,7 @@ from facerec.cli.options import (
     load_profile,
     standard_input,
 )
+from facerec.cli.recognize_video import cam, video
 from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ LABELS = ("picture", "name", "similarity", "distance", "box")
 @app.callback()
 def recognize() -> None:
     """Recognise enrolled people."""
+
+
+app.command()(cam)
+app.command()(video)
 
 
 @app.command()

@@ -143,3 +143,24 @@ def _text_plate(line: Line, padding: int, known: bool) -> Pillow.Image:
     plate = Pillow.new("RGB", (line.width + 2 * padding, line.height + 2 * padding), fill)
     line.draw(ImageDraw.Draw(plate), padding, padding, text)
     return plate
+
+
+def blur_boxes(image: Image, boxes: Sequence[Floats]) -> Image:
+    """A copy in which what is inside the boxes is coarse beyond recognition: 6 cells a side.
+
+    Args:
+        boxes: `(4,)` each, `x1, y1, x2, y2` pixels; parts outside of the image are ignored.
+    """
+    import cv2
+
+    hidden = image.copy()
+    height, width = image.shape[:2]
+    for box in boxes:
+        x1, y1 = (max(int(side), 0) for side in box[:2])
+        x2, y2 = min(int(box[2]) + 1, width), min(int(box[3]) + 1, height)
+        if x2 <= x1 or y2 <= y1:
+            continue
+        cells = cv2.resize(hidden[y1:y2, x1:x2], (6, 6), interpolation=cv2.INTER_AREA)
+        size = (x2 - x1, y2 - y1)
+        hidden[y1:y2, x1:x2] = cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR)
+    return hidden

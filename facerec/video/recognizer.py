@@ -1,0 +1,225 @@
+"""Who is in a video: detection now and then, tracks in between, one decision per track."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from facerec.card import distance_to_similarity
+from facerec.engine import Engine
+from facerec.faces import Face, Match
+from facerec.gallery.match import Matcher
+from facerec.video.sources import TimedFrame
+from facerec.video.tracks import Flow, Track, find_again, join
+
+Kind = Literal["appeared", "identified", "changed", "left"]
+_FORGET = 0.7
+"""Seconds without a detection after which a track has left."""
+_REMEMBER = 5.0
+"""Seconds for which somebody who left can come back as the same track."""
+_REFRESH = 1.0
+"""Seconds after which a track is embedded again."""
+_BETTER = 1.2
+"""How much better a picture must be to be embedded before that."""
+_CONFIRM = 2
+"""Decisions in a row that change a name."""
+_MOST_BETWEEN = 12
+_SHARE = 0.25
+"""Share of the time between frames that detection may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to a track.
+
+    Attributes:
+        kind: what.
+        seconds: when, since the video's beginning.
+        track: its number.
+        box: `x1, y1, x2, y2` pixels.
+        name: who it is; None for a stranger.
+        similarity: to that person, or to the nearest.
+    """
+
+    kind: Kind
+    seconds: float
+    track: int
+    box: tuple[float, ...]
+    name: str | None
+    similarity: float | None
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds spent so far, and how often."""
+
+    frames: int = 0
+    detections: int = 0
+    detecting: float = 0.0
+    embeddings: int = 0
+    embedding: float = 0.0
+
+
+class VideoRecognizer:
+    """Feeds on frames, keeps tracks.
+
+    Args:
+        engine: detects and embeds.
+        matcher: knows the people.
+        rate: frames per second that should be kept up with.
+        every_frame: detect and embed in each frame: slower, and the same however fast the machine.
+    """
+
+    def __init__(
+        self, engine: Engine, matcher: Matcher, *, rate: float, every_frame: bool = False
+    ) -> None:
+        self.matcher = matcher
+        self.spent = Spent()
+        self.tracks: list[Track] = []
+        self._engine, self._rate, self._every_frame = engine, rate, every_frame
+        self._lost: list[Track] = []
+        self._flow = Flow()
+        self._least = distance_to_similarity(matcher.threshold, matcher.metric)
+        self._since = math.inf
+        self._count = 0
+
+    def feed(self, frame: TimedFrame) -> list[Event]:
+        """Take in the next frame; `tracks` is then what is in it."""
+        self.spent.frames += 1
+        self._since += 1
+        if self._every_frame or self._since >= self._interval():
+            events = self._detect(frame)
+        else:
+            moved = self._flow.follow(frame.image, [track.face for track in self.tracks])
+            for track, face in zip(self.tracks, moved, strict=True):
+                if face is not None:
+                    track.face = face
+            events = []
+        return events + self._forget(frame.seconds)
+
+    def finish(self, seconds: float) -> list[Event]:
+        """The video is over: everybody leaves."""
+        events = [self._event("left", seconds, track) for track in self.tracks]
+        self.tracks = []
+        return events
+
+    def matches(self) -> list[Match]:
+        """The decision of each track, by all that was seen of it; nobody twice."""
+        known = [track for track in self.tracks if track.evidence is not None]
+        vectors = [track.vector() for track in known]
+        if not vectors:
+            return [Match(None)] * len(self.tracks)
+        decided = self.matcher.match(np.stack(vectors))  # type: ignore[arg-type]
+        by_track = {id(track): match for track, match in zip(known, decided, strict=True)}
+        return [by_track.get(id(track), Match(None)) for track in self.tracks]
+
+    def _interval(self) -> int:
+        """Frames from one detection to the next, by what detection has cost so far."""
+        if not self.spent.detections:
+            return 1
+        cost = self.spent.detecting / self.spent.detections
+        return min(max(math.ceil(cost * self._rate / _SHARE), 1), _MOST_BETWEEN)
+
+    def _detect(self, frame: TimedFrame) -> list[Event]:
+        started = time.perf_counter()
+        (faces,) = self._engine.detect([frame.image])
+        self.spent.detecting += time.perf_counter() - started
+        self.spent.detections += 1
+        self._since = 0
+        self._flow.look(frame.image)
+        events = []
+        fresh: list[Face] = []
+        for face, place in zip(faces, join(self.tracks, faces), strict=True):
+            if place is None:
+                fresh.append(face)
+            else:
+                self.tracks[place].face, self.tracks[place].seen = face, frame.seconds
+        for face in fresh:
+            self._count += 1
+            self.tracks.append(Track(self._count, face, frame.seconds, frame.seconds))
+        self._embed(frame)
+        for track in self.tracks[len(self.tracks) - len(fresh) :]:
+            events.append(self._event("appeared", frame.seconds, self._recall(track)))
+        return events + self._decide(frame.seconds)
+
+    def _embed(self, frame: TimedFrame) -> None:
+        """The tracks that are new, better seen than before, or not embedded for long."""
+        due = [
+            track
+            for track in self.tracks
+            if track.seen == frame.seconds
+            and (
+                self._every_frame
+                or track.embedded is None
+                or frame.seconds - track.embedded >= _REFRESH
+                or _quality(track.face) > _BETTER * track.quality
+            )
+        ]
+        if not due:
+            return
+        started = time.perf_counter()
+        chips = self._engine.align(frame.image, [track.face for track in due])
+        vectors = self._engine.embed_chips(chips)
+        self.spent.embedding += time.perf_counter() - started
+        self.spent.embeddings += len(due)
+        for track, vector in zip(due, vectors, strict=True):
+            quality = _quality(track.face)
+            weighted = vector * np.float32(quality)
+            track.evidence = weighted if track.evidence is None else track.evidence + weighted
+            track.quality = max(track.quality, quality)
+            track.embedded = frame.seconds
+
+    def _recall(self, track: Track) -> Track:
+        """A new track under its old number, if it was somebody who had left."""
+        vector = track.vector()
+        before = None if vector is None else find_again(self._lost, vector, self._least)
+        if before is None:
+            return track
+        self._lost.remove(before)
+        before.face, before.seen, before.embedded = track.face, track.seen, track.embedded
+        if before.evidence is not None and track.evidence is not None:
+            before.evidence = before.evidence + track.evidence
+        self.tracks[self.tracks.index(track)] = before
+        return before
+
+    def _decide(self, seconds: float) -> list[Event]:
+        events = []
+        for track, match in zip(self.tracks, self.matches(), strict=True):
+            if match.name == track.name:
+                track.pending = (None, 0)
+                continue
+            waited = track.pending[1] + 1 if track.pending[0] == match.name else 1
+            track.pending = (match.name, waited)
+            # A first name is told at once; another one must come twice.
+            if track.name is not None and waited < _CONFIRM:
+                continue
+            kind: Kind = "identified" if track.name is None else "changed"
+            track.name, track.pending = match.name, (None, 0)
+            events.append(self._event(kind, seconds, track, match))
+        return events
+
+    def _forget(self, seconds: float) -> list[Event]:
+        gone = [track for track in self.tracks if seconds - track.seen > _FORGET]
+        self.tracks = [track for track in self.tracks if track not in gone]
+        self._lost = [track for track in self._lost if seconds - track.seen <= _REMEMBER] + gone
+        return [self._event("left", seconds, track) for track in gone]
+
+    def _event(self, kind: Kind, seconds: float, track: Track, match: Match | None = None) -> Event:
+        near = match.nearest if match is not None else None
+        return Event(
+            kind,
+            round(seconds, 3),
+            track.number,
+            tuple(round(float(side), 1) for side in track.face.box),
+            track.name,
+            round(near.similarity, 4) if near is not None else None,
+        )
+
+
+def _quality(face: Face) -> float:
+    """How much a picture tells of a face: its score, less below a size of 112 pixels."""
+    return float(face.score) * min(face.size / 112, 1.0)

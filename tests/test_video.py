@@ -1,0 +1,234 @@
+"""`facerec recognize cam` and `video`: tracks, steady names, sources that misbehave."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facerec.errors import MissingError
+from facerec.faces import Face
+from facerec.imaging.decode import read_image
+from facerec.imaging.draw import blur_boxes, write_image
+from facerec.video.sources import MjpegSource, open_video
+from facerec.video.tracks import Flow, Track, find_again, join
+from tests.conftest import noise
+
+FRAMES, RATE = 60, 25
+
+
+def portrait(path: Path) -> np.ndarray:
+    return cv2.resize(read_image(path, 10**8), (200, 240), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="session")
+def clip(portraits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both portraits drift over a background; the second leaves after frame 30."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, (640, 360))
+    first, second = (portrait(file) for file in portraits.values())
+    for number in range(FRAMES):
+        frame = np.full((360, 640, 3), 90, np.uint8)
+        frame[40:280, 20 + 2 * number : 220 + 2 * number] = first
+        if number < 30:
+            frame[60:300, 420 - number : 620 - number] = second
+        writer.write(frame[:, :, ::-1])
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def gallery(run, people: Path, tmp_path: Path) -> Path:
+    assert run("embed", people, "-o", tmp_path / "g.h5")[0] == 0
+    return tmp_path / "g.h5"
+
+
+def events(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("extra", [(), ("--every-frame",)], ids=["tracked", "every-frame"])
+def test_each_person_appears_is_named_and_leaves_once(extra, run, clip, gallery, portraits):
+    code, out, err = run("recognize", "video", clip, "-g", gallery, *extra)
+    assert code == 0, err
+    told = events(out)
+    assert {event["track"] for event in told} == {1, 2}
+    for track in (1, 2):
+        mine = [event for event in told if event["track"] == track]
+        assert [event["event"] for event in mine] == ["appeared", "identified", "left"]
+    assert {event["name"] for event in told if event["event"] == "identified"} == {*portraits}
+    left = sorted(event["time"] for event in told if event["event"] == "left")
+    # The one who goes at 1.2 s is missed after 0.7 s more.
+    assert 1.1 < left[0] < 2.2
+    assert left[1] == pytest.approx((FRAMES - 1) / RATE, abs=0.01)
+
+
+def test_strangers_are_tracked_without_a_name(run, clip, gallery, portraits):
+    somebody = next(iter(portraits))
+    assert run("gallery", "remove", somebody, "-g", gallery, "--force")[0] == 0
+    code, out, err = run("recognize", "cam", clip, "-g", gallery, "--no-window", "--stats")
+    assert code == 0
+    names = [event["name"] for event in events(out) if event["event"] == "left"]
+    assert sorted(names, key=str) == sorted([None, *(set(portraits) - {somebody})], key=str)
+    assert "60 frames in" in err
+    assert "0 dropped" in err
+
+
+def test_the_video_is_saved_with_its_rate_and_the_best_face_of_each_track(
+    run, clip, gallery, tmp_path
+):
+    saved, faces = tmp_path / "out.mp4", tmp_path / "faces"
+    arguments = ("--save", saved, "--snapshots", faces, "--blur", "all")
+    assert run("recognize", "video", clip, "-g", gallery, *arguments)[0] == 0
+    capture = cv2.VideoCapture(str(saved))
+    assert capture.get(cv2.CAP_PROP_FPS) == RATE
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    assert sorted(path.name for path in faces.iterdir()) == ["track-0001.jpg", "track-0002.jpg"]
+    code, _, err = run("recognize", "video", clip, "-g", gallery, "--save", saved)
+    assert code == 2
+    assert "--force replaces it" in err
+
+
+def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portraits, monkeypatch):
+    monkeypatch.setattr("facerec.cli.recognize_video._WATCH", 0.0)
+    somebody = next(iter(portraits))
+    from facerec import Gallery
+    from facerec.video.recognizer import VideoRecognizer
+
+    feed = VideoRecognizer.feed
+
+    def rename(self, frame):
+        if frame.index == 20:
+            changed = Gallery.open(gallery)
+            changed.rename(somebody, "Somebody Else")
+            changed.save(gallery)
+        return feed(self, frame)
+
+    monkeypatch.setattr(VideoRecognizer, "feed", rename)
+    _, out, err = run("recognize", "video", clip, "-g", gallery, "--every-frame")
+    assert "read again" in err
+    changed = [event for event in events(out) if event["event"] == "changed"]
+    assert [event["name"] for event in changed] == ["Somebody Else"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("nowhere.mp4", "no such video, camera number or stream"),
+        ("99", "no such camera"),
+        ("http://127.0.0.1:1/x", "no such stream"),
+        ("nothing-*.png", "no pictures there"),
+    ],
+)
+def test_a_source_that_cannot_be_opened_says_what_was_tried(source, told, run, gallery):
+    code, out, err = run("recognize", "cam", source, "-g", gallery, "--no-window")
+    assert (code, out) == (4, "")
+    assert told in err.splitlines()[-1]
+
+
+def test_what_is_no_video_is_refused(run, gallery, tmp_path):
+    (tmp_path / "text.mp4").write_text("hello")
+    code, _, err = run("recognize", "video", tmp_path / "text.mp4", "-g", gallery)
+    assert code == 4
+    assert "cannot read it as a video" in err.splitlines()[-1]
+
+
+def test_jpegs_on_stdin_are_frames_whatever_the_pieces_they_come_in():
+    pictures = [cv2.imencode(".jpg", noise(64, 48, seed))[1].tobytes() for seed in range(3)]
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 700))
+
+    frames = list(MjpegSource(Slow(b"".join(pictures)), 10**6).frames())
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert frames[0].image.shape == (64, 48, 3)
+    with pytest.raises(MissingError, match="no JPEG pictures"):
+        list(MjpegSource(io.BytesIO(b"hello"), 10**6).frames())
+
+
+def test_pictures_of_a_folder_are_frames_in_order(tmp_path):
+    for number in range(3):
+        write_image(tmp_path / f"{number}.png", np.full((20, 30, 3), 40 * number, np.uint8))
+    frames = list(open_video(str(tmp_path), stdin=None, max_pixels=10**6).frames())
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [0, 40, 80]
+
+
+def test_a_stream_that_is_cut_is_opened_again_and_old_frames_are_dropped():
+    connections = []
+
+    class Camera(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            connections.append(time.monotonic())
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                for number in range(12 if len(connections) < 3 else 400):
+                    body = cv2.imencode(".jpg", np.full((48, 64, 3), 5 * number % 250, np.uint8))[1]
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}"
+                    self.wfile.write(head.encode() + b"\r\n\r\n" + body.tobytes() + b"\r\n")
+                    time.sleep(0.01)
+            except OSError:
+                pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/cam.mjpg"
+    source = open_video(address, stdin=None, max_pixels=10**6)
+    deadline = time.monotonic() + 30
+    for seen, _ in enumerate(source.frames()):
+        time.sleep(0.05)
+        if (source.reconnects >= 1 and seen > 5) or time.monotonic() > deadline:
+            break
+    server.shutdown()
+    assert source.reconnects >= 1
+    assert source.dropped > 0
+
+
+def face(x: float, y: float, side: float = 40.0) -> Face:
+    points = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)
+    box = np.array([x, y, x + side, y + side], np.float32)
+    return Face(box, 0.99, (points * side + (x, y)).astype(np.float32))
+
+
+def test_detections_join_the_tracks_they_overlap():
+    tracks = [Track(1, face(0, 0), 0, 0), Track(2, face(100, 0), 0, 0)]
+    assert join(tracks, [face(104, 3), face(3, 2), face(300, 300)]) == [1, 0, None]
+
+
+def test_somebody_who_left_is_found_again_by_their_face():
+    gone = Track(7, face(0, 0), 0, 0, evidence=np.array([3.0, 0.0], np.float32))
+    assert find_again([gone], np.array([1.0, 0.0], np.float32), 0.9) is gone
+    assert find_again([gone], np.array([0.0, 1.0], np.float32), 0.9) is None
+
+
+def test_flow_follows_a_face_that_moves_and_gives_up_on_one_that_vanishes():
+    picture = cv2.resize(noise(30, 40), (320, 240), interpolation=cv2.INTER_CUBIC)
+    flow = Flow()
+    flow.look(picture)
+    moved = np.roll(picture, (4, 6), axis=(0, 1))
+    (found,) = flow.follow(moved, [face(100, 80, 80)])
+    assert found is not None
+    assert found.box == pytest.approx(face(106, 84, 80).box, abs=0.5)
+    (found,) = flow.follow(noise(240, 320, 9), [found])
+    assert found is None
+
+
+def test_blurred_boxes_are_beyond_recognition_and_the_rest_is_untouched():
+    picture = noise(100, 100)
+    hidden = blur_boxes(picture, [np.array([20, 20, 60, 60], np.float32)])
+    assert np.array_equal(hidden[:20], picture[:20])
+    assert hidden[25:55, 25:55].std() < picture[25:55, 25:55].std() / 4
+    assert np.array_equal(blur_boxes(picture, []), picture)
