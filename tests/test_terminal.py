@@ -75,7 +75,7 @@ def test_interrupting_saves_what_is_done_and_says_one_line(
     portraits: dict[str, Path], tmp_path: Path
 ) -> None:
     photo = read_image(portraits["grace_hopper"], 10**7)
-    for number in range(1000):
+    for number in range(300):
         write_image(tmp_path / "grace" / f"{number:03}.jpg", photo[number % 40 :, number // 40 :])
     path = tmp_path / "g.h5"
     process = subprocess.Popen(
@@ -83,6 +83,8 @@ def test_interrupting_saves_what_is_done_and_says_one_line(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts the tests in the background has them ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while not (path.exists() and len(Gallery.open(path))) and time.monotonic() < deadline:
@@ -90,4 +92,4 @@ def test_interrupting_saves_what_is_done_and_says_one_line(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "facerec: interrupted\n")
-    assert 0 < len(Gallery.open(path)) < 1000
+    assert 0 < len(Gallery.open(path)) < 300
