@@ -58,8 +58,10 @@ def differences(name: str, mine: list[Face], theirs: list[Face]) -> list[str]:
 
 
 def test_every_shared_photo_has_mtcnns_faces(detector: MTCNN, data: Path) -> None:
+    from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN, import_triton_first
+
+    import_triton_first()
     pytest.importorskip("tensorflow")
-    from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN
 
     original = TensorFlowMTCNN()
     problems = []
@@ -71,8 +73,10 @@ def test_every_shared_photo_has_mtcnns_faces(detector: MTCNN, data: Path) -> Non
 
 
 def test_500_lfw_images_have_mtcnns_faces(detector: MTCNN, data: Path) -> None:
+    from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN, import_triton_first
+
+    import_triton_first()
     pytest.importorskip("tensorflow")
-    from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN
 
     original = TensorFlowMTCNN()
     problems = []

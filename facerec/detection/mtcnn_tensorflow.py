@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 
 import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
+
+
+def import_triton_first() -> None:
+    """Load Triton's compiler before TensorFlow's: PyTorch imports it when it exports or compiles,
+    and coming second its LLVM ends the process."""
+    with suppress(ImportError):
+        import triton._C.libtriton  # noqa: F401
 
 
 class TensorFlowMTCNN:
@@ -37,6 +45,7 @@ class TensorFlowMTCNN:
                 "try: pip install 'facerec[tensorflow]'"
             )
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import_triton_first()
         from mtcnn import MTCNN
 
         self._network = MTCNN()
