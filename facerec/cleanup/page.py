@@ -34,7 +34,7 @@ def write_page(report: Path, photos: Photos, findings: Sequence[Finding]) -> Pat
     with (
         replacing(path) as temporary,
         Store.reopen(report / "survey.sqlite") as store,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        temporary.open("w", encoding="utf-8") as file,
     ):
         file.write(before)
         for block in _people(photos, findings, store):

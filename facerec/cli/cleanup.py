@@ -30,7 +30,7 @@ class _RunsByDefault(TyperGroup):
     """`facerec cleanup DIRTY` is `facerec cleanup run DIRTY`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not {"--help", "-h"} & {args[0]}:
+        if args and args[0] not in (*self.commands, "--help", "-h"):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
