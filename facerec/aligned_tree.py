@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from facerec.alignment import ARCFACE, ARCFACE_SIZE, central_face, crop_box, warp_to_template
+from facerec.alignment import central_face, crop_box, warp_to_template
 from facerec.card import Template
 from facerec.engine import Engine
 from facerec.errors import UsageError
@@ -21,6 +21,7 @@ from facerec.files import replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.reader import read_frames
 from facerec.profile import Profile
+from facerec.templates import ARCFACE, ARCFACE_SIZE
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]

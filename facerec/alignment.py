@@ -10,20 +10,7 @@ import numpy as np
 from facerec.card import Template
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats, Image
-
-ARCFACE = Template(
-    name="arcface",
-    points=(
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ),
-)
-"""insightface's five-point template on 112x112 (Deng et al. 2019, released code)."""
-
-ARCFACE_SIZE = 112
+from facerec.templates import ARCFACE, ARCFACE_SIZE
 
 
 def similarity_to_template(landmarks: Floats, template: Template) -> Floats:

@@ -204,12 +204,12 @@ def face(x: float, y: float, side: float = 40.0) -> Face:
 
 
 def test_detections_join_the_tracks_they_overlap():
-    tracks = [Track(1, face(0, 0), 0, 0), Track(2, face(100, 0), 0, 0)]
+    tracks = [Track(1, face(0, 0), 0), Track(2, face(100, 0), 0)]
     assert join(tracks, [face(104, 3), face(3, 2), face(300, 300)]) == [1, 0, None]
 
 
 def test_somebody_who_left_is_found_again_by_their_face():
-    gone = Track(7, face(0, 0), 0, 0, evidence=np.array([3.0, 0.0], np.float32))
+    gone = Track(7, face(0, 0), 0, evidence=np.array([3.0, 0.0], np.float32))
     assert find_again([gone], np.array([1.0, 0.0], np.float32), 0.9) is gone
     assert find_again([gone], np.array([0.0, 1.0], np.float32), 0.9) is None
 

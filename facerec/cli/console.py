@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,9 +133,23 @@ def save_picture(path: Path, picture: Image, *, force: bool) -> None:
     """
     from facerec.imaging.draw import write_image
 
+    refuse_to_replace(path, force=force)
+    write_image(path, picture)
+
+
+def refuse_to_replace(path: Path, *, force: bool) -> None:
+    """Stop before a file is replaced unasked.
+
+    Raises:
+        UsageError: the file exists, and `force` is not set.
+    """
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it")
-    write_image(path, picture)
+
+
+def has_display() -> bool:
+    """Whether a window can be shown; without a display OpenCV's toolkit ends the process."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 
 def exit_with_failures(failures: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec.cli.console import Results
+from facerec.cli.console import Results, refuse_to_replace
 from facerec.cli.options import Force, Json
 from facerec.errors import UsageError
 
@@ -70,8 +70,7 @@ def export(
     target = out or Path(f"{Path(model).stem}{name}{SUFFIXES[to.value]}")
     if target.suffix != SUFFIXES[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {SUFFIXES[to.value]}")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; --force replaces it")
+    refuse_to_replace(target, force=force)
     from facerec.engine import Engine
     from facerec.profile import Profile
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec.cli.console import Results, say
+from facerec.cli.console import Results, refuse_to_replace, say
 from facerec.cli.options import Force, GalleryPath, Json, ProfileName, Settings, load_profile
 from facerec.errors import MissingError, UsageError
 
@@ -177,7 +177,7 @@ def convert(
     from facerec.weights.store import load_card
 
     path = Path(loaded.gallery.path)
-    _refuse_to_replace(path, force)
+    refuse_to_replace(path, force=force)
     converted = Gallery.open(old, assume=load_card(loaded.model.name))
     converted.save(path)
     say(f"{path}: {len(converted)} faces of {len(converted.people)} people")
@@ -212,7 +212,7 @@ def export_to(
     target = out or path.with_suffix(ENDINGS[to.value])
     if target.suffix != ENDINGS[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {ENDINGS[to.value]}")
-    _refuse_to_replace(target, force)
+    refuse_to_replace(target, force=force)
     opened = Gallery.open(path)
     export_gallery(opened, target, to.value)
     say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
@@ -233,17 +233,12 @@ def import_from(
     from facerec.weights.catalog import catalogue
 
     path = Path(loaded.gallery.path)
-    _refuse_to_replace(path, force)
+    refuse_to_replace(path, force=force)
     record = catalogue().get(loaded.model.name)
     imported = import_gallery(source, assume=record.card if record else None)
     with locked(path):
         imported.save(path)
     say(f"{path}: {len(imported)} faces of {len(imported.people)} people")
-
-
-def _refuse_to_replace(path: Path, force: bool) -> None:
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facerec.cli.console import Results
+from facerec.cli.console import Results, refuse_to_replace
 from facerec.cli.options import Force, Json
 from facerec.errors import UsageError
 
@@ -52,8 +52,7 @@ def import_(
     target = out or file.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; --force replaces it")
+    refuse_to_replace(target, force=force)
     from facerec.importing import import_model
     from facerec.weights.cards import read_card
 

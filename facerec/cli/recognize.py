@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerec.cli.console import Results, exit_with_failures, progress, save_picture
+from facerec.cli.console import Results, exit_with_failures, has_display, progress, save_picture
 from facerec.cli.options import (
     Batch,
     Far,
@@ -243,6 +241,5 @@ def _show(title: str, drawn: Image) -> None:
 
 
 def _require_display() -> None:
-    # Without one, OpenCV's window toolkit ends the process.
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+    if not has_display():
         raise MissingError("--show: no display to show a window on; use --save DIR")

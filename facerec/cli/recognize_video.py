@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from enum import Enum
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerec.cli.console import print_json, progress, say
+from facerec.cli.console import has_display, print_json, progress, refuse_to_replace, say
 from facerec.cli.options import (
     Far,
     Force,
@@ -94,7 +92,9 @@ def cam(
     loaded = load_profile(
         profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
     )
-    window = not no_window and _has_display()
+    window = not no_window and has_display()
+    if not (window or no_window):
+        say("no display to show a window on; printing events only")
     _run(
         loaded, source, window=window, every_frame=every_frame, save=save, snapshots=snapshots,
         blur=blur, stats=stats, force=force,
@@ -130,8 +130,8 @@ def _run(
     *, window: bool, every_frame: bool, save: Path | None, snapshots: Path | None,
     blur: Blur | None, stats: bool, force: bool,
 ) -> None:  # fmt: skip
-    if save is not None and save.exists() and not force:
-        raise UsageError(f"{save} exists; --force replaces it")
+    if save is not None:
+        refuse_to_replace(save, force=force)
     from facerec.video.sources import open_video
 
     opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
@@ -309,11 +309,3 @@ class _Shown:
         elif key == ord("r"):
             people.reload()
         return "q" if key == ord("q") else ""
-
-
-def _has_display() -> bool:
-    # Without one, OpenCV's window toolkit ends the process.
-    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        return True
-    say("no display to show a window on; printing events only")
-    return False

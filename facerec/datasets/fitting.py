@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from facerec.alignment import ARCFACE_SIZE, adapt_chip
+from facerec.alignment import adapt_chip
 from facerec.card import Template
 from facerec.faces import Image
+from facerec.templates import ARCFACE_SIZE
 
 
 def fit(image: Image, template: Template, size: tuple[int, int]) -> Image:

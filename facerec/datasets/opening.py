@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from facerec.archives import TarSource, open_source
 from facerec.datasets import Examples
 from facerec.datasets.recordio import RecordFile
 from facerec.datasets.shards import Shards
@@ -33,15 +35,16 @@ def open_examples(where: str) -> Examples:
         if (path / "train.rec").is_file():
             return RecordFile(path / "train.rec")
         tars = sorted(path.glob("*.tar"))
-        return Shards(tars) if tars else Tree(path)
+        return _open_shards(tars) if tars else Tree(open_source(path))
     if not path.exists():
         shards = _expand(where)
         if not shards:
             raise MissingError(f"{where}: no training data there")
-        return Shards(shards)
-    if path.suffix == ".tar" and _is_shard(path):
-        return Shards([path])
-    return Tree(path)
+        return _open_shards(shards)
+    source = open_source(path)
+    if isinstance(source, TarSource) and _is_shard(source):
+        return Shards([source])
+    return Tree(source)
 
 
 def _expand(pattern: str) -> list[Path]:
@@ -60,7 +63,10 @@ def _expand(pattern: str) -> list[Path]:
     return paths
 
 
-def _is_shard(path: Path) -> bool:
-    from facerec.archives import open_source
+def _open_shards(paths: Sequence[Path]) -> Shards:
+    return Shards([TarSource(path) for path in paths])
 
-    return any(name.endswith((".cls", ".json")) for name in open_source(path).names())
+
+def _is_shard(source: TarSource) -> bool:
+    labels = (".cls", ".json")
+    return source.name.endswith(".tar") and any(name.endswith(labels) for name in source.names())

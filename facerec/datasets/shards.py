@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -26,8 +26,8 @@ class Shards:
         InputError: a label cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._sources = [TarSource(path) for path in paths]
+    def __init__(self, sources: Sequence[TarSource]) -> None:
+        self._sources = list(sources)
         self._places: list[tuple[int, str]] = []
         labels: list[str] = []
         for number, source in enumerate(self._sources):
@@ -41,7 +41,7 @@ class Shards:
                     self._places.append((number, name))
                     labels.append(_read_label(source, with_labels[_key(name)]))
         if not labels:
-            raise MissingError(f"{paths[0]}: no image there has a label (.cls or .json)")
+            raise MissingError(f"{sources[0].name}: no image there has a label (.cls or .json)")
         unique, inverse = np.unique(np.array(labels, dtype=object), return_inverse=True)
         self.people = list(unique)
         self.labels: Labels = inverse.astype(np.int64)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from facerec.archives import IMAGE_SUFFIXES, open_source
+from facerec.archives import IMAGE_SUFFIXES, Source
 from facerec.datasets import Labels
 from facerec.errors import MissingError
 from facerec.faces import Image
@@ -23,15 +23,15 @@ class Tree:
         MissingError: there is no image in a folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._source = open_source(path)
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._keys = sorted(
             key
             for key in self._source.names()
             if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES and "/" in key
         )
         if not self._keys:
-            raise MissingError(f"{path}: holds no images in folders, one per person")
+            raise MissingError(f"{source.name}: holds no images in folders, one per person")
         folders = [key.rpartition("/")[0] for key in self._keys]
         unique, labels = np.unique(np.array(folders, dtype=object), return_inverse=True)
         self.people = _short(list(unique))

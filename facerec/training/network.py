@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from facerec.alignment import ARCFACE, ARCFACE_SIZE
-from facerec.card import ModelCard, Template
+from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.losses.margins import (
     AdaFaceMargin,
@@ -17,6 +16,7 @@ from facerec.losses.margins import (
 )
 from facerec.models.factory import create_network
 from facerec.profile import TrainSection
+from facerec.templates import arcface_template
 from facerec.weights.store import load_model
 
 _UNKNOWN = "0" * 64
@@ -40,11 +40,6 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         fresh = {"name": name, "sha256": _UNKNOWN, "calibration": None, "source": source}
         return backbone, card.model_copy(update=fresh)
     side = section.input
-    scale = side / ARCFACE_SIZE
-    template = ARCFACE
-    if side != ARCFACE_SIZE:
-        points = [(x * scale, y * scale) for x, y in ARCFACE.points]
-        template = Template.model_validate({"name": f"arcface-{side}", "points": points})
     card = ModelCard(
         name=name,
         architecture=section.backbone,
@@ -53,7 +48,7 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         input_width=side,
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
-        template=template,
+        template=arcface_template(side),
         # Center loss draws features together by Euclidean distance.
         metric="euclidean" if section.centre_weight else "cosine",
         sha256=_UNKNOWN,

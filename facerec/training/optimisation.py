@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -17,7 +18,7 @@ _NORMALISATIONS = (
     nn.LocalResponseNorm,
 )
 _SECOND_BETA = 0.999
-Group = dict[str, object]
+Group = dict[str, Any]
 
 
 def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimizer:
@@ -28,8 +29,8 @@ def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimize
     given = [
         {
             **group,
-            "lr": section.lr * float(str(group.get("factor", 1.0))),
-            "weight_decay": section.weight_decay * float(str(group.get("weight_decay", 1.0))),
+            "lr": section.lr * group.get("factor", 1.0),
+            "weight_decay": section.weight_decay * group.get("weight_decay", 1.0),
         }
         for group in groups
     ]

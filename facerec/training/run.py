@@ -189,22 +189,32 @@ class _Run:
         """Validate, and evaluate a copy of the network as it is."""
         network = snapshot(self._trainer.trained)
         self._validate(step, network)
-        commands = self._profile.train.evaluate
-        if not commands:
-            return
-        candidate = self._folder / run_folder.MODEL
-        write_artefact(candidate, network, self._card, self._training_prose(step))
-        for number, command in enumerate(commands):
+        if self._profile.train.evaluate:
+            candidate = self._folder / run_folder.MODEL
+            write_artefact(candidate, network, self._card, self._training_prose(step))
+            self._evaluate(step, candidate, calibrate=False)
+
+    def _evaluate(self, step: int, model: Path, *, calibrate: bool) -> bool:
+        """Run the profile's evaluations on a model file; whether the first one gave figures.
+
+        Args:
+            calibrate: the first one also writes thresholds into the file.
+        """
+        measured = False
+        for number, command in enumerate(self._profile.train.evaluate):
             try:
-                record = measure(command, candidate)
+                record = measure(command, model, calibrate=calibrate and number == 0)
             except MeasuringError as error:
                 self._tell(str(error))
                 continue
             self._watcher.event("evaluate", step, **{command.split()[0]: record})
             figure = headline(record)
             self._observer.tell(f"step {step}: {command.split()[0]} {figure}")
-            if number == 0 and figure is not None and figure > (self._best or -1):
-                self._keep_as_best(candidate, figure)
+            if number == 0:
+                measured = True
+                if figure is not None and figure > (self._best or -1):
+                    self._keep_as_best(model, figure)
+        return measured
 
     def _keep_as_best(self, candidate: Path, figure: float) -> None:
         self._best = figure
@@ -221,27 +231,14 @@ class _Run:
         card = write_artefact(model, network, self._card, self._training_prose(step))
         self._show_embeddings(step, network)
         calibration = self._validate(step, network)
-        commands = self._profile.train.evaluate
-        if not commands and calibration is not None:
-            write_artefact(
-                model, network, with_calibration(card, calibration), self._training_prose(step)
-            )
-            return True
-        calibrated = False
-        for number, command in enumerate(commands):
-            try:
-                record = measure(command, model, calibrate=number == 0)
-            except MeasuringError as error:
-                self._tell(str(error))
-                continue
-            self._watcher.event("evaluate", step, **{command.split()[0]: record})
-            figure = headline(record)
-            self._observer.tell(f"step {step}: {command.split()[0]} {figure}")
-            if number == 0:
-                calibrated = True
-                if figure is not None and figure > (self._best or -1):
-                    self._keep_as_best(model, figure)
-        return calibrated
+        if self._profile.train.evaluate:
+            return self._evaluate(step, model, calibrate=True)
+        if calibration is None:
+            return False
+        write_artefact(
+            model, network, with_calibration(card, calibration), self._training_prose(step)
+        )
+        return True
 
     def _validate(self, step: int, network: nn.Module) -> Calibration | None:
         """Similarities within the validation images, and thresholds read off them."""

@@ -25,6 +25,7 @@ from facerec.profile import TrainSection
 from facerec.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from facerec.training.network import create_margin
 from facerec.training.optimisation import (
+    Group,
     backbone_groups,
     create_optimizer,
     learning_rate,
@@ -86,7 +87,7 @@ class Trainer:
             objective=Objective(section.label_smoothing, section.focal_gamma),
         ).to(device)  # fmt: skip
         centres = None
-        groups: list[dict[str, object]] = [{"params": classifier.trainable()}]
+        groups: list[Group] = [{"params": classifier.trainable()}]
         if section.centre_weight:
             centres = CentreLoss(classes, card.embedding_size).to(device)
             factor = section.centre_lr / section.lr

@@ -140,7 +140,7 @@ class VideoRecognizer:
                 self.tracks[place].face, self.tracks[place].seen = face, frame.seconds
         for face in fresh:
             self._count += 1
-            self.tracks.append(Track(self._count, face, frame.seconds, frame.seconds))
+            self.tracks.append(Track(self._count, face, frame.seconds))
         self._embed(frame)
         for track in self.tracks[len(self.tracks) - len(fresh) :]:
             events.append(self._event("appeared", frame.seconds, self._recall(track)))

@@ -30,7 +30,6 @@ class Track:
     Attributes:
         number: from 1, in the order of appearance.
         face: where it is now.
-        first: seconds of its first detection.
         seen: seconds of its last detection.
         embedded: seconds of its last embedding; None before the first.
         quality: of the best picture that was embedded.
@@ -40,7 +39,6 @@ class Track:
 
     number: int
     face: Face
-    first: float
     seen: float
     embedded: float | None = None
     quality: float = 0.0

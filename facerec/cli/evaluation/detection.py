@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerec.cli.console import Results, progress
+from facerec.cli.console import Results, progress, refuse_to_replace
 from facerec.cli.evaluation.options import Data, FailUnder
 from facerec.cli.options import Force, Json, ProfileName, Settings, load_profile
-from facerec.errors import UsageError
 
 if TYPE_CHECKING:
     from facerec.detection import Detector
@@ -48,8 +47,8 @@ def detection(
 
     A detection is true when it overlaps a face that no better one took by more than half.
     """
-    if plot is not None and plot.exists() and not force:
-        raise UsageError(f"{plot} exists; --force replaces it")
+    if plot is not None:
+        refuse_to_replace(plot, force=force)
     first = load_profile(profile, settings, detector__name=detector)
     profiles: dict[str, Profile] = {first.detector.name: first}
     for name in compare or ():

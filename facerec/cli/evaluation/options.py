@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec.cli.console import refuse_to_replace
 from facerec.cli.options import load_profile
 from facerec.errors import UsageError
 
@@ -101,8 +102,8 @@ class Run:
 
     def check(self) -> None:
         """Refuse before the work what would be refused after it."""
-        if self.report is not None and (self.report / "index.html").exists() and not self.force:
-            raise UsageError(f"{self.report / 'index.html'} exists; --force replaces it")
+        if self.report is not None:
+            refuse_to_replace(self.report / "index.html", force=self.force)
 
     def profiles(self) -> list[Setting]:
         """One setting a model, in the order given."""

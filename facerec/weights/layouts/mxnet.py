@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from facerec.errors import MissingError
+from facerec.templates import ARCFACE
 from facerec.weights.layouts import Imported, State
-from facerec.weights.layouts.torch_layouts import ARCFACE
 
 _LIST_MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA

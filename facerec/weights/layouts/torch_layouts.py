@@ -7,43 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from facerec.card import Template
+from facerec.templates import ARCFACE, arcface_template
 from facerec.weights.layouts import Imported, Layout, State
 
-ARCFACE: dict[str, Any] = {
-    "name": "arcface",
-    "points": [
-        [38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ],
-}  # fmt: skip
 # The same points on SphereFace's 112x96: 8 pixels less on either side.
-_SPHEREFACE = {
-    "name": "sphereface",
-    "points": [[x - 8, y] for x, y in ARCFACE["points"]],
-}
+_SPHEREFACE = Template.model_validate(
+    {"name": "sphereface", "points": [(x - 8, y) for x, y in ARCFACE.points]}
+)
 # Mean of MTCNN's points in its box scaled to 160x160 over LFW: facenet-pytorch cuts boxes, and has
 # no template of its own.
-_FACENET = {
-    "name": "facenet",
-    "points": [[45.1, 61.8], [117.7, 60.5], [82.0, 92.8], [50.5, 120.6], [115.2, 119.6]],
-}
+_FACENET = Template(
+    name="facenet",
+    points=((45.1, 61.8), (117.7, 60.5), (82.0, 92.8), (50.5, 120.6), (115.2, 119.6)),
+)
 _CENTRED = {"mean": [127.5] * 3, "std": [127.5] * 3}
 _DEPTHS = {8: "18", 16: "34", 24: "50", 49: "101", 50: "152"}
 
 
-def _fields(size: int, embedding: int, template: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _fields(size: int, embedding: int, template: Template, **more: Any) -> dict[str, Any]:
     return {
         "input_height": size, "input_width": size, "embedding_size": embedding,
         "template": template, **_CENTRED, **more,
     }  # fmt: skip
-
-
-def _template(side: int) -> dict[str, Any]:
-    if side == 112:
-        return ARCFACE
-    scale = side / 112
-    points = [[x * scale, y * scale] for x, y in ARCFACE["points"]]
-    return {"name": f"arcface-{side}", "points": points}
 
 
 def _count(state: State, pattern: str) -> int:
@@ -70,7 +56,7 @@ def _ir(state: State) -> Imported:
     side = 16 * round((head.shape[1] / 512) ** 0.5)
     name = f"adaface_ir_{_DEPTHS[blocks]}" if adaface else f"ir_{se}{_DEPTHS[blocks]}"
     colour = "BGR" if adaface else "RGB"
-    return Imported(name, state, _fields(side, len(head), _template(side), colour=colour))
+    return Imported(name, state, _fields(side, len(head), arcface_template(side), colour=colour))
 
 
 _IRESNET_DEPTHS = {8: "18", 16: "34", 24: "50", 49: "100", 98: "200"}
@@ -83,7 +69,7 @@ def _iresnet(state: State) -> Imported:
     head = state["fc.weight"]
     side = 16 * round((head.shape[1] / 512) ** 0.5)
     return Imported(
-        f"iresnet{_IRESNET_DEPTHS[units]}", state, _fields(side, len(head), _template(side))
+        f"iresnet{_IRESNET_DEPTHS[units]}", state, _fields(side, len(head), arcface_template(side))
     )
 
 
@@ -93,7 +79,7 @@ def _resnet(state: State) -> Imported:
         raise ValueError("not the depth of ResNet-50, 101 or 152")
     head = state["fc.weight"]
     side = {16: 112, 49: 224}.get(head.shape[1] // 2048, 0)
-    return Imported(f"resnet_{units}", state, _fields(side, len(head), _template(side)))
+    return Imported(f"resnet_{units}", state, _fields(side, len(head), arcface_template(side)))
 
 
 def _mobilenet_v2(state: State) -> Imported:
@@ -111,7 +97,9 @@ def _mobilenet_v3(state: State) -> Imported:
 
 def _lightnet(state: State) -> Imported:
     side = 16 * round((state["out.1.weight"].shape[1] / 1024) ** 0.5)
-    return Imported("lightnet", state, _fields(side, len(state["out.1.weight"]), _template(side)))
+    return Imported(
+        "lightnet", state, _fields(side, len(state["out.1.weight"]), arcface_template(side))
+    )
 
 
 def _mobilefacenet(state: State) -> Imported:
