@@ -99,12 +99,16 @@ def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resu
             torch.set_num_threads(profile.runtime.threads)
         first = rank() == 0
         if first:
-            run_folder.start(folder, profile, resume=resume)
+            run_folder.require_free(folder, profile, resume=resume)
         wait()
-        with Watcher(folder if first else None) as watcher:
-            return _Run(
-                profile, name, folder, device, observer if first else _silent(), watcher
-            ).go(resume=resume)
+        watcher = Watcher(folder if first else None)
+        run = _Run(profile, name, folder, device, observer if first else _silent(), watcher)
+        # Not before the data is open: a wrong path must not leave a folder that bars the next try.
+        if first and not resume:
+            run_folder.describe(folder, profile)
+        wait()
+        with watcher:
+            return run.go(resume=resume)
 
 
 class _Run:

@@ -30,24 +30,31 @@ _FREE = {
 }  # fmt: skip
 
 
-def start(folder: Path, profile: Profile, *, resume: bool) -> None:
-    """Make the folder, or see that it is of this profile.
+def require_free(folder: Path, profile: Profile, *, resume: bool) -> None:
+    """See that the folder can take the run, without touching it.
 
     Raises:
-        UsageError: it cannot be written; it has a run already and `resume` is not set; or it has
-            none, or a different one, and `resume` is set.
+        UsageError: it has a run already and `resume` is not set; or it has none, or a different
+            one, and `resume` is set.
     """
     described = folder / _PROFILE
     if resume:
         if not described.is_file():
             raise UsageError(f"{folder}: holds no run to go on with")
         _require_same(described, profile)
-        return
-    if described.exists():
+    elif described.exists():
         raise UsageError(
             f"{folder}: holds a run; --resume goes on with it, or choose another --out"
         )
-    with replacing(described) as temporary:
+
+
+def describe(folder: Path, profile: Profile) -> None:
+    """Make the folder and say in it by what profile and in what surroundings the run began.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    with replacing(folder / _PROFILE) as temporary:
         text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
     with replacing(folder / _ENVIRONMENT) as temporary:
