@@ -17,7 +17,7 @@ from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder
-from facerec.models.onnx import OnnxEmbedder, embedded_card, onnx_sha256
+from facerec.models.onnx import embedded_card, load_onnx, onnx_sha256
 from facerec.profile import ModelSection, Profile, RuntimeSection
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue
@@ -179,6 +179,10 @@ def _open_embedder(section: ModelSection, runtime: RuntimeSection, device: str) 
         from facerec.models.torchscript import load_torchscript
 
         return load_torchscript(path, device=device, batch=runtime.batch, flip=section.flip)
+    if path.suffix == ".xml":
+        from facerec.models.openvino import load_openvino
+
+        return load_openvino(path, threads=runtime.threads, batch=runtime.batch, flip=section.flip)
     record = catalogue().get(section.name)
     if record is not None and record.file.format == "onnx":
         path = require_download(section.name)
@@ -194,7 +198,7 @@ def _open_embedder(section: ModelSection, runtime: RuntimeSection, device: str) 
 def _open_onnx(
     path: Path, card: ModelCard, section: ModelSection, runtime: RuntimeSection, device: str
 ) -> Embedder:
-    return OnnxEmbedder(
+    return load_onnx(
         path,
         _adjusted(card, section),
         device=device,

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,13 +24,15 @@ from facerec.files import replacing
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.factory import create_network
-from facerec.models.onnx import CARD_KEY, INSIDE_KEY, OnnxEmbedder
+from facerec.models.foreign import CARD_KEY, INSIDE_KEY
+from facerec.models.onnx import load_onnx
+from facerec.models.openvino import import_openvino, load_openvino
 from facerec.models.torchscript import load_torchscript
 from facerec.weights.store import load_model
 
-Format = Literal["onnx", "torchscript"]
+Format = Literal["onnx", "openvino", "torchscript"]
 Precision = Literal["fp32", "fp16", "int8"]
-SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torchscript": ".ts"}
+SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".ts"}
 LEAST_COSINE: dict[str, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
 BATCHES = (1, 2, 17)
 
@@ -58,27 +61,36 @@ def export_model(
     card, state = load_model(name)
     network = create_network(card).eval()
     network.load_state_dict(state)
+    if format_ == "torchscript" and (precision != "fp32" or normalise):
+        raise UsageError("--to torchscript takes neither --precision nor --normalise")
     described = _described(card, precision)
+    reference = TorchEmbedder(network, card, device="cpu", batch=max(BATCHES))
     whole = _Whole(network, card) if normalise else network
-    with replacing(target) as temporary:
-        if format_ == "onnx":
-            _write_onnx(whole, temporary, card, chips, precision, opset, normalise=normalise)
-            _embed_card(temporary, described, inside=normalise)
-            exported: Embedder = OnnxEmbedder(
-                temporary, described, device="cpu", threads=0, batch=max(BATCHES)
-            )
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / f"made{SUFFIXES[format_]}"
+        exported: Embedder
+        if format_ == "torchscript":
+            _write_torchscript(network, made, described)
+            exported = load_torchscript(made, device="cpu", batch=max(BATCHES))
+        elif format_ == "onnx":
+            _write_onnx(whole, made, card, chips, precision, opset, normalise=normalise)
+            _embed_card(made, described, inside=normalise)
+            exported = load_onnx(made, described, device="cpu", threads=0, batch=max(BATCHES))
         else:
-            if precision != "fp32" or normalise:
-                raise UsageError("--to torchscript takes neither --precision nor --normalise")
-            _write_torchscript(network, temporary, described)
-            exported = load_torchscript(temporary, device="cpu", batch=max(BATCHES))
-        reference = TorchEmbedder(network, card, device="cpu", batch=max(BATCHES))
+            _write_openvino(
+                whole, made, card, described, chips, precision, opset, normalise=normalise
+            )
+            exported = load_openvino(made, threads=0, batch=max(BATCHES))
         least = min(_agreement(reference, exported, chips[:count]) for count in BATCHES)
         if not least >= LEAST_COSINE[precision]:
             raise UsageError(
                 f"{target}: not written: its output has cosine {least:.6f} to PyTorch's, "
                 f"{precision} needs {LEAST_COSINE[precision]}"
             )
+        # OpenVINO's weights first: without its .xml nothing takes them for a model.
+        for part in sorted(Path(folder).iterdir()):
+            with replacing(target.with_suffix(part.suffix)) as temporary:
+                shutil.copyfile(part, temporary)
     return described, least
 
 
@@ -141,6 +153,22 @@ def _write_onnx(
                 _halve(plain, path)
             elif precision == "int8":
                 _quantise(plain, path, _inputs(card, chips, normalise=normalise))
+
+
+def _write_openvino(
+    network: nn.Module, path: Path, card: ModelCard, described: ModelCard, chips: Image,
+    precision: Precision, opset: int, *, normalise: bool,
+) -> None:  # fmt: skip
+    """By way of ONNX, whose quantised graphs OpenVINO takes; fp16 is of the weights alone."""
+    openvino = import_openvino(path)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx"
+        exact: Precision = "int8" if precision == "int8" else "fp32"
+        _write_onnx(network, plain, card, chips, exact, opset, normalise=normalise)
+        model = openvino.convert_model(plain)
+    model.set_rt_info(described.to_json(), CARD_KEY)
+    model.set_rt_info(str(normalise).lower(), INSIDE_KEY)
+    openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
 
 
 def _halve(plain: Path, path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.conftest import noise
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
 
 
 def embed(model: str | Path, chips: np.ndarray) -> np.ndarray:
@@ -47,8 +48,19 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--normalise",), ".onnx", 0.9999),
         (("--precision", "fp16"), ".onnx", 0.999),
         (("--to", "torchscript"), ".ts", 0.9999),
+        (("--to", "openvino"), ".xml", 0.9999),
+        (("--to", "openvino", "--normalise"), ".xml", 0.9999),
+        (("--to", "openvino", "--precision", "fp16"), ".xml", 0.999),
     ],
-    ids=["fp32", "normalised", "fp16", "torchscript"],
+    ids=[
+        "fp32",
+        "normalised",
+        "fp16",
+        "torchscript",
+        "openvino",
+        "openvino-normalised",
+        "openvino-fp16",
+    ],
 )
 def test_an_exported_model_embeds_as_the_original(arguments, suffix, least, small, run, tmp_path):
     target = tmp_path / f"out{suffix}"
@@ -74,10 +86,30 @@ def test_a_gallery_of_the_model_takes_the_exact_export_and_refuses_the_rounded(
     assert cards["fp16"].fingerprint() != card.fingerprint()
 
 
+def test_openvino_files_that_are_not_whole_are_refused_in_one_line(small, run, tmp_path):
+    target = tmp_path / "m.xml"
+    assert run("export", small, "--to", "openvino", "-o", target)[0] == 0
+    weights = target.with_suffix(".bin").read_bytes()
+    target.with_suffix(".bin").unlink()
+    code, _, err = run("model", "show", target)
+    assert code == 4
+    assert "its .bin is not beside it" in err
+    target.with_suffix(".bin").write_bytes(weights)
+    target.write_text(target.read_text()[:500])
+    code, _, err = run("model", "show", target)
+    assert code == 4
+    assert "OpenVINO cannot read it" in err
+
+
 @pytest.mark.slow
-def test_the_default_model_in_eight_bits_still_names_everybody(run, people, picture, tmp_path):
-    target = tmp_path / "int8.onnx"
-    code, out, err = run("export", "dlib_resnet", "--precision", "int8", "-o", target)
+@pytest.mark.parametrize("format_", ["onnx", "openvino"])
+def test_the_default_model_in_eight_bits_still_names_everybody(
+    format_, run, people, picture, tmp_path
+):
+    target = tmp_path / ("int8.onnx" if format_ == "onnx" else "int8.xml")
+    code, out, err = run(
+        "export", "dlib_resnet", "--to", format_, "--precision", "int8", "-o", target
+    )
     assert code == 0, err
     assert json.loads(out)["cosine"] >= 0.99
     model = ("--set", f"model.name={target}")

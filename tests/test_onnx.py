@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from facerec.errors import MissingError, UsageError
-from facerec.models.onnx import OnnxEmbedder, onnx_sha256
+from facerec.models.foreign import ForeignEmbedder
+from facerec.models.onnx import load_onnx, onnx_sha256
 from facerec.profile import Profile
 from facerec.weights.cards import read_card, write_card
 from tests.conftest import make_card, spawn
@@ -41,9 +42,9 @@ def card_file(tmp_path: Path) -> Path:
     return path
 
 
-def open_embedder(network: Path, card_file: Path, **changes: object) -> OnnxEmbedder:
+def open_embedder(network: Path, card_file: Path, **changes: object) -> ForeignEmbedder:
     card = read_card(card_file, onnx_sha256(network)).model_copy(update=changes)
-    return OnnxEmbedder(network, card, device="cpu", threads=1, batch=4)
+    return load_onnx(network, card, device="cpu", threads=1, batch=4)
 
 
 def test_unit_vectors_whatever_the_number_of_chips(network, card_file):
@@ -78,7 +79,7 @@ def test_what_is_no_network_is_refused(tmp_path):
     path = tmp_path / "x.onnx"
     path.write_bytes(b"nonsense")
     with pytest.raises(MissingError, match="ONNX Runtime cannot read it"):
-        OnnxEmbedder(path, make_card(), device="cpu", threads=1, batch=1)
+        load_onnx(path, make_card(), device="cpu", threads=1, batch=1)
     with pytest.raises(MissingError, match="no such model file"):
         onnx_sha256(tmp_path / "absent.onnx")
 
@@ -93,7 +94,7 @@ def test_a_missing_runtime_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingError, match=r"pip install 'facerec\[onnx\]'"):
-        OnnxEmbedder(tmp_path / "x.onnx", make_card(), device="cpu", threads=1, batch=1)
+        load_onnx(tmp_path / "x.onnx", make_card(), device="cpu", threads=1, batch=1)
 
 
 def test_an_onnx_model_needs_a_card(network, tmp_path):

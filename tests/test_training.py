@@ -363,7 +363,7 @@ def test_a_folder_with_a_run_is_not_trained_into_again(run, tmp_path):
 def test_a_wrong_path_to_the_data_leaves_the_folder_free(run, tmp_path):
     out = tmp_path / "run"
     code, _, err = run(*tiny(out, data__synthetic="false", data__train=tmp_path / "nowhere"))
-    assert code == 2, err
+    assert code == 4, err
     assert not out.exists()
     assert run(*tiny(out))[0] == 0
 

@@ -23,6 +23,7 @@ _FEWEST = 17
 
 class Target(str, Enum):
     ONNX = "onnx"
+    OPENVINO = "openvino"
     TORCHSCRIPT = "torchscript"
 
 

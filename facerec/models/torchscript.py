@@ -10,7 +10,7 @@ import torch
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.models.embedder import TorchEmbedder
-from facerec.models.onnx import CARD_KEY
+from facerec.models.foreign import CARD_KEY
 
 
 def load_torchscript(

@@ -1,0 +1,107 @@
+"""Networks that another runtime executes: what is the same for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from facerec.card import ModelCard
+from facerec.errors import MissingError
+from facerec.faces import Floats, Image
+
+CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
+"""Metadata of files that `facerec export` writes: the card, and whether preprocessing is inside."""
+
+Shape = list[int | None]
+"""Sides of a network's input or output; None for one that is free."""
+
+
+class Network(Protocol):
+    """Another runtime's network.
+
+    Attributes:
+        takes: the input's shape.
+        gives: the output's.
+        inside: whether it does its own preprocessing.
+    """
+
+    takes: Shape
+    gives: Shape
+    inside: bool
+
+    def run(self, x: Floats) -> Floats:
+        """`(N, D) float32` of a contiguous `(N, 3, H, W) float32`."""
+
+
+class ForeignEmbedder:
+    """An embedder around a network that maps `(N, 3, H, W) float32` to `(N, D) float32`.
+
+    Args:
+        path: for messages.
+        network: its batch dimension may be fixed or free.
+        card: preprocessing and metric.
+        batch: most chips in one run of a network with a free batch dimension.
+
+    Raises:
+        MissingError: the network takes or gives other shapes than the card says.
+    """
+
+    def __init__(self, path: Path, network: Network, card: ModelCard, *, batch: int) -> None:
+        self.card = card
+        self._network = network
+        wanted = (3, card.input_height, card.input_width)
+        takes = network.takes
+        if len(takes) != 4 or any(
+            side not in (None, want) for side, want in zip(takes[1:], wanted, strict=True)
+        ):
+            raise MissingError(f"{path}: takes {takes}, but {card.name}'s card says (N, {wanted})")
+        if network.gives[-1] not in (None, card.embedding_size):
+            raise MissingError(
+                f"{path}: gives {network.gives[-1]} values, but {card.name}'s card says "
+                f"{card.embedding_size}"
+            )
+        self._fixed = takes[0] is not None
+        self._batch = takes[0] or batch
+        self._mean: Floats = np.asarray(card.mean, np.float32).reshape(1, 3, 1, 1)
+        self._scale: Floats = np.float32(1) / np.asarray(card.std, np.float32).reshape(1, 3, 1, 1)
+
+    def embed(self, chips: Image) -> Floats:
+        """See `Embedder.embed`.
+
+        Raises:
+            ValueError: the chips are not of the card's input size.
+        """
+        size = (self.card.input_height, self.card.input_width, 3)
+        if chips.shape[1:] != size:
+            raise ValueError(f"chips of shape {chips.shape[1:]}, but {self.card.name} takes {size}")
+        vectors = [
+            self._forward(chips[start : start + self._batch])
+            for start in range(0, len(chips), self._batch)
+        ]
+        return np.concatenate([np.empty((0, self.card.embedding_size), np.float32), *vectors])
+
+    def _forward(self, chips: Image) -> Floats:
+        if self.card.colour == "BGR" and not self._network.inside:
+            chips = chips[..., ::-1]
+        x = chips.transpose(0, 3, 1, 2).astype(np.float32)
+        if not self._network.inside:
+            x = (x - self._mean) * self._scale
+        y = self._run(x)
+        if self.card.flip:
+            y = _unit(y) + _unit(self._run(x[..., ::-1]))
+        return _unit(y)
+
+    def _run(self, x: Floats) -> Floats:
+        count = len(x)
+        if self._fixed and count < self._batch:
+            x = np.concatenate([x, np.zeros((self._batch - count, *x.shape[1:]), np.float32)])
+        y = self._network.run(np.ascontiguousarray(x))
+        return y.reshape(len(y), -1)[:count].astype(np.float32)
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
