@@ -63,7 +63,7 @@ def export_model(
     network.load_state_dict(state)
     if format_ == "torchscript" and (precision != "fp32" or normalise):
         raise UsageError("--to torchscript takes neither --precision nor --normalise")
-    described = _described(card, precision)
+    described = _described(card, format_, precision)
     reference = TorchEmbedder(network, card, device="cpu", batch=max(BATCHES))
     whole = _Whole(network, card) if normalise else network
     with tempfile.TemporaryDirectory() as folder:
@@ -113,11 +113,14 @@ class _Whole(nn.Module):
         return y
 
 
-def _described(card: ModelCard, precision: Precision) -> ModelCard:
-    """Rounded weights are other weights: their vectors are not compared with the exact ones'."""
+def _described(card: ModelCard, format_: Format, precision: Precision) -> ModelCard:
+    """Rounded weights are other weights: their vectors are not compared with the exact ones'.
+
+    Nor with another runtime's, which rounds in its own way.
+    """
     if precision == "fp32":
         return card
-    digest = hashlib.sha256(f"{card.sha256}:{precision}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{card.sha256}:{format_}:{precision}".encode()).hexdigest()
     return card.model_copy(update={"sha256": digest, "name": f"{card.name}-{precision}"})
 
 

@@ -78,12 +78,16 @@ def test_a_gallery_of_the_model_takes_the_exact_export_and_refuses_the_rounded(
 ):
     card = open_embedder(Profile.load(flags={"model.name": str(small)})).card
     cards = {}
-    for precision in ("fp32", "fp16"):
-        target = tmp_path / f"{precision}.onnx"
-        assert run("export", small, "-o", target, "--precision", precision)[0] == 0
-        cards[precision] = open_embedder(Profile.load(flags={"model.name": str(target)})).card
-    assert cards["fp32"].fingerprint() == card.fingerprint()
-    assert cards["fp16"].fingerprint() != card.fingerprint()
+    for format_, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
+        for precision in ("fp32", "fp16"):
+            target = tmp_path / f"{precision}{suffix}"
+            arguments = ("--to", format_, "--precision", precision)
+            assert run("export", small, "-o", target, *arguments)[0] == 0
+            made = open_embedder(Profile.load(flags={"model.name": str(target)})).card
+            cards[format_, precision] = made.fingerprint()
+    assert cards["onnx", "fp32"] == cards["openvino", "fp32"] == card.fingerprint()
+    rounded = {cards["onnx", "fp16"], cards["openvino", "fp16"], card.fingerprint()}
+    assert len(rounded) == 3
 
 
 def test_openvino_files_that_are_not_whole_are_refused_in_one_line(small, run, tmp_path):

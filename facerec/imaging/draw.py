@@ -75,6 +75,17 @@ def annotate(image: Image, labels: Sequence[Label], *, font_size: int | None = N
     return np.array(picture, np.uint8)
 
 
+def write_caption(image: Image, text: str) -> Image:
+    """A copy of `image`, `(H, W, 3) uint8`, with one line of text at its lower left corner."""
+    picture = Pillow.fromarray(image)
+    size = max(_SMALLEST_FONT, picture.height // 30)
+    padding = max(2, size // 5)
+    line = set_line_within(text, size, picture.width - 2 * padding)
+    plate = _text_plate(line, padding, known=True)
+    picture.paste(plate, (0, picture.height - plate.height))
+    return np.array(picture, np.uint8)
+
+
 def write_image(path: Path, image: Image) -> None:
     """Write `(H, W, 3) uint8` RGB in the format that the suffix names: jpg, jpeg, png or webp.
 

@@ -1,0 +1,76 @@
+"""The gallery of a running recognition."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facerec.cli.console import say
+from facerec.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from facerec.engine import Engine
+    from facerec.faces import Face
+    from facerec.gallery.match import Matcher
+    from facerec.profile import Profile
+
+WATCH = 1.0
+"""Seconds between looks at whether the gallery has changed."""
+
+
+class People:
+    """The gallery, read again as a whole when its file changes."""
+
+    def __init__(self, profile: Profile, engine: Engine) -> None:
+        self._profile, self._engine = profile, engine
+        self._path = Path(profile.gallery.path)
+        self._looked = time.monotonic()
+        self._stamp = self._state()
+        self.matcher = self._read()
+
+    def newest(self) -> Matcher:
+        """The matcher of the gallery as it is now, looked at once a second."""
+        if time.monotonic() - self._looked >= WATCH:
+            self._looked = time.monotonic()
+            if (stamp := self._state()) != self._stamp:
+                self._stamp = stamp
+                self.reload()
+        return self.matcher
+
+    def reload(self) -> None:
+        try:
+            self.matcher = self._read()
+            say(f"{self._path}: read again")
+        except (MissingError, UsageError) as error:
+            say(f"{error}; going on with what was there")
+
+    def enrol(self, name: str, face: Face, source: str) -> None:
+        """Add a face with its embedding to the file, and go on with what is then in it.
+
+        Raises:
+            UsageError: the name is unusable, or the file cannot be written.
+            MissingError: the file is damaged.
+        """
+        from facerec.gallery import Gallery
+
+        gallery = Gallery.open(self._path)
+        gallery.add(name, [face], source)
+        gallery.save(self._path)
+        say(f"{self._path}: {name} enrolled")
+        self._stamp = self._state()
+        self.reload()
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_size
+
+    def _read(self) -> Matcher:
+        from facerec.gallery import Gallery
+        from facerec.gallery.match import Matcher
+
+        gallery = Gallery.open(self._path)
+        return Matcher(gallery, self._profile.recognize, self._engine.card, str(self._path))
