@@ -185,7 +185,7 @@ def _open_embedder(section: ModelSection, runtime: RuntimeSection, device: str) 
         return load_openvino(path, threads=runtime.threads, batch=runtime.batch, flip=section.flip)
     record = catalogue().get(section.name)
     if record is not None and record.file.format == "onnx":
-        path = require_download(section.name)
+        path = require_download(section.name, record)
         card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
         return _open_onnx(path, card, section, runtime, device)
     card, state = load_model(section.name)

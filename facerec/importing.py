@@ -85,15 +85,7 @@ def _describe(
         return given.model_copy(update=change)
     if not imported.card:
         return find_model(imported.architecture).card.model_copy(update={"name": name})
-    return ModelCard.model_validate(
-        {
-            "name": name,
-            "architecture": imported.architecture,
-            "sha256": sha256,
-            "source": f"{source.name}, imported from the layout {layout}",
-            **imported.card,
-        }
-    )
+    return imported.describe(name, sha256, f"{source.name}, imported from the layout {layout}")
 
 
 def _first(names: list[str], most: int = 3) -> str:

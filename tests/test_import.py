@@ -125,6 +125,29 @@ def test_an_imported_file_gives_what_its_own_network_gives(case, run, tmp_path):
     assert np.abs(difference).max() < 5e-5
 
 
+def test_a_downloaded_checkpoint_of_the_seed_is_used_by_its_name(run, tmp_path, monkeypatch):
+    home, stick = tmp_path / "home", tmp_path / "stick"
+    monkeypatch.setenv("FACEREC_HOME", str(home))
+    stick.mkdir()
+    _, create, wrap, height, width, (mean, std), colour = CASES["seed IR-50"]
+    network = randomise(create(), (height, width))
+    torch.save(
+        wrap(network.state_dict()), stick / "IR_50_MODEL_arcface_ms1celeb_epoch90_lfw9962.pth"
+    )
+    code, _, err = run("model", "show", "ir_50_ms1m")
+    assert code == 4
+    assert "facerec download weights ir_50_ms1m" in err
+    assert run("download", "weights", "ir_50_ms1m", "--from", stick, "--yes")[0] == 0
+    images = chips(height, width)
+    for _ in range(2):
+        found = embed(Path("ir_50_ms1m"), images)
+        wanted = expected(network, images, mean, std, colour)
+        assert np.abs(found - wanted).max() < 5e-5
+    assert len(list((home / "models").glob("ir_50_ms1m-*.safetensors"))) == 1
+    code, out, err = run("model", "show", "ir_50_ms1m")
+    assert (code, json.loads(out)["card"]["name"]) == (0, "ir_50_ms1m"), err
+
+
 def test_mxnets_mobilefacenet_gives_what_mxnets_rules_give(run, tmp_path):
     network = layouts.MXNetMobileFaceNet()
     (tmp_path / "model-0000.params").write_bytes(network.save())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from facerec.errors import MissingError
-from facerec.faces import Face
+from facerec.faces import Face, Match
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import blur_boxes, write_image
 from facerec.video.sources import MjpegSource, open_video
@@ -212,6 +212,55 @@ def test_somebody_who_left_is_found_again_by_their_face():
     gone = Track(7, face(0, 0), 0, evidence=np.array([3.0, 0.0], np.float32))
     assert find_again([gone], np.array([1.0, 0.0], np.float32), 0.9) is gone
     assert find_again([gone], np.array([0.0, 1.0], np.float32), 0.9) is None
+
+
+def test_a_weak_detection_keeps_a_track_alive_and_starts_none():
+    from types import SimpleNamespace
+
+    from facerec.video.recognizer import VideoRecognizer
+    from facerec.video.sources import TimedFrame
+
+    def seen(score: float, left: float) -> Face:
+        box = np.array([left, 10, left + 40, 60], np.float32)
+        return Face(box, score, np.tile(box[:2] + 20, (5, 1)).astype(np.float32))
+
+    class Scripted:
+        """Strong once, then weak for longer than a track lives; a weak face elsewhere."""
+
+        def __init__(self) -> None:
+            self.embedded = 0
+
+        def detect(self, images):
+            index = int(images[0][0, 0, 0])
+            return [[seen(0.99 if index == 0 else 0.7, 10.0), seen(0.7, 100.0)]]
+
+        def align(self, image, faces):
+            return np.zeros((len(faces), 4, 4, 3), np.uint8)
+
+        def embed_chips(self, chips):
+            self.embedded += len(chips)
+            return np.tile(np.float32([1, 0]), (len(chips), 1))
+
+    engine = Scripted()
+    matcher = SimpleNamespace(threshold=0.5, metric="cosine",
+                              match=lambda vectors: [Match(None)] * len(vectors))  # fmt: skip
+    recognizer = VideoRecognizer(engine, matcher, rate=10, every_frame=True, strong=0.8)
+    told = []
+    for index in range(20):
+        image = np.full((80, 200, 3), index, np.uint8)
+        told += recognizer.feed(TimedFrame(index, index / 10, image))
+    assert [event.kind for event in told] == ["appeared"]
+    assert [track.number for track in recognizer.tracks] == [1]
+    assert engine.embedded == 1
+
+
+def test_on_a_terminal_events_are_sentences(run, clip, gallery, portraits):
+    code, out, _ = run("recognize", "video", clip, "-g", gallery, "--table")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("00:00.000  ")
+    assert any(" identified (track " in line for line in lines)
 
 
 def test_flow_follows_a_face_that_moves_and_gives_up_on_one_that_vanishes():

@@ -136,11 +136,9 @@ def all_for(
 ) -> None:
     """Download the weights that a profile names."""
     loaded = load_profile(profile, settings)
-    from facerec.weights.catalog import find_model
-
     wanted: dict[str, Record] = {}
     if not Path(loaded.model.name).is_file():
-        wanted[loaded.model.name] = find_model(loaded.model.name)
+        wanted |= _records(loaded.model.name, "models", "weights")
     if loaded.detector.name == "yunet" and loaded.detector.weights is None:
         wanted |= _records("yunet")
     _obtain_all(wanted, yes, _fetch(offline, source), as_json)

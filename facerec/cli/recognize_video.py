@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerec.cli.console import has_display, print_json, progress, refuse_to_replace, say
+from facerec.cli.console import has_display, print_json, printable, progress, refuse_to_replace, say
 from facerec.cli.options import (
     Far,
     Force,
     GalleryPath,
+    Json,
     ProfileName,
     Settings,
     Threshold,
@@ -76,6 +78,7 @@ def cam(
     threshold: Threshold = None,
     far: Far = None,
     no_window: NoWindow = False,
+    as_json: Json = None,
     every_frame: EveryFrame = False,
     save: Save = None,
     snapshots: Snapshots = None,
@@ -86,7 +89,7 @@ def cam(
     profile: ProfileName = "default",
     settings: Settings = None,
 ) -> None:
-    """Recognise people live; prints what happens as JSON lines.
+    """Recognise people live; prints what happens, as JSON lines where stdout is no terminal.
 
     In the window q quits, s saves the frame, r reads the gallery again, e enrols the face that was
     clicked on, or the largest, under a typed name. A live source's newest frame wins: older ones
@@ -101,7 +104,7 @@ def cam(
         say("no display to show a window on; printing events only")
     _run(
         loaded, source, window=window, every_frame=every_frame, save=save, snapshots=snapshots,
-        blur=blur, stats=stats, serve=serve, force=force,
+        blur=blur, stats=stats, serve=serve, force=force, as_json=as_json,
     )  # fmt: skip
 
 
@@ -110,6 +113,7 @@ def video(
     gallery: GalleryPath = None,
     threshold: Threshold = None,
     far: Far = None,
+    as_json: Json = None,
     every_frame: EveryFrame = False,
     save: Save = None,
     snapshots: Snapshots = None,
@@ -119,13 +123,13 @@ def video(
     profile: ProfileName = "default",
     settings: Settings = None,
 ) -> None:
-    """Recognise people in a video; prints what happens as JSON lines."""
+    """Recognise people in a video; prints what happens; JSON lines but on a terminal."""
     loaded = load_profile(
         profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
     )
     _run(
         loaded, source, window=False, every_frame=every_frame, save=save, snapshots=snapshots,
-        blur=blur, stats=stats, serve=None, force=force,
+        blur=blur, stats=stats, serve=None, force=force, as_json=as_json,
     )  # fmt: skip
 
 
@@ -133,6 +137,7 @@ def _run(
     profile: Profile, source: str,
     *, window: bool, every_frame: bool, save: Path | None, snapshots: Path | None,
     blur: Blur | None, stats: bool, serve: str | None, force: bool,
+    as_json: bool | None,
 ) -> None:  # fmt: skip
     if save is not None:
         refuse_to_replace(save, force=force)
@@ -140,11 +145,15 @@ def _run(
 
     opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
     from facerec.engine import Engine
-    from facerec.video.recognizer import VideoRecognizer
+    from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 
-    engine = Engine.from_profile(profile)
+    lenient, strong = with_weak_faces(profile)
+    engine = Engine.from_profile(lenient)
     people = People(profile, engine)
-    recognizer = VideoRecognizer(engine, people.matcher, rate=opened.rate, every_frame=every_frame)
+    recognizer = VideoRecognizer(
+        engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
+    )
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
     page = _serve(serve) if serve is not None else None
     outputs = Outputs(
         opened, save, snapshots, blur,
@@ -155,7 +164,10 @@ def _run(
 
     def tell(events: list[Event]) -> None:
         for event in events:
-            print_json(_record(event))
+            if as_json:
+                print_json(_record(event))
+            else:
+                sys.stdout.write(f"{printable(_sentence(event))}\n")
         if page is not None:
             page.tell(events)
 
@@ -201,6 +213,13 @@ def _record(event: Event) -> dict[str, Any]:
         "similarity": event.similarity,
         "box": list(event.box),
     }
+
+
+def _sentence(event: Event) -> str:
+    minutes, seconds = divmod(event.seconds, 60)
+    similarity = "" if event.similarity is None else f", similarity {event.similarity:.2f}"
+    name = event.name or "unknown"
+    return f"{minutes:02.0f}:{seconds:06.3f}  {name} {event.kind} (track {event.track}{similarity})"
 
 
 def _figures(recognizer: VideoRecognizer, source: VideoSource, seconds: float) -> str:

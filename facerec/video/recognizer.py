@@ -13,6 +13,7 @@ from facerec.card import distance_to_similarity
 from facerec.engine import Engine
 from facerec.faces import Face, Match
 from facerec.gallery.match import Matcher
+from facerec.profile import Profile
 from facerec.video.sources import TimedFrame
 from facerec.video.tracks import Flow, Track, find_again, join
 
@@ -27,6 +28,8 @@ _BETTER = 1.2
 """How much better a picture must be to be embedded before that."""
 _CONFIRM = 2
 """Decisions in a row that change a name."""
+_WEAK = 0.75
+"""Share of the detector's last threshold that keeps a track alive."""
 _MOST_BETWEEN = 12
 _SHARE = 0.25
 """Share of the time between frames that detection may take."""
@@ -64,6 +67,16 @@ class Spent:
     embedding: float = 0.0
 
 
+def with_weak_faces(profile: Profile) -> tuple[Profile, float]:
+    """The profile with a detector that also tells of weak faces, and what score is not weak."""
+    section = profile.detector
+    if not section.name.startswith("mtcnn"):
+        return profile, 0.0
+    first, second, strong = section.thresholds
+    lower = section.model_copy(update={"thresholds": (first, second, _WEAK * strong)})
+    return profile.model_copy(update={"detector": lower}), strong
+
+
 class VideoRecognizer:
     """Feeds on frames, keeps tracks.
 
@@ -72,15 +85,19 @@ class VideoRecognizer:
         matcher: knows the people.
         rate: frames per second that should be kept up with.
         every_frame: detect and embed in each frame: slower, and the same however fast the machine.
+        strong: least score of a detection that is a face by itself; a weaker one only says that a
+            track goes on (Zhang et al. 2022, ByteTrack).
     """
 
     def __init__(
-        self, engine: Engine, matcher: Matcher, *, rate: float, every_frame: bool = False
-    ) -> None:
+        self, engine: Engine, matcher: Matcher, *, rate: float, every_frame: bool = False,
+        strong: float = 0.0,
+    ) -> None:  # fmt: skip
         self.matcher = matcher
         self.spent = Spent()
         self.tracks: list[Track] = []
         self._engine, self._rate, self._every_frame = engine, rate, every_frame
+        self._strong = strong
         self._lost: list[Track] = []
         self._flow = Flow()
         self._least = distance_to_similarity(matcher.threshold, matcher.metric)
@@ -126,38 +143,44 @@ class VideoRecognizer:
 
     def _detect(self, frame: TimedFrame) -> list[Event]:
         started = time.perf_counter()
-        (faces,) = self._engine.detect([frame.image])
+        (found,) = self._engine.detect([frame.image])
         self.spent.detecting += time.perf_counter() - started
         self.spent.detections += 1
         self._since = 0
         self._flow.look(frame.image)
         events = []
-        fresh: list[Face] = []
-        for face, place in zip(faces, join(self.tracks, faces), strict=True):
-            if place is None:
-                fresh.append(face)
-            else:
-                self.tracks[place].face, self.tracks[place].seen = face, frame.seconds
+        fresh = self._link([face for face in found if face.score >= self._strong], frame.seconds)
+        embeddable = {id(track) for track in self.tracks if track.seen == frame.seconds}
+        self._link([face for face in found if face.score < self._strong], frame.seconds)
         for face in fresh:
             self._count += 1
             self.tracks.append(Track(self._count, face, frame.seconds))
-        self._embed(frame)
+            embeddable.add(id(self.tracks[-1]))
+        self._embed(frame, [track for track in self.tracks if id(track) in embeddable])
         for track in self.tracks[len(self.tracks) - len(fresh) :]:
             events.append(self._event("appeared", frame.seconds, self._recall(track)))
         return events + self._decide(frame.seconds)
 
-    def _embed(self, frame: TimedFrame) -> None:
-        """The tracks that are new, better seen than before, or not embedded for long."""
+    def _link(self, faces: list[Face], seconds: float) -> list[Face]:
+        """Move the tracks that were not seen in this frame yet; the faces that are left over."""
+        unseen = [track for track in self.tracks if track.seen != seconds]
+        left = []
+        for face, place in zip(faces, join(unseen, faces), strict=True):
+            if place is None:
+                left.append(face)
+            else:
+                unseen[place].face, unseen[place].seen = face, seconds
+        return left
+
+    def _embed(self, frame: TimedFrame, tracks: list[Track]) -> None:
+        """Those tracks that are new, better seen than before, or not embedded for long."""
         due = [
             track
-            for track in self.tracks
-            if track.seen == frame.seconds
-            and (
-                self._every_frame
-                or track.embedded is None
-                or frame.seconds - track.embedded >= _REFRESH
-                or _quality(track.face) > _BETTER * track.quality
-            )
+            for track in tracks
+            if self._every_frame
+            or track.embedded is None
+            or frame.seconds - track.embedded >= _REFRESH
+            or _quality(track.face) > _BETTER * track.quality
         ]
         if not due:
             return

@@ -13,7 +13,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.files import replacing, sha256_of
 from facerec.packages import package_file
 from facerec.weights.archives import extract
-from facerec.weights.catalog import PackageFile, Record, RemoteFile, find_model, read_catalogue
+from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder
 from facerec.weights.transfer import Progress, discard, transfer
 
@@ -49,13 +49,12 @@ def result_path(name: str, record: Record) -> Path:
     return extracted if extracted.is_dir() else folder_of(name) / record.remote_files[0].name
 
 
-def require_download(name: str) -> Path:
+def require_download(name: str, record: Record) -> Path:
     """The main file of a downloaded model.
 
     Raises:
         MissingError: it is not in the store; says how it gets there.
     """
-    record = find_model(name)
     if not is_present(name, record):
         raise MissingError(
             f"{name} is not downloaded; get it with: facerec download weights {name}"

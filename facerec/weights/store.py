@@ -14,10 +14,17 @@ from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing, sha256_of
 from facerec.packages import package_file
-from facerec.weights.catalog import ModelRecord, PackageFile, find_model
+from facerec.weights.catalog import (
+    ModelRecord,
+    PackageFile,
+    Record,
+    find_model,
+    read_catalogue,
+)
 from facerec.weights.dlib import read_dlib_resnet
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
+from facerec.weights.layouts.reading import read_foreign
 
 _CARD_KEY = "facerec.card"
 StateDict = dict[str, Tensor]
@@ -26,15 +33,20 @@ StateDict = dict[str, Tensor]
 def load_model(name: str) -> tuple[ModelCard, StateDict]:
     """Card and weights of a catalogue name or a safetensors file.
 
+    A name whose file another project saved is imported on first use.
+
     Raises:
         MissingError: no such model, or its file is absent or damaged.
+        UsageError: its layout is unknown.
     """
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         return read_model(path)
+    if name in (foreign := _foreign_names()):
+        return _load_foreign(name, foreign[name])
     record = find_model(name)
     if not isinstance(record.file, PackageFile):
-        return read_model(require_download(name))
+        return read_model(require_download(name, record))
     cached = cache_folder() / "models" / f"{name}-{record.file.sha256[:12]}.safetensors"
     try:
         _, state = read_model(cached)
@@ -47,8 +59,9 @@ def load_model(name: str) -> tuple[ModelCard, StateDict]:
 def load_card(name: str) -> ModelCard:
     """The card of a catalogue name or a model file; see `load_model`."""
     path = Path(name)
-    is_file = path.suffix == ".safetensors" or path.is_file()
-    return read_model(path)[0] if is_file else find_model(name).card
+    if path.suffix == ".safetensors" or path.is_file():
+        return read_model(path)[0]
+    return load_model(name)[0] if name in _foreign_names() else find_model(name).card
 
 
 def read_model(path: Path) -> tuple[ModelCard, StateDict]:
@@ -78,6 +91,27 @@ def write_model(path: Path, state: Mapping[str, Floats], card: ModelCard) -> Non
         save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})
 
 
+def _foreign_names() -> dict[str, Record]:
+    """What the catalogue offers as PyTorch saved it: its card follows from the file's layout."""
+    return {
+        name: record
+        for name, record in read_catalogue().weights.items()
+        if record.file.format == "pth"
+    }
+
+
+def _load_foreign(name: str, record: Record) -> tuple[ModelCard, StateDict]:
+    source = require_download(name, record)
+    digest = sha256_of(source)
+    cached = cache_folder() / "models" / f"{name}-{digest[:12]}.safetensors"
+    try:
+        return read_model(cached)
+    except MissingError:
+        layout, imported = read_foreign(source, None)
+        card = imported.describe(name, digest, f"{source.name}, imported from the layout {layout}")
+        return card, _cached(cached, imported.state, card)
+
+
 def _convert(file: PackageFile, record: ModelRecord, cached: Path) -> StateDict:
     source = package_file(file.package, file.path)
     found = sha256_of(source)
@@ -86,9 +120,12 @@ def _convert(file: PackageFile, record: ModelRecord, cached: Path) -> StateDict:
             f"{source}: damaged or of another version (sha256 {found[:12]}…, expected "
             f"{file.sha256[:12]}…); try: pip install --force-reinstall {file.package}"
         )
-    state = read_dlib_resnet(source)
+    return _cached(cached, read_dlib_resnet(source), record.card)
+
+
+def _cached(cached: Path, state: Mapping[str, Floats], card: ModelCard) -> StateDict:
     try:
-        write_model(cached, state, record.card)
+        write_model(cached, state, card)
         return read_model(cached)[1]
     except FacerecError:
         # A cache that cannot be written costs a conversion each time, nothing else.

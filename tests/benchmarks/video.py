@@ -25,7 +25,7 @@ from facerec import Engine, Gallery
 from facerec.faces import Face, Image
 from facerec.gallery.match import Matcher
 from facerec.profile import Profile
-from facerec.video.recognizer import VideoRecognizer
+from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 from facerec.video.sources import FileSource, TimedFrame
 from tests.benchmarks.detection import DATA
 
@@ -51,9 +51,15 @@ def enrolled(engine: Engine, path: Path) -> Gallery:
     return gallery
 
 
-def tracks(engine: Engine, matcher: Matcher, rate: float) -> Callable[[TimedFrame], Labels]:
+def recognizer_of(profile: Profile, matcher: Matcher, rate: float) -> VideoRecognizer:
+    """As `facerec recognize video` makes it."""
+    lenient, strong = with_weak_faces(profile)
+    return VideoRecognizer(Engine.from_profile(lenient), matcher, rate=rate, strong=strong)
+
+
+def tracks(profile: Profile, matcher: Matcher, rate: float) -> Callable[[TimedFrame], Labels]:
     """facerec's way."""
-    recognizer = VideoRecognizer(engine, matcher, rate=rate)
+    recognizer = recognizer_of(profile, matcher, rate)
 
     def look(frame: TimedFrame) -> Labels:
         recognizer.feed(frame)
@@ -127,10 +133,10 @@ def measure(path: Path, look: Callable[[TimedFrame], Labels]) -> tuple[float, fl
     return frames / seconds, flickers / minutes, switches / minutes, named / max(faces, 1)
 
 
-def soak(engine: Engine, matcher: Matcher, path: Path, minutes: float) -> None:
+def soak(profile: Profile, matcher: Matcher, path: Path, minutes: float) -> None:
     """Print resident memory of one recognizer on a looped video."""
     rate = FileSource(path).rate
-    recognizer = VideoRecognizer(engine, matcher, rate=rate)
+    recognizer = recognizer_of(profile, matcher, rate)
     count, step = 0, round(rate * 60)
     while count < minutes * step:
         for frame in FileSource(path).frames():
@@ -159,7 +165,7 @@ def main() -> None:
         print(f"\n{path.name}: {len(gallery.people)} people enrolled, {rate:.2f} frames a second")
         print(f"{'':28} fps  flicker/min  switch/min  named")
         ways = {
-            "tracks": tracks(engine, matcher, rate),
+            "tracks": tracks(profile, matcher, rate),
             "frame by frame": frame_by_frame(engine, matcher, lambda x: engine.detect([x])[0]),
             "facenet-pytorch, by frame": frame_by_frame(engine, matcher, facenet_pytorch(profile)),
         }
@@ -168,7 +174,7 @@ def main() -> None:
             print(f"{name:26} {fps:5.1f} {flicker:12.1f} {switch:11.1f} {100 * named:5.1f} %",
                   flush=True)  # fmt: skip
     if arguments.soak:
-        soak(engine, next(iter(matchers.values())), arguments.videos[0], arguments.soak)
+        soak(profile, next(iter(matchers.values())), arguments.videos[0], arguments.soak)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from facerec.card import ModelCard
 from facerec.faces import Floats
 
 State = dict[str, Floats]
@@ -24,6 +25,19 @@ class Imported:
     architecture: str
     state: State
     card: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self, name: str, sha256: str, source: str) -> ModelCard:
+        """The card of the model with these weights.
+
+        Args:
+            name: of the model.
+            sha256: hex, of the file.
+            source: where it comes from, for people.
+        """
+        return ModelCard.model_validate(
+            {"name": name, "architecture": self.architecture, "sha256": sha256, "source": source}
+            | self.card
+        )
 
 
 @dataclass(frozen=True, slots=True)
