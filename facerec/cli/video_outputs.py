@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.server import LivePage
     from facerec.video.sources import TimedFrame, VideoSource
+    from facerec.video.tracks import Track
 
 
 class Blur(str, Enum):
@@ -58,8 +59,7 @@ class Outputs:
         self._keep_best(frame, recognizer)
         if self._save is None and self._window is None and self._page is None:
             return True
-        prompt = self._window.prompt() if self._window is not None else ""
-        drawn = self._drawn(frame, recognizer, prompt or caption)
+        drawn = self._drawn(frame, recognizer, caption)
         if self._save is not None:
             self._write(drawn)
         if self._page is not None:
@@ -99,11 +99,15 @@ class Outputs:
             hidden = [t.face.box for t in tracks if self._blur is Blur.ALL or t.name is None]
             picture = blur_boxes(picture, hidden)
         labels = [
-            Label(track.face.box, track.name or self._unknown, known=track.name is not None)
+            Label(track.face.box, self._text(track), known=track.name is not None)
             for track in tracks
         ]
         drawn = annotate(picture, labels)
         return write_caption(drawn, caption) if caption else drawn
+
+    def _text(self, track: Track) -> str:
+        typing = self._window.typing(track) if self._window is not None else ""
+        return typing or track.name or self._unknown
 
     def _write(self, drawn: Image) -> None:
         import cv2

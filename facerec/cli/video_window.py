@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,22 +28,26 @@ class Window:
     """
 
     def __init__(self) -> None:
+        # OpenCV's wheels carry Qt without its fonts, of which it would complain in each window.
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         import cv2
 
         cv2.namedWindow(_TITLE)
         cv2.setMouseCallback(_TITLE, self._mouse)
-        self._clicked: tuple[int, int] | None = None
+        self._shown: list[Track] = []
+        self._clicked: Track | None = None
         self._chosen: Track | None = None
         self._typed = ""
 
-    def prompt(self) -> str:
-        """What is being asked for, to be written into the picture; empty if nothing."""
-        return f"name: {self._typed}_" if self._chosen is not None else ""
+    def typing(self, track: Track) -> str:
+        """The name being typed for a track, to be written at its face; empty if none is."""
+        return f"{self._typed}_" if track is self._chosen else ""
 
     def show(self, drawn: Image, frame: TimedFrame, tracks: list[Track], people: People) -> bool:
         """Show a picture and do what the key says; whether to go on."""
         import cv2
 
+        self._shown = list(tracks)
         cv2.imshow(_TITLE, drawn[:, :, ::-1])
         key = cv2.waitKey(1) & 0xFF
         if self._chosen is not None:
@@ -52,7 +57,7 @@ class Window:
         elif key == ord("r"):
             people.reload()
         elif key == ord("e"):
-            self._choose(tracks)
+            self._choose()
         elif key == ord("q"):
             return False
         return True
@@ -65,21 +70,22 @@ class Window:
     def _mouse(self, event: int, x: int, y: int, _flags: int, _data: object) -> None:
         import cv2
 
-        if event == cv2.EVENT_LBUTTONDOWN:
-            self._clicked = (x, y)
-
-    def _choose(self, tracks: list[Track]) -> None:
-        embedded = [track for track in tracks if track.vector() is not None]
-        if not embedded:
-            say("no face to enrol")
+        if event != cv2.EVENT_LBUTTONDOWN:
             return
-
-        def order(track: Track) -> tuple[bool, float]:
+        for track in self._shown:
             left, top, right, bottom = track.face.box
-            x, y = self._clicked or (-1, -1)
-            return bool(left <= x <= right and top <= y <= bottom), track.face.size
+            if left <= x <= right and top <= y <= bottom:
+                self._clicked = track
 
-        self._chosen, self._typed = max(embedded, key=order), ""
+    def _choose(self) -> None:
+        known = [track for track in self._shown if track.vector() is not None]
+        if not known:
+            say("no face to enrol")
+        elif self._clicked in known:
+            self._chosen = self._clicked
+        else:
+            self._chosen = max(known, key=lambda track: track.face.size)
+        self._typed = ""
 
     def _type(self, key: int, chosen: Track, people: People) -> None:
         if key in _ENTER:
