@@ -15,7 +15,7 @@ from facerec.faces import Face, Match
 from facerec.gallery.match import Matcher
 from facerec.profile import Profile
 from facerec.video.sources import TimedFrame
-from facerec.video.tracks import Flow, Track, find_again, join
+from facerec.video.tracks import Flow, Track, apart, find_again, join
 
 Kind = Literal["appeared", "identified", "changed", "left"]
 _FORGET = 0.7
@@ -30,6 +30,8 @@ _CONFIRM = 2
 """Decisions in a row that change a name."""
 _WEAK = 0.75
 """Share of the detector's last threshold that keeps a track alive."""
+_APART = 0.1
+"""Overlap (IoU) from which a weak detection belongs to another face of the frame."""
 _MOST_BETWEEN = 12
 _SHARE = 0.25
 """Share of the time between frames that detection may take."""
@@ -151,7 +153,10 @@ class VideoRecognizer:
         events = []
         fresh = self._link([face for face in found if face.score >= self._strong], frame.seconds)
         embeddable = {id(track) for track in self.tracks if track.seen == frame.seconds}
-        self._link([face for face in found if face.score < self._strong], frame.seconds)
+        weak = [face for face in found if face.score < self._strong]
+        # A second, weaker box at a face would move another track onto that face.
+        seen = [track.face for track in self.tracks if track.seen == frame.seconds]
+        self._link(apart(weak, seen + fresh, _APART), frame.seconds)
         for face in fresh:
             self._count += 1
             self.tracks.append(Track(self._count, face, frame.seconds))

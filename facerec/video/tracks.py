@@ -131,6 +131,16 @@ def find_again(lost: Sequence[Track], vector: Floats, least: float) -> Track | N
     return best
 
 
+def apart(faces: Sequence[Face], others: Sequence[Face], most: float) -> list[Face]:
+    """The faces whose boxes overlap none of the others' by more than that (IoU)."""
+    if not faces or not others:
+        return list(faces)
+    overlap = _overlaps(
+        np.stack([face.box for face in faces]), np.stack([face.box for face in others])
+    ).max(axis=1)
+    return [face for face, most_shared in zip(faces, overlap, strict=True) if most_shared <= most]
+
+
 def _overlaps(first: Floats, second: Floats) -> Floats:
     """`(N, M) float32` intersections over unions."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
