@@ -85,7 +85,7 @@ def _describe(
         return given.model_copy(update=change)
     if not imported.card:
         return find_model(imported.architecture).card.model_copy(update={"name": name})
-    return imported.describe(name, sha256, f"{source.name}, imported from the layout {layout}")
+    return imported.describe(name, sha256, source.name, layout)
 
 
 def _first(names: list[str], most: int = 3) -> str:

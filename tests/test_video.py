@@ -369,3 +369,25 @@ def test_the_face_that_was_clicked_is_enrolled_under_the_typed_name(
     assert len(shown) == 43
     at_first = next(event["box"] for event in told if event["track"] == first)
     assert at_first[0] > 400
+
+
+def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, portraits):
+    from facerec import Engine, Gallery
+    from facerec.cli.video_people import People
+    from facerec.errors import IncompatibleError, UsageError
+    from facerec.gallery.lock import locked
+    from facerec.profile import Profile
+
+    profile = Profile.load(flags={"gallery.path": str(gallery)})
+    engine = Engine.from_profile(profile)
+    ((face, *_),) = engine.embed([read_image(next(iter(portraits.values())), 10**8)])
+    people = People(profile, engine)
+    before = gallery.read_bytes()
+    with locked(gallery), pytest.raises(UsageError, match="another facerec is writing it"):
+        people.enrol("Ada", face, "camera")
+    assert gallery.read_bytes() == before
+    Gallery(engine.card.model_copy(update={"sha256": "1" * 64})).save(gallery)
+    before = gallery.read_bytes()
+    with pytest.raises(IncompatibleError):
+        people.enrol("Ada", face, "camera")
+    assert gallery.read_bytes() == before

@@ -29,7 +29,7 @@ class Results:
     """
 
     def __init__(self, *columns: str, as_json: bool | None) -> None:
-        self.as_json = not sys.stdout.isatty() if as_json is None else as_json
+        self.as_json = wants_json(as_json)
         self._columns = columns
         self._rows: list[Sequence[str]] = []
 
@@ -54,6 +54,11 @@ class Results:
         for row in self._rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
+
+
+def wants_json(as_json: bool | None) -> bool:
+    """What `--json` or `--table` says; without either, whether stdout is no terminal."""
+    return not sys.stdout.isatty() if as_json is None else as_json
 
 
 def print_json(record: Mapping[str, Any]) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerec.cli.console import has_display, print_json, printable, progress, refuse_to_replace, say
+from facerec.cli.console import (
+    has_display,
+    print_json,
+    printable,
+    progress,
+    refuse_to_replace,
+    say,
+    wants_json,
+)
 from facerec.cli.options import (
     Far,
     Force,
@@ -153,7 +161,7 @@ def _run(
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
     )
-    as_json = not sys.stdout.isatty() if as_json is None else as_json
+    as_json = wants_json(as_json)
     page = _serve(serve) if serve is not None else None
     outputs = Outputs(
         opened, save, snapshots, blur,

@@ -49,14 +49,18 @@ class People:
         """Add a face with its embedding to the file, and go on with what is then in it.
 
         Raises:
-            UsageError: the name is unusable, or the file cannot be written.
-            MissingError: the file is damaged.
+            UsageError: the name is unusable, the file cannot be written, or another process is
+                writing it.
+            IncompatibleError: it was replaced by a gallery of another model.
+            MissingError: it is damaged.
         """
-        from facerec.gallery import Gallery
+        from facerec.gallery.enrol import open_or_create
+        from facerec.gallery.lock import locked
 
-        gallery = Gallery.open(self._path)
-        gallery.add(name, [face], source)
-        gallery.save(self._path)
+        with locked(self._path):
+            gallery = open_or_create(self._path, self._engine)
+            gallery.add(name, [face], source)
+            gallery.save(self._path)
         say(f"{self._path}: {name} enrolled")
         self._stamp = self._state()
         self.reload()

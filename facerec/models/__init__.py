@@ -23,3 +23,14 @@ class Embedder(Protocol):
             `(N, D) float32`, each row of L2 norm 1.
         """
         ...
+
+
+def require_chips(chips: Image, card: ModelCard) -> None:
+    """See that chips are of the card's input size.
+
+    Raises:
+        ValueError: they are not.
+    """
+    size = (card.input_height, card.input_width, 3)
+    if chips.shape[1:] != size:
+        raise ValueError(f"chips of shape {chips.shape[1:]}, but {card.name} takes {size}")

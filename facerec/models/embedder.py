@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
+from facerec.models import require_chips
 
 
 class TorchEmbedder:
@@ -35,9 +36,7 @@ class TorchEmbedder:
         Raises:
             ValueError: the chips are not of the card's input size.
         """
-        size = (self.card.input_height, self.card.input_width, 3)
-        if chips.shape[1:] != size:
-            raise ValueError(f"chips of shape {chips.shape[1:]}, but {self.card.name} takes {size}")
+        require_chips(chips, self.card)
         vectors = [
             self._forward(part) for part in torch.split(torch.from_numpy(chips), self._batch)
         ]

@@ -10,6 +10,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
+from facerec.models import require_chips
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
 """Metadata of files that `facerec export` writes: the card, and whether preprocessing is inside."""
@@ -73,9 +74,7 @@ class ForeignEmbedder:
         Raises:
             ValueError: the chips are not of the card's input size.
         """
-        size = (self.card.input_height, self.card.input_width, 3)
-        if chips.shape[1:] != size:
-            raise ValueError(f"chips of shape {chips.shape[1:]}, but {self.card.name} takes {size}")
+        require_chips(chips, self.card)
         vectors = [
             self._forward(chips[start : start + self._batch])
             for start in range(0, len(chips), self._batch)
@@ -99,6 +98,23 @@ class ForeignEmbedder:
             x = np.concatenate([x, np.zeros((self._batch - count, *x.shape[1:]), np.float32)])
         y = self._network.run(np.ascontiguousarray(x))
         return y.reshape(len(y), -1)[:count].astype(np.float32)
+
+
+def carried_card(text: str, path: Path, flip: bool | None) -> ModelCard:
+    """The card that a file carries.
+
+    Args:
+        text: of the card; empty if there is none.
+        path: for messages.
+        flip: mirror averaging; None: as the card says.
+
+    Raises:
+        MissingError: there is none.
+    """
+    if not text:
+        raise MissingError(f"{path}: carries no model card")
+    card = ModelCard.from_json(text, str(path))
+    return card if flip is None else card.model_copy(update={"flip": flip})
 
 
 def _unit(vectors: Floats) -> Floats:

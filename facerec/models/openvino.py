@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
-from facerec.models.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
+from facerec.models.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 
 
 class OpenVinoNetwork:
@@ -22,8 +21,6 @@ class OpenVinoNetwork:
         MissingError: OpenVINO is not installed or cannot read the files.
     """
 
-    inside: bool
-
     def __init__(self, path: Path, *, threads: int) -> None:
         openvino = import_openvino(path)
         # Left to itself it computes in bfloat16 where the processor can.
@@ -32,9 +29,10 @@ class OpenVinoNetwork:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         if not (path.is_file() and path.with_suffix(".bin").is_file()):
             raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
+        core = openvino.Core()
         try:
-            model = openvino.Core().read_model(path)
-            self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+            model = core.read_model(path)
+            self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise MissingError(f"{path}: OpenVINO cannot read it") from error
         self.takes = _shape(model.input(0))
@@ -59,11 +57,7 @@ def load_openvino(
         MissingError: OpenVINO is not installed or cannot read it, or it carries no card.
     """
     network = OpenVinoNetwork(path, threads=threads)
-    if not network.card_text:
-        raise MissingError(f"{path}: carries no model card")
-    card = ModelCard.from_json(network.card_text, str(path))
-    if flip is not None:
-        card = card.model_copy(update={"flip": flip})
+    card = carried_card(network.card_text, path, flip)
     return ForeignEmbedder(path, network, card, batch=batch)
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.models.embedder import TorchEmbedder
-from facerec.models.foreign import CARD_KEY
+from facerec.models.foreign import CARD_KEY, carried_card
 
 
 def load_torchscript(
@@ -35,9 +34,5 @@ def load_torchscript(
     except (RuntimeError, ValueError, OSError) as error:
         raise MissingError(f"{path}: not a readable TorchScript file") from error
     text = inside[CARD_KEY]
-    if not text:
-        raise MissingError(f"{path}: carries no model card")
-    card = ModelCard.from_json(text if isinstance(text, str) else text.decode(), str(path))
-    if flip is not None:
-        card = card.model_copy(update={"flip": flip})
+    card = carried_card(text if isinstance(text, str) else text.decode(), path, flip)
     return TorchEmbedder(network, card, device=device, batch=batch)

@@ -152,16 +152,14 @@ class VideoRecognizer:
         self._flow.look(frame.image)
         events = []
         fresh = self._link([face for face in found if face.score >= self._strong], frame.seconds)
-        embeddable = {id(track) for track in self.tracks if track.seen == frame.seconds}
-        weak = [face for face in found if face.score < self._strong]
-        # A second, weaker box at a face would move another track onto that face.
-        seen = [track.face for track in self.tracks if track.seen == frame.seconds]
-        self._link(apart(weak, seen + fresh, _APART), frame.seconds)
         for face in fresh:
             self._count += 1
             self.tracks.append(Track(self._count, face, frame.seconds))
-            embeddable.add(id(self.tracks[-1]))
-        self._embed(frame, [track for track in self.tracks if id(track) in embeddable])
+        seen = [track for track in self.tracks if track.seen == frame.seconds]
+        # A second, weaker box at a face would move another track onto that face.
+        weak = [face for face in found if face.score < self._strong]
+        self._link(apart(weak, [track.face for track in seen], _APART), frame.seconds)
+        self._embed(frame, seen)
         for track in self.tracks[len(self.tracks) - len(fresh) :]:
             events.append(self._event("appeared", frame.seconds, self._recall(track)))
         return events + self._decide(frame.seconds)

@@ -85,9 +85,7 @@ class LivePage:
                 track = self._seen.setdefault(
                     event.track, {"track": event.track, "first": event.seconds}
                 )
-                track.update(
-                    name=event.name, last=event.seconds, here=event.kind != "left",
-                )  # fmt: skip
+                track.update(name=event.name, last=event.seconds, here=event.kind != "left")
                 if event.similarity is not None:
                     track["similarity"] = event.similarity
             for number in list(self._seen)[: max(0, len(self._seen) - _MOST_REMEMBERED)]:

@@ -108,7 +108,7 @@ def _load_foreign(name: str, record: Record) -> tuple[ModelCard, StateDict]:
         return read_model(cached)
     except MissingError:
         layout, imported = read_foreign(source, None)
-        card = imported.describe(name, digest, f"{source.name}, imported from the layout {layout}")
+        card = imported.describe(name, digest, source.name, layout)
         return card, _cached(cached, imported.state, card)
 
 

@@ -27,11 +27,11 @@ from facerec.gallery.match import Matcher
 from facerec.profile import Profile
 from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 from facerec.video.sources import FileSource, TimedFrame
-from tests.benchmarks.detection import DATA
+from tests.benchmarks.detection import DATA, overlap
 
 VIDEOS = ("videos/hamilton.mp4", "videos/faces.mp4")
 EVERY, FEWEST = 12, 5
-Labels = list[tuple[np.ndarray, str | None]]
+Labels = list[tuple[Face, str | None]]
 
 
 def enrolled(engine: Engine, path: Path) -> Gallery:
@@ -63,7 +63,7 @@ def tracks(profile: Profile, matcher: Matcher, rate: float) -> Callable[[TimedFr
 
     def look(frame: TimedFrame) -> Labels:
         recognizer.feed(frame)
-        return [(track.face.box, track.name) for track in recognizer.tracks]
+        return [(track.face, track.name) for track in recognizer.tracks]
 
     return look
 
@@ -77,7 +77,7 @@ def frame_by_frame(
         faces = detect(frame.image)
         vectors = engine.embed_chips(engine.align(frame.image, faces))
         names = [match.name for match in matcher.match(vectors)] if faces else []
-        return [(face.box, name) for face, name in zip(faces, names, strict=True)]
+        return list(zip(faces, names, strict=True))
 
     return look
 
@@ -104,12 +104,9 @@ def facenet_pytorch(profile: Profile) -> Callable[[Image], list[Face]]:
 
 def changes(before: Labels, now: Labels) -> Iterator[tuple[str | None, str | None]]:
     """What was and is written at each face that is in both frames."""
-    for box, name in now:
+    for face, name in now:
         for other, earlier in before:
-            low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
-            inner = np.clip(high - low, 0, None).prod()
-            union = (box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod() - inner
-            if inner >= 0.3 * union:
+            if overlap(face, other) >= 0.3:
                 yield earlier, name
                 break
 

@@ -26,18 +26,22 @@ class Imported:
     state: State
     card: dict[str, Any] = field(default_factory=dict)
 
-    def describe(self, name: str, sha256: str, source: str) -> ModelCard:
+    def describe(self, name: str, sha256: str, source: str, layout: str) -> ModelCard:
         """The card of the model with these weights.
 
         Args:
             name: of the model.
             sha256: hex, of the file.
-            source: where it comes from, for people.
+            source: the file's name.
+            layout: its.
         """
-        return ModelCard.model_validate(
-            {"name": name, "architecture": self.architecture, "sha256": sha256, "source": source}
-            | self.card
-        )
+        described = {
+            "name": name,
+            "architecture": self.architecture,
+            "sha256": sha256,
+            "source": f"{source}, imported from the layout {layout}",
+        }
+        return ModelCard.model_validate(described | self.card)
 
 
 @dataclass(frozen=True, slots=True)
