@@ -273,11 +273,21 @@ def test_flow_follows_a_face_that_moves_and_gives_up_on_one_that_vanishes():
     flow = Flow()
     flow.look(picture)
     moved = np.roll(picture, (4, 6), axis=(0, 1))
-    (found,) = flow.follow(moved, [face(100, 80, 80)])
+    flow.look(moved)
+    (found,) = flow.follow([face(100, 80, 80)])
     assert found is not None
     assert found.box == pytest.approx(face(106, 84, 80).box, abs=0.5)
-    (found,) = flow.follow(noise(240, 320, 9), [found])
+    flow.look(noise(240, 320, 9))
+    (found,) = flow.follow([found])
     assert found is None
+
+
+def test_a_cut_is_seen_and_a_movement_is_none():
+    flow = Flow()
+    scene = cv2.resize(noise(9, 16), (320, 180), interpolation=cv2.INTER_CUBIC)
+    assert not flow.look(scene)
+    assert not flow.look(np.roll(scene, 5, axis=1))
+    assert flow.look(cv2.resize(noise(9, 16, 7), (320, 180), interpolation=cv2.INTER_CUBIC))
 
 
 def test_blurred_boxes_are_beyond_recognition_and_the_rest_is_untouched():

@@ -96,7 +96,11 @@ class Outputs:
         tracks = recognizer.tracks
         picture = frame.image
         if self._blur is not None:
-            hidden = [t.face.box for t in tracks if self._blur is Blur.ALL or t.name is None]
+            hidden = [
+                track.face.box
+                for track in recognizer.lately
+                if self._blur is Blur.ALL or track.name is None
+            ]
             picture = blur_boxes(picture, hidden)
         labels = [
             Label(track.face.box, self._text(track), known=track.name is not None)

@@ -33,6 +33,8 @@ _WEAK = 0.75
 _APART = 0.1
 """Overlap (IoU) from which a weak detection belongs to another face of the frame."""
 _MOST_BETWEEN = 12
+_EARLY = 0.4
+"""Share of the usual wait after which a face that was lost is looked for."""
 _SHARE = 0.25
 """Share of the time between frames that detection may take."""
 
@@ -97,7 +99,7 @@ class VideoRecognizer:
     ) -> None:  # fmt: skip
         self.matcher = matcher
         self.spent = Spent()
-        self.tracks: list[Track] = []
+        self._tracks: list[Track] = []
         self._engine, self._rate, self._every_frame = engine, rate, every_frame
         self._strong = strong
         self._lost: list[Track] = []
@@ -106,28 +108,47 @@ class VideoRecognizer:
         self._since = math.inf
         self._count = 0
 
+    @property
+    def tracks(self) -> list[Track]:
+        """What is in the newest frame."""
+        return [track for track in self._tracks if track.held]
+
+    @property
+    def lately(self) -> list[Track]:
+        """And what was in it a moment ago: where a face may still be."""
+        return [track for track in self._tracks if not track.adrift]
+
     def feed(self, frame: TimedFrame) -> list[Event]:
         """Take in the next frame; `tracks` is then what is in it."""
         self.spent.frames += 1
         self._since += 1
-        if self._every_frame or self._since >= self._interval():
-            events = self._detect(frame)
-        else:
-            moved = self._flow.follow(frame.image, [track.face for track in self.tracks])
-            for track, face in zip(self.tracks, moved, strict=True):
-                if face is not None:
-                    track.face = face
-            events = []
+        cut = self._flow.look(frame.image)
+        if cut:
+            for track in self._tracks:
+                track.held, track.adrift = False, True
+        interval = 1 if self._every_frame or cut else self._interval()
+        # A face that the flow lost is worth an early look, though not each time.
+        early = self._follow() and self._since >= interval * _EARLY
+        events = self._detect(frame) if early or self._since >= interval else []
         return events + self._forget(frame.seconds)
+
+    def _follow(self) -> bool:
+        """Move what is held to where it is now; whether something was lost."""
+        held = self.tracks
+        moved = self._flow.follow([track.face for track in held])
+        for track, face in zip(held, moved, strict=True):
+            track.held = face is not None
+            track.face = face or track.face
+        return None in moved
 
     def finish(self, seconds: float) -> list[Event]:
         """The video is over: everybody leaves."""
-        events = [self._event("left", seconds, track) for track in self.tracks]
-        self.tracks = []
+        events = [self._event("left", seconds, track) for track in self._tracks]
+        self._tracks = []
         return events
 
     def matches(self) -> list[Match]:
-        """The decision of each track, by all that was seen of it; nobody twice."""
+        """The decision of each track in the frame, by all that was seen of it; nobody twice."""
         known = [track for track in self.tracks if track.evidence is not None]
         vectors = [track.vector() for track in known]
         if not vectors:
@@ -149,38 +170,44 @@ class VideoRecognizer:
         self.spent.detecting += time.perf_counter() - started
         self.spent.detections += 1
         self._since = 0
-        self._flow.look(frame.image)
+        for track in self._tracks:
+            track.held = False
         events = []
+        stayed = list(self._tracks)
         fresh = self._link([face for face in found if face.score >= self._strong], frame.seconds)
         for face in fresh:
             self._count += 1
-            self.tracks.append(Track(self._count, face, frame.seconds))
-        seen = [track for track in self.tracks if track.seen == frame.seconds]
+            self._tracks.append(Track(self._count, face, frame.seconds))
+        seen = self.tracks
         # A second, weaker box at a face would move another track onto that face.
         weak = [face for face in found if face.score < self._strong]
         self._link(apart(weak, [track.face for track in seen], _APART), frame.seconds)
         self._embed(frame, seen)
-        for track in self.tracks[len(self.tracks) - len(fresh) :]:
-            events.append(self._event("appeared", frame.seconds, self._recall(track)))
+        for track in self._tracks[len(self._tracks) - len(fresh) :]:
+            known = self._recall(track)
+            if known not in stayed:
+                events.append(self._event("appeared", frame.seconds, known))
         return events + self._decide(frame.seconds)
 
     def _link(self, faces: list[Face], seconds: float) -> list[Face]:
         """Move the tracks that were not seen in this frame yet; the faces that are left over."""
-        unseen = [track for track in self.tracks if track.seen != seconds]
+        unseen = [track for track in self._tracks if not (track.held or track.adrift)]
         left = []
         for face, place in zip(faces, join(unseen, faces), strict=True):
             if place is None:
                 left.append(face)
             else:
-                unseen[place].face, unseen[place].seen = face, seconds
+                track = unseen[place]
+                track.face, track.seen, track.held = face, seconds, True
         return left
 
     def _embed(self, frame: TimedFrame, tracks: list[Track]) -> None:
-        """Those tracks that are new, better seen than before, or not embedded for long."""
+        """Those tracks that have no name, are better seen, or were not embedded for long."""
         due = [
             track
             for track in tracks
             if self._every_frame
+            or track.name is None
             or track.embedded is None
             or frame.seconds - track.embedded >= _REFRESH
             or _quality(track.face) > _BETTER * track.quality
@@ -200,16 +227,20 @@ class VideoRecognizer:
             track.embedded = frame.seconds
 
     def _recall(self, track: Track) -> Track:
-        """A new track under its old number, if it was somebody who had left."""
+        """A new track under its old number, if it was there before, or before a cut."""
         vector = track.vector()
-        before = None if vector is None else find_again(self._lost, vector, self._least)
+        adrift = [other for other in self._tracks if other.adrift]
+        before = None if vector is None else find_again([*self._lost, *adrift], vector, self._least)
         if before is None:
             return track
-        self._lost.remove(before)
+        place = self._tracks.index(track)
         before.face, before.seen, before.embedded = track.face, track.seen, track.embedded
+        before.held, before.adrift = True, False
         if before.evidence is not None and track.evidence is not None:
             before.evidence = before.evidence + track.evidence
-        self.tracks[self.tracks.index(track)] = before
+        self._tracks[place] = before
+        gone = self._lost if before in self._lost else self._tracks
+        gone.remove(before)
         return before
 
     def _decide(self, seconds: float) -> list[Event]:
@@ -229,8 +260,8 @@ class VideoRecognizer:
         return events
 
     def _forget(self, seconds: float) -> list[Event]:
-        gone = [track for track in self.tracks if seconds - track.seen > _FORGET]
-        self.tracks = [track for track in self.tracks if track not in gone]
+        gone = [track for track in self._tracks if seconds - track.seen > _FORGET]
+        self._tracks = [track for track in self._tracks if track not in gone]
         self._lost = [track for track in self._lost if seconds - track.seen <= _REMEMBER] + gone
         return [self._event("left", seconds, track) for track in gone]
 
