@@ -290,6 +290,63 @@ def test_a_cut_is_seen_and_a_movement_is_none():
     assert flow.look(cv2.resize(noise(9, 16, 7), (320, 180), interpolation=cv2.INTER_CUBIC))
 
 
+class Staged:
+    """Finds each frame's own faces; a face's vector hangs on its box's size."""
+
+    def __init__(self, scenes: dict[int, list[Face]]) -> None:
+        self.scenes = scenes
+        self.index = 0
+
+    def detect(self, images):
+        return [self.scenes.get(self.index, [])]
+
+    def align(self, image, faces):
+        return np.stack([np.full((4, 4, 3), item.size, np.uint8) for item in faces])
+
+    def embed_chips(self, chips):
+        return np.stack([[1, 0] if chip[0, 0, 0] == 40 else [0, 1] for chip in chips]).astype("f4")
+
+
+def played(engine: Staged, frames: list[np.ndarray]):
+    """The recognizer and its events after each frame."""
+    from types import SimpleNamespace
+
+    from facerec.video.recognizer import VideoRecognizer
+    from facerec.video.sources import TimedFrame
+
+    nobody = SimpleNamespace(threshold=0.5, metric="cosine",
+                             match=lambda vectors: [Match(None)] * len(vectors))  # fmt: skip
+    recognizer = VideoRecognizer(engine, nobody, rate=10, every_frame=True)
+    for engine.index, image in enumerate(frames):
+        told = recognizer.feed(TimedFrame(engine.index, engine.index / 10, image))
+        yield recognizer, [(event.kind, event.track) for event in told]
+
+
+def test_after_a_cut_faces_are_joined_by_what_they_look_like_and_not_by_place():
+    dark, bright = np.zeros((120, 200, 3), np.uint8), np.full((120, 200, 3), 200, np.uint8)
+    here, there, other = face(20, 20), face(120, 20), face(20, 20, 46)
+    engine = Staged({0: [here], 1: [other, there], 2: [other, there]})
+    steps = played(engine, [dark, bright, bright])
+    recognizer, told = next(steps)
+    assert told == [("appeared", 1)]
+    recognizer, told = next(steps)
+    assert told == [("appeared", 2)]
+    assert {track.number: float(track.face.box[0]) for track in recognizer.tracks} == {
+        2: 20,
+        1: 120,
+    }
+    assert next(steps)[1] == []
+
+
+def test_a_face_that_a_detection_missed_is_not_shown_but_its_place_is_still_known():
+    scene = cv2.resize(noise(30, 40), (320, 240), interpolation=cv2.INTER_CUBIC)
+    frames = [scene, scene, np.roll(scene, (3, 4), axis=(0, 1))]
+    *_, (recognizer, _) = played(Staged({0: [face(100, 80, 80)]}), frames)
+    assert recognizer.tracks == []
+    (missed,) = recognizer.lately
+    assert missed.face.box == pytest.approx(face(104, 83, 80).box, abs=0.5)
+
+
 def test_blurred_boxes_are_beyond_recognition_and_the_rest_is_untouched():
     picture = noise(100, 100)
     hidden = blur_boxes(picture, [np.array([20, 20, 60, 60], np.float32)])

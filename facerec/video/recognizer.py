@@ -133,13 +133,16 @@ class VideoRecognizer:
         return events + self._forget(frame.seconds)
 
     def _follow(self) -> bool:
-        """Move what is held to where it is now; whether something was lost."""
-        held = self.tracks
-        moved = self._flow.follow([track.face for track in held])
-        for track, face in zip(held, moved, strict=True):
-            track.held = face is not None
-            track.face = face or track.face
-        return None in moved
+        """Move what was there lately to where it is now; whether something held was lost."""
+        tracks = self.lately
+        moved = self._flow.follow([track.face for track in tracks])
+        lost = False
+        for track, face in zip(tracks, moved, strict=True):
+            if face is not None:
+                track.face = face
+            elif track.held:
+                track.held, lost = False, True
+        return lost
 
     def finish(self, seconds: float) -> list[Event]:
         """The video is over: everybody leaves."""
