@@ -42,8 +42,8 @@ _APART = 0.1
 """Overlap (IoU) from which a weak detection belongs to another face of the frame."""
 _MOST_BETWEEN = 12
 _EARLY = 0.4
-"""Share of the usual wait after which a face that was lost is looked for, and in a picture that
-flashes."""
+"""Share of the usual wait after which a face that was lost is looked for, a decision is confirmed,
+and a picture that flashes is looked into again."""
 _RECENT = 9
 """Detections whose median cost is the measured one: neither the first, which warms up, nor one that
 had to wait for the processor counts for long."""
@@ -287,6 +287,7 @@ class VideoRecognizer:
             waited = track.pending[1] + 1 if track.pending[0] == match.name else 1
             track.pending = (match.name, waited)
             if waited < _CONFIRM and not (track.name is None and self._is_clear(match)):
+                self._urgent = True
                 continue
             for other, its in matches:
                 if other.name == match.name != its.name:
