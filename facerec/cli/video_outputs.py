@@ -110,8 +110,9 @@ class Outputs:
         return write_caption(drawn, caption) if caption else drawn
 
     def _text(self, track: Track) -> str:
-        typing = self._window.typing(track) if self._window is not None else ""
-        return typing or track.name or self._unknown
+        if self._window is not None and self._window.asks(track):
+            return "name?"
+        return track.name or self._unknown
 
     def _write(self, drawn: Image) -> None:
         import cv2

@@ -181,7 +181,7 @@ class VideoRecognizer:
         known = [track for track in self.lately if track.evidence is not None]
         if not known:
             return []
-        means = np.stack([track.mean() for track in known])  # type: ignore[arg-type]
+        means = np.stack([mean for track in known if (mean := track.mean()) is not None])
         names = [track.name for track in known]
         lead = self._cosine() - self._cosine(_KEPT)
         return list(zip(known, self.matcher.match(means, names, lead), strict=True))
@@ -292,6 +292,8 @@ class VideoRecognizer:
             for other, its in matches:
                 if other.name == match.name != its.name:
                     events.append(self._rename(other, None, its, seconds))
+            if track.name is not None:
+                track.begin_anew()
             events.append(self._rename(track, match.name, match, seconds))
         return events
 

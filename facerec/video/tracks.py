@@ -43,6 +43,7 @@ class Track:
         quality: of the best picture that was embedded.
         evidence: `(D,) float32` sum of unit vectors times quality, older ones faded.
         weight: the sum of those qualities, faded alike.
+        look: the newest of those vectors times its quality, and that.
         name: who it is, as far as decided.
         pending: another name, and how many decisions in a row were for it.
         held: whether `face` is where the face is in the newest frame, detected or followed.
@@ -56,6 +57,7 @@ class Track:
     quality: float = 0.0
     evidence: Floats | None = None
     weight: float = 0.0
+    look: tuple[Floats, float] | None = None
     name: str | None = None
     held: bool = True
     adrift: bool = False
@@ -83,7 +85,13 @@ class Track:
         weighted = vector * np.float32(quality)
         self.evidence = weighted if self.evidence is None else self.evidence + weighted
         self.weight += quality
+        self.look = (weighted, quality)
         self.quality = max(self.quality, quality)
+
+    def begin_anew(self) -> None:
+        """Keep of the evidence only the newest look: the others were of somebody else."""
+        if self.look is not None:
+            self.evidence, self.weight = self.look
 
     def take_over(self, other: Track) -> None:
         """Go on where another track of the same person is, with what was learnt from it."""
@@ -93,6 +101,7 @@ class Track:
         self._fade(other.embedded)
         self.evidence = other.evidence if self.evidence is None else self.evidence + other.evidence
         self.weight += other.weight
+        self.look = other.look
         self.quality = max(self.quality, other.quality)
 
     def _fade(self, seconds: float) -> None:
