@@ -471,12 +471,13 @@ def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, p
 
 def test_without_a_terminal_the_window_says_where_names_are_typed(run, clip, gallery, monkeypatch):
     monkeypatch.setattr("facerec.cli.recognize_video.has_display", lambda: True)
-    monkeypatch.setattr("sys.stdin", open(os.devnull))
     keys = iter([255, ord("e"), ord("q")])
     for name in ("namedWindow", "setMouseCallback", "imshow", "destroyAllWindows"):
         monkeypatch.setattr(cv2, name, lambda *_: None)
     monkeypatch.setattr(cv2, "waitKey", lambda _: next(keys))
-    code, _, err = run("recognize", "cam", clip, "-g", gallery)
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        code, _, err = run("recognize", "cam", clip, "-g", gallery)
     assert code == 0
     assert "no terminal to type a name in" in err
 

@@ -166,6 +166,17 @@ def test_a_strobe_is_not_detected_in_each_frame(matcher):
     assert 200 / 10 <= len(detected) <= 200 / 4 + 2
 
 
+def test_between_a_strobes_flashes_a_face_may_still_be_where_it_was(matcher):
+    engine = Scripted([[(face(20, 20), ADA)]] * 40)
+    recognizer = VideoRecognizer(engine, matcher, rate=RATE)
+    recognizer._interval = lambda: 10  # type: ignore[method-assign]
+    for engine.index in range(40):
+        picture = SCENE + 100 * (engine.index % 2)
+        recognizer.feed(TimedFrame(engine.index, engine.index / RATE, np.uint8(picture)))
+        assert [float(track.face.box[0]) for track in recognizer.perhaps] == [20.0]
+    assert len(engine.detected) < 40
+
+
 def test_nothing_is_followed_in_a_frame_that_is_detected_in_and_finds_all(matcher, monkeypatch):
     followed = []
     monkeypatch.setattr(Flow, "follow", lambda _, faces: followed.append(len(faces)) or list(faces))

@@ -196,10 +196,10 @@ def _run(
         finally:
             tell(recognizer.finish(seconds))
             outputs.close()
-    if stats:
-        elapsed = time.monotonic() - started
-        say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")
-        say(_figures(recognizer, opened, elapsed))
+            if stats:
+                elapsed = time.monotonic() - started
+                say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")
+                say(_figures(recognizer, opened, elapsed))
 
 
 def _serve(place: str) -> LivePage:

@@ -120,6 +120,7 @@ class VideoRecognizer:
         self._since = math.inf
         self._steady = math.inf
         self._urgent = False
+        self._blind = False
         self._count = 0
 
     @property
@@ -131,6 +132,11 @@ class VideoRecognizer:
     def lately(self) -> list[Track]:
         """And what was in it a moment ago: where a face may still be."""
         return [track for track in self._tracks if not track.adrift]
+
+    @property
+    def perhaps(self) -> list[Track]:
+        """And what was there before a cut that is not looked into yet: a flash moves nobody."""
+        return self._tracks if self._blind else self.lately
 
     def feed(self, frame: TimedFrame) -> list[Event]:
         """Take in the next frame; `tracks` is then what is in it."""
@@ -150,7 +156,8 @@ class VideoRecognizer:
         """At a cut nothing is where it was; whether the picture was steady until then."""
         for track in self._tracks:
             track.held, track.adrift = False, True
-        steady, self._steady, self._urgent = self._steady, 0, True
+        steady, self._steady = self._steady, 0
+        self._urgent = self._blind = True
         return steady > interval
 
     def _is_due(self, interval: int) -> bool:
@@ -203,7 +210,7 @@ class VideoRecognizer:
         self._costs.append(time.perf_counter() - started)
         self.spent.detecting += self._costs[-1]
         self.spent.detections += 1
-        self._urgent = False
+        self._urgent = self._blind = False
         self._since = 0
         for track in self._tracks:
             track.held = False
