@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -96,6 +97,20 @@ def test_the_video_is_saved_with_its_rate_and_the_best_face_of_each_track(
     code, _, err = run("recognize", "video", clip, "-g", gallery, "--save", saved)
     assert code == 2
     assert "--force replaces it" in err
+
+
+def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_path):
+    from facerec.cli.video_outputs import Outputs
+    from facerec.video.sources import TimedFrame
+
+    saved = tmp_path / "live.mp4"
+    camera = SimpleNamespace(name="0", rate=RATE)
+    outputs = Outputs(camera, saved, None, None, unknown="unknown", window=None, page=None)
+    for index in (0, 1, 5, 9):
+        frame = TimedFrame(index, index / RATE, noise(48, 64, index))
+        outputs.take(frame, SimpleNamespace(tracks=[], perhaps=[]), None, "")
+    outputs.close()
+    assert cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT) == 10
 
 
 def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portraits, monkeypatch):
@@ -217,8 +232,6 @@ def test_somebody_who_left_is_found_again_by_their_face():
 
 
 def test_a_weak_detection_keeps_a_track_alive_and_starts_none():
-    from types import SimpleNamespace
-
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.sources import TimedFrame
 
@@ -313,8 +326,6 @@ class Staged:
 
 def played(engine: Staged, frames: list[np.ndarray]):
     """The recognizer and its events after each frame."""
-    from types import SimpleNamespace
-
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.sources import TimedFrame
 
