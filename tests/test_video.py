@@ -108,7 +108,7 @@ def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_pa
     outputs = Outputs(camera, saved, None, None, unknown="unknown", window=None, page=None)
     for index in (0, 1, 5, 9):
         frame = TimedFrame(index, index / RATE, noise(48, 64, index))
-        outputs.take(frame, SimpleNamespace(tracks=[], perhaps=[]), None, "")
+        outputs.take(frame, SimpleNamespace(tracks=[], whereabouts=[]), None, "")
     outputs.close()
     assert cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT) == 10
 

@@ -99,7 +99,7 @@ class Outputs:
         if self._blur is not None:
             hidden = [
                 track.face.box
-                for track in recognizer.perhaps
+                for track in recognizer.whereabouts
                 if self._blur is Blur.ALL or track.name is None
             ]
             picture = blur_boxes(picture, hidden)

@@ -134,7 +134,7 @@ class VideoRecognizer:
         return [track for track in self._tracks if not track.adrift]
 
     @property
-    def perhaps(self) -> list[Track]:
+    def whereabouts(self) -> list[Track]:
         """And what was there before a cut that is not looked into yet: a flash moves nobody."""
         return self._tracks if self._blind else self.lately
 

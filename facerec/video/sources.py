@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -72,8 +73,10 @@ def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSo
         if stdin is None:
             raise MissingError("-: stdin is closed")
         return MjpegSource(stdin, max_pixels)
-    if name.isdigit() or name.startswith("/dev/video"):
-        return LiveSource(name, int(name) if name.isdigit() else name)
+    if name.isdigit():
+        return LiveSource(name, int(name))
+    if name.startswith(("/dev/video", "/dev/v4l/")):
+        return LiveSource(name, os.path.realpath(name))
     if name.startswith(_STREAMS):
         return LiveSource(name, name, reconnect=True)
     if Path(name).is_dir() or any(mark in name for mark in "*?["):

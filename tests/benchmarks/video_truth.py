@@ -1,7 +1,7 @@
 """Who is where in the two videos, as seen by eye: `(frame, x, y)` on a face, straight in between.
 
 In hamilton.mp4 the singer and the pianist; in faces.mp4 those five whose faces are turned to the
-camera. All others are strangers there, as are a sign and curls that detectors take for faces.
+camera. All others are strangers there, as are hair and shadows that detectors take for faces.
 """
 
 from __future__ import annotations
