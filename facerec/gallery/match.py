@@ -64,6 +64,7 @@ class Matcher:
         card = deciding_card(gallery, model, where)
         self.metric, self.threshold = decision_threshold(card, section)
         self._people = gallery.people
+        self._places = {name: place for place, name in enumerate(self._people)}
         self._unique = section.unique
         self._count = section.candidates
         self._exemplar = section.match == "exemplar"
@@ -77,16 +78,24 @@ class Matcher:
         else:
             self._vectors = gallery.templates()
 
-    def match(self, embeddings: Floats) -> list[Match]:
+    def match(
+        self, embeddings: Floats, held: Sequence[str | None] = (), lead: float = 0.0
+    ) -> list[Match]:
         """One decision per face of a picture.
 
         Args:
-            embeddings: `(F, D) float32` unit vectors.
+            embeddings: `(F, D) float32` unit vectors, or means of unit vectors.
+            held: who each face was so far, if it was looked at before.
+            lead: cosine by which each is nearer to who it was, in deciding.
         """
         if not self._people or not len(embeddings):
             return [Match(None)] * len(embeddings)
         similarity = self._similarities(embeddings)
-        people = self._decide(similarity)
+        deciding = similarity.copy()
+        for face, name in enumerate(held):
+            if name in self._places:
+                deciding[face, self._places[name]] += lead
+        people = self._decide(deciding)
         return [self._match(person, row) for person, row in zip(people, similarity, strict=True)]
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
