@@ -25,7 +25,8 @@ R = TypeVar("R")
 _SIDE = 11  # mtcnn's cells reach from pixel 1 to pixel 12
 _MEAN = np.float32(127.5)
 _SLABS = 8
-_CROPS = {RNet.side: (64, 8), ONet.side: (8, 1)}
+_CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
+_ESTIMATED = 64
 _CUDA_CROPS = 2048
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
@@ -40,7 +41,7 @@ class MTCNN:
 
     Memory: 46 bytes per pixel of each picture in work (at most `threads` at a time; a single
     one for CUDA), and besides less than 100 MB: the first network runs on bands of 170,000
-    pixels and on 256 cells by themselves, the others on 64 and 8 crops (2,048 on CUDA),
+    pixels and on 256 cells by themselves, the others on 64, 32 and 8 crops (2,048 on CUDA),
     suppression on 128 x `max_candidates` pairs.
 
     Args:
@@ -101,12 +102,13 @@ class MTCNN:
         boxes = self._propose(centred, scales)
         pixels = torch.from_numpy(centred).to(self._device)
 
-        boxes, refined = self._run(self._rnet, pixels, boxes, self._log_odds[1])
+        boxes = self._worth(pixels, boxes)
+        refined = self._run(self._rnet, pixels, boxes)
         chosen = self._passed(refined[:, 4], 1)
         boxes = regress(boxes[chosen], refined[chosen, :4])
         boxes = squared(boxes[suppress(boxes, _REFINED_IOU, "union")])
 
-        boxes, final = self._run(self._onet, pixels, boxes, self._log_odds[2])
+        final = self._run(self._onet, pixels, boxes)
         chosen = self._passed(final[:, 14], 2)
         boxes, final = boxes[chosen], final[chosen]
         sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
@@ -130,28 +132,30 @@ class MTCNN:
         passed = torch.nonzero(log_odds > self._log_odds[stage])[:, 0]
         return passed[rank(log_odds[passed].sigmoid())[: self._max_candidates]]
 
-    def _run(
-        self, network: RNet | ONet, pixels: Tensor, boxes: Tensor, threshold: float
-    ) -> tuple[Tensor, Tensor]:
-        """Boxes worth a look, and the network's output for their crops.
+    def _worth(self, pixels: Tensor, boxes: Tensor) -> Tensor:
+        """The boxes that the second network is to look at, in their order."""
+        screen, threshold = self._screen, self._log_odds[1] - MARGIN
+        if screen is None or not len(boxes):
+            return boxes
 
-        Chunks have few different sizes.
-        """
+        def estimate(chunk: Tensor) -> Tensor:
+            crops = crop(pixels, chunk, RNet.side).permute(0, 2, 3, 1)
+            return chunk[torch.from_numpy(screen.crops(crops.numpy())) > threshold]
+
+        return torch.cat(self._map(estimate, torch.split(boxes, _ESTIMATED)))
+
+    def _run(self, network: RNet | ONet, pixels: Tensor, boxes: Tensor) -> Tensor:
+        """The network's output for crops of the boxes, in chunks of few different sizes."""
         size, multiple = _CROPS[network.side] if self._workers else (_CUDA_CROPS, 1)
 
-        def run(chunk: Tensor) -> tuple[Tensor, Tensor]:
-            crops = crop(pixels, chunk, network.side)
-            if self._screen is not None and network is self._rnet:
-                estimate = self._screen.crops(crops.permute(0, 2, 3, 1).numpy())
-                worth = torch.nonzero(torch.from_numpy(estimate) > threshold - MARGIN)[:, 0]
-                crops, chunk = crops[worth], chunk[worth]
-            padding = crops.new_zeros(-len(crops) % multiple, *crops.shape[1:])
-            return chunk, network(torch.cat([crops, padding]))[: len(chunk)]
+        def run(chunk: Tensor) -> Tensor:
+            missing = -len(chunk) % multiple
+            padded = torch.cat([chunk, chunk[:1].expand(missing, 4)]) if missing else chunk
+            return network(crop(pixels, padded, network.side))[: len(chunk)]
 
         if not len(boxes):
-            return boxes, boxes.new_empty(0, 15)
-        parts = self._map(run, torch.split(boxes, size))
-        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+            return boxes.new_empty(0, 15)
+        return torch.cat(self._map(run, torch.split(boxes, size)))
 
     def _propose(self, centred: Floats, scales: Sequence[float]) -> Tensor:
         """Squares `(N, 4)` that the first network takes for faces, best first."""

@@ -86,7 +86,7 @@ class Proposer:
     ) -> Cells | None:
         """None where so much is worth a look that looking everywhere is quicker."""
 
-        seen = torch.from_numpy(canvas).unfold(0, _SEEN, STRIDE).unfold(1, _SEEN, STRIDE)
+        seen = _seen(torch.from_numpy(canvas))
         beyond = _beyond(levels, seen.shape[0], seen.shape[1])
         margin = torch.where(torch.logical_or(*beyond), END_MARGIN, MARGIN)
 
@@ -103,7 +103,7 @@ class Proposer:
 
         def look(cells: Tensor) -> Cells:
             x, y = cells.T
-            patches = seen[y, x].permute(0, 2, 3, 1)
+            patches = seen[y, x].view(-1, _SEEN, _SEEN, 3)
             padding = patches.new_zeros(-len(cells) % _PATCHES_STEP, *patches.shape[1:])
             below, beside = (torch.nonzero(mask[y, x])[:, 0] for mask in beyond)
             features, log_odds = self._network.cells(torch.cat([patches, padding]), below, beside)
@@ -111,6 +111,12 @@ class Proposer:
             return Cells(cells[passed], log_odds[passed], self._network.offsets(features[passed]))
 
         return _joined(self._run(look, torch.split(worth, _PATCHES)))
+
+
+def _seen(canvas: Tensor) -> Tensor:
+    """What each cell sees of a canvas `(H, W, 3)`: a view `(h, w, 12, 36)`, rows in one piece."""
+    rows = canvas.flatten(1).unfold(0, _SEEN, STRIDE)
+    return rows.unfold(1, 3 * _SEEN, 3 * STRIDE)
 
 
 def _joined(parts: Iterable[Cells]) -> Cells:

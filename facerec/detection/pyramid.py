@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from facerec.detection.workers import Map
@@ -20,6 +23,9 @@ CELL = 12
 """Side of the smallest picture that MTCNN's first network accepts."""
 
 _COARSE = 0.35
+_SLAB, _COLUMNS = 64, 2048
+"""Rows of a level, and values of a row, that a thread works on at a time: they stay in its cache.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +118,31 @@ def resize_into(
         run: applies a function to the items of a list, in any order, perhaps in parallel.
     """
 
-    def fill(group: Sequence[Level]) -> None:
-        rows, shares = pixels.reshape(len(pixels), -1), _shares
-        if len(group) > 1:
-            rows, shares = _cumulative(rows), _cumulative_shares
-        for level in group:
-            lowered = _sum_rows(rows, *shares(len(pixels), level.height))
-            place = canvas[
-                level.top : level.top + level.height, level.left : level.left + level.width
-            ]
-            cv2.resize(
-                lowered.reshape(level.height, -1, 3),
-                dsize=(level.width, level.height),
-                dst=place,
-                interpolation=cv2.INTER_AREA,
-            )
-            _repeat_last(canvas, level)
+    rows = pixels.reshape(len(pixels), -1)
+    coarse = any(level.scale < _COARSE for level in levels)
+    sums = np.empty((len(rows) + 1, rows.shape[1]), np.float32) if coarse else rows
 
-    coarse = [level for level in levels if level.scale < _COARSE]
-    fine = [[level] for level in levels if level.scale >= _COARSE]
-    run(fill, ([coarse] if coarse else []) + fine)
+    def fill(slab: tuple[Level, int]) -> None:
+        level, first = slab
+        part = slice(first, min(first + _SLAB, level.height))
+        cumulative = level.scale < _COARSE
+        sources = _sources(len(rows), level.height, part.start, part.stop, cumulative)
+        lowered = _sum_rows(sums if cumulative else rows, sources)
+        cv2.resize(
+            lowered.reshape(part.stop - part.start, -1, 3),
+            dsize=(level.width, part.stop - part.start),
+            dst=canvas[
+                level.top + part.start : level.top + part.stop,
+                level.left : level.left + level.width,
+            ],
+            interpolation=cv2.INTER_AREA,
+        )
+
+    if coarse:
+        run(_accumulate, list(_columns(rows, sums)))
+    run(fill, [(level, first) for level in levels for first in range(0, level.height, _SLAB)])
+    for level in levels:
+        _repeat_last(canvas, level)
 
 
 def _repeat_last(canvas: Floats, level: Level) -> None:
@@ -144,47 +155,70 @@ def _repeat_last(canvas: Floats, level: Level) -> None:
         ]
 
 
-def _sum_rows(rows: Floats, index: NDArray[np.intp], share: Floats) -> Floats:
-    """`out[i] = sum of share[i, k] * rows[index[i, k]]`, `(N, W)`.
+class _Sources(NamedTuple):
+    """Which rows are added up, and how much of each, row after row of the outcome: those of its
+    row `i` begin at `first[i]`."""
+
+    rows: Tensor
+    first: Tensor
+    share: Tensor
+
+
+def _sum_rows(rows: Floats, sources: _Sources) -> Floats:
+    """Weighted sums of rows, `(N, W)`.
 
     `embedding_bag` adds whole rows at the speed of memory; OpenCV's own area mean of a full
     picture takes twice as long.
     """
+    index, first, share = sources
+    weights = torch.from_numpy(rows)
+    total = embedding_bag(index, weights, first, mode="sum", per_sample_weights=share)
+    summed: Floats = total.numpy()
+    return summed
+
+
+@lru_cache(maxsize=1024)
+def _sources(height: int, count: int, start: int, stop: int, cumulative: bool) -> _Sources:
+    """What parts `start` to `stop`, of `count` equal parts of `height` rows, consist of."""
+    shares = _cumulative_shares if cumulative else _shares
+    index, share = shares(height, count, np.arange(start, stop))
     used = share != 0
-    total: Floats = embedding_bag(
+    first = np.r_[0, np.cumsum(used.sum(1))[:-1]]
+    return _Sources(
         torch.from_numpy(index[used].astype(np.int32)),
-        torch.from_numpy(rows),
-        torch.from_numpy(np.r_[0, np.cumsum(used.sum(1))[:-1]].astype(np.int32)),
-        mode="sum",
-        per_sample_weights=torch.from_numpy(share[used].astype(np.float32)),
-    ).numpy()
-    return total
+        torch.from_numpy(first.astype(np.int32)),
+        torch.from_numpy(share[used].astype(np.float32)),
+    )
 
 
-def _shares(height: int, count: int) -> tuple[NDArray[np.intp], Floats]:
-    """Rows, and how much of each, that `count` equal parts of `height` rows consist of."""
-    first = np.arange(count)[:, None] * (height / count)
+def _shares(height: int, count: int, parts: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
+    first = parts[:, None] * (height / count)
     last = first + height / count
     index = first.astype(np.intp) + np.arange(math.ceil(height / count) + 1)
     covered = np.minimum(last, index + 1) - np.maximum(first, index)
     return np.minimum(index, height - 1), covered.clip(0) * (count / height)
 
 
-def _cumulative(rows: Floats) -> Floats:
-    # `(H + 1, W)`; float32 holds sums of half numbers exactly up to 2^23, enough for 65,000 rows
-    sums = np.zeros((len(rows) + 1, rows.shape[1]), np.float32)
-    for row, (above, here) in zip(rows, pairwise(sums), strict=True):
-        np.add(above, row, out=here)
-    return sums
-
-
-def _cumulative_shares(height: int, count: int) -> tuple[NDArray[np.intp], Floats]:
-    """As `_shares`, of cumulative rows: four each, however many rows a part covers.
-
-    The sum up to any height lies linearly between the sums of whole rows.
-    """
-    edges = np.arange(count + 1) * (height / count)
+def _cumulative_shares(
+    height: int, count: int, parts: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], Floats]:
+    # Of cumulative rows, four are enough for any part: the sum up to a height lies linearly between
+    # the sums of whole rows.
+    edges = np.append(parts, parts[-1] + 1) * (height / count)
     whole = np.minimum(edges.astype(np.intp), height - 1)
     index = np.stack([whole, whole + 1], 1)
     share = np.stack([whole + 1 - edges, edges - whole], 1) * (count / height)
     return np.hstack([index[1:], index[:-1]]), np.hstack([share[1:], -share[:-1]])
+
+
+def _columns(rows: Floats, sums: Floats) -> Iterator[tuple[Floats, Floats]]:
+    for first in range(0, rows.shape[1], _COLUMNS):
+        yield rows[:, first : first + _COLUMNS], sums[:, first : first + _COLUMNS]
+
+
+def _accumulate(columns: tuple[Floats, Floats]) -> None:
+    # float32 holds sums of half numbers exactly up to 2^23, enough for 65,000 rows
+    rows, sums = columns
+    sums[0] = 0
+    for row, (above, here) in zip(rows, pairwise(sums), strict=True):
+        np.add(above, row, out=here)

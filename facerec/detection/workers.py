@@ -33,6 +33,7 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self._busy: set[int] = set()
         self._inside = threading.local()
         started = threading.Barrier(count + 1)
         self._pool = ThreadPoolExecutor(count, "detect", self._start, (started,))
@@ -67,9 +68,18 @@ class Workers:
                         return
                     results[index] = function(item)
 
+        def help_out() -> None:
+            here = threading.get_ident()
+            self._busy.add(here)
+            try:
+                work()
+            finally:
+                self._busy.discard(here)
+
         inside = getattr(self._inside, "worker", False)
         count = len(waiting)
-        helpers = [self._pool.submit(work) for _ in range(min(count, self._count) - inside)]
+        wanted = min(count - 1, self._count - len(self._busy)) if inside else count
+        helpers = [self._pool.submit(help_out) for _ in range(min(wanted, self._count))]
         try:
             if inside:
                 work()
