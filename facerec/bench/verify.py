@@ -13,8 +13,7 @@ from facerec.evaluation.run import Setting, embed_set
 from facerec.evaluation.verification import percent, verify
 from facerec.profile import Profile
 
-_ALLOWED = {"int8": 0.1}
-_ALLOWED_ELSE = 0.05
+_ALLOWED, _ALLOWED_IN_INT8 = 0.05, 0.1
 _ROUNDING = 1e-9
 
 
@@ -61,6 +60,6 @@ def verify_setting(
         setting = Setting(loaded, aligned=False, use_cache=True, fail_on_missing=False)
         embedded = embed_set(engine, source, protocol.keys, files, setting, observe)
         accuracies.append(percent(verify(embedded.vectors, protocol).accuracy))
+    allowed = _ALLOWED_IN_INT8 if profile.runtime.precision == "int8" else _ALLOWED
     before, after = accuracies
-    precision = engine.arithmetic.rpartition(" ")[2]
-    return Verdict(engine.arithmetic, before, after, _ALLOWED.get(precision, _ALLOWED_ELSE))
+    return Verdict(engine.arithmetic, before, after, allowed)
