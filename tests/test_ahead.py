@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -56,6 +57,18 @@ def test_an_error_comes_out_in_its_place_and_ends_the_threads() -> None:
     seen = []
     with pytest.raises(ValueError, match="three"):
         for result in map_ahead(itertools.count(), work, workers=2, ahead=2):
+            seen.append(result)
+    assert seen == [0, 1, 2]
+
+
+def test_what_the_source_raises_comes_after_the_results_before_it() -> None:
+    def broken() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("source")
+
+    seen = []
+    with pytest.raises(ValueError, match="source"):
+        for result in map_ahead(broken(), int, workers=1, ahead=2):
             seen.append(result)
     assert seen == [0, 1, 2]
 

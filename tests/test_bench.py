@@ -72,7 +72,7 @@ def test_training_is_timed(run: Run) -> None:
 def test_a_setting_is_refused_when_it_costs_more_than_it_may(
     before: float, after: float, allowed: float, accepted: bool
 ) -> None:
-    assert Verdict("torch bf16", before, after, allowed).accepted is accepted
+    assert Verdict("torch bf16", before, after, 0.0, allowed).accepted is accepted
 
 
 def test_verify_measures_lfw_twice_and_exits_with_1_when_the_setting_costs_too_much(
