@@ -10,7 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from facerec.engine import choose_device
+from facerec.opening import choose_device
 
 # In-training evaluation keeps the other processes waiting.
 _PATIENCE = timedelta(hours=6)

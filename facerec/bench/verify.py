@@ -1,0 +1,81 @@
+"""What a setting for speed costs in accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facerec.archives import locate
+from facerec.engine import Engine
+from facerec.errors import UsageError
+from facerec.evaluation.folds import accuracy_at
+from facerec.evaluation.protocols.opening import open_protocol
+from facerec.evaluation.run import Setting, embed_set
+from facerec.evaluation.verification import percent, verify
+from facerec.profile import Profile
+
+_ALLOWED, _ALLOWED_IN_INT8 = 0.05, 0.1
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """LFW's accuracy in percent, in fp32 and with the setting.
+
+    What a setting costs is read at thresholds that do not move with it, as those of cards and
+    galleries do not. A threshold chosen anew on nine folds jumps between values that are equally
+    good there, which moves the tenth fold's accuracy by more than any arithmetic does.
+
+    Attributes:
+        arithmetic: of the setting; see `facerec.models.Embedder`.
+        before: k-fold accuracy in fp32.
+        after: with the setting, by the very thresholds that the folds had in fp32.
+        alone: k-fold accuracy with the setting, its own thresholds chosen anew.
+        allowed: percentage points that `after` may lie below `before`.
+    """
+
+    arithmetic: str
+    before: float
+    after: float
+    alone: float
+    allowed: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it costs no more than is allowed."""
+        return self.before - self.after <= self.allowed + _ROUNDING
+
+
+def verify_setting(
+    profile: Profile, data: Path, pairs: Path | None, observe: Callable[[], None]
+) -> Verdict:
+    """Measure LFW with the profile's `runtime` and with PyTorch or the file's own runtime in fp32.
+
+    Args:
+        data, pairs: as `facerec evaluate lfw` takes them.
+        observe: called twice an image.
+
+    Raises:
+        MissingError: weights, data, a package or the device is missing.
+        UsageError: the data has another form, or has no folds.
+    """
+    plain = profile.runtime.model_copy(update={"precision": "fp32", "engine": None})
+    protocol, source = open_protocol("lfw", data, pairs)
+    files = locate(source, protocol.keys)
+    results = []
+    for runtime in (plain, profile.runtime):
+        loaded = profile.model_copy(update={"runtime": runtime})
+        engine = Engine.from_profile(loaded)
+        setting = Setting(loaded, aligned=False, use_cache=True, fail_on_missing=False)
+        embedded = embed_set(engine, source, protocol.keys, files, setting, observe)
+        results.append(verify(embedded.vectors, protocol))
+    exact, rounded = results
+    if exact.plain is None:
+        raise UsageError(f"{protocol.name}: to verify a setting its pairs must have folds")
+    after = accuracy_at(exact.plain.thresholds, rounded.similarities, protocol.same, protocol.folds)
+    allowed = _ALLOWED_IN_INT8 if profile.runtime.precision == "int8" else _ALLOWED
+    return Verdict(
+        engine.arithmetic, percent(exact.accuracy), percent(after), percent(rounded.accuracy),
+        allowed,
+    )  # fmt: skip
