@@ -18,6 +18,7 @@ from facerec.faces import Face, Floats, Frame, Image
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder
 from facerec.models.onnx import embedded_card, load_onnx, onnx_sha256
+from facerec.models.whole_batches import WholeBatches
 from facerec.profile import ModelSection, Profile, RuntimeSection
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue
@@ -57,6 +58,11 @@ class Engine:
     def card(self) -> ModelCard:
         """The embedder's model card."""
         return self._embedder.card
+
+    def in_whole_batches(self) -> Engine:
+        """This engine for work that must come out the same to the bit however it is divided."""
+        whole = WholeBatches(self._embedder, self._batch)
+        return Engine(self._detector, whole, batch=self._batch)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each image, highest score first.

@@ -70,9 +70,9 @@ def align(
         raise UsageError(f"{source}: no such folder")
     if out.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import find_files
 
-    photos = list(expand_paths([str(source)], stdin=None, null=False))
+    photos = list(find_files(str(source)))
     if not any(path.is_file() for path in photos):
         raise InputError(f"{source}: no images there")
     from facerec.aligned_tree import align_tree

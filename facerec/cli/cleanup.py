@@ -264,7 +264,7 @@ def _folder_items(dirty: Path) -> list[tuple[str, str, str]]:
     return [
         (person, str(path), path.relative_to(dirty).as_posix())
         for person, path in list_people([str(dirty)], name=None, stdin=None, null=False)
-        if path.is_file()
+        if isinstance(path, Path) and path.is_file()
     ]
 
 

@@ -100,13 +100,9 @@ def _chips(engine: Engine, faces: Path | None) -> Image:
 
     from facerec.demo import portrait_files
     from facerec.imaging.decode import read_image
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import find_files
 
-    paths = (
-        list(portrait_files().values())
-        if faces is None
-        else list(expand_paths([str(faces)], stdin=None, null=False))
-    )
+    paths = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
     chips = []
     for path in paths:
         image = read_image(path, 50_000_000)

@@ -49,7 +49,8 @@ def image(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATHS…", help="Pictures, folders, quoted globs, or - for paths on stdin."
+            metavar="PATHS…",
+            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
     gallery: GalleryPath = None,
@@ -113,9 +114,9 @@ def image(
         raise UsageError(f"--save {save}: not a folder")
     if show:
         _require_display()
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import expand_photos
 
-    pictures = expand_paths(paths, stdin=standard_input(), null=null)
+    pictures = expand_photos(paths, stdin=standard_input(), null=null)
     from facerec.gallery import Gallery
 
     opened = Gallery.open(loaded.gallery.path)

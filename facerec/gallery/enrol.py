@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facerec.alignment import only_central_face
 from facerec.engine import Engine
-from facerec.faces import Face, Frame
 from facerec.gallery.gallery import Gallery, check_name
-from facerec.imaging.reader import read_frames
+from facerec.gallery.outcomes import Outcome, is_refused
+from facerec.imaging.remote import is_url
+from facerec.imaging.stored import Photo
 from facerec.profile import Profile
 
-Observer = Callable[[str, Frame, Sequence[Face], str], None]
-"""Told of each photo: its person, the frame, the faces enrolled, and a problem or ""."""
+Observer = Callable[[str], None]
+"""Told after each photo, with a problem or ""."""
 
 # Writing the whole gallery may take at most this share of the time.
 _SAVING_SHARE = 0.05
@@ -62,11 +62,9 @@ def open_or_create(path: Path, engine: Engine) -> Gallery:
 def enrol(
     gallery: Gallery,
     path: Path,
-    photos: Sequence[tuple[str, Path]],
-    engine: Engine,
+    photos: Sequence[tuple[str, Photo]],
+    outcomes: Iterable[Outcome],
     profile: Profile,
-    *,
-    aligned: bool,
     observe: Observer,
 ) -> Enrolment:
     """Add photos to a gallery and save it, now and then and at the end, however it ends.
@@ -76,71 +74,59 @@ def enrol(
 
     Args:
         path: where the gallery is saved.
-        photos: person and file each.
-        aligned: the photos are aligned faces.
-        observe: told of each photo, in order.
+        photos: person and photo each.
+        outcomes: what embedding each gave.
+        observe: told of each photo, in order, with a problem or "".
 
     Raises:
         UsageError: a name is unusable, or the gallery cannot be written.
     """
-    for person in {person for person, _ in photos}:
-        check_name(person)
-    person_of = {str(file): person for person, file in photos}
-    frames = read_frames(
-        (file for _, file in photos),
-        workers=profile.runtime.workers,
-        max_pixels=profile.runtime.max_pixels,
-        wanted=lambda source, digest: not gallery.holds(person_of[source], digest),
-    )
-    policy = profile.gallery.faces
-    stream = engine.faces(
-        frames, aligned=aligned, select=only_central_face if policy == "central" else None
-    )
     report = Enrolment()
     saver = _Saver(gallery, path)
     try:
-        for (person, file), (frame, faces) in zip(photos, stream, strict=True):
-            source = _relative(file, path)
-            problem = _problem(frame, faces, refuse_several=policy == "refuse")
-            if frame.error is not None:
-                report.failed[frame.source] = problem
-            elif frame.image is None or gallery.holds(person, frame.sha256):
+        for (person, photo), outcome in zip(photos, outcomes, strict=True):
+            name, faces = str(photo), outcome.faces
+            problem = outcome.error
+            if problem:
+                report.failed[name] = problem
+            elif not outcome.looked or gallery.holds(person, outcome.sha256):
                 report.skipped += 1
-                faces = []
             elif not faces:
-                report.no_face.append(frame.source)
-            elif problem:
-                report.several_faces.append(frame.source)
-                faces = []
+                report.no_face.append(name)
+                problem = f"{name}: no face found"
+            elif is_refused(faces, profile):
+                report.several_faces.append(name)
+                problem = f"{name}: {len(faces)} faces, and only one is allowed"
             else:
+                source = _relative(photo, path)
                 report.replaced += gallery.has_source(person, source)
-                gallery.add(person, faces, source, frame.sha256)
+                gallery.add(person, faces, source, outcome.sha256)
                 report.enrolled += 1
                 report.faces += len(faces)
                 saver.note_change()
-            observe(person, frame, faces, problem)
+            observe(problem)
     finally:
         saver.save()
     return report
 
 
-def _problem(frame: Frame, faces: Sequence[Face], *, refuse_several: bool) -> str:
-    if frame.error is not None:
-        return str(frame.error)
-    if frame.image is None:
-        return ""
-    if not faces:
-        return f"{frame.source}: no face found"
-    if refuse_several and len(faces) > 1:
-        return f"{frame.source}: {len(faces)} faces, and only one is allowed"
-    return ""
+def check_people(photos: Iterable[tuple[str, Photo]]) -> None:
+    """See that every name is usable.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for person in {person for person, _ in photos}:
+        check_name(person)
 
 
-def _relative(file: Path, gallery: Path) -> str:
+def _relative(photo: Photo, gallery: Path) -> str:
+    if is_url(name := str(photo)):
+        return name
     try:
-        return Path(os.path.relpath(file, gallery.parent)).as_posix()
+        return Path(os.path.relpath(name, gallery.parent)).as_posix()
     except ValueError:  # another drive
-        return file.resolve().as_posix()
+        return Path(name).resolve().as_posix()
 
 
 class _Saver:

@@ -12,13 +12,14 @@ from typing import TypeVar
 from facerec.errors import InputError
 from facerec.faces import Frame
 from facerec.imaging.decode import decode_image, read_file
+from facerec.imaging.stored import Photo
 
 Wanted = Callable[[str, str], bool]
 Item = TypeVar("Item")
 
 
 def read_frames(
-    paths: Iterable[Path], *, workers: int, max_pixels: int, wanted: Wanted | None = None
+    photos: Iterable[Photo], *, workers: int, max_pixels: int, wanted: Wanted | None = None
 ) -> Iterator[Frame]:
     """Decode pictures in threads, in the order given; see `read_ahead`.
 
@@ -28,7 +29,7 @@ def read_frames(
         wanted: told a source and its hash, says whether to decode it; a frame that is not
             wanted has neither image nor error.
     """
-    return read_ahead(paths, lambda path: read_frame(path, max_pixels, wanted), workers)
+    return read_ahead(photos, lambda photo: read_frame(photo, max_pixels, wanted), workers)
 
 
 def read_ahead(
@@ -51,13 +52,13 @@ def read_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def read_frame(path: Path, max_pixels: int, wanted: Wanted | None = None) -> Frame:
+def read_frame(photo: Photo, max_pixels: int, wanted: Wanted | None = None) -> Frame:
     """Read and decode one picture; see `read_frames`."""
     try:
-        data = read_file(path, max_pixels)
+        data = read_file(photo, max_pixels) if isinstance(photo, Path) else photo.read()
     except InputError as error:
-        return Frame(str(path), None, "", error)
-    return decode_frame(str(path), data, max_pixels, wanted)
+        return Frame(str(photo), None, "", error)
+    return decode_frame(str(photo), data, max_pixels, wanted)
 
 
 def decode_frame(source: str, data: bytes, max_pixels: int, wanted: Wanted | None = None) -> Frame:

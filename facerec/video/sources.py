@@ -15,7 +15,7 @@ import numpy as np
 from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.imaging.decode import decode_image, read_image
-from facerec.imaging.sources import expand_paths
+from facerec.imaging.sources import find_files
 
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "tcp://")
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -111,7 +111,7 @@ class PictureSource:
 
     def __init__(self, name: str, max_pixels: int) -> None:
         self.name, self.rate, self.dropped = name, _UNKNOWN_RATE, 0
-        self._paths = list(expand_paths([name], stdin=None, null=False))
+        self._paths = list(find_files(name))
         self._max_pixels = max_pixels
         if not self._paths or not self._paths[0].is_file():
             raise MissingError(f"{name}: no pictures there")
