@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
+from facerec.gallery.metadata import format_meta, matches, parse_meta
+from facerec.gallery.store import Batch, Hit, MatchBy, Where
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +28,7 @@ class Entries:
         box: `(N, 4) float32`.
         landmarks: `(N, 5, 2) float32`; NaN when unknown.
         score: `(N,) float32`.
+        meta: `(N,) object` str; the metadata as a JSON object, empty for none.
     """
 
     embeddings: Floats
@@ -35,6 +38,7 @@ class Entries:
     box: Floats
     landmarks: Floats
     score: Floats
+    meta: NDArray[np.object_]
 
     @classmethod
     def empty(cls, size: int) -> Entries:
@@ -46,6 +50,7 @@ class Entries:
             np.empty((0, 4), np.float32),
             np.empty((0, 5, 2), np.float32),
             np.empty(0, np.float32),
+            np.empty(0, object),
         )
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Entries:
@@ -82,9 +87,15 @@ class Gallery:
     """
 
     def __init__(
-        self, card: ModelCard, people: Iterable[str] = (), entries: Entries | None = None
+        self,
+        card: ModelCard,
+        people: Iterable[str] = (),
+        entries: Entries | None = None,
+        *,
+        path: Path | None = None,
     ) -> None:
         self.card = card
+        self._path = path
         self._people = list(people)
         self._index = {name: number for number, name in enumerate(self._people)}
         self._entries = entries if entries is not None else Entries.empty(card.embedding_size)
@@ -104,7 +115,9 @@ class Gallery:
         """
         from facerec.gallery.hdf5 import read_gallery
 
-        return read_gallery(Path(path), assume)
+        opened = read_gallery(Path(path), assume)
+        opened._path = Path(path)
+        return opened
 
     def save(self, path: str | Path) -> None:
         """Write the gallery atomically.
@@ -115,6 +128,16 @@ class Gallery:
         from facerec.gallery.hdf5 import write_gallery
 
         write_gallery(Path(path), self)
+
+    def commit(self) -> None:
+        """Write the gallery atomically to where it was opened.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """
+        if self._path is None:
+            raise ValueError("the gallery was not opened from a file; save it to one")
+        self.save(self._path)
 
     @property
     def people(self) -> list[str]:
@@ -133,18 +156,65 @@ class Gallery:
         """Number of enrolled faces."""
         return len(self._entries) + sum(map(len, self._pending))
 
-    def counts(self) -> dict[str, int]:
-        """Enrolled faces per person."""
-        counts = np.bincount(self.entries.person, minlength=len(self._people))
-        return dict(zip(self._people, counts.tolist(), strict=True))
+    def counts(self, where: Where | None = None) -> dict[str, int]:
+        """Enrolled faces per person, of those whose metadata match."""
+        entries = self._matching(where)
+        counts = np.bincount(entries.person, minlength=len(self._people)).tolist()
+        return {name: count for name, count in zip(self._people, counts, strict=True) if count}
+
+    def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
+        """The faces whose metadata match, in order, at most `size` at once."""
+        entries = self._matching(where)
+        for first in range(0, len(entries), size):
+            rows = entries.take(np.arange(first, min(first + size, len(entries))))
+            yield Batch(
+                [self._people[number] for number in rows.person.tolist()],
+                rows.source.tolist(),
+                rows.sha256.tolist(),
+                [parse_meta(text) for text in rows.meta],
+                rows.embeddings,
+                rows.box,
+                rows.landmarks,
+                rows.score,
+            )
+
+    def search(
+        self,
+        queries: Floats,
+        top: int,
+        *,
+        match: MatchBy = "template",
+        least: float = -1.0,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """See `GalleryStore.search`."""
+        entries = self._matching(where)
+        if not len(entries):
+            return [[] for _ in queries]
+        numbers, person = np.unique(entries.person, return_inverse=True)
+        if match == "template":
+            vectors = mean_vectors(entries.embeddings, person, len(numbers))
+            similarity = queries @ vectors.T
+        else:
+            order = np.argsort(person, kind="stable")
+            starts = np.searchsorted(person[order], np.arange(len(numbers)))
+            similarity = np.maximum.reduceat(queries @ entries.embeddings[order].T, starts, axis=1)
+        similarity = np.clip(similarity, -1, 1)
+        found = []
+        for row in similarity:
+            nearest = np.argsort(-row, kind="stable")[:top]
+            found.append(
+                [
+                    Hit(self._people[numbers[place]], float(row[place]))
+                    for place in nearest
+                    if row[place] >= least
+                ]
+            )
+        return found
 
     def templates(self) -> Floats:
         """`(P, D) float32`: the mean of each person's unit vectors, renormalised."""
-        sums = np.zeros((len(self._people), self.card.embedding_size), np.float64)
-        np.add.at(sums, self.entries.person, self.entries.embeddings)
-        norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        means: Floats = (sums / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
-        return means
+        return mean_vectors(self.entries.embeddings, self.entries.person, len(self._people))
 
     def holds(self, person: str, sha256: str) -> bool:
         """Whether that photo, by content, is enrolled for that person."""
@@ -154,7 +224,14 @@ class Gallery:
         """Whether a photo of that name, whatever its content, is enrolled for that person."""
         return (person, source) in self._known.sources
 
-    def add(self, person: str, faces: Sequence[Face], source: str, sha256: str = "") -> None:
+    def add(
+        self,
+        person: str,
+        faces: Sequence[Face],
+        source: str,
+        sha256: str = "",
+        meta: Where | None = None,
+    ) -> None:
         """Enrol the faces of one photo, replacing what the same source gave that person before.
 
         Raises:
@@ -180,11 +257,33 @@ class Gallery:
                 np.stack([face.box for face in faces]),
                 np.stack([face.landmarks for face in faces]),
                 np.array([face.score for face in faces], np.float32),
+                np.full(count, format_meta(meta or {}), object),
             )
         )
         if self._keys is not None:
             self._keys.photos.add((person, sha256))
             self._keys.sources.add((person, source))
+
+    def append(self, batch: Batch) -> None:
+        """Add entries as they are; whether any is there already is not looked at."""
+        for name in batch.person:
+            if name not in self._index:
+                check_name(name)
+                self._index[name] = len(self._people)
+                self._people.append(name)
+        self._pending.append(
+            Entries(
+                np.asarray(batch.embeddings, np.float32),
+                np.array([self._index[name] for name in batch.person], np.int32),
+                np.array(batch.source, object),
+                np.array(batch.sha256, object),
+                np.asarray(batch.box, np.float32),
+                np.asarray(batch.landmarks, np.float32),
+                np.asarray(batch.score, np.float32),
+                np.array([format_meta(meta) for meta in batch.meta], object),
+            )
+        )
+        self._keys = None
 
     def rename(self, old: str, new: str) -> None:
         """Give a person another name.
@@ -256,6 +355,13 @@ class Gallery:
             self._pending.append(replace(rows, person=numbers[rows.person]))
         self._keys = None
 
+    def _matching(self, where: Where | None) -> Entries:
+        entries = self.entries
+        if not where:
+            return entries
+        kept = {text for text in set(entries.meta) if matches(parse_meta(text), where)}
+        return entries.take(np.array([text in kept for text in entries.meta], bool))
+
     @property
     def _known(self) -> _Keys:
         if self._keys is None:
@@ -292,6 +398,20 @@ class Gallery:
     def _reindex(self) -> None:
         self._index = {name: number for number, name in enumerate(self._people)}
         self._keys = None
+
+
+def mean_vectors(embeddings: Floats, person: NDArray[np.integer], people: int) -> Floats:
+    """`(P, D) float32`: the mean of each person's unit vectors, renormalised.
+
+    Args:
+        embeddings: `(N, D) float32`.
+        person: `(N,)` numbers below `people`.
+    """
+    sums = np.zeros((people, embeddings.shape[1]), np.float64)
+    np.add.at(sums, person, embeddings)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    means: Floats = (sums / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
+    return means
 
 
 def check_name(name: str) -> None:

@@ -2,7 +2,8 @@
 
 Version 1: datasets `embeddings (N, D) float32`, `person (N) int32`, `people (P) str`,
 `templates (P, D) float32`, `source (N) str`, `sha256 (N) str`, `box (N, 4)`,
-`landmarks (N, 5, 2)`, `score (N)`; attributes `facerec_gallery` = 1 and `card` (JSON).
+`landmarks (N, 5, 2)`, `score (N)`, `meta (N) str` (a JSON object, or empty); attributes
+`facerec_gallery` = 1 and `card` (JSON).
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ def read_gallery(path: Path, assume: ModelCard | None = None) -> Gallery:
                 file["box"][:],
                 file["landmarks"][:],
                 file["score"][:],
+                _texts(file["meta"])
+                if "meta" in file
+                else np.full(len(file["person"]), "", object),
             )
     except (OSError, KeyError, ValueError, RuntimeError, UnicodeDecodeError) as error:
         raise MissingError(f"{path}: damaged or no gallery ({_brief(error)})") from error
@@ -81,6 +85,7 @@ def find_inconsistency(card: ModelCard, people: int, entries: Entries) -> str | 
         "box": (rows, 4),
         "landmarks": (rows, 5, 2),
         "score": (rows,),
+        "meta": (rows,),
     }
     for name, shape in shapes.items():
         if getattr(entries, name).shape != shape:
@@ -155,6 +160,7 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> Galler
         np.full((count, 4), np.nan, np.float32),
         np.full((count, 5, 2), np.nan, np.float32),
         np.full(count, np.nan, np.float32),
+        np.full(count, "", object),
     )
     return Gallery(assume, people, entries)
 
