@@ -12,7 +12,10 @@ from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.gallery.store import Batch, GalleryStore, changing, open_gallery
 from tests.conftest import make_card, make_face
 
-ADDRESSES: dict[str, Callable[[Path], str]] = {"hdf5": lambda folder: str(folder / "people.h5")}
+ADDRESSES: dict[str, Callable[[Path], str]] = {
+    "hdf5": lambda folder: str(folder / "people.h5"),
+    "milvus-lite": lambda folder: f"milvus+lite://{folder}/people.db",
+}
 """Of each backend, an address for a new gallery in a folder."""
 
 RED, BLUE = {"team": "red"}, {"team": "blue", "shift": "night"}

@@ -54,13 +54,10 @@ class People:
             IncompatibleError: it was replaced by a gallery of another model.
             MissingError: it is damaged.
         """
-        from facerec.gallery.enrol import open_or_create
-        from facerec.gallery.lock import locked
+        from facerec.gallery.store import changing
 
-        with locked(self._path):
-            gallery = open_or_create(self._path, self._engine)
+        with changing(str(self._path), create=self._engine.card) as gallery:
             gallery.add(name, [face], source)
-            gallery.save(self._path)
         say(f"{self._path}: {name} enrolled")
         self._stamp = self._state()
         self.reload()

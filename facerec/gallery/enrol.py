@@ -1,16 +1,19 @@
-"""Enrolling a stream of photos in a gallery file, saving as it goes."""
+"""Enrolling photos in a gallery, saving as it goes, by one process or several."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facerec.engine import Engine
-from facerec.gallery.gallery import Gallery, check_name
-from facerec.gallery.outcomes import Outcome, is_refused
+from facerec.gallery.address import local_path
+from facerec.gallery.gallery import check_name
+from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
+from facerec.gallery.parts import Parts, describe_settings
+from facerec.gallery.store import GalleryStore, backend_of, changing, open_gallery
 from facerec.imaging.remote import is_url
 from facerec.imaging.stored import Photo
 from facerec.profile import Profile
@@ -18,7 +21,7 @@ from facerec.profile import Profile
 Observer = Callable[[str], None]
 """Told after each photo, with a problem or ""."""
 
-# Writing the whole gallery may take at most this share of the time.
+# Writing the gallery may take at most this share of the time.
 _SAVING_SHARE = 0.05
 
 
@@ -45,44 +48,106 @@ class Enrolment:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def open_or_create(path: Path, engine: Engine) -> Gallery:
-    """The gallery at a path, or a new one for the engine's model.
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The processes that enrol together.
+
+    Attributes:
+        rank: this one's number; number 0 alone writes the gallery.
+        size: how many there are.
+        wait: returns when all of them are there.
+    """
+
+    rank: int = 0
+    size: int = 1
+    wait: Callable[[], None] = lambda: None
+
+
+def enrol_photos(
+    address: str,
+    photos: Sequence[tuple[str, Photo]],
+    engine: Engine,
+    profile: Profile,
+    *,
+    aligned: bool = False,
+    seen: Seen = lambda *_: None,
+    observe: Observer = lambda _: None,
+    team: Team = Team(),
+) -> Enrolment | None:
+    """Embed photos and add them to the gallery at an address, which is made where there is none.
+
+    The gallery comes out the same to the byte whatever the number of processes, and whenever one
+    of them died and all were started again.
+
+    Args:
+        photos: person and photo each; the same in all processes.
+        aligned: the photos are aligned faces.
+        seen: told of each photo that this process embeds.
+        observe: told of each photo, in order, in the process that writes the gallery.
+        team: the processes that do this together.
+
+    Returns:
+        what became of the photos; None in a process that does not write the gallery.
 
     Raises:
-        IncompatibleError: it was built with another model.
-        MissingError: it is damaged.
+        UsageError: a name is unusable, or the gallery cannot be written.
+        IncompatibleError: the gallery was built with another model.
+        MissingError: the gallery is damaged.
     """
-    if not path.exists():
-        return Gallery(engine.card)
-    gallery = Gallery.open(path, assume=engine.card)
-    engine.card.require_same_model(gallery.card, str(path))
-    return gallery
+    for person in {person for person, _ in photos}:
+        check_name(person)
+
+    def embed(chosen: Sequence[tuple[str, Photo]], held: Held) -> Iterator[Outcome]:
+        return embed_photos(chosen, engine, profile, aligned=aligned, held=held, seen=seen)
+
+    if team.size == 1:
+        with changing(address, create=engine.card) as gallery:
+            outcomes = embed(photos, gallery.holds)
+            return _enrol(gallery, address, photos, outcomes, profile, observe)
+
+    settings = describe_settings(engine.card, profile, aligned=aligned)
+    parts = Parts(_parts_folder(address), photos, settings)
+
+    def embed_share(held: Held) -> None:
+        missing = parts.missing(held)
+        # All must have looked before one begins: each takes its share of the same runs.
+        team.wait()
+        own = missing[team.rank :: team.size]
+        parts.write(own, embed(parts.photos(own), held))
+        team.wait()
+
+    if team.rank:
+        there = backend_of(address).exists(address)
+        embed_share(open_gallery(address).holds if there else lambda *_: False)
+        return None
+    with changing(address, create=engine.card) as gallery:
+        embed_share(gallery.holds)
+        report = _enrol(gallery, address, photos, parts.outcomes(), profile, observe)
+    parts.remove()
+    return report
 
 
-def enrol(
-    gallery: Gallery,
-    path: Path,
+def _parts_folder(address: str) -> Path:
+    path = local_path(address) or Path(address.rpartition("/")[2])
+    return path.with_name(f".{path.name}.parts")
+
+
+def _enrol(
+    gallery: GalleryStore,
+    address: str,
     photos: Sequence[tuple[str, Photo]],
     outcomes: Iterable[Outcome],
     profile: Profile,
     observe: Observer,
 ) -> Enrolment:
-    """Add photos to a gallery and save it, now and then and at the end, however it ends.
+    """Add photos to a gallery and commit now and then and at the end, however it ends.
 
     A photo already enrolled for its person, by content, is skipped; one of the same name with
     other content replaces what it gave before.
-
-    Args:
-        path: where the gallery is saved.
-        photos: person and photo each.
-        outcomes: what embedding each gave.
-        observe: told of each photo, in order, with a problem or "".
-
-    Raises:
-        UsageError: a name is unusable, or the gallery cannot be written.
     """
+    folder = path.parent if (path := local_path(address)) else None
     report = Enrolment()
-    saver = _Saver(gallery, path)
+    saver = _Saver(gallery, changed=not backend_of(address).exists(address))
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
             name, faces = str(photo), outcome.faces
@@ -98,7 +163,7 @@ def enrol(
                 report.several_faces.append(name)
                 problem = f"{name}: {len(faces)} faces, and only one is allowed"
             else:
-                source = _relative(photo, path)
+                source = _relative(name, folder)
                 report.replaced += gallery.has_source(person, source)
                 gallery.add(person, faces, source, outcome.sha256)
                 report.enrolled += 1
@@ -110,32 +175,22 @@ def enrol(
     return report
 
 
-def check_people(photos: Iterable[tuple[str, Photo]]) -> None:
-    """See that every name is usable.
-
-    Raises:
-        UsageError: one is not.
-    """
-    for person in {person for person, _ in photos}:
-        check_name(person)
-
-
-def _relative(photo: Photo, gallery: Path) -> str:
-    if is_url(name := str(photo)):
-        return name
+def _relative(photo: str, folder: Path | None) -> str:
+    if is_url(photo):
+        return photo
     try:
-        return Path(os.path.relpath(name, gallery.parent)).as_posix()
+        relative = photo if folder is None else os.path.relpath(photo, folder)
     except ValueError:  # another drive
-        return Path(name).resolve().as_posix()
+        relative = str(Path(photo).resolve())
+    return Path(relative).as_posix()
 
 
 class _Saver:
-    """Saves a gallery that changes, as often as the cost allows."""
+    """Commits a gallery's changes, as often as the cost allows."""
 
-    def __init__(self, gallery: Gallery, path: Path) -> None:
+    def __init__(self, gallery: GalleryStore, *, changed: bool) -> None:
         self._gallery = gallery
-        self._path = path
-        self._changed = not path.exists()
+        self._changed = changed
         self._seconds = 0.0
         # Now, so that a place that cannot be written is known before the work is done.
         self.save()
@@ -148,7 +203,7 @@ class _Saver:
     def save(self) -> None:
         if self._changed:
             start = time.monotonic()
-            self._gallery.save(self._path)
+            self._gallery.commit()
             self._seconds = time.monotonic() - start
             self._changed = False
         self._ended = time.monotonic()

@@ -375,11 +375,7 @@ class Gallery:
 
     def _number(self, person: str) -> int:
         if person not in self._index:
-            import difflib
-
-            close = difflib.get_close_matches(person, self._people, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UsageError(f"the gallery holds nobody called {person}{hint}")
+            raise unknown_person(person, self._people)
         return self._index[person]
 
     def _remove_rows(self, person: str, chosen: Callable[[Entries], NDArray[np.bool_]]) -> int:
@@ -412,6 +408,15 @@ def mean_vectors(embeddings: Floats, person: NDArray[np.integer], people: int) -
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     means: Floats = (sums / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
     return means
+
+
+def unknown_person(person: str, people: Iterable[str]) -> UsageError:
+    """Says that nobody is called so, and who may have been meant."""
+    import difflib
+
+    close = difflib.get_close_matches(person, people, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return UsageError(f"the gallery holds nobody called {person}{hint}")
 
 
 def check_name(name: str) -> None:

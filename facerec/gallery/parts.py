@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,9 @@ def describe_settings(card: ModelCard, profile: Profile, *, aligned: bool) -> st
         {
             "card": card.fingerprint(),
             "detector": profile.detector.model_dump(mode="json"),
-            "runtime": profile.runtime.model_dump(mode="json", exclude={"workers", "threads"}),
+            "runtime": profile.runtime.model_dump(
+                mode="json", exclude={"device", "threads", "workers"}
+            ),
             "faces": profile.gallery.faces,
             "aligned": aligned,
         }
@@ -106,7 +109,9 @@ def _digest(run: Sequence[tuple[str, Photo]], settings: str) -> str:
 def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
     faces = [face for outcome in outcomes for face in outcome.faces]
     facts = [[o.sha256, o.error, o.looked, len(o.faces)] for o in outcomes]
-    arrays = {name: np.array([getattr(face, name) for face in faces]) for name in _ARRAYS}
+    arrays: dict[str, Any] = {
+        name: np.array([getattr(face, name) for face in faces]) for name in _ARRAYS
+    }
     text = np.frombuffer(json.dumps([facts, [face.score for face in faces]]).encode(), np.uint8)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, text=text, **arrays)

@@ -173,7 +173,8 @@ class Backend(Protocol):
 
 
 def backend_of(address: str) -> Any:
-    """The `Backend` that an address names: a path is an HDF5 file.
+    """The `Backend` that an address names: a path is an HDF5 file, `milvus+lite://path.db` and
+    `milvus://host:19530/collection` are Milvus's.
 
     Raises:
         UsageError: the address names no backend.
@@ -183,7 +184,14 @@ def backend_of(address: str) -> Any:
         from facerec.gallery import file
 
         return file
-    raise UsageError(f"{address}: no gallery can lie in {scheme}://; give a path")
+    if scheme in ("milvus", "milvus+lite"):
+        from facerec.gallery import milvus
+
+        return milvus
+    raise UsageError(
+        f"{address}: no gallery can lie in {scheme}://; give a path, milvus+lite://PATH.db or "
+        "milvus://HOST:19530/COLLECTION"
+    )
 
 
 def open_gallery(address: str, *, assume: ModelCard | None = None) -> GalleryStore:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
-from facerec.archives import Source, archive_stem, is_archive, open_archive, open_source, read_labels
+from facerec.archives import (
+    Source,
+    archive_stem,
+    is_archive,
+    open_archive,
+    open_source,
+    read_labels,
+)
 from facerec.errors import InputError, UsageError
 from facerec.imaging.remote import Remote, file_name
 

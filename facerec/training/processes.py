@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from facerec.engine import choose_device
+from facerec.errors import MissingError
 
 # In-training evaluation keeps the other processes waiting.
 _PATIENCE = timedelta(hours=6)
@@ -44,6 +45,15 @@ def process_group(device: str) -> Iterator[torch.device]:
 
 
 def wait() -> None:
-    """Until every process is here."""
+    """Until every process is here.
+
+    Raises:
+        MissingError: another one has ended.
+    """
     if dist.is_initialized():
-        dist.barrier()
+        try:
+            dist.barrier()
+        except RuntimeError as error:
+            raise MissingError(
+                "another process of this run has ended; start the same command again"
+            ) from error
