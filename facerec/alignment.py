@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,6 +12,45 @@ from facerec.card import Template
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats, Image
 from facerec.templates import ARCFACE, ARCFACE_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A slightly other look at a face: its chip scaled about the middle, then shifted.
+
+    Attributes:
+        scale: factor; more than 1 shows less of the surroundings.
+        right, down: shares of the chip's width and height.
+    """
+
+    scale: float = 1.0
+    right: float = 0.0
+    down: float = 0.0
+
+    def matrix(self, size: tuple[int, int]) -> Floats:
+        """`(2, 3) float32`, from a chip of that height and width to its view."""
+        height, width = size
+        left, top = (1 - self.scale) * (width - 1) / 2, (1 - self.scale) * (height - 1) / 2
+        shift = (left + self.right * width, top + self.down * height)
+        return np.array([[self.scale, 0, shift[0]], [0, self.scale, shift[1]]], np.float32)
+
+    def template(self, template: Template, size: tuple[int, int]) -> Template:
+        """The template whose chips are views of the given one's."""
+        matrix = self.matrix(size)
+        points = np.asarray(template.points) @ matrix[:, :2].T + matrix[:, 2]
+        return Template.model_validate({"name": template.name, "points": points.tolist()})
+
+
+WHOLE = View()
+VIEWS = (
+    WHOLE,
+    View(right=0.04),
+    View(right=-0.04),
+    View(down=0.04),
+    View(down=-0.04),
+    View(scale=0.95),
+    View(scale=1.05),
+)
 
 
 def similarity_to_template(landmarks: Floats, template: Template) -> Floats:

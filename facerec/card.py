@@ -8,13 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from facerec.errors import IncompatibleError, MissingError, UsageError
 
 Metric = Literal["cosine", "euclidean"]
+Augment = Literal["none", "flip", "views"]
 Triple = tuple[float, float, float]
 Points = tuple[
     tuple[float, float],
@@ -62,7 +70,8 @@ class ModelCard(_Record):
     """How a model sees a face and how its vectors are compared.
 
     A chip `(H, W, 3) uint8` becomes network input as `(chip - mean) / std` per channel, in
-    `colour` order; `mean` and `std` are on the scale 0-255.
+    `colour` order; `mean` and `std` are on the scale 0-255. `augment` says which pictures of a
+    face are averaged in its vector: the chip, the chip and its mirror image, or several views.
     """
 
     name: str
@@ -75,12 +84,21 @@ class ModelCard(_Record):
     std: Triple
     template: Template
     metric: Metric = "cosine"
-    flip: bool = False
+    augment: Augment = "none"
     calibration: Calibration | None = None
     sha256: str
     licence: str = "unknown"
     source: str = "unknown"
     training: str = "unknown"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_flip(cls, fields: Any) -> Any:
+        """Cards once said `flip: true` for what is now `augment: flip`."""
+        if not isinstance(fields, dict) or "flip" not in fields:
+            return fields
+        rest = {key: value for key, value in fields.items() if key != "flip"}
+        return {"augment": "flip" if fields["flip"] else "none", **rest}
 
     @classmethod
     def from_json(cls, text: str, where: str) -> ModelCard:
@@ -106,10 +124,20 @@ class ModelCard(_Record):
         """
         fields = {
             "architecture", "embedding_size", "input_height", "input_width", "colour", "mean",
-            "std", "template", "flip", "sha256",
+            "std", "template", "augment", "sha256",
         }  # fmt: skip
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def with_augment(self, augment: Augment | None) -> ModelCard:
+        """The card with another way of averaging, for which its thresholds do not hold.
+
+        Args:
+            augment: None: as the card says.
+        """
+        if augment in (None, self.augment):
+            return self
+        return self.model_copy(update={"augment": augment, "calibration": None})
 
     def require_same_model(self, other: ModelCard, where: str) -> None:
         """Refuse to compare vectors of two models.

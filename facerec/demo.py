@@ -1,12 +1,6 @@
-"""The demonstration: two public-domain portraits from pip packages, recognised in a new picture.
-
-Both are NASA's and the US Navy's own photographs and so in the public domain: Eileen Collins
-(scikit-image's `astronaut.png`) and Grace Hopper (matplotlib's `grace_hopper.jpg`).
-"""
+"""The demonstration: two portraits from pip packages, recognised in a new picture."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,23 +8,11 @@ import numpy as np
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
 from facerec.packages import package_file
+from facerec.portraits import portrait_files
 
-_PORTRAITS = {
-    "eileen_collins": ("skimage", "data/astronaut.png"),
-    "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-}
 _NO_FACE = ("skimage", "data/coffee.png")
 _HEIGHT, _WIDTH = 560, 420
 _MOST_PIXELS = 10_000_000
-
-
-def portrait_files() -> dict[str, Path]:
-    """The two people and their photos.
-
-    Raises:
-        MissingError: a package that carries one is not installed.
-    """
-    return {name: package_file(*place) for name, place in _PORTRAITS.items()}
 
 
 def compose_picture() -> Image:

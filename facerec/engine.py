@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
 
-from facerec.alignment import adapt_chip, warp_to_template
+from facerec.ahead import map_ahead
+from facerec.alignment import VIEWS, WHOLE, adapt_chip, warp, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
-from facerec.detection.factory import create_detector
-from facerec.errors import InputError, MissingError, UsageError
+from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.models import Embedder
-from facerec.models.factory import create_embedder
-from facerec.models.onnx import embedded_card, load_onnx, onnx_sha256
 from facerec.models.whole_batches import WholeBatches
-from facerec.profile import ModelSection, Profile, RuntimeSection
-from facerec.weights.cards import read_card
-from facerec.weights.catalog import catalogue
-from facerec.weights.downloads import find_download, require_download
-from facerec.weights.mtcnn import load_mtcnn_weights
-from facerec.weights.store import load_model
+from facerec.opening import build_detector, open_embedder
+from facerec.profile import Profile
 
 Select = Callable[[Image, list[Face]], list[Face]]
-_BATCH_PIXELS = 64_000_000
+Batch = list[tuple[Frame, list[Face]]]
+_PIXELS = 16_000_000
+_IN_WORK = 3
+"""Batches of a stream that are in work at once: detected, embedded, given out."""
 
 
 class Engine:
@@ -41,6 +36,8 @@ class Engine:
         self._detector = detector
         self._embedder = embedder
         self._batch = batch
+        self._most = max(1, batch // _IN_WORK)
+        self._views = VIEWS if embedder.card.augment == "views" else (WHOLE,)
 
     @classmethod
     def from_profile(cls, profile: str | Profile = "default") -> Engine:
@@ -61,8 +58,18 @@ class Engine:
 
     def in_whole_batches(self) -> Engine:
         """This engine for work that must come out the same to the bit however it is divided."""
-        whole = WholeBatches(self._embedder, self._batch)
+        whole = WholeBatches(self._embedder, self._most)
         return Engine(self._detector, whole, batch=self._batch)
+
+    @property
+    def arithmetic(self) -> str:
+        """Runtime and precision of the embedder; see `facerec.models.Embedder`."""
+        return self._embedder.arithmetic
+
+    @property
+    def passes(self) -> int:
+        """How often the network runs for one face."""
+        return len(self._views) * (1 if self.card.augment == "none" else 2)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each image, highest score first.
@@ -76,9 +83,35 @@ class Engine:
         """One chip per face on the model's template, `(N, H, W, 3) uint8` RGB."""
         return warp_to_template(image, faces, self.card.template, self._chip_size)
 
+    def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
+        """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
+        size = self._chip_size
+        templates = [view.template(self.card.template, size) for view in self._views]
+        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
+        for start in range(0, len(found), self._batch):
+            part = found[start : start + self._batch]
+            views = [
+                np.concatenate(
+                    [warp_to_template(image, [face], template, size) for image, face in part]
+                )
+                for template in templates
+            ]
+            vectors.append(self._average(views))
+        return np.concatenate(vectors)
+
     def embed_chips(self, chips: Image) -> Floats:
-        """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB."""
-        return self._embedder.embed(chips)
+        """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB.
+
+        Views, where the card averages them, are taken from the chips themselves.
+        """
+        size = self._chip_size
+        views = [
+            chips
+            if view == WHOLE
+            else np.stack([warp(chip, view.matrix(size), size) for chip in chips])
+            for view in self._views
+        ]
+        return self._average(views) if len(chips) else self._embedder.embed(chips)
 
     def embed(
         self, images: Sequence[Image], *, aligned: bool = False, select: Select | None = None
@@ -94,50 +127,63 @@ class Engine:
             UsageError: an aligned image has a size that no template is known for.
         """
         if aligned:
-            found = [[_whole(image)] for image in images]
-            chips = [
-                adapt_chip(image, self.card.template, self._chip_size)[None] for image in images
-            ]
+            chips = [adapt_chip(image, self.card.template, self._chip_size) for image in images]
+            located = [(Frame("", chip), [_whole(chip)]) for chip in chips]
         else:
-            found = self.detect(images)
-            if select is not None:
-                found = [
-                    select(image, faces) if faces else []
-                    for image, faces in zip(images, found, strict=True)
-                ]
-            chips = [self.align(image, faces) for image, faces in zip(images, found, strict=True)]
-        vectors = iter(self.embed_chips(np.concatenate(chips)) if chips else ())
-        return [
-            [dataclasses.replace(face, embedding=next(vectors)) for face in faces]
-            for faces in found
-        ]
+            located = self._locate([Frame("", image) for image in images], select)
+        return [faces for _, faces in self._complete(located, aligned=aligned)]
 
     def faces(
         self, frames: Iterable[Frame], *, aligned: bool = False, select: Select | None = None
     ) -> Iterator[tuple[Frame, list[Face]]]:
-        """Embed a stream of frames in batches, in order.
+        """Embed a stream of frames, in order.
 
-        A frame that could not be read, or whose aligned image has no known size, passes
-        through with its error and no faces.
+        While the consumer has one batch, later ones are read, detected and embedded; all of them
+        together hold at most `batch` frames. A frame that could not be read, or whose aligned
+        image has no known size, passes through with its error and no faces.
+
+        Args:
+            select: as in `embed`; called in a thread.
         """
-        for batch in self._batches(frames):
-            if aligned:
-                batch = [self._adapt(frame) for frame in batch]
-            images = [frame.image for frame in batch if frame.image is not None]
-            found = iter(self.embed(images, aligned=aligned, select=select))
-            for frame in batch:
-                yield frame, [] if frame.image is None else next(found)
+        located: Iterable[Batch] = (
+            map(self._take_aligned, self._batches(frames))
+            if aligned
+            else self._located(frames, select)
+        )
+        for batch in map_ahead(
+            located, lambda batch: self._complete(batch, aligned=aligned), workers=1, ahead=1
+        ):
+            yield from batch
 
     def detections(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         """As `faces`, without embedding."""
-        for batch in self._batches(frames):
-            found = iter(self.detect([frame.image for frame in batch if frame.image is not None]))
-            for frame in batch:
-                yield frame, [] if frame.image is None else next(found)
+        for batch in self._located(frames, None):
+            yield from batch
 
     @property
     def _chip_size(self) -> tuple[int, int]:
         return self.card.input_height, self.card.input_width
+
+    def _located(self, frames: Iterable[Frame], select: Select | None) -> Iterator[Batch]:
+        return map_ahead(
+            self._batches(frames), lambda batch: self._locate(batch, select), workers=1, ahead=1
+        )
+
+    def _locate(self, frames: Sequence[Frame], select: Select | None) -> Batch:
+        """Each frame with its faces, or those of them that `select` picks."""
+        found = iter(self.detect([frame.image for frame in frames if frame.image is not None]))
+        located = []
+        for frame in frames:
+            faces = [] if frame.image is None else next(found)
+            if faces and select is not None and frame.image is not None:
+                faces = select(frame.image, faces)
+            located.append((frame, faces))
+        return located
+
+    def _take_aligned(self, frames: Sequence[Frame]) -> Batch:
+        """Frames that are one face each, brought to the model's template."""
+        adapted = map(self._adapt, frames)
+        return [(frame, [] if frame.image is None else [_whole(frame.image)]) for frame in adapted]
 
     def _adapt(self, frame: Frame) -> Frame:
         if frame.image is None:
@@ -149,104 +195,46 @@ class Engine:
             return dataclasses.replace(frame, image=None, error=problem)
         return dataclasses.replace(frame, image=chip)
 
+    def _complete(self, located: Batch, *, aligned: bool) -> Batch:
+        """The frames' faces with their embeddings."""
+        wanted = [
+            (frame.image, face)
+            for frame, faces in located
+            for face in faces
+            if frame.image is not None
+        ]
+        vectors = iter(
+            self.embed_chips(np.stack([image for image, _ in wanted]))
+            if aligned and wanted
+            else self.embed_found(wanted)
+        )
+        return [
+            (frame, [dataclasses.replace(face, embedding=next(vectors)) for face in faces])
+            for frame, faces in located
+        ]
+
+    def _average(self, views: Sequence[Image]) -> Floats:
+        """Unit vectors of faces from chips of their views, `(N, H, W, 3) uint8` each."""
+        vectors = self._embedder.embed(np.concatenate(views))
+        if len(views) == 1:
+            return vectors
+        means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
+        unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
+        return unit
+
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-        """Runs of at most `batch` frames and, beyond the first, `_BATCH_PIXELS` pixels."""
+        """Runs of frames, so few that `_IN_WORK` of them are at most `batch`, and beyond the first
+        frame at most `_PIXELS` pixels."""
         batch: list[Frame] = []
         pixels = 0
         for frame in frames:
             batch.append(frame)
             pixels += frame.image.size // 3 if frame.image is not None else 0
-            if len(batch) >= self._batch or pixels >= _BATCH_PIXELS:
+            if len(batch) >= self._most or pixels >= _PIXELS:
                 yield batch
                 batch, pixels = [], 0
         if batch:
             yield batch
-
-
-def open_embedder(profile: Profile) -> Embedder:
-    """The embedder that a profile describes.
-
-    Raises:
-        MissingError: weights, a package or the device is missing.
-    """
-    return _open_embedder(profile.model, profile.runtime, choose_device(profile.runtime.device))
-
-
-def _open_embedder(section: ModelSection, runtime: RuntimeSection, device: str) -> Embedder:
-    path = Path(section.name)
-    if path.suffix == ".onnx":
-        card = (
-            embedded_card(path)
-            if section.card is None
-            else read_card(section.card, onnx_sha256(path))
-        )
-        return _open_onnx(path, card, section, runtime, device)
-    if path.suffix == ".ts":
-        from facerec.models.torchscript import load_torchscript
-
-        return load_torchscript(path, device=device, batch=runtime.batch, flip=section.flip)
-    if path.suffix == ".xml":
-        from facerec.models.openvino import load_openvino
-
-        return load_openvino(path, threads=runtime.threads, batch=runtime.batch, flip=section.flip)
-    record = catalogue().get(section.name)
-    if record is not None and record.file.format == "onnx":
-        path = require_download(section.name, record)
-        card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
-        return _open_onnx(path, card, section, runtime, device)
-    card, state = load_model(section.name)
-    if section.card is not None:
-        card.require_same_model(given := read_card(section.card), str(section.card))
-        card = given
-    return create_embedder(_adjusted(card, section), state, device=device, batch=runtime.batch)
-
-
-def _open_onnx(
-    path: Path, card: ModelCard, section: ModelSection, runtime: RuntimeSection, device: str
-) -> Embedder:
-    return load_onnx(
-        path,
-        _adjusted(card, section),
-        device=device,
-        threads=runtime.threads,
-        batch=runtime.batch,
-    )
-
-
-def _adjusted(card: ModelCard, section: ModelSection) -> ModelCard:
-    return card if section.flip is None else card.model_copy(update={"flip": section.flip})
-
-
-def build_detector(profile: Profile) -> Detector:
-    """The detector that a profile describes.
-
-    Raises:
-        MissingError: its weights, its package or the device is missing.
-    """
-    device = choose_device(profile.runtime.device)
-    if profile.runtime.threads:
-        torch.set_num_threads(profile.runtime.threads)
-    section = profile.detector
-    if section.name == "yunet" and section.weights is None:
-        section = section.model_copy(update={"weights": find_download("yunet")})
-    return create_detector(section, device=device, load_mtcnn_weights=load_mtcnn_weights)
-
-
-def choose_device(name: str) -> str:
-    """The torch device for a `runtime.device` value.
-
-    Raises:
-        MissingError: the device is not there.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise MissingError(
-            f"runtime.device {name}: {str(error).splitlines()[0]}; try auto or cpu"
-        ) from error
-    return name
 
 
 def _whole(image: Image) -> Face:

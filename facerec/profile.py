@@ -17,12 +17,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from facerec.card import Metric
+from facerec.card import Augment, Metric
 from facerec.errors import ProfileError
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
+RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
 class _Section(BaseModel):
@@ -64,13 +66,20 @@ class ModelSection(_Section):
     """A name from the catalogue, or a model file."""
     card: Path | None = None
     """Model card (YAML or JSON) for a model file that carries none."""
-    flip: bool | None = None
-    """Average a face's vector with its mirror image's; empty: as the card says."""
+    augment: Augment | None = None
+    """Average the vectors of the face alone (`none`), of it and its mirror image (`flip`), or of
+    seven shifted and scaled views and theirs (`views`); empty: as the card says."""
 
 
 class RuntimeSection(_Section):
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:1`."""
+    precision: RuntimePrecision = "auto"
+    """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
+    GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
+    engine: RuntimeEngine | None = None
+    """What runs the embedding network; empty: torch (a model of another format: its own runtime),
+    and for `int8` OpenVINO."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Processor threads for the networks; 0: one per core."""
     workers: Positive = 2

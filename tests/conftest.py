@@ -15,6 +15,8 @@ from facerec.card import ModelCard, Template
 from facerec.faces import Face, Image
 
 ROOT = Path(__file__).parent.parent
+# So that figures are the same on every processor; also in the processes that tests start.
+os.environ["FACEREC_RUNTIME_PRECISION"] = "fp32"
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -30,7 +32,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def portraits() -> dict[str, Path]:
     """Two photos with one face each, which pip packages carry."""
-    from facerec.demo import portrait_files
+    from facerec.portraits import portrait_files
 
     return portrait_files()
 

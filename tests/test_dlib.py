@@ -54,7 +54,7 @@ def test_embeddings_are_float32_unit_vectors_of_any_count(engine) -> None:
 
 def test_mirror_averaging_sees_no_difference_between_a_face_and_its_mirror_image() -> None:
     card, state = load_model("dlib_resnet")
-    card = card.model_copy(update={"flip": True})
+    card = card.model_copy(update={"augment": "flip"})
     embedder = create_embedder(card, state, device="cpu", batch=8)
     chip = noise(150, 150)
     one, other = embedder.embed(np.stack([chip, chip[:, ::-1]]))

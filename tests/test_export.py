@@ -11,6 +11,7 @@ import pytest
 from facerec.engine import open_embedder
 from facerec.errors import UsageError
 from facerec.exporting import export_model
+from facerec.models.graphs import LEAST_COSINE
 from facerec.profile import Profile
 from tests.conftest import noise
 
@@ -124,7 +125,7 @@ def test_the_default_model_in_eight_bits_still_names_everybody(
 
 
 def test_an_export_that_differs_is_not_written(small, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("facerec.exporting").exporting.LEAST_COSINE, "fp32", 1.1)
+    monkeypatch.setitem(LEAST_COSINE, "fp32", 1.1)
     chips = np.stack([noise(150, 150, seed) for seed in range(17)])
     with pytest.raises(UsageError, match="not written"):
         export_model(str(small), tmp_path / "x.onnx", chips, format_="onnx")

@@ -62,7 +62,7 @@ def test_flip_averages_both_views(network, card_file):
     chips = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), np.uint8)
     plain = open_embedder(network, card_file)
     both = plain.embed(chips) + plain.embed(chips[:, :, ::-1])
-    flipped = open_embedder(network, card_file, flip=True).embed(chips)
+    flipped = open_embedder(network, card_file, augment="flip").embed(chips)
     np.testing.assert_allclose(flipped, both / np.linalg.norm(both), atol=1e-5)
 
 
@@ -132,7 +132,7 @@ def test_mobilefacenet_reaches_its_figure_on_lfw(data, network, card_file, detec
     lfw = data / "lfw"
     done = spawn(
         "evaluate", "lfw", "--data", lfw / "lfw-deepfunneled-pairs.tar", "--pairs",
-        lfw / "pairs.txt", "--model", network, "--card", card_file, "--no-flip", "--json",
+        lfw / "pairs.txt", "--model", network, "--card", card_file, "--augment", "none", "--json",
         "--set", f"detector.name={detector}",
         "--set", f"detector.weights={data / 'models' / 'yunet_n_dynamic.onnx'}",
         timeout=3000,

@@ -99,8 +99,12 @@ def _look_at_photos(
 def _embed(
     seen: list[tuple[Frame, int, Face | None, Image | None]], engine: Engine
 ) -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
-    chips = [chip for *_, chip in seen if chip is not None]
-    vectors = iter(engine.embed_chips(np.stack(chips)) if chips else ())
+    found = [
+        (frame.image, face)
+        for frame, _, face, _ in seen
+        if frame.image is not None and face is not None
+    ]
+    vectors = iter(engine.embed_found(found))
     for frame, count, face, chip in seen:
         if face is not None:
             face = Face(face.box, face.score, face.landmarks, next(vectors))

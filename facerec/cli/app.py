@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "facerec.cli.train",
     "cleanup": "facerec.cli.cleanup",
     "evaluate": "facerec.cli.evaluate",
+    "bench": "facerec.cli.bench",
     "import": "facerec.cli.import_",
     "export": "facerec.cli.export",
     "model": "facerec.cli.model",

@@ -20,12 +20,12 @@ from facerec.cli.evaluation.models import (
 )
 from facerec.cli.evaluation.options import (
     Aligned,
+    Augment,
     Cache,
     Calibrate,
     Cards,
     Data,
     FailUnder,
-    Flip,
     Missing,
     Models,
     OnMissing,
@@ -61,7 +61,7 @@ def _add_pair_protocol(name: str, summary: str) -> None:
         ] = None,
         model: Models = None,
         card: Cards = None,
-        flip: Flip = None,
+        augment: Augment = None,
         aligned: Aligned = False,
         on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
         cache: Cache = True,
@@ -81,8 +81,8 @@ def _add_pair_protocol(name: str, summary: str) -> None:
         settings: Settings = None,
     ) -> None:
         run = Run(
-            model, card, flip, aligned, on_missing, cache, fail_under, report, tensorboard, force,
-            workers, batch, as_json, profile, settings,
+            model, card, augment, aligned, on_missing, cache, fail_under, report, tensorboard,
+            force, workers, batch, as_json, profile, settings,
         )  # fmt: skip
         evaluate_pairs(name, data, pairs, run, calibrate=calibrate, groups=groups)
 
@@ -115,7 +115,7 @@ def identification(
     ],
     model: Models = None,
     card: Cards = None,
-    flip: Flip = None,
+    augment: Augment = None,
     aligned: Aligned = False,
     on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
     cache: Cache = True,
@@ -131,7 +131,7 @@ def identification(
 ) -> None:
     """Search a gallery: rank 1, 5 and 10, CMC, and open-set rates where there are strangers."""
     run = Run(
-        model, card, flip, aligned, on_missing, cache, fail_under, report, tensorboard, force,
+        model, card, augment, aligned, on_missing, cache, fail_under, report, tensorboard, force,
         workers, batch, as_json, profile, settings,
     )  # fmt: skip
     run.check()
@@ -156,7 +156,7 @@ def identification(
         record = {
             "protocol": "identification",
             "data": source.name,
-            **describe(engine.card, setting),
+            **describe(engine, setting),
             **image_counts(embedded),
             **search_record(identify(embedded.vectors, protocol), engine.card.metric),
             "seconds": round(time.monotonic() - started, 3),
@@ -176,7 +176,7 @@ def ijb(
     data: Data,
     model: Models = None,
     card: Cards = None,
-    flip: Flip = None,
+    augment: Augment = None,
     aligned: Aligned = False,
     on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
     cache: Cache = True,
@@ -196,7 +196,7 @@ def ijb(
     Each gallery is searched on its own; the figures of 1:N are under its name.
     """
     run = Run(
-        model, card, flip, aligned, on_missing, cache, fail_under, report, tensorboard, force,
+        model, card, augment, aligned, on_missing, cache, fail_under, report, tensorboard, force,
         workers, batch, as_json, profile, settings,
     )  # fmt: skip
     run.check()
@@ -228,7 +228,7 @@ def ijb(
         record: dict[str, Any] = {
             "protocol": "ijb",
             "data": source.name,
-            **describe(engine.card, setting),
+            **describe(engine, setting),
             **image_counts(embedded),
         }
         if figures.pairs is not None:

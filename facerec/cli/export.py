@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,13 +12,7 @@ from facerec.cli.console import Results, refuse_to_replace
 from facerec.cli.options import Force, Json
 from facerec.errors import UsageError
 
-if TYPE_CHECKING:
-    from facerec.engine import Engine
-    from facerec.faces import Image
-
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-_FEWEST = 17
 
 
 class Target(str, Enum):
@@ -72,12 +66,16 @@ def export(
     if target.suffix != SUFFIXES[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {SUFFIXES[to.value]}")
     refuse_to_replace(target, force=force)
-    from facerec.engine import Engine
+    from facerec.imaging.sources import find_files
+    from facerec.opening import build_detector, calibration_chips
+    from facerec.portraits import portrait_files
     from facerec.profile import Profile
+    from facerec.weights.store import load_card
 
-    engine = Engine.from_profile(Profile.load(flags={"model.name": model}))
+    photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
+    chips = calibration_chips(build_detector(Profile.load()), load_card(model), photos)
     card, cosine = export_model(
-        model, target, _chips(engine, faces), format_=to.value, precision=precision.value,
+        model, target, chips, format_=to.value, precision=precision.value,
         normalise=normalise, opset=opset,
     )  # fmt: skip
     results = Results("file", "model", "precision", "cosine to PyTorch", as_json=as_json)
@@ -92,26 +90,3 @@ def export(
         (str(target), card.name, precision.value, f"{cosine:.6f}"),
     )
     results.close()
-
-
-def _chips(engine: Engine, faces: Path | None) -> Image:
-    """At least 17 chips of real faces; few photos are shifted and mirrored."""
-    import numpy as np
-
-    from facerec.demo import portrait_files
-    from facerec.imaging.decode import read_image
-    from facerec.imaging.sources import find_files
-
-    paths = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
-    chips = []
-    for path in paths:
-        image = read_image(path, 50_000_000)
-        chips += list(engine.align(image, engine.detect([image])[0]))
-    if not chips:
-        raise UsageError(f"{faces}: no face there")
-    variants = [chips]
-    shift = 0
-    while sum(map(len, variants)) < _FEWEST:
-        shift += 1
-        variants.append([np.roll(chip, shift, axis=(0, 1))[:, ::-1] for chip in chips])
-    return np.ascontiguousarray(np.stack([chip for part in variants for chip in part]))

@@ -48,7 +48,7 @@ def show(
     as_json: Json = None,
 ) -> None:
     """A model's card, size, arithmetic, speed here and thresholds."""
-    from facerec.engine import open_embedder
+    from facerec.opening import open_embedder
     from facerec.profile import Profile
 
     profile = Profile.load(flags={"model.name": name})

@@ -1,7 +1,8 @@
 """Embeddings that were made before, by the hash of the image file.
 
-One SQLite file for each way of making a vector: model card, detector settings, aligned or not,
-version of facerec. SQLite keeps a killed run's whole batches, and lets two runs share a file.
+One SQLite file for each way of making a vector: model card, arithmetic, detector settings,
+aligned or not, version of facerec. SQLite keeps a killed run's whole batches, and lets two runs
+share a file.
 """
 
 from __future__ import annotations
@@ -25,14 +26,22 @@ _BATCH = 256
 _BUSY_SECONDS = 60
 
 
-def cache_path(folder: Path, card: ModelCard, detector: DetectorSection, *, aligned: bool) -> Path:
+def cache_path(
+    folder: Path, card: ModelCard, arithmetic: str, detector: DetectorSection, *, aligned: bool
+) -> Path:
     """The cache file for vectors made this way.
 
     Args:
         folder: facerec's cache folder.
+        arithmetic: see `facerec.models.Embedder`; figures of two are compared, so that vectors
+            of one must not stand in for the other's.
         aligned: the images are taken as aligned faces, so that the detector does not matter.
     """
-    fields: dict[str, object] = {"facerec": __version__, "card": card.fingerprint()}
+    fields: dict[str, object] = {
+        "facerec": __version__,
+        "card": card.fingerprint(),
+        "arithmetic": arithmetic,
+    }
     if not aligned:
         fields["detector"] = detector.model_dump(mode="json", exclude={"weights"})
         if detector.weights is not None and detector.weights.is_file():

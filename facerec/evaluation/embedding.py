@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facerec.alignment import central_face
+from facerec.ahead import map_ahead
+from facerec.alignment import only_central_face
 from facerec.archives import Source
 from facerec.engine import Engine
 from facerec.errors import InputError
 from facerec.evaluation.cache import EmbeddingCache
-from facerec.faces import Face, Floats, Frame, Image
-from facerec.imaging.reader import decode_frame, read_ahead
+from facerec.faces import Floats, Frame, Image
+from facerec.imaging.reader import decode_frame
 from facerec.profile import RuntimeSection
 
 Observe = Callable[[], None]
@@ -77,9 +78,9 @@ def embed_images(
     vectors = np.full((len(keys), engine.card.embedding_size), np.nan, np.float32)
     missing: dict[str, str] = {}
     unreadable = reused = 0
-    frames = read_ahead(keys, read, runtime.workers)
+    frames = map_ahead(keys, read, workers=runtime.workers, ahead=2 * runtime.workers)
     for row, (frame, faces) in enumerate(
-        engine.faces(frames, aligned=aligned, select=_select_central)
+        engine.faces(frames, aligned=aligned, select=only_central_face)
     ):
         observe()
         if frame.error is not None:
@@ -112,7 +113,3 @@ def crop_around(image: Image, region: Region) -> Image:
     right, bottom = int(np.ceil(x + 2 * width)), int(np.ceil(y + 2 * height))
     part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
     return np.ascontiguousarray(part) if part.size else image
-
-
-def _select_central(image: Image, faces: list[Face]) -> list[Face]:
-    return [central_face(image, faces)]

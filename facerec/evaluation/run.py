@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from facerec.archives import Source, locate
-from facerec.card import ModelCard
 from facerec.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.cache import EmbeddingCache, cache_path
@@ -54,8 +53,9 @@ def embed_set(
         UsageError: none has one.
     """
     path = cache_path(
-        cache_folder(), engine.card, setting.profile.detector, aligned=setting.aligned
-    )
+        cache_folder(), engine.card, engine.arithmetic, setting.profile.detector,
+        aligned=setting.aligned,
+    )  # fmt: skip
     with EmbeddingCache(path) if setting.use_cache else nullcontext() as cache:
         embedded = embed_images(
             engine, source, keys, files, setting.profile.runtime,
@@ -170,12 +170,14 @@ def locate_templates(source: Source, protocol: TemplateProtocol) -> dict[str, st
     }
 
 
-def describe(card: ModelCard, setting: Setting) -> dict[str, Any]:
+def describe(engine: Engine, setting: Setting) -> dict[str, Any]:
     """The part of a record that says what was measured."""
+    card = engine.card
     return {
         "model": card.name,
         "fingerprint": card.fingerprint(),
-        "flip": card.flip,
+        "augment": card.augment,
+        "arithmetic": engine.arithmetic,
         "aligned": setting.aligned,
         "detector": None if setting.aligned else setting.profile.detector.name,
     }

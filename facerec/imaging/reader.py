@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
+from facerec.ahead import map_ahead
 from facerec.errors import InputError
 from facerec.faces import Frame
 from facerec.imaging.decode import decode_image, read_file
 from facerec.imaging.stored import Photo
 
 Wanted = Callable[[str, str], bool]
-Item = TypeVar("Item")
 
 
 def read_frames(
     photos: Iterable[Photo], *, workers: int, max_pixels: int, wanted: Wanted | None = None
 ) -> Iterator[Frame]:
-    """Decode pictures in threads, in the order given; see `read_ahead`.
+    """Decode pictures in threads, in the order given, at most `2 * workers` ahead.
 
     What cannot be read becomes a frame with an error.
 
@@ -29,27 +26,12 @@ def read_frames(
         wanted: told a source and its hash, says whether to decode it; a frame that is not
             wanted has neither image nor error.
     """
-    return read_ahead(photos, lambda photo: read_frame(photo, max_pixels, wanted), workers)
-
-
-def read_ahead(
-    items: Iterable[Item], read: Callable[[Item], Frame], workers: int
-) -> Iterator[Frame]:
-    """`read` each item in threads, in the order given.
-
-    At most `2 * workers` items are read ahead. `items` may be endless.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: deque[Future[Frame]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    return map_ahead(
+        photos,
+        lambda photo: read_frame(photo, max_pixels, wanted),
+        workers=workers,
+        ahead=2 * workers,
+    )
 
 
 def read_frame(photo: Photo, max_pixels: int, wanted: Wanted | None = None) -> Frame:

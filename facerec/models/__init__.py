@@ -9,12 +9,19 @@ from facerec.faces import Floats, Image
 
 
 class Embedder(Protocol):
-    """What every model does, whatever runs it."""
+    """What every model does, whatever runs it.
+
+    Attributes:
+        arithmetic: runtime and precision, such as `torch bf16`: what else than the card has a
+            say in the last digits.
+    """
 
     card: ModelCard
+    arithmetic: str
 
     def embed(self, chips: Image) -> Floats:
-        """Unit vectors of aligned chips.
+        """Unit vectors of aligned chips, averaged with their mirror images' unless the card's
+        `augment` is `none`.
 
         Args:
             chips: `(N, H, W, 3) uint8` RGB at the card's input size; N may be 0.

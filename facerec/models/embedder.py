@@ -9,25 +9,44 @@ from torch import Tensor, nn
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
 from facerec.models import require_chips
+from facerec.models.folding import fold_batch_norms
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEmbedder:
     """A network and the card that says how to feed it.
 
     Args:
-        network: maps `(N, 3, H, W) float32` to `(N, D) float32`.
+        network: maps `(N, 3, H, W) float32` to `(N, D) float32`; it is not to be used elsewhere.
         card: preprocessing and metric.
         device: a torch device.
         batch: most chips in one forward pass.
+        precision: `fp32`, `bf16` or `fp16`, of weights and arithmetic; vectors are float32.
     """
 
-    def __init__(self, network: nn.Module, card: ModelCard, *, device: str, batch: int) -> None:
+    def __init__(
+        self, network: nn.Module, card: ModelCard, *, device: str, batch: int,
+        precision: str = "fp32",
+    ) -> None:  # fmt: skip
         self.card = card
+        self.arithmetic = f"torch {precision}"
         self._device = torch.device(device)
+        self._dtype = _DTYPES[precision]
         self._batch = batch
-        self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
-        self._mean = torch.tensor(card.mean, device=self._device).view(1, 3, 1, 1)
-        self._scale = 1 / torch.tensor(card.std, device=self._device).view(1, 3, 1, 1)
+        self._parameters = sum(parameter.numel() for parameter in network.parameters())
+        network = fold_batch_norms(network.eval())
+        network = network.to(self._device, self._dtype)
+        self._network = network.to(memory_format=torch.channels_last)
+        self._mean = self._plane(card, card.mean)
+        self._scale = 1 / self._plane(card, card.std)
+
+    def _plane(self, card: ModelCard, channels: tuple[float, float, float]) -> Tensor:
+        """`(1, 3, H, W)`, channels last: arithmetic along whole rows is many times as fast as
+        along three channels."""
+        one = torch.tensor(channels, device=self._device).view(1, 3, 1, 1)
+        plane = one.expand(1, 3, card.input_height, card.input_width)
+        return plane.contiguous(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def embed(self, chips: Image) -> Floats:
@@ -48,16 +67,16 @@ class TorchEmbedder:
         x = chips.to(self._device).permute(0, 3, 1, 2).float()
         if self.card.colour == "BGR":
             x = x.flip(1)
-        x = (x - self._mean) * self._scale
-        y = self._network(x)
-        if self.card.flip:
+        x = x.sub_(self._mean).mul_(self._scale).to(self._dtype)
+        y = self._network(x).float()
+        if self.card.augment != "none":
             # Mirror averaging: the sum of both views' unit vectors, renormalised.
-            y = F.normalize(y) + F.normalize(self._network(x.flip(3)))
-        return F.normalize(y).float().cpu()
+            y = F.normalize(y) + F.normalize(self._network(x.flip(3)).float())
+        return F.normalize(y).cpu()
 
     def parameters(self) -> int:
         """How many numbers the network has learned."""
-        return sum(parameter.numel() for parameter in self._network.parameters())
+        return self._parameters
 
     @torch.inference_mode()
     def multiply_adds(self) -> int:
@@ -66,5 +85,5 @@ class TorchEmbedder:
 
         size = (1, 3, self.card.input_height, self.card.input_width)
         with FlopCounterMode(display=False) as counter:
-            self._network(torch.zeros(size, device=self._device))
+            self._network(torch.zeros(size, device=self._device, dtype=self._dtype))
         return int(counter.get_total_flops()) // 2

@@ -45,12 +45,23 @@ def create_network(card: ModelCard) -> nn.Module:
 
 
 def create_embedder(
-    card: ModelCard, state: Mapping[str, Tensor], *, device: str, batch: int
-) -> Embedder:
-    """Build a network, load its weights and make it an embedder.
+    card: ModelCard, state: Mapping[str, Tensor], *, device: str, batch: int,
+    precision: str = "fp32",
+) -> Embedder:  # fmt: skip
+    """Build a network, load its weights and make it an embedder; see `TorchEmbedder`.
 
     Raises:
         MissingError: the weights do not fit the architecture.
+    """
+    network = load_network(card, state)
+    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision)
+
+
+def load_network(card: ModelCard, state: Mapping[str, Tensor]) -> nn.Module:
+    """Build the card's architecture with these weights, for use, not for training.
+
+    Raises:
+        MissingError: no such architecture, or the weights do not fit it.
     """
     network = create_network(card)
     try:
@@ -60,4 +71,4 @@ def create_embedder(
             f"the weights of {card.name} do not fit {card.architecture}: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
-    return TorchEmbedder(network, card, device=device, batch=batch)
+    return network.eval()

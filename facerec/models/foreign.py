@@ -26,11 +26,13 @@ class Network(Protocol):
         takes: the input's shape.
         gives: the output's.
         inside: whether it does its own preprocessing.
+        arithmetic: see `facerec.models.Embedder`.
     """
 
     takes: Shape
     gives: Shape
     inside: bool
+    arithmetic: str
 
     def run(self, x: Floats) -> Floats:
         """`(N, D) float32` of a contiguous `(N, 3, H, W) float32`."""
@@ -51,6 +53,7 @@ class ForeignEmbedder:
 
     def __init__(self, path: Path, network: Network, card: ModelCard, *, batch: int) -> None:
         self.card = card
+        self.arithmetic = network.arithmetic
         self._network = network
         wanted = (3, card.input_height, card.input_width)
         takes = network.takes
@@ -88,7 +91,7 @@ class ForeignEmbedder:
         if not self._network.inside:
             x = (x - self._mean) * self._scale
         y = self._run(x)
-        if self.card.flip:
+        if self.card.augment != "none":
             y = _unit(y) + _unit(self._run(x[..., ::-1]))
         return _unit(y)
 
@@ -100,21 +103,19 @@ class ForeignEmbedder:
         return y.reshape(len(y), -1)[:count].astype(np.float32)
 
 
-def carried_card(text: str, path: Path, flip: bool | None) -> ModelCard:
+def carried_card(text: str, path: Path) -> ModelCard:
     """The card that a file carries.
 
     Args:
         text: of the card; empty if there is none.
         path: for messages.
-        flip: mirror averaging; None: as the card says.
 
     Raises:
         MissingError: there is none.
     """
     if not text:
         raise MissingError(f"{path}: carries no model card")
-    card = ModelCard.from_json(text, str(path))
-    return card if flip is None else card.model_copy(update={"flip": flip})
+    return ModelCard.from_json(text, str(path))
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -30,7 +30,8 @@ class OnnxNetwork:
         self.takes = _shape(self._session.get_inputs()[0])
         self.gives = _shape(self._session.get_outputs()[0])
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inside = self.metadata.get(INSIDE_KEY) == "true"
+        self.inside: bool = self.metadata.get(INSIDE_KEY) == "true"
+        self.arithmetic = "onnxruntime"
 
     def run(self, x: Floats) -> Floats:
         y: Floats = self._session.run(None, {self._input: x})[0]
@@ -60,6 +61,15 @@ def embedded_card(path: Path) -> ModelCard:
             f"{path}: this ONNX model carries no model card; give one with --card or model.card"
         )
     return ModelCard.from_json(text, str(path))
+
+
+def embeds_preprocessing(path: Path) -> bool:
+    """Whether an ONNX file does its own preprocessing, as `facerec export --normalise` writes it.
+
+    Raises:
+        MissingError: ONNX Runtime is not installed or cannot read it.
+    """
+    return OnnxNetwork(path, device="cpu", threads=1).inside
 
 
 def onnx_sha256(path: Path) -> str:

@@ -1,33 +1,42 @@
-"""Embedding models in OpenVINO's format: `NAME.xml` with its weights in `NAME.bin`."""
+"""Embedding models run by OpenVINO: `NAME.xml` with its weights in `NAME.bin`, or ONNX."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from facerec.card import Augment, ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.models.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
+from facerec.models.onnx import embeds_preprocessing
+from facerec.models.precision import choose_precision
+from facerec.profile import RuntimePrecision
 
 
 class OpenVinoNetwork:
     """See `facerec.models.foreign.Network`.
 
     Args:
-        path: the `.xml`.
+        path: the `.xml` or `.onnx`.
         threads: processor threads; 0: one per core.
+        precision: `bf16`, `fp32`, or `int8` for a file whose weights are so; what such a file
+            leaves open is then computed in what the processor is best at.
 
     Raises:
         MissingError: OpenVINO is not installed or cannot read the files.
     """
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, threads: int, precision: RuntimePrecision = "fp32") -> None:
         openvino = import_openvino(path)
         # Left to itself it computes in bfloat16 where the processor can.
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        best = choose_precision("auto" if precision == "int8" else precision, "openvino", "cpu")
+        hint = "bf16" if best == "bf16" else "f32"
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
-        if not (path.is_file() and path.with_suffix(".bin").is_file()):
+        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+        if not all(part.is_file() for part in parts):
             raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
         core = openvino.Core()
         try:
@@ -38,7 +47,13 @@ class OpenVinoNetwork:
         self.takes = _shape(model.input(0))
         self.gives = _shape(model.output(0))
         self.card_text = _told(model, CARD_KEY)
-        self.inside = _told(model, INSIDE_KEY) == "true"
+        # OpenVINO does not read what an ONNX file says beside its graph.
+        self.inside = (
+            embeds_preprocessing(path)
+            if path.suffix == ".onnx"
+            else _told(model, INSIDE_KEY) == "true"
+        )
+        self.arithmetic = f"openvino {precision}"
 
     def run(self, x: Floats) -> Floats:
         y: Floats = self._compiled(x)[0]
@@ -46,19 +61,22 @@ class OpenVinoNetwork:
 
 
 def load_openvino(
-    path: Path, *, threads: int, batch: int, flip: bool | None = None
-) -> ForeignEmbedder:
-    """An embedder of a file that `facerec export --to openvino` wrote.
+    path: Path, card: ModelCard | None = None, *, threads: int, batch: int,
+    precision: RuntimePrecision = "fp32", augment: Augment | None = None,
+) -> ForeignEmbedder:  # fmt: skip
+    """An embedder of a file that OpenVINO reads.
 
     Args:
-        flip: mirror averaging; None: as the card says.
+        card: None: the one that `facerec export --to openvino` put into it.
+        precision: see `OpenVinoNetwork`.
+        augment: what is averaged; None: as the card says.
 
     Raises:
         MissingError: OpenVINO is not installed or cannot read it, or it carries no card.
     """
-    network = OpenVinoNetwork(path, threads=threads)
-    card = carried_card(network.card_text, path, flip)
-    return ForeignEmbedder(path, network, card, batch=batch)
+    network = OpenVinoNetwork(path, threads=threads, precision=precision)
+    card = card or carried_card(network.card_text, path)
+    return ForeignEmbedder(path, network, card.with_augment(augment), batch=batch)
 
 
 def import_openvino(path: Path) -> Any:

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import torch
 
+from facerec.card import Augment
 from facerec.errors import MissingError
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.foreign import CARD_KEY, carried_card
 
 
 def load_torchscript(
-    path: Path, *, device: str, batch: int, flip: bool | None = None
+    path: Path, *, device: str, batch: int, augment: Augment | None = None
 ) -> TorchEmbedder:
-    """An embedder of a file that `facerec export --to torchscript` wrote.
+    """An embedder of a file that `facerec export --to torchscript` wrote, in fp32.
 
     Args:
-        flip: mirror averaging; None: as the card says.
+        augment: what is averaged; None: as the card says.
 
     Raises:
         MissingError: it cannot be read, or carries no card.
@@ -34,5 +35,5 @@ def load_torchscript(
     except (RuntimeError, ValueError, OSError) as error:
         raise MissingError(f"{path}: not a readable TorchScript file") from error
     text = inside[CARD_KEY]
-    card = carried_card(text if isinstance(text, str) else text.decode(), path, flip)
-    return TorchEmbedder(network, card, device=device, batch=batch)
+    card = carried_card(text if isinstance(text, str) else text.decode(), path)
+    return TorchEmbedder(network, card.with_augment(augment), device=device, batch=batch)

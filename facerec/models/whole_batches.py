@@ -9,21 +9,26 @@ from facerec.models import Embedder
 
 
 class WholeBatches:
-    """An embedder that is only given whole batches, filled up with black chips.
+    """An embedder that is only given batches of one size, filled up with black chips.
 
     How a network's sums are arranged depends on the size of its batch, and on nothing else in it.
 
     Args:
         embedder: does the work.
-        batch: chips in a batch.
+        size: chips in a batch.
     """
 
-    def __init__(self, embedder: Embedder, batch: int) -> None:
+    def __init__(self, embedder: Embedder, size: int) -> None:
         self.card = embedder.card
+        self.arithmetic = embedder.arithmetic
         self._embedder = embedder
-        self._batch = batch
+        self._size = size
 
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`."""
-        filling = np.zeros((-len(chips) % self._batch, *chips.shape[1:]), np.uint8)
-        return self._embedder.embed(np.concatenate([chips, filling]))[: len(chips)]
+        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
+        for start in range(0, len(chips), self._size):
+            part = chips[start : start + self._size]
+            filling = np.zeros((self._size - len(part), *part.shape[1:]), np.uint8)
+            vectors.append(self._embedder.embed(np.concatenate([part, filling]))[: len(part)])
+        return np.concatenate(vectors)

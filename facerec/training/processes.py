@@ -10,8 +10,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from facerec.engine import choose_device
 from facerec.errors import MissingError
+from facerec.opening import choose_device
 
 # In-training evaluation keeps the other processes waiting.
 _PATIENCE = timedelta(hours=6)

@@ -46,9 +46,9 @@ Cards = Annotated[
         "ONNX models, or for the one model. [model.card]",
     ),
 ]
-Flip = Annotated[
-    bool | None,
-    typer.Option("--flip/--no-flip", help="Average with the mirror image. [model.flip]"),
+Augment = Annotated[
+    str | None,
+    typer.Option(metavar="none|flip|views", help="What is averaged. [model.augment]"),
 ]
 Aligned = Annotated[
     bool, typer.Option("--aligned", help="The images are aligned faces: detect nothing.")
@@ -86,7 +86,7 @@ class Run:
 
     models: Sequence[str] | None
     cards: Sequence[Path] | None
-    flip: bool | None
+    augment: str | None
     aligned: bool
     on_missing: OnMissing
     cache: bool
@@ -119,7 +119,7 @@ class Run:
                 self.settings,
                 model__name=model,
                 model__card=cards.pop(0) if takes else None,
-                model__flip=self.flip,
+                model__augment=self.augment,
                 runtime__workers=self.workers,
                 runtime__batch=self.batch,
             )

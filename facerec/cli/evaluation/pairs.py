@@ -101,7 +101,7 @@ def _measure_pairs(
     record = {
         "protocol": protocol.name,
         "data": source.name,
-        **describe(engine.card, setting),
+        **describe(engine, setting),
         **image_counts(embedded),
         **verification_record(result, engine.card.metric),
     }

@@ -1,0 +1,1 @@
+"""How fast this machine does what facerec does, beside what it could do at most."""

@@ -1,0 +1,143 @@
+"""`facerec bench`: how fast is it here, where does the time go, and what does it cost."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.console import Results, progress, say
+from facerec.cli.options import Json, ProfileName, Settings, load_profile
+from facerec.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facerec.bench.figures import Figure
+    from facerec.profile import Profile
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_LFW_IMAGES = 7701
+
+
+class Part(str, Enum):
+    DETECT = "detect"
+    EMBED = "embed"
+    PIPELINE = "pipeline"
+    SEARCH = "search"
+    TRAIN = "train"
+
+
+@app.command()
+def bench(
+    part: Annotated[
+        Part | None,
+        typer.Argument(help="What to time; without it all but train, which takes minutes."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Instead measure LFW in fp32 and as set, and exit with 1 if that costs more than "
+            "0.05 points (int8: 0.1).",
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|TAR|ZIP", help="Photos for pipeline (a folder); with --verify, LFW."
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="LFW's pairs.txt.  [found in --data]")
+    ] = None,
+    as_json: Json = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Time detection, embedding, the whole stream, search or training on this machine.
+
+    Shares are of the machine's own measured peak (a matrix product, a copy in memory), or of the
+    time that the stages take one after the other.
+    """
+    loaded = load_profile(profile, settings)
+    if verify:
+        if data is None or part is not None:
+            raise UsageError("--verify needs LFW in --data, and no part to time")
+        _verify(loaded, data, pairs, as_json)
+        return
+    if pairs is not None:
+        raise UsageError("--pairs belongs to --verify")
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: not a folder of photos")
+    results = Results("part", "what", "ms", "a second", "of what", as_json=as_json)
+    for chosen in [part] if part else [one for one in Part if one is not Part.TRAIN]:
+        for figure in _time(chosen, loaded, data):
+            share = "" if figure.share is None else f"{100 * figure.share:.0f} % of {figure.of}"
+            results.add(
+                {"bench": chosen.value, **figure.to_record()},
+                (
+                    chosen.value,
+                    figure.part,
+                    f"{figure.milliseconds:.3f} a {figure.unit}",
+                    f"{figure.per_second:,.1f}",
+                    share,
+                ),
+            )
+    results.close()
+
+
+def _time(part: Part, profile: Profile, data: Path | None) -> Iterator[Figure]:
+    if part is Part.DETECT:
+        from facerec.bench.parts import bench_detection
+
+        yield from bench_detection(profile)
+    elif part is Part.EMBED:
+        from facerec.bench.parts import bench_embedding
+
+        yield from bench_embedding(profile)
+    elif part is Part.PIPELINE:
+        from facerec.bench.pipeline import bench_pipeline
+
+        yield from bench_pipeline(profile, data)
+    elif part is Part.SEARCH:
+        from facerec.bench.search import bench_search
+
+        yield from bench_search(profile)
+    else:
+        from facerec.bench.training import bench_training
+
+        yield from bench_training(profile)
+
+
+def _verify(profile: Profile, data: Path, pairs: Path | None, as_json: bool | None) -> None:
+    from facerec.bench.verify import verify_setting
+
+    with progress("embedding LFW twice", 2 * _LFW_IMAGES) as advance:
+        verdict = verify_setting(profile, data, pairs, advance)
+    results = Results("setting", "LFW in fp32", "LFW as set", "allowed", as_json=as_json)
+    results.add(
+        {
+            "arithmetic": verdict.arithmetic,
+            "fp32": verdict.before,
+            "as_set": verdict.after,
+            "allowed": verdict.allowed,
+            "accepted": verdict.accepted,
+        },
+        (
+            verdict.arithmetic,
+            f"{verdict.before:.4f} %",
+            f"{verdict.after:.4f} %",
+            f"{verdict.allowed} points",
+        ),
+    )
+    results.close()
+    if not verdict.accepted:
+        say(
+            f"{verdict.arithmetic} costs {verdict.before - verdict.after:.4f} points, more than "
+            f"{verdict.allowed}; set runtime.precision to fp32"
+        )
+        raise typer.Exit(1)

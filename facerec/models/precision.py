@@ -1,0 +1,52 @@
+"""Which arithmetic a network is run in."""
+
+from __future__ import annotations
+
+import torch
+
+from facerec.errors import MissingError, UsageError
+from facerec.profile import RuntimeEngine, RuntimePrecision
+
+_BF16_INSTRUCTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+_OFFERED: dict[RuntimeEngine, dict[str, tuple[RuntimePrecision, ...]]] = {
+    "torch": {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16", "fp16")},
+    "onnxruntime": {"cpu": ("fp32", "int8"), "cuda": ("fp32",)},
+    "openvino": {"cpu": ("fp32", "bf16", "int8")},
+}
+
+
+def choose_precision(
+    asked: RuntimePrecision, engine: RuntimeEngine, device: str
+) -> RuntimePrecision:
+    """The precision that `runtime.precision` stands for.
+
+    bf16 is chosen only where the processor multiplies it (AVX512-BF16, AMX); elsewhere it is
+    emulated and slower than fp32.
+
+    Args:
+        device: a torch device.
+
+    Raises:
+        MissingError: the runtime does not use that device.
+        UsageError: the runtime does not compute that there.
+    """
+    kind = device.partition(":")[0]
+    offered = _OFFERED[engine].get(kind, ("fp32",) if engine == "torch" else ())
+    if not offered:
+        raise MissingError(f"runtime.engine {engine} does not run on {device}; try torch")
+    if asked == "auto":
+        best: RuntimePrecision = "fp16" if kind == "cuda" else "bf16"
+        usable = best in offered and (kind == "cuda" or multiplies_bf16())
+        return best if usable else "fp32"
+    if asked not in offered:
+        raise UsageError(
+            f"runtime.precision {asked}: {engine} on {device} computes {', '.join(offered)}"
+        )
+    return asked
+
+
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products of bfloat16."""
+    # Older PyTorch cannot tell.
+    known = (getattr(torch.cpu, name, None) for name in _BF16_INSTRUCTIONS)
+    return any(has() for has in known if has is not None)
