@@ -92,7 +92,7 @@ class RuntimeSection(_Section):
 
 class GallerySection(_Section):
     path: str = "gallery.h5"
-    """The gallery's file."""
+    """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
     faces: Literal["central", "all", "refuse"] = "central"
     """Which face is enrolled when a photo shows several."""
 

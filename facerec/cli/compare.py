@@ -109,11 +109,15 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
 
 
 def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
-    from facerec.gallery import Gallery
-    from facerec.gallery.match import deciding_card
+    import numpy as np
 
-    opened = Gallery.open(profile.gallery.path, assume=engine.card)
+    from facerec.gallery.gallery import mean_vectors
+    from facerec.gallery.match import deciding_card
+    from facerec.gallery.store import open_gallery
+
+    opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)
-    if name not in opened.people:
+    if name not in opened.counts():
         raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
-    return opened.templates()[opened.people.index(name)], card
+    vectors = opened.of_person(name).embeddings
+    return mean_vectors(vectors, np.zeros(len(vectors), int), 1)[0], card

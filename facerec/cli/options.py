@@ -62,7 +62,7 @@ NullSeparated = Annotated[
 ]
 GalleryPath = Annotated[
     str | None,
-    typer.Option("--gallery", "-g", metavar="FILE", help="The gallery. [gallery.path]"),
+    typer.Option("--gallery", "-g", metavar="ADDRESS", help="The gallery. [gallery.path]"),
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Threads that decode images. [runtime.workers]")

@@ -117,9 +117,9 @@ def image(
     from facerec.imaging.sources import expand_photos
 
     pictures = expand_photos(paths, stdin=standard_input(), null=null)
-    from facerec.gallery import Gallery
+    from facerec.gallery.store import open_gallery
 
-    opened = Gallery.open(loaded.gallery.path)
+    opened = open_gallery(loaded.gallery.path)
     from facerec.engine import Engine
     from facerec.gallery.match import Matcher
     from facerec.imaging.reader import read_frames

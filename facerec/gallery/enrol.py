@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from facerec.engine import Engine
+from facerec.errors import FacerecError
 from facerec.gallery.address import local_path
 from facerec.gallery.gallery import check_name
 from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
 from facerec.gallery.parts import Parts, describe_settings
+from facerec.gallery.saving import Saver
 from facerec.gallery.store import GalleryStore, backend_of, changing, open_gallery
 from facerec.imaging.remote import is_url
 from facerec.imaging.stored import Photo
@@ -20,9 +21,6 @@ from facerec.profile import Profile
 
 Observer = Callable[[str], None]
 """Told after each photo, with a problem or ""."""
-
-# Writing the gallery may take at most this share of the time.
-_SAVING_SHARE = 0.05
 
 
 @dataclass
@@ -117,14 +115,27 @@ def enrol_photos(
         team.wait()
 
     if team.rank:
-        there = backend_of(address).exists(address)
-        embed_share(open_gallery(address).holds if there else lambda *_: False)
+        team.wait()
+        embed_share(_held(address))
         return None
     with changing(address, create=engine.card) as gallery:
+        # Before the others look into it: Milvus Lite is its first opener's alone.
+        team.wait()
         embed_share(gallery.holds)
+        left = parts.missing(gallery.holds)
+        parts.write(left, embed(parts.photos(left), gallery.holds))
         report = _enrol(gallery, address, photos, parts.outcomes(), profile, observe)
     parts.remove()
     return report
+
+
+def _held(address: str) -> Held:
+    """What is enrolled, as far as a process that does not write the gallery can see it; what it
+    embeds for nothing is left out in the end."""
+    try:
+        return open_gallery(address).holds
+    except FacerecError:
+        return lambda *_: False
 
 
 def _parts_folder(address: str) -> Path:
@@ -147,7 +158,7 @@ def _enrol(
     """
     folder = path.parent if (path := local_path(address)) else None
     report = Enrolment()
-    saver = _Saver(gallery, changed=not backend_of(address).exists(address))
+    saver = Saver(gallery, changed=not backend_of(address).exists(address))
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
             name, faces = str(photo), outcome.faces
@@ -183,27 +194,3 @@ def _relative(photo: str, folder: Path | None) -> str:
     except ValueError:  # another drive
         relative = str(Path(photo).resolve())
     return Path(relative).as_posix()
-
-
-class _Saver:
-    """Commits a gallery's changes, as often as the cost allows."""
-
-    def __init__(self, gallery: GalleryStore, *, changed: bool) -> None:
-        self._gallery = gallery
-        self._changed = changed
-        self._seconds = 0.0
-        # Now, so that a place that cannot be written is known before the work is done.
-        self.save()
-
-    def note_change(self) -> None:
-        self._changed = True
-        if (time.monotonic() - self._ended) * _SAVING_SHARE > self._seconds:
-            self.save()
-
-    def save(self) -> None:
-        if self._changed:
-            start = time.monotonic()
-            self._gallery.commit()
-            self._seconds = time.monotonic() - start
-            self._changed = False
-        self._ended = time.monotonic()

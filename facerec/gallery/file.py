@@ -27,3 +27,25 @@ def exists(address: str) -> bool:
 def locked(address: str) -> AbstractContextManager[None]:
     """See `facerec.gallery.lock.locked`."""
     return lock.locked(Path(address))
+
+
+def version(address: str) -> object:
+    """Time and size of the file; None where there is none."""
+    try:
+        facts = Path(address).stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+def verify(address: str) -> Gallery:
+    """The gallery, whose stored mean vectors are those of its entries.
+
+    Raises:
+        MissingError: it is absent or damaged.
+    """
+    from facerec.gallery.hdf5 import check_templates
+
+    opened = Gallery.open(address)
+    check_templates(Path(address), opened)
+    return opened

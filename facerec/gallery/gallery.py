@@ -166,17 +166,23 @@ class Gallery:
         """The faces whose metadata match, in order, at most `size` at once."""
         entries = self._matching(where)
         for first in range(0, len(entries), size):
-            rows = entries.take(np.arange(first, min(first + size, len(entries))))
-            yield Batch(
-                [self._people[number] for number in rows.person.tolist()],
-                rows.source.tolist(),
-                rows.sha256.tolist(),
-                [parse_meta(text) for text in rows.meta],
-                rows.embeddings,
-                rows.box,
-                rows.landmarks,
-                rows.score,
-            )
+            yield self._batch(entries.take(np.arange(first, min(first + size, len(entries)))))
+
+    def of_person(self, person: str) -> Batch:
+        """See `GalleryStore.of_person`."""
+        return self._batch(self.entries.take(self.entries.person == self._number(person)))
+
+    def _batch(self, rows: Entries) -> Batch:
+        return Batch(
+            [self._people[number] for number in rows.person.tolist()],
+            rows.source.tolist(),
+            rows.sha256.tolist(),
+            [parse_meta(text) for text in rows.meta],
+            rows.embeddings,
+            rows.box,
+            rows.landmarks,
+            rows.score,
+        )
 
     def search(
         self,

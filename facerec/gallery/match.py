@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
-from facerec.gallery.gallery import Gallery
+from facerec.gallery.store import GalleryStore, Hit
 from facerec.profile import RecognizeSection
 
 
-def deciding_card(gallery: Gallery, model: ModelCard, where: str) -> ModelCard:
+def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelCard:
     """The card whose thresholds hold for a gallery: its own if it was calibrated on its own
     people, else the model's.
 
@@ -56,26 +55,17 @@ class Matcher:
 
     def __init__(
         self,
-        gallery: Gallery,
+        gallery: GalleryStore,
         section: RecognizeSection,
         model: ModelCard,
         where: str = "the gallery",
     ) -> None:
         card = deciding_card(gallery, model, where)
         self.metric, self.threshold = decision_threshold(card, section)
-        self._people = gallery.people
+        self._gallery = gallery
         self._unique = section.unique
         self._count = section.candidates
-        self._exemplar = section.match == "exemplar"
-        if self._exemplar:
-            # Rows sorted by person, so that a person's nearest photo is a segment's maximum.
-            order = np.argsort(gallery.entries.person, kind="stable")
-            self._vectors = gallery.entries.embeddings[order]
-            self._starts = np.searchsorted(
-                gallery.entries.person[order], np.arange(len(self._people))
-            )
-        else:
-            self._vectors = gallery.templates()
+        self._match_by = section.match
 
     def match(self, embeddings: Floats) -> list[Match]:
         """One decision per face of a picture.
@@ -83,11 +73,14 @@ class Matcher:
         Args:
             embeddings: `(F, D) float32` unit vectors.
         """
-        if not self._people or not len(embeddings):
-            return [Match(None)] * len(embeddings)
-        similarity = self._similarities(embeddings)
-        people = self._decide(similarity)
-        return [self._match(person, row) for person, row in zip(people, similarity, strict=True)]
+        if not len(embeddings):
+            return []
+        # Even if every other face takes one of the nearest, a face finds its own among so many.
+        count = max(self._count, len(embeddings) if self._unique else 1)
+        found = self._gallery.search(embeddings, count, match=self._match_by)
+        return [
+            self._match(hit, hits) for hit, hits in zip(self._decide(found), found, strict=True)
+        ]
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
         """One decision per embedded face of a picture."""
@@ -95,44 +88,28 @@ class Matcher:
             return []
         return self.match(np.stack([face.embedding for face in faces]))  # type: ignore[misc]
 
-    def _similarities(self, embeddings: Floats) -> Floats:
-        """`(F, P) float32` cosines."""
-        cosine = np.clip(embeddings @ self._vectors.T, -1, 1)
-        return np.maximum.reduceat(cosine, self._starts, axis=1) if self._exemplar else cosine
-
-    def _decide(self, similarity: Floats) -> list[int | None]:
+    def _decide(self, found: Sequence[Sequence[Hit]]) -> list[Hit | None]:
         """The person of each face, or None."""
         least = distance_to_similarity(self.threshold, self.metric)
+        near = [[hit for hit in hits if hit.similarity >= least] for hits in found]
         if not self._unique:
-            best = similarity.argmax(axis=1)
-            return [
-                int(person) if row[person] >= least else None
-                for person, row in zip(best, similarity, strict=True)
-            ]
-        people: list[int | None] = [None] * len(similarity)
-        taken: set[int] = set()
+            return [hits[0] if hits else None for hits in near]
+        decided: list[Hit | None] = [None] * len(near)
+        taken: set[str] = set()
+        pairs = [(hit, face) for face, hits in enumerate(near) for hit in hits]
         # Nearest pair first: a person is never given to a face while another is nearer.
-        for face, person in _pairs_at_least(similarity, least).tolist():
-            if people[face] is None and person not in taken:
-                people[face] = person
-                taken.add(person)
-        return people
+        for hit, face in sorted(pairs, key=lambda pair: -pair[0].similarity):
+            if decided[face] is None and hit.name not in taken:
+                decided[face] = hit
+                taken.add(hit.name)
+        return decided
 
-    def _match(self, person: int | None, similarity: Floats) -> Match:
-        count = min(self._count, len(similarity))
-        order = np.argpartition(-similarity, count - 1)[:count]
-        order = order[np.argsort(-similarity[order], kind="stable")]
-        candidates = tuple(self._candidate(number, similarity) for number in order.tolist())
-        if person is None:
-            return Match(None, candidates[0], candidates)
-        return Match(self._people[person], self._candidate(person, similarity), candidates)
+    def _match(self, decided: Hit | None, hits: Sequence[Hit]) -> Match:
+        candidates = tuple(self._candidate(hit) for hit in hits[: self._count])
+        if decided is None:
+            return Match(None, candidates[0] if candidates else None, candidates)
+        return Match(decided.name, self._candidate(decided), candidates)
 
-    def _candidate(self, person: int, similarity: Floats) -> Candidate:
-        cosine = float(similarity[person])
-        return Candidate(self._people[person], cosine, similarity_to_distance(cosine, self.metric))
-
-
-def _pairs_at_least(similarity: Floats, least: float) -> NDArray[np.intp]:
-    """`(K, 2)` face and person indices with enough similarity, most similar first."""
-    pairs = np.argwhere(similarity >= least)
-    return pairs[np.argsort(-similarity[tuple(pairs.T)], kind="stable")]
+    def _candidate(self, hit: Hit) -> Candidate:
+        distance = similarity_to_distance(hit.similarity, self.metric)
+        return Candidate(hit.name, hit.similarity, distance)

@@ -66,12 +66,40 @@ def create(address: str, card: ModelCard) -> MilvusGallery:
 
 
 def exists(address: str) -> bool:
+    return version(address) is not None
+
+
+def version(address: str) -> object:
+    """The number of commits; None where there is no gallery."""
     place = parse_address(address)
     if place.path is not None and not place.path.exists():
-        return False
+        return None
     client = connect(address)
     with explained(address):
-        return _read_state(client, place.collection) is not None
+        state = _read_state(client, place.collection)
+    return None if state is None else state["commits"]
+
+
+def verify(address: str) -> MilvusGallery:
+    """The gallery, whose stored mean vectors are those of its entries.
+
+    Raises:
+        MissingError: it is absent or damaged.
+    """
+    opened = open(address, None)
+    entries = Gallery(opened.card)
+    for batch in opened.batches():
+        entries.append(batch)
+    if not np.allclose(np.linalg.norm(entries.entries.embeddings, axis=1), 1, atol=1e-3):
+        raise MissingError(f"{address}: damaged gallery: an embedding is not of unit length")
+    if entries.counts() != opened.counts() or not np.allclose(
+        entries.templates(), opened.means(), atol=1e-5
+    ):
+        raise MissingError(
+            f"{address}: its mean vectors are not those of its entries, as a killed change leaves "
+            "them; any further change brings them in line"
+        )
+    return opened
 
 
 def locked(address: str) -> AbstractContextManager[None]:
@@ -124,6 +152,7 @@ class MilvusGallery:
         self._card = card
         self._new = state is None
         self._next: int = 0 if state is None else state["next"]
+        self._commits: int = 0 if state is None else state["commits"]
         self._unfinished: bool = False if state is None else state["unfinished"]
         self._added: dict[int, Row] = {}
         self._moved: dict[int, str] = {}
@@ -147,7 +176,7 @@ class MilvusGallery:
         """See `GalleryStore.counts`."""
         if where:
             counted: dict[str, int] = {}
-            for row in self._rows(["person"], where):
+            for row in self._rows(["person"], _conditions(where)):
                 counted[row["person"]] = counted.get(row["person"], 0) + 1
             return counted
         if self._loaded is not None:
@@ -158,19 +187,22 @@ class MilvusGallery:
 
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """See `GalleryStore.batches`."""
-        rows = self._rows(_ENTRY_FIELDS, where)
-        for chunk in _chunks(rows, size):
-            faces = np.array([_unpack(row["face"]) for row in chunk], np.float32)
-            yield Batch(
-                [row["person"] for row in chunk],
-                [row["source"] for row in chunk],
-                [row["sha256"] for row in chunk],
-                [row["meta"] or {} for row in chunk],
-                np.array([row["embedding"] for row in chunk], np.float32),
-                faces[:, :4],
-                faces[:, 4:14].reshape(-1, 5, 2),
-                faces[:, 14],
-            )
+        rows = self._rows(_ENTRY_FIELDS, _conditions(where or {}))
+        return map(_batch, _chunks(rows, size))
+
+    def means(self) -> Floats:
+        """`(P, D) float32`: each person's stored mean vector, in the order of `counts`."""
+        with explained(self._address):
+            rows = self._all_rows(f"{self._name}_people", ["id", "embedding"])
+        vectors = [row["embedding"] for row in sorted(rows, key=lambda row: row["id"])]
+        return np.array(vectors, np.float32).reshape(-1, self._card.embedding_size)
+
+    def of_person(self, person: str) -> Batch:
+        """See `GalleryStore.of_person`."""
+        rows = list(self._rows(_ENTRY_FIELDS, f" and person == {_literal(person)}"))
+        if not rows:
+            raise unknown_person(person, self.counts())
+        return _batch(rows)
 
     def search(
         self,
@@ -286,6 +318,7 @@ class MilvusGallery:
                 }
                 self._touched |= set(self._people)
             self._write_people()
+            self._commits += 1
             self._write_state(unfinished=False)
         self._new = self._unfinished = self._new_card = False
         self._added, self._moved, self._gone, self._touched = {}, {}, set(), set()
@@ -390,6 +423,7 @@ class MilvusGallery:
             "facerec_gallery": _VERSION,
             "card": self._card.to_json(),
             "next": self._next,
+            "commits": self._commits,
             "unfinished": unfinished,
         }
         row = {"id": 0, "state": json.dumps(state), "embedding": [1.0, 0.0]}
@@ -465,12 +499,8 @@ class MilvusGallery:
             for one in hits
         ]
 
-    def _rows(self, fields: Sequence[str], where: Where | None = None) -> Iterator[Row]:
-        """The committed entries that match, in order."""
-        conditions = "".join(
-            f" and meta[{json.dumps(key)}] == {json.dumps(value, ensure_ascii=False)}"
-            for key, value in (where or {}).items()
-        )
+    def _rows(self, fields: Sequence[str], conditions: str = "") -> Iterator[Row]:
+        """The committed entries that meet conditions, in order."""
         for start in range(0, self._next, _MOST_ROWS // 4):
             end = min(start + _MOST_ROWS // 4, self._next)
             with explained(self._address):
@@ -520,8 +550,28 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _literal(names: Sequence[str]) -> str:
-    return json.dumps(list(names), ensure_ascii=False)
+def _literal(value: str | list[str]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _conditions(where: Where) -> str:
+    return "".join(
+        f" and meta[{_literal(key)}] == {_literal(value)}" for key, value in where.items()
+    )
+
+
+def _batch(rows: Sequence[Row]) -> Batch:
+    faces = np.array([_unpack(row["face"]) for row in rows], np.float32)
+    return Batch(
+        [row["person"] for row in rows],
+        [row["source"] for row in rows],
+        [row["sha256"] for row in rows],
+        [row["meta"] or {} for row in rows],
+        np.array([row["embedding"] for row in rows], np.float32),
+        faces[:, :4],
+        faces[:, 4:14].reshape(-1, 5, 2),
+        faces[:, 14],
+    )
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

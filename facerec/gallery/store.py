@@ -52,6 +52,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.person)
 
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The chosen rows."""
+        return Batch(
+            [self.person[row] for row in rows],
+            [self.source[row] for row in rows],
+            [self.sha256[row] for row in rows],
+            [self.meta[row] for row in rows],
+            *(column[rows] for column in (self.embeddings, self.box, self.landmarks, self.score)),
+        )
+
 
 class GalleryStore(Protocol):
     """People and the vectors of their faces.
@@ -76,6 +86,13 @@ class GalleryStore(Protocol):
 
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """All entries, in order, at most `size` at once."""
+
+    def of_person(self, person: str) -> Batch:
+        """A person's entries, in order.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
 
     def search(
         self,
@@ -170,6 +187,16 @@ class Backend(Protocol):
 
     def locked(self, address: str) -> AbstractContextManager[None]:
         """Hold the gallery for writing; readers are never blocked."""
+
+    def version(self, address: str) -> object:
+        """What changes with each commit; None where there is no gallery."""
+
+    def verify(self, address: str) -> GalleryStore:
+        """Open a gallery and look at all that is in it.
+
+        Raises:
+            MissingError: it is absent or damaged.
+        """
 
 
 def backend_of(address: str) -> Any:

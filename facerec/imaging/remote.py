@@ -60,11 +60,11 @@ class Remote:
         """
         with _explained(self.name):
             file: IO[bytes] = self._system.open(self._path, "rb")
-            if file.seekable():
+            if _gives_parts(file):
                 return file
             copy = tempfile.TemporaryFile()  # noqa: SIM115  (it is the caller's)
-            with file:
-                shutil.copyfileobj(file, copy, 1 << 20)
+            with self._system.open(self._path, "rb", block_size=0) as stream:
+                shutil.copyfileobj(stream, copy, 1 << 20)
             copy.seek(0)
             return copy
 
@@ -93,6 +93,19 @@ class Remote:
     @property
     def _root(self) -> str:
         return self._path.rstrip("/") + "/" if self._path else ""
+
+
+def _gives_parts(file: IO[bytes]) -> bool:
+    """Whether a file can be read from any place; of a web server's that shows only on trying."""
+    if not file.seekable():
+        return False
+    try:
+        file.seek(max(file.seek(0, 2) - 1, 0))
+        file.read(1)
+    except ValueError:
+        return False
+    file.seek(0)
+    return True
 
 
 def _read(system: Any, path: str, name: str) -> bytes:

@@ -171,8 +171,8 @@ def _open(place: Path | str) -> Iterator[tuple[Collection | None, Stored]]:
         photos = [opened] if isinstance(opened, Stored) else list(opened)
         if not photos:
             raise InputError(f"{place}: holds no images")
-    except (InputError, UsageError) as error:
-        yield None, unreadable(str(place), InputError(str(error)))
+    except InputError as error:
+        yield None, unreadable(str(place), error)
         return
     root = None if isinstance(opened, Stored) else opened
     yield from ((root, photo) for photo in photos)

@@ -126,10 +126,12 @@ def open_local(path: Path) -> Collection:
     """The images of a tar or zip.
 
     Raises:
-        UsageError: it is neither, or cannot be read.
-        MissingError: it is not there.
+        InputError: it is neither, or cannot be read.
     """
-    return Collection(open_source(path), stamp_of(path))
+    try:
+        return Collection(open_source(path), stamp_of(path))
+    except UsageError as error:
+        raise InputError(str(error)) from error
 
 
 def stamp_of(path: Path) -> str:
