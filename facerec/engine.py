@@ -21,6 +21,7 @@ from facerec.profile import Profile
 Select = Callable[[Image, list[Face]], list[Face]]
 Batch = list[tuple[Frame, list[Face]]]
 _PIXELS = 16_000_000
+_BLOCK = 4
 _IN_WORK = 3
 """Batches of a stream that are in work at once: detected, embedded, given out."""
 
@@ -58,8 +59,9 @@ class Engine:
 
     def in_whole_batches(self) -> Engine:
         """This engine for work that must come out the same to the bit however it is divided."""
-        whole = WholeBatches(self._embedder, self._most)
-        return Engine(self._detector, whole, batch=self._batch)
+        # Matrix products work on blocks of rows; in a batch of whole blocks all rows fare alike.
+        size = max(_BLOCK, self._most // _BLOCK * _BLOCK)
+        return Engine(self._detector, WholeBatches(self._embedder, size), batch=size * _IN_WORK)
 
     @property
     def arithmetic(self) -> str:

@@ -132,8 +132,7 @@ def merge(
     settings: Settings = None,
 ) -> None:
     """Merge people into one (--into), or add other galleries' people to this one."""
-    from facerec.gallery.copying import add_missing
-    from facerec.gallery.store import changing, open_gallery
+    from facerec.gallery.store import changing, extend, open_gallery
 
     address = _address(gallery, profile, settings)
     others = [] if into else [open_gallery(source) for source in sources]
@@ -142,7 +141,7 @@ def merge(
         for source in sources if into else ():
             opened.merge(source, into or "")
         for other in others:
-            add_missing(opened, other)
+            extend(opened, other)
         added = len(opened) - before
     say(f"{', '.join(sources)} merged into {into}" if into else f"{address}: {added} faces added")
 

@@ -29,24 +29,6 @@ def append_all(target: GalleryStore, source: GalleryStore) -> None:
         target.append(batch)
 
 
-def add_missing(target: GalleryStore, source: GalleryStore) -> None:
-    """Add all entries but those of photos that the target holds already, by content.
-
-    Raises:
-        IncompatibleError: the galleries were built with different models.
-    """
-    target.card.require_same_model(source.card, "the other gallery")
-    held = {
-        (person, digest)
-        for batch in source.batches()
-        for person, digest in zip(batch.person, batch.sha256, strict=True)
-        if digest and target.holds(person, digest)
-    }
-    for batch in source.batches():
-        pairs = zip(batch.person, batch.sha256, strict=True)
-        target.append(batch.take([row for row, pair in enumerate(pairs) if pair not in held]))
-
-
 @contextmanager
 def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
     """An empty gallery, locked, that takes the place of what is at an address at its first commit,

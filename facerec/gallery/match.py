@@ -8,7 +8,7 @@ import numpy as np
 
 from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
-from facerec.gallery.store import GalleryStore, Hit
+from facerec.gallery.store import GalleryStore, Hit, Where
 from facerec.profile import RecognizeSection
 
 
@@ -42,7 +42,8 @@ class Matcher:
         gallery: the people.
         section: how to decide.
         model: the card of the model that embeds the faces.
-        where: the gallery's name in an error.
+        place: the gallery's name in an error.
+        where: metadata that an entry must carry to count.
 
     Attributes:
         metric: the metric of `threshold` and of all distances given out.
@@ -58,14 +59,15 @@ class Matcher:
         gallery: GalleryStore,
         section: RecognizeSection,
         model: ModelCard,
-        where: str = "the gallery",
+        place: str = "the gallery",
+        *,
+        where: Where | None = None,
     ) -> None:
-        card = deciding_card(gallery, model, where)
+        card = deciding_card(gallery, model, place)
         self.metric, self.threshold = decision_threshold(card, section)
         self._gallery = gallery
-        self._unique = section.unique
-        self._count = section.candidates
-        self._match_by = section.match
+        self._section = section
+        self._where = where
 
     def match(self, embeddings: Floats) -> list[Match]:
         """One decision per face of a picture.
@@ -73,14 +75,11 @@ class Matcher:
         Args:
             embeddings: `(F, D) float32` unit vectors.
         """
-        if not len(embeddings):
-            return []
-        # Even if every other face takes one of the nearest, a face finds its own among so many.
-        count = max(self._count, len(embeddings) if self._unique else 1)
-        found = self._gallery.search(embeddings, count, match=self._match_by)
-        return [
-            self._match(hit, hits) for hit, hits in zip(self._decide(found), found, strict=True)
-        ]
+        # A face that loses its nearest people to others needs no more than a next one each.
+        top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
+        found = self._gallery.search(embeddings, top, match=self._section.match, where=self._where)
+        decided = self._decide(found)
+        return [self._match(hit, hits) for hit, hits in zip(decided, found, strict=True)]
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
         """One decision per embedded face of a picture."""
@@ -92,23 +91,23 @@ class Matcher:
         """The person of each face, or None."""
         least = distance_to_similarity(self.threshold, self.metric)
         near = [[hit for hit in hits if hit.similarity >= least] for hits in found]
-        if not self._unique:
+        if not self._section.unique:
             return [hits[0] if hits else None for hits in near]
-        decided: list[Hit | None] = [None] * len(near)
+        decided: list[Hit | None] = [None] * len(found)
         taken: set[str] = set()
-        pairs = [(hit, face) for face, hits in enumerate(near) for hit in hits]
+        pairs = [(face, hit) for face, hits in enumerate(near) for hit in hits]
         # Nearest pair first: a person is never given to a face while another is nearer.
-        for hit, face in sorted(pairs, key=lambda pair: -pair[0].similarity):
+        for face, hit in sorted(pairs, key=lambda pair: -pair[1].similarity):
             if decided[face] is None and hit.name not in taken:
                 decided[face] = hit
                 taken.add(hit.name)
         return decided
 
     def _match(self, decided: Hit | None, hits: Sequence[Hit]) -> Match:
-        candidates = tuple(self._candidate(hit) for hit in hits[: self._count])
-        if decided is None:
-            return Match(None, candidates[0] if candidates else None, candidates)
-        return Match(decided.name, self._candidate(decided), candidates)
+        candidates = tuple(self._candidate(hit) for hit in hits[: self._section.candidates])
+        if decided is not None:
+            return Match(decided.name, self._candidate(decided), candidates)
+        return Match(None, candidates[0] if candidates else None, candidates)
 
     def _candidate(self, hit: Hit) -> Candidate:
         distance = similarity_to_distance(hit.similarity, self.metric)
