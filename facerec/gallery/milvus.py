@@ -148,10 +148,16 @@ class MilvusGallery:
     def __init__(self, address: str, client: Any, card: ModelCard, state: Row | None) -> None:
         self._address = address
         self._client = client
-        self._name = parse_address(address).collection
+        place = parse_address(address)
+        self._name = place.collection
+        # Milvus Lite scans what it has not yet written as a segment, row by row; a server decides
+        # itself when to.
+        self._embedded = place.path is not None
+        self._unsettled = 0
         self._card = card
         self._new = state is None
         self._next: int = 0 if state is None else state["next"]
+        self._following = self._next
         self._commits: int = 0 if state is None else state["commits"]
         self._unfinished: bool = False if state is None else state["unfinished"]
         self._added: dict[int, Row] = {}
@@ -303,6 +309,10 @@ class MilvusGallery:
                 self._client.delete(self._name, filter=f"id >= {self._next}")
             for rows in _chunks(self._added.values(), _IDS):
                 self._client.insert(self._name, rows)
+            self._unsettled += len(self._added)
+            settle = self._embedded and self._unsettled >= _IDS
+            if settle:
+                self._client.flush(self._name)
             for ids in _chunks(sorted(self._moved), _IDS):
                 rows = self._client.query(
                     self._name, filter=f"id in {ids}", output_fields=_ENTRY_FIELDS
@@ -311,13 +321,16 @@ class MilvusGallery:
                 self._client.upsert(self._name, moved)
             for ids in _chunks(sorted(self._gone), _IDS):
                 self._client.delete(self._name, filter=f"id in {ids}")
-            self._next = max(self._added, default=self._next - 1) + 1
+            self._next = self._following
             if self._unfinished:
                 self._touched = {
                     row["person"] for row in self._all_rows(f"{self._name}_people", ["person"])
                 }
                 self._touched |= set(self._people)
             self._write_people()
+            if settle:
+                self._client.flush(f"{self._name}_people")
+                self._unsettled = 0
             self._commits += 1
             self._write_state(unfinished=False)
         self._new = self._unfinished = self._new_card = False
@@ -350,7 +363,8 @@ class MilvusGallery:
         score: float,
         embedding: Floats | None,
     ) -> None:
-        number = max(self._added, default=self._next - 1) + 1
+        number = self._following
+        self._following += 1
         self._added[number] = {
             "id": number,
             "person": person,
