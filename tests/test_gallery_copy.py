@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 
 from facerec.gallery import copying
 from facerec.gallery.store import changing, open_gallery
-from tests.conftest import Run, make_card
+from tests.conftest import Run, make_card, spawn
 from tests.test_gallery_contract import ADDRESSES
-from tests.test_milvus import SIZE, random_batch
+from tests.test_milvus import ENTRIES, SIZE, random_batch
 
 
 def everything(address: str) -> list[tuple]:
@@ -85,6 +86,14 @@ def test_a_gallery_of_other_entries_is_replaced_only_by_force(
     assert everything(target) != everything(source)
     assert run("gallery", "copy", source, target, "--force")[0] == 0
     assert everything(target) == everything(source)
+
+
+def test_a_copy_in_milvus_is_there_for_the_next_process(source: str, tmp_path: Path) -> None:
+    target = f"milvus+lite://{tmp_path}/g.db"
+    assert spawn("gallery", "copy", source, target).returncode == 0
+    done = spawn("gallery", "verify", "-g", target, "--json")
+    assert (done.returncode, json.loads(done.stdout)["faces"]) == (0, ENTRIES)
+    assert done.stderr == f"facerec: {target}: sound\n"
 
 
 def test_a_gallery_of_another_model_is_replaced_only_by_force(

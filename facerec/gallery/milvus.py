@@ -50,8 +50,10 @@ def open(address: str, assume: ModelCard | None) -> MilvusGallery:
     client = connect(address)
     with explained(address):
         state = _read_state(client, place.collection)
-    if state is None:
-        raise _missing(address)
+        if state is None:
+            raise _missing(address)
+        for collection in (place.collection, f"{place.collection}_people"):
+            client.load_collection(collection)
     if state["facerec_gallery"] != _VERSION:
         raise IncompatibleError(
             f"{address}: gallery version {state['facerec_gallery']}, but this facerec reads "
@@ -118,6 +120,8 @@ def _read_state(client: Any, collection: str) -> Row | None:
     name = f"{collection}_state"
     if not client.has_collection(name):
         return None
+    # Another process's loading does not last beyond it in Milvus Lite.
+    client.load_collection(name)
     rows = client.query(name, filter="id == 0", output_fields=["state"])
     return json.loads(rows[0]["state"]) if rows else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ def connect(address: str) -> Any:
         UsageError: another process has the Milvus Lite folder open.
     """
     place = parse_address(address)
+    # gRPC prints to stderr what is no error, such as that it reconnects.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from pymilvus import MilvusClient
 
