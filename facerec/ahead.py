@@ -17,8 +17,9 @@ def map_ahead(
     """Apply a function to each item in threads; the results come in the items' order.
 
     Streams can be chained: while the consumer waits for one result, the threads of every stage
-    work on later ones. What the function raises comes out at the item's place and ends the
-    stream. Whoever stops early stops the threads after what they are at.
+    work on later ones. What `items` or the function raises comes out in its place, after the
+    results before it, and ends the stream. Whoever stops early stops the threads after what they
+    are at.
 
     Args:
         items: read by the consumer's thread; may be endless.
@@ -27,12 +28,23 @@ def map_ahead(
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
     waiting: deque[Future[Result]] = deque()
+    failure: Exception | None = None
+    source = iter(items)
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
+        while failure is None:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001  (raised below, when its turn comes)
+                failure = error
+            else:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

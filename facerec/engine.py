@@ -106,6 +106,8 @@ class Engine:
 
         Views, where the card averages them, are taken from the chips themselves.
         """
+        if not len(chips):
+            return self._embedder.embed(chips)
         size = self._chip_size
         views = [
             chips
@@ -113,7 +115,7 @@ class Engine:
             else np.stack([warp(chip, view.matrix(size), size) for chip in chips])
             for view in self._views
         ]
-        return self._average(views) if len(chips) else self._embedder.embed(chips)
+        return self._average(views)
 
     def embed(
         self, images: Sequence[Image], *, aligned: bool = False, select: Select | None = None

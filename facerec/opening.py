@@ -15,6 +15,7 @@ from facerec.alignment import VIEWS, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.detection.factory import create_detector
+from facerec.detection.workers import Workers
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
@@ -32,7 +33,7 @@ from facerec.models.graphs import (
     write_openvino,
 )
 from facerec.models.onnx import embedded_card, embeds_preprocessing, load_onnx, onnx_sha256
-from facerec.models.openvino import load_openvino
+from facerec.models.openvino import import_openvino, load_openvino
 from facerec.models.precision import choose_precision
 from facerec.portraits import portrait_files
 from facerec.profile import Profile, RuntimeEngine, RuntimePrecision
@@ -122,8 +123,10 @@ def open_embedder(profile: Profile) -> Embedder:
     plan = _Plan(profile, card.name, ("torch", "onnxruntime", "openvino"))
     if plan.engine == "torch":
         return create_embedder(
-            card, state, device=plan.device, batch=profile.runtime.batch, precision=plan.precision
-        )
+            card, state, device=plan.device, batch=profile.runtime.batch,
+            precision=plan.precision,
+            team=Workers(torch.get_num_threads()) if plan.device == "cpu" else None,
+        )  # fmt: skip
 
     def write(target: Path, chips: Image) -> None:
         network = load_network(card, state)
@@ -153,7 +156,7 @@ class _Plan:
     """What runs a model, and how: a profile's `runtime`, resolved.
 
     Args:
-        profile: with `runtime` and, where int8 is calibrated, `detector`.
+        profile: with `model` and `runtime`.
         model: its name in an error.
         runtimes: those that can run it, the usual one first.
 
@@ -161,7 +164,7 @@ class _Plan:
         kept: the precision of a converted file's weights.
 
     Raises:
-        MissingError: the device is missing.
+        MissingError: the device or the runtime is missing.
         UsageError: the runtime asked for is another, or does not compute in that precision.
     """
 
@@ -176,6 +179,8 @@ class _Plan:
             raise UsageError(
                 f"runtime.engine {self.engine}: {model} runs in {' or '.join(runtimes)}"
             )
+        if self.engine == "openvino":
+            import_openvino(f"runtime.engine {self.engine}")
         automatic = self.engine == "openvino" and runtime.device == "auto"
         self.device = "cpu" if automatic else choose_device(runtime.device)
         self.precision = choose_precision(runtime.precision, self.engine, self.device)
@@ -225,12 +230,12 @@ class _Plan:
         if not kept.is_file():
             with tempfile.TemporaryDirectory() as folder:
                 made = Path(folder) / name
-                chips = calibration_chips(
-                    build_detector(self._profile), card, list(portrait_files().values())
-                )
+                # Not the profile's detector: the file must not depend on it.
+                detector = build_detector(Profile())
+                chips = calibration_chips(detector, card, list(portrait_files().values()))
                 write(made, chips)
                 require_agreement(
-                    exact, self.load(made, rounded), chips, self.kept,
+                    exact, self.load(made, rounded), chips, self.precision,
                     f"runtime.precision {self.precision} in {self.engine}",
                 )  # fmt: skip
                 keep_parts(Path(folder), kept)

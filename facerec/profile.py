@@ -85,7 +85,7 @@ class RuntimeSection(_Section):
     workers: Positive = 2
     """Threads that read and decode images."""
     batch: Positive = 32
-    """Images detected together, and faces embedded together."""
+    """Most images of a stream that are in work at once, and faces embedded together."""
     max_pixels: Positive = 150_000_000
     """Images with more pixels are refused before they are decoded."""
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from facerec.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
 from facerec.imaging.reader import read_frames
-from tests.conftest import noise
+from tests.conftest import make_card, make_face, noise
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,54 @@ def test_a_stream_keeps_its_order_and_passes_failures_through(engine, photo: np.
     assert [frame.source for frame, _ in found] == ["a", "broken", "b", "c"]
     assert [len(faces) for _, faces in found] == [1, 0, 0, 1]
     assert found[1][0].error is broken.error
+
+
+class Scripted:
+    """Finds one face in each picture, and embeds; either may be told to wait."""
+
+    arithmetic = "none"
+
+    def __init__(self) -> None:
+        self.card = make_card(2)
+        self.detected: list[int] = []
+        self.second_begun, self.first_embedded = threading.Event(), False
+
+    def detect(self, images):
+        for image in images:
+            self.detected.append(int(image[0, 0, 0]))
+            if len(self.detected) == 2:
+                self.second_begun.set()
+        return [[make_face(1, 0)] for _ in images]
+
+    def embed(self, chips):
+        if not self.first_embedded:
+            self.first_embedded = self.second_begun.wait(10)
+        return np.tile(np.float32([1, 0]), (len(chips), 1))
+
+
+def test_later_pictures_are_detected_while_earlier_ones_are_embedded() -> None:
+    both = Scripted()
+    frames = [Frame(str(n), np.full((20, 20, 3), n, np.uint8)) for n in range(6)]
+    stream = Engine(both, both, batch=3).faces(frames)
+    assert [frame.source for frame, _ in stream] == list("012345")
+    assert both.first_embedded
+    assert both.detected == list(range(6))
+
+
+def test_a_detector_that_fails_ends_the_stream_where_it_failed() -> None:
+    class Failing(Scripted):
+        def detect(self, images):
+            if images[0][0, 0, 0] == 4:
+                raise MemoryError
+            return super().detect(images)
+
+    both = Failing()
+    frames = (Frame(str(n), np.full((20, 20, 3), n, np.uint8)) for n in itertools.count())
+    seen = []
+    with pytest.raises(MemoryError):
+        for frame, _ in Engine(both, both, batch=3).faces(frames):
+            seen.append(frame.source)
+    assert seen == list("0123")
 
 
 def test_a_stream_is_read_no_further_than_a_batch_ahead(engine) -> None:

@@ -21,6 +21,7 @@ from facerec.evaluation.bootstrap import (
 )
 from facerec.evaluation.curve import score_curve
 from facerec.evaluation.folds import (
+    accuracy_at,
     fold_accuracy,
     mean_subtracted_accuracy,
     normalised,
@@ -258,3 +259,13 @@ def test_mcnemar_is_the_exact_two_sided_test():
     assert (result.only_first, result.only_second) == (20, 5)
     assert result.p_value == pytest.approx(2 * binom.cdf(5, 25, 0.5), abs=1e-9)
     assert mcnemar(first, first).p_value == 1.0
+
+
+def test_other_similarities_are_judged_by_the_thresholds_that_the_folds_have() -> None:
+    folds, same = np.array([0, 0, 1, 1]), np.array([True, False, True, False])
+    exact = fold_accuracy([0.9, 0.1, 0.8, 0.2], same, folds)
+    shifted = np.array([0.9, 0.1, 0.8, 0.85])
+    assert accuracy_at(exact.thresholds, np.array([0.9, 0.1, 0.8, 0.2]), same, folds) == exact.mean
+    assert accuracy_at(np.array([0.5, 0.7]), shifted, same, folds) == 0.75
+    assert accuracy_at(np.array([0.5, 0.95]), shifted, same, folds) == 0.75
+    assert accuracy_at(np.array([0.5, 0.8]), np.array([0.4, 0.6, 0.7, 0.9]), same, folds) == 0

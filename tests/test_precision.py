@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,14 @@ def chips() -> np.ndarray:
 
 def embedder(*settings: str):
     return open_embedder(Profile.load(settings=settings))
+
+
+def small_model(folder: Path) -> Path:
+    """A file of a tiny network with random weights."""
+    torch.manual_seed(0)
+    card = make_card(16, architecture="test_mobilefacenet")
+    write_artefact(folder / "small.safetensors", create_network(card).eval(), card, "nothing")
+    return folder / "small.safetensors"
 
 
 def worst_cosine(one, other, chips: np.ndarray) -> float:
@@ -94,12 +103,11 @@ def test_cached_vectors_of_two_precisions_lie_in_two_files(tmp_path) -> None:
     ("model", "settings", "least"),
     [
         ("small", ("runtime.engine=onnxruntime",), 0.9999),
-        ("small", ("runtime.precision=int8",), 0.99),
+        ("small", ("runtime.engine=openvino", "runtime.precision=bf16"), 0.999),
         *(
             pytest.param("dlib_resnet", settings, least, marks=pytest.mark.slow)
             for settings, least in (
                 (("runtime.engine=openvino",), 0.9999),
-                (("runtime.engine=openvino", "runtime.precision=bf16"), 0.999),
                 (("runtime.precision=int8",), 0.99),
                 (("runtime.engine=onnxruntime", "runtime.precision=int8"), 0.99),
             )
@@ -113,15 +121,24 @@ def test_every_runtime_embeds_as_pytorch_does(
     pytest.importorskip("openvino")
     monkeypatch.setenv("FACEREC_HOME", str(tmp_path))
     if model == "small":
-        model = tmp_path / "small.safetensors"
-        card = make_card(16, architecture="test_mobilefacenet")
-        write_artefact(model, create_network(card).eval(), card, "nothing")
+        model = small_model(tmp_path)
     chosen = f"model.name={model}"
     assert worst_cosine(embedder(chosen), embedder(chosen, *settings), chips) > least
     (kept,) = (tmp_path / "runtimes").glob("*.[ox]*")
     written = kept.stat().st_mtime_ns
     embedder(chosen, *settings)
     assert kept.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_network_that_eight_bits_spoil_is_refused_and_nothing_is_kept(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("FACEREC_HOME", str(tmp_path))
+    model = small_model(tmp_path)
+    with pytest.raises(UsageError, match=r"runtime\.precision int8 in openvino: .* needs 0\.99"):
+        embedder(f"model.name={model}", "runtime.precision=int8")
+    assert not (tmp_path / "runtimes").exists()
 
 
 def test_auto_takes_bf16_only_where_the_processor_has_it(monkeypatch) -> None:

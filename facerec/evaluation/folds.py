@@ -80,6 +80,19 @@ def accuracy_over_folds(scores_for: ScoresForFold, same: Flags, folds: FoldIndic
     return FoldAccuracy(np.array(accuracies), np.array(thresholds), correct)
 
 
+def accuracy_at(
+    thresholds: NDArray[np.float64], similarities: Scores, same: Flags, folds: FoldIndices
+) -> float:
+    """Accuracy of other similarities of the same pairs by the thresholds that the folds have.
+
+    Args:
+        thresholds: `(K,) float64`, of `FoldAccuracy`.
+    """
+    limits = thresholds[np.searchsorted(np.unique(folds), folds)]
+    correct = (similarities >= limits) == same
+    return float(np.mean([correct[folds == fold].mean() for fold in np.unique(folds)]))
+
+
 def mean_subtracted_accuracy(
     embeddings: NDArray[np.float32], pairs: NDArray[np.int64], same: Flags, folds: FoldIndices
 ) -> FoldAccuracy:

@@ -23,7 +23,7 @@ from facerec.models.backbones import (  # noqa: F401  (register themselves)
     mobilenet_v3,
     resnet,
 )
-from facerec.models.embedder import TorchEmbedder
+from facerec.models.embedder import Team, TorchEmbedder
 from facerec.models.registry import FACTORIES
 
 
@@ -46,7 +46,7 @@ def create_network(card: ModelCard) -> nn.Module:
 
 def create_embedder(
     card: ModelCard, state: Mapping[str, Tensor], *, device: str, batch: int,
-    precision: str = "fp32",
+    precision: str = "fp32", team: Team | None = None,
 ) -> Embedder:  # fmt: skip
     """Build a network, load its weights and make it an embedder; see `TorchEmbedder`.
 
@@ -54,7 +54,7 @@ def create_embedder(
         MissingError: the weights do not fit the architecture.
     """
     network = load_network(card, state)
-    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision)
+    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision, team=team)
 
 
 def load_network(card: ModelCard, state: Mapping[str, Tensor]) -> nn.Module:

@@ -28,7 +28,7 @@ from facerec.models.openvino import import_openvino
 Format = Literal["onnx", "openvino", "torchscript"]
 Precision = Literal["fp32", "fp16", "int8"]
 OPSET = 18
-LEAST_COSINE: dict[str, float] = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.99}
+LEAST_COSINE: dict[str, float] = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999, "int8": 0.99}
 BATCHES = (1, 2, 17)
 
 
@@ -178,12 +178,13 @@ def _halve(plain: Path, path: Path) -> None:
 
 
 def require_agreement(
-    exact: Embedder, rounded: Embedder, chips: Image, precision: Precision, where: str
+    exact: Embedder, rounded: Embedder, chips: Image, precision: str, where: str
 ) -> float:
     """Compare a written graph's vectors with the network's, in batches of 1, 2 and 17.
 
     Args:
         chips: `(N, H, W, 3) uint8` RGB real faces, N >= 17.
+        precision: a key of `LEAST_COSINE`.
         where: begins the error.
 
     Returns:

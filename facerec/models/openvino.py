@@ -79,8 +79,11 @@ def load_openvino(
     return ForeignEmbedder(path, network, card.with_augment(augment), batch=batch)
 
 
-def import_openvino(path: Path) -> Any:
+def import_openvino(where: Path | str) -> Any:
     """The package.
+
+    Args:
+        where: begins the error.
 
     Raises:
         MissingError: it is not installed.
@@ -89,7 +92,7 @@ def import_openvino(path: Path) -> Any:
         import openvino
     except ImportError as error:
         raise MissingError(
-            f"{path}: OpenVINO is not installed; pip install 'facerec[openvino]'"
+            f"{where}: OpenVINO is not installed; pip install 'facerec[openvino]'"
         ) from error
     return openvino
 

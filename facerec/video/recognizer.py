@@ -218,7 +218,8 @@ class VideoRecognizer:
         if not due:
             return
         started = time.perf_counter()
-        vectors = self._engine.embed_found([(frame.image, track.face) for track in due])
+        chips = self._engine.align(frame.image, [track.face for track in due])
+        vectors = self._engine.embed_chips(chips)
         self.spent.embedding += time.perf_counter() - started
         self.spent.embeddings += len(due)
         for track, vector in zip(due, vectors, strict=True):
