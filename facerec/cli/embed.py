@@ -16,6 +16,7 @@ from facerec.cli.options import (
     Settings,
     Workers,
     load_profile,
+    parse_pairs,
     standard_input,
 )
 from facerec.errors import InputError
@@ -56,6 +57,10 @@ def embed(
         ),
     ] = None,
     all_faces: Annotated[bool, typer.Option("--all-faces", help="As --faces all.")] = False,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Metadata of these faces, for --where; repeatable."),
+    ] = None,
     workers: Workers = None,
     batch: Batch = None,
     null: NullSeparated = False,
@@ -76,6 +81,7 @@ def embed(
         runtime__workers=workers,
         runtime__batch=batch,
     )
+    metadata = parse_pairs(meta, "--meta")
     from facerec.imaging.sources import list_people
 
     photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
@@ -100,7 +106,16 @@ def embed(
             elif chips is not None and faces and not aligned:
                 _keep_chips(engine, chips / person, frame, faces)
 
-        report = enrol(gallery, path, photos, engine, loaded, aligned=aligned, observe=observe)
+        report = enrol(
+            gallery,
+            path,
+            photos,
+            engine,
+            loaded,
+            aligned=aligned,
+            meta=metadata,
+            observe=observe,
+        )
 
     counts = gallery.counts()
     results = Results("person", "faces", as_json=as_json)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from facerec.cli.console import Results, refuse_to_replace, say
-from facerec.cli.options import Force, GalleryPath, Json, ProfileName, Settings, load_profile
+from facerec.cli.options import (
+    Force,
+    GalleryPath,
+    Json,
+    ProfileName,
+    Settings,
+    Where,
+    load_profile,
+    parse_pairs,
+)
 from facerec.errors import MissingError, UsageError
-
-if TYPE_CHECKING:
-    from facerec.gallery import Gallery
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -43,33 +47,22 @@ def _complete_person(ctx: typer.Context, incomplete: str) -> list[str]:
 Person = Annotated[str, typer.Argument(help="A person.", autocompletion=_complete_person)]
 
 
-@contextmanager
-def _changing(path: Path) -> Iterator[Gallery]:
-    """Open a gallery, and save it if the block ends well."""
-    from facerec.gallery import Gallery
-    from facerec.gallery.lock import locked
-
-    with locked(path):
-        opened = Gallery.open(path)
-        yield opened
-        opened.save(path)
-
-
 @app.command("list")
 def list_people(
     gallery: GalleryPath = None,
+    where: Where = None,
     as_json: Json = None,
     profile: ProfileName = "default",
     settings: Settings = None,
 ) -> None:
     """List the people and how many faces each has."""
-    from facerec.gallery import Gallery
+    path, wanted = str(_path(gallery, profile, settings)), parse_pairs(where, "--where")
+    from facerec.gallery.store import open_gallery
 
-    path = _path(gallery, profile, settings)
     results = Results("person", "faces", as_json=as_json)
-    for person, faces in Gallery.open(path).counts().items():
+    for person, faces in open_gallery(path).counts(wanted).items():
         results.add({"person": person, "faces": faces}, (person, str(faces)))
-    results.close(title=str(path))
+    results.close(title=path)
 
 
 @app.command()
@@ -85,11 +78,8 @@ def show(
     from facerec.gallery import Gallery
 
     opened = Gallery.open(_path(gallery, profile, settings))
-    if person not in opened.people:
-        raise UsageError(f"the gallery holds nobody called {person}")
-    number = opened.people.index(person)
-    rows = opened.entries.take(opened.entries.person == number)
-    similarity = rows.embeddings @ opened.templates()[number]
+    rows = opened.person(person)
+    similarity = rows.embeddings @ opened.template(person)
     results = Results("photo", "distance", "score", as_json=as_json)
     for source, cosine, score in zip(rows.source, similarity, rows.score, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
@@ -109,7 +99,9 @@ def rename(
     settings: Settings = None,
 ) -> None:
     """Give a person another name."""
-    with _changing(_path(gallery, profile, settings)) as opened:
+    from facerec.gallery.store import changing
+
+    with changing(str(_path(gallery, profile, settings))) as opened:
         opened.rename(person, name)
     say(f"{person} is now {name}")
 
@@ -130,7 +122,9 @@ def remove(
     what = f"{photo} of {person}" if photo else person
     if not force and not typer.confirm(f"Remove {what} from {path}?", err=True):
         raise UsageError("nothing was removed")
-    with _changing(path) as opened:
+    from facerec.gallery.store import changing
+
+    with changing(str(path)) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)
         if not count:
             raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
@@ -146,16 +140,16 @@ def merge(
     settings: Settings = None,
 ) -> None:
     """Merge people into one (--into), or add other galleries' people to this one."""
-    from facerec.gallery import Gallery
+    from facerec.gallery.store import changing, extend, open_gallery
 
-    path = _path(gallery, profile, settings)
-    others = [] if into else [Gallery.open(source) for source in sources]
-    with _changing(path) as opened:
+    path = str(_path(gallery, profile, settings))
+    others = [] if into else [open_gallery(source) for source in sources]
+    with changing(path) as opened:
         before = len(opened)
         for source in sources if into else ():
             opened.merge(source, into or "")
         for other in others:
-            opened.extend(other)
+            extend(opened, other)
     say(
         f"{', '.join(sources)} merged into {into}"
         if into
@@ -242,6 +236,23 @@ def import_from(
 
 
 @app.command()
+def compact(
+    gallery: GalleryPath = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Write a large gallery's file anew with the changes that its journal holds."""
+    from facerec.gallery import Gallery, file
+    from facerec.gallery.lock import locked
+
+    path = _path(gallery, profile, settings)
+    with locked(path):
+        opened = Gallery.open(path)
+        file.compact(opened, path)
+    say(f"{path}: {len(opened)} faces of {len(opened.people)} people, in one file")
+
+
+@app.command()
 def verify(
     gallery: GalleryPath = None,
     as_json: Json = None,
@@ -250,11 +261,11 @@ def verify(
 ) -> None:
     """Check a gallery: its format, its vectors, and that its templates are their means."""
     from facerec.gallery import Gallery
-    from facerec.gallery.hdf5 import check_templates
+    from facerec.gallery.hdf5 import check_gallery
 
     path = _path(gallery, profile, settings)
     opened = Gallery.open(path)
-    check_templates(path, opened)
+    check_gallery(path, opened)
     results = Results("gallery", "people", "faces", "model", as_json=as_json)
     results.add(
         {

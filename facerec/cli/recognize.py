@@ -20,8 +20,10 @@ from facerec.cli.options import (
     ProfileName,
     Settings,
     Threshold,
+    Where,
     Workers,
     load_profile,
+    parse_pairs,
     standard_input,
 )
 from facerec.cli.recognize_video import cam, video
@@ -86,6 +88,7 @@ def image(
     show_distance: Annotated[
         bool, typer.Option("--show-distance", help="Write the distance on the labels.")
     ] = False,
+    where: Where = None,
     workers: Workers = None,
     batch: Batch = None,
     null: NullSeparated = False,
@@ -116,15 +119,16 @@ def image(
     from facerec.imaging.sources import expand_paths
 
     pictures = expand_paths(paths, stdin=standard_input(), null=null)
-    from facerec.gallery import Gallery
+    wanted = parse_pairs(where, "--where")
+    from facerec.gallery.store import open_gallery
 
-    opened = Gallery.open(loaded.gallery.path)
+    opened = open_gallery(loaded.gallery.path)
     from facerec.engine import Engine
     from facerec.gallery.match import Matcher
     from facerec.imaging.reader import read_frames
 
     engine = Engine.from_profile(loaded)
-    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
+    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path, where=wanted)
     results = Results(*LABELS, as_json=as_json)
     label = loaded.recognize.unknown
     failures = 0

@@ -65,12 +65,10 @@ class People:
         self._stamp = self._state()
         self.reload()
 
-    def _state(self) -> tuple[int, int] | None:
-        try:
-            facts = self._path.stat()
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_size
+    def _state(self) -> tuple[int, ...]:
+        from facerec.gallery.file import stamp
+
+        return stamp(self._path)
 
     def _read(self) -> Matcher:
         from facerec.gallery import Gallery

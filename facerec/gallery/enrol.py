@@ -11,7 +11,9 @@ from pathlib import Path
 from facerec.alignment import only_central_face
 from facerec.engine import Engine
 from facerec.faces import Face, Frame
-from facerec.gallery.gallery import Gallery, check_name
+from facerec.gallery.gallery import Gallery
+from facerec.gallery.names import check_name
+from facerec.gallery.store import Where
 from facerec.imaging.reader import read_frames
 from facerec.profile import Profile
 
@@ -68,6 +70,7 @@ def enrol(
     *,
     aligned: bool,
     observe: Observer,
+    meta: Where | None = None,
 ) -> Enrolment:
     """Add photos to a gallery and save it, now and then and at the end, however it ends.
 
@@ -79,6 +82,7 @@ def enrol(
         photos: person and file each.
         aligned: the photos are aligned faces.
         observe: told of each photo, in order.
+        meta: metadata of the faces added.
 
     Raises:
         UsageError: a name is unusable, or the gallery cannot be written.
@@ -114,7 +118,7 @@ def enrol(
                 faces = []
             else:
                 report.replaced += gallery.has_source(person, source)
-                gallery.add(person, faces, source, frame.sha256)
+                gallery.add(person, faces, source, frame.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)
                 saver.note_change()

@@ -52,6 +52,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.person)
 
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The chosen rows."""
+        return Batch(
+            [self.person[row] for row in rows],
+            [self.source[row] for row in rows],
+            [self.sha256[row] for row in rows],
+            [self.meta[row] for row in rows],
+            self.embeddings[rows],
+            self.box[rows],
+            self.landmarks[rows],
+            self.score[rows],
+        )
+
 
 class GalleryStore(Protocol):
     """People and the vectors of their faces.
@@ -223,3 +236,21 @@ def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryS
                 create.require_same_model(store.card, address)
         yield store
         store.commit()
+
+
+def extend(store: GalleryStore, other: GalleryStore) -> None:
+    """Add another gallery's entries, but for photos that their person has, by content.
+
+    Raises:
+        IncompatibleError: it was built with another model.
+    """
+    store.card.require_same_model(other.card, "the other gallery")
+    for batch in other.batches():
+        photos = zip(batch.person, batch.sha256, strict=True)
+        new = [
+            row
+            for row, (person, sha256) in enumerate(photos)
+            if not (sha256 and store.holds(person, sha256))
+        ]
+        if new:
+            store.append(batch.take(new))
