@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.gallery.hdf5 import check_templates
+from facerec.gallery.hdf5 import check_gallery
 from facerec.gallery.lock import locked
+from facerec.gallery.store import extend
 from tests.conftest import make_card, make_face
 
 
@@ -101,13 +102,13 @@ def test_adding_another_gallery_keeps_its_people_and_skips_its_copies() -> None:
     gallery, other = make_gallery(), Gallery(make_card())
     other.add("Bob", [make_face(0, 0, 0, 1)], "bob.jpg", "b")
     other.add("Ada", [make_face(1, 0, 0, 0)], "copy.jpg", "a1")
-    gallery.extend(other)
+    extend(gallery, other)
     assert gallery.counts() == {"Ada": 2, "Zoë": 2, "Bob": 1}
 
 
 def test_a_gallery_of_another_model_is_not_added() -> None:
     with pytest.raises(IncompatibleError, match="was built with small"):
-        make_gallery().extend(Gallery(make_card(flip=True)))
+        extend(make_gallery(), Gallery(make_card(flip=True)))
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\a", "a\nb", "\x1b[31m"])
@@ -180,11 +181,11 @@ def test_a_contradictory_file_is_refused(
 def test_templates_that_are_not_the_means_are_found(tmp_path: Path) -> None:
     path = tmp_path / "g.h5"
     make_gallery().save(path)
-    check_templates(path, Gallery.open(path))
+    check_gallery(path, Gallery.open(path))
     with h5py.File(path, "r+") as file:
         file["templates"][0] = [0, 0, 0, 1]
     with pytest.raises(MissingError, match="not the means"):
-        check_templates(path, Gallery.open(path))
+        check_gallery(path, Gallery.open(path))
 
 
 def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:

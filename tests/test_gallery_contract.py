@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.gallery import file
 from facerec.gallery.store import Batch, GalleryStore, changing, open_gallery
 from tests.conftest import make_card, make_face
 
 ADDRESSES: dict[str, Callable[[Path], str]] = {
     "hdf5": lambda folder: str(folder / "people.h5"),
     "milvus-lite": lambda folder: f"milvus+lite://{folder}/people.db",
+    "hdf5 with a journal": lambda folder: str(folder / "large.h5"),
 }
 """Of each backend, an address for a new gallery in a folder."""
 
@@ -22,9 +24,11 @@ RED, BLUE = {"team": "red"}, {"team": "blue", "shift": "night"}
 
 
 @pytest.fixture(params=ADDRESSES)
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Ada with two photos of team red and one of blue, Zoë with two faces of one photo."""
     place = ADDRESSES[request.param](tmp_path)
+    if request.param == "hdf5 with a journal":
+        monkeypatch.setattr(file, "_WHOLE", 0)
     with changing(place, create=make_card()) as store:
         store.add("Ada", [make_face(1, 0, 0, 0)], "ada/1.jpg", "a1", RED)
         store.add("Ada", [make_face(0, 1, 0, 0)], "ada/2.jpg", "a2", RED)

@@ -9,8 +9,8 @@ import pytest
 
 from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.gallery.entries import Entries
 from facerec.gallery.exchange import ENDINGS, _dataset_message, export_gallery, import_gallery
-from facerec.gallery.gallery import Entries
 from tests.conftest import Run, make_card, make_face
 
 

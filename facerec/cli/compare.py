@@ -16,7 +16,9 @@ from facerec.cli.options import (
     ProfileName,
     Settings,
     Threshold,
+    Where,
     load_profile,
+    parse_pairs,
 )
 from facerec.errors import InputError, UsageError
 
@@ -37,6 +39,7 @@ def compare(
     threshold: Threshold = None,
     far: Far = None,
     metric: Metric = None,
+    where: Where = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The photos are aligned faces: detect nothing.")
     ] = False,
@@ -57,6 +60,7 @@ def compare(
         recognize__far=far,
         recognize__metric=metric,
     )
+    wanted = parse_pairs(where, "--where")
     from facerec.card import similarity_to_distance
     from facerec.engine import Engine
     from facerec.gallery.match import decision_threshold
@@ -64,7 +68,7 @@ def compare(
     engine = Engine.from_profile(loaded)
     first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
     if gallery is not None and not Path(b).exists():
-        second, card = _person_vector(b, engine, loaded)
+        second, card = _person_vector(b, engine, loaded, wanted)
     else:
         second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
 
@@ -108,16 +112,15 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
     return faces[0].embedding
 
 
-def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
-    import numpy as np
-
-    from facerec.gallery.gallery import mean_vectors
+def _person_vector(
+    name: str, engine: Engine, profile: Profile, where: dict[str, str]
+) -> tuple[Floats, ModelCard]:
+    from facerec.gallery.gallery import mean_vector
     from facerec.gallery.match import deciding_card
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)
-    if name not in opened.counts():
+    if name not in opened.counts(where):
         raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
-    vectors = opened.of_person(name).embeddings
-    return mean_vectors(vectors, np.zeros(len(vectors), int), 1)[0], card
+    return mean_vector(opened.person(name, where).embeddings), card

@@ -17,6 +17,7 @@ from facerec.cli.options import (
     Settings,
     Workers,
     load_profile,
+    parse_pairs,
     standard_input,
 )
 from facerec.errors import InputError, UsageError
@@ -59,6 +60,10 @@ def embed(
         ),
     ] = None,
     all_faces: Annotated[bool, typer.Option("--all-faces", help="As --faces all.")] = False,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Metadata of these faces, for --where; repeatable."),
+    ] = None,
     workers: Workers = None,
     batch: Batch = None,
     null: NullSeparated = False,
@@ -80,6 +85,7 @@ def embed(
         runtime__workers=workers,
         runtime__batch=batch,
     )
+    metadata = parse_pairs(meta, "--meta")
     from facerec.imaging.sources import list_people
 
     if "-" in people and "RANK" in os.environ:
@@ -115,6 +121,7 @@ def embed(
                 engine,
                 loaded,
                 aligned=aligned,
+                meta=metadata,
                 seen=keep_chips,
                 observe=lambda problem: advance.say(problem) if problem else None,
                 team=team,

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from facerec.cli.console import Results, progress, refuse_to_replace, say
-from facerec.cli.options import Force, GalleryPath, Json, ProfileName, Settings, load_profile
+from facerec.cli.options import (
+    Force,
+    GalleryPath,
+    Json,
+    ProfileName,
+    Settings,
+    Where,
+    load_profile,
+    parse_pairs,
+)
 from facerec.errors import FacerecError, UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
@@ -40,6 +49,7 @@ Person = Annotated[str, typer.Argument(help="A person.", autocompletion=_complet
 @app.command("list")
 def list_people(
     gallery: GalleryPath = None,
+    where: Where = None,
     as_json: Json = None,
     profile: ProfileName = "default",
     settings: Settings = None,
@@ -47,9 +57,9 @@ def list_people(
     """List the people and how many faces each has."""
     from facerec.gallery.store import open_gallery
 
-    address = _address(gallery, profile, settings)
+    address, wanted = _address(gallery, profile, settings), parse_pairs(where, "--where")
     results = Results("person", "faces", as_json=as_json)
-    for person, faces in open_gallery(address).counts().items():
+    for person, faces in open_gallery(address).counts(wanted).items():
         results.add({"person": person, "faces": faces}, (person, str(faces)))
     results.close(title=address)
 
@@ -63,15 +73,13 @@ def show(
     settings: Settings = None,
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
-    import numpy as np
-
     from facerec.card import similarity_to_distance
-    from facerec.gallery.gallery import mean_vectors
+    from facerec.gallery.gallery import mean_vector
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(_address(gallery, profile, settings))
-    rows = opened.of_person(person)
-    mean = mean_vectors(rows.embeddings, np.zeros(len(rows), int), 1)[0]
+    rows = opened.person(person)
+    mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", as_json=as_json)
     for source, cosine, score in zip(rows.source, rows.embeddings @ mean, rows.score, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
@@ -227,6 +235,25 @@ def import_from(
     with replacing(address, imported.card) as store:
         append_all(store, imported)
     say(f"{address}: {len(imported)} faces of {len(imported.people)} people")
+
+
+@app.command()
+def compact(
+    gallery: GalleryPath = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Write a large gallery's file anew with the changes that its journal holds."""
+    from facerec.gallery import Gallery, file
+    from facerec.gallery.store import backend_of
+
+    address = _address(gallery, profile, settings)
+    if backend_of(address) is not file:
+        raise UsageError(f"{address}: has no journal; only a file does")
+    with file.locked(address):
+        opened = Gallery.open(address)
+        file.compact(opened, Path(address))
+    say(f"{address}: {len(opened)} faces of {len(opened.people)} people, in one file")
 
 
 @app.command()

@@ -84,6 +84,33 @@ Metric = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only faces enrolled with this metadata; repeatable, all must hold.",
+    ),
+]
+
+
+def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
+    """`KEY=VALUE` texts as a dictionary.
+
+    Raises:
+        UsageError: one has no key or no `=`.
+    """
+    from facerec.errors import UsageError
+
+    parsed = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} {pair}: give KEY=VALUE, such as team=red")
+        parsed[key] = value
+    return parsed
+
+
 def standard_input() -> BinaryIO | None:
     """Stdin as bytes, for lists of paths; None where it is closed."""
     return sys.stdin.buffer if sys.stdin else None

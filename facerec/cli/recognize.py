@@ -20,8 +20,10 @@ from facerec.cli.options import (
     ProfileName,
     Settings,
     Threshold,
+    Where,
     Workers,
     load_profile,
+    parse_pairs,
     standard_input,
 )
 from facerec.cli.recognize_video import cam, video
@@ -87,6 +89,7 @@ def image(
     show_distance: Annotated[
         bool, typer.Option("--show-distance", help="Write the distance on the labels.")
     ] = False,
+    where: Where = None,
     workers: Workers = None,
     batch: Batch = None,
     null: NullSeparated = False,
@@ -117,6 +120,7 @@ def image(
     from facerec.imaging.sources import expand_photos
 
     pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    wanted = parse_pairs(where, "--where")
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
@@ -125,7 +129,7 @@ def image(
     from facerec.imaging.reader import read_frames
 
     engine = Engine.from_profile(loaded)
-    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
+    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path, where=wanted)
     results = Results(*LABELS, as_json=as_json)
     label = loaded.recognize.unknown
     failures = 0

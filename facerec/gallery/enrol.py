@@ -10,11 +10,11 @@ from pathlib import Path
 from facerec.engine import Engine
 from facerec.errors import FacerecError
 from facerec.gallery.address import local_path
-from facerec.gallery.gallery import check_name
+from facerec.gallery.names import check_name
 from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
 from facerec.gallery.parts import Parts, describe_settings
 from facerec.gallery.saving import Saver
-from facerec.gallery.store import GalleryStore, backend_of, changing, open_gallery
+from facerec.gallery.store import GalleryStore, Where, backend_of, changing, open_gallery
 from facerec.imaging.remote import is_url
 from facerec.imaging.stored import Photo
 from facerec.profile import Profile
@@ -68,6 +68,7 @@ def enrol_photos(
     profile: Profile,
     *,
     aligned: bool = False,
+    meta: Where | None = None,
     seen: Seen = lambda *_: None,
     observe: Observer = lambda _: None,
     team: Team = Team(),
@@ -80,6 +81,7 @@ def enrol_photos(
     Args:
         photos: person and photo each; the same in all processes.
         aligned: the photos are aligned faces.
+        meta: metadata of the faces added.
         seen: told of each photo that this process embeds.
         observe: told of each photo, in order, in the process that writes the gallery.
         team: the processes that do this together.
@@ -101,7 +103,7 @@ def enrol_photos(
     if team.size == 1:
         with changing(address, create=engine.card) as gallery:
             outcomes = embed(photos, gallery.holds)
-            return _enrol(gallery, address, photos, outcomes, profile, observe)
+            return _enrol(gallery, address, photos, outcomes, profile, meta, observe)
 
     settings = describe_settings(engine.card, profile, aligned=aligned)
     parts = Parts(_parts_folder(address), photos, settings)
@@ -124,7 +126,7 @@ def enrol_photos(
         embed_share(gallery.holds)
         left = parts.missing(gallery.holds)
         parts.write(left, embed(parts.photos(left), gallery.holds))
-        report = _enrol(gallery, address, photos, parts.outcomes(), profile, observe)
+        report = _enrol(gallery, address, photos, parts.outcomes(), profile, meta, observe)
     parts.remove()
     return report
 
@@ -149,6 +151,7 @@ def _enrol(
     photos: Sequence[tuple[str, Photo]],
     outcomes: Iterable[Outcome],
     profile: Profile,
+    meta: Where | None,
     observe: Observer,
 ) -> Enrolment:
     """Add photos to a gallery and commit now and then and at the end, however it ends.
@@ -158,7 +161,9 @@ def _enrol(
     """
     folder = path.parent if (path := local_path(address)) else None
     report = Enrolment()
-    saver = Saver(gallery, changed=not backend_of(address).exists(address))
+    backend = backend_of(address)
+    new = not backend.exists(address)
+    saver = Saver(gallery, changed=new)
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
             name, faces = str(photo), outcome.faces
@@ -176,13 +181,15 @@ def _enrol(
             else:
                 source = _relative(name, folder)
                 report.replaced += gallery.has_source(person, source)
-                gallery.add(person, faces, source, outcome.sha256)
+                gallery.add(person, faces, source, outcome.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)
                 saver.note_change()
             observe(problem)
     finally:
         saver.save()
+    if new:
+        backend.tidy(gallery)
     return report
 
 

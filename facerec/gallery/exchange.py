@@ -17,9 +17,11 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.files import replacing
-from facerec.gallery.gallery import Entries, Gallery, check_name
+from facerec.gallery.entries import Base, Entries
+from facerec.gallery.gallery import Gallery
 from facerec.gallery.hdf5 import find_inconsistency
 from facerec.gallery.metadata import format_meta, parse_meta
+from facerec.gallery.names import check_name
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"
@@ -81,7 +83,7 @@ def import_gallery(path: Path, *, assume: ModelCard | None = None) -> Gallery:
             f"{path}: its embeddings have {entries.embeddings.shape[1]} values, "
             f"{card.name} makes {card.embedding_size}"
         )
-    problem = find_inconsistency(card, len(people), entries)
+    problem = find_inconsistency(card, Base.of(people, entries))
     if problem:
         raise MissingError(f"{path}: damaged gallery: {problem}")
     for person in people:

@@ -27,8 +27,9 @@ from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.faces import Face, Floats
 from facerec.gallery import lock
-from facerec.gallery.gallery import Gallery, check_name, mean_vectors, unknown_person
+from facerec.gallery.gallery import Gallery, mean_vectors
 from facerec.gallery.milvus_client import connect, explained, parse_address
+from facerec.gallery.names import check_name, unknown_person
 from facerec.gallery.store import Batch, Hit, MatchBy, Where
 
 _VERSION = 1
@@ -80,6 +81,10 @@ def version(address: str) -> object:
     with explained(address):
         state = _read_state(client, place.collection)
     return None if state is None else state["commits"]
+
+
+def tidy(store: MilvusGallery) -> None:
+    """Nothing: the rows are the entries."""
 
 
 def verify(address: str) -> MilvusGallery:
@@ -207,12 +212,12 @@ class MilvusGallery:
         vectors = [row["embedding"] for row in sorted(rows, key=lambda row: row["id"])]
         return np.array(vectors, np.float32).reshape(-1, self._card.embedding_size)
 
-    def of_person(self, person: str) -> Batch:
-        """See `GalleryStore.of_person`."""
-        rows = list(self._rows(_ENTRY_FIELDS, f" and person == {_literal(person)}"))
-        if not rows:
-            raise unknown_person(person, self.counts())
-        return _batch(rows)
+    def person(self, name: str, where: Where | None = None) -> Batch:
+        """See `GalleryStore.person`."""
+        if name not in (people := self.counts()):
+            raise unknown_person(name, people)
+        conditions = f" and person == {_literal(name)}{_conditions(where or {})}"
+        return _batch(list(self._rows(_ENTRY_FIELDS, conditions)))
 
     def search(
         self,

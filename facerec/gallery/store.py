@@ -90,7 +90,7 @@ class GalleryStore(Protocol):
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """All entries, in order, at most `size` at once."""
 
-    def of_person(self, person: str) -> Batch:
+    def person(self, name: str, where: Where | None = None) -> Batch:
         """A person's entries, in order.
 
         Raises:
@@ -193,6 +193,9 @@ class Backend(Protocol):
 
     def version(self, address: str) -> object:
         """What changes with each commit; None where there is no gallery."""
+
+    def tidy(self, store: Any) -> None:
+        """Bring a new gallery, committed, to the form that depends on its entries alone."""
 
     def verify(self, address: str) -> GalleryStore:
         """Open a gallery and look at all that is in it.
