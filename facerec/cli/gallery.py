@@ -253,6 +253,27 @@ def compact(
 
 
 @app.command()
+def index(
+    gallery: GalleryPath = None,
+    match: Annotated[
+        str | None,
+        typer.Option(metavar="template|exemplar", help="For which comparison. [recognize.match]"),
+    ] = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Make an approximate index of a very large gallery; searches use it until the file changes."""
+    loaded = load_profile(profile, settings, gallery__path=gallery, recognize__match=match)
+    from facerec.gallery import file
+    from facerec.gallery.lock import locked
+
+    path = Path(loaded.gallery.path)
+    with locked(path):
+        made = file.index(path, loaded.recognize.match)
+    say(f"{made}: {made.stat().st_size / 1e6:,.1f} MB")
+
+
+@app.command()
 def verify(
     gallery: GalleryPath = None,
     as_json: Json = None,

@@ -17,6 +17,7 @@ from pathlib import Path
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.gallery import lock
+from facerec.gallery.approximate import build_index, open_index
 from facerec.gallery.gallery import Gallery
 from facerec.gallery.hdf5 import read_gallery, write_gallery
 from facerec.gallery.journal import (
@@ -27,6 +28,7 @@ from facerec.gallery.journal import (
     read_identity,
     read_journal,
 )
+from facerec.gallery.store import MatchBy
 
 _WHOLE = 8 << 20
 """Bytes below which a file is simply written again: about 0.1 s."""
@@ -116,6 +118,9 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
         end = found.end
     gallery.changes = []
     gallery.origin = Origin(path, opened.identity, end, before)
+    gallery.find_index = lambda match: open_index(
+        path, match, gallery.base_vectors(match), before[:_FACTS]
+    )
     return gallery
 
 
@@ -149,6 +154,20 @@ def compact(gallery: Gallery, path: Path) -> None:
     journal.unlink(missing_ok=True)
     gallery.changes = []
     gallery.origin = Origin(path, identity, 0, stamp(path))
+
+
+def index(path: Path, match: MatchBy) -> Path:
+    """Make the approximate index of a gallery, written whole before; returns where it lies.
+
+    Raises:
+        MissingError: FAISS is not installed, or the gallery is absent or damaged.
+        UsageError: a place cannot be written.
+    """
+    gallery = read(path)
+    if gallery.origin is not None and gallery.origin.end:
+        compact(gallery, path)
+        gallery = read(path)
+    return build_index(path, match, gallery.base_vectors(match), stamp(path)[:_FACTS])
 
 
 def _append(gallery: Gallery, origin: Origin) -> None:
