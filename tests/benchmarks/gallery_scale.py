@@ -1,7 +1,7 @@
 """What a gallery costs as it grows: `python -m tests.benchmarks.gallery_scale 10000 1000000`.
 
-Simulated galleries of 128 values a face and ten faces a person, each opened in a process of its own:
-milliseconds to open, to search (by the nearest photo, the 10 nearest people) and to add a face;
+Simulated galleries of 128 values a face and ten faces a person, each opened in a process of its
+own: milliseconds to open, to search (by the nearest photo, the 10 nearest people) and to add a face;
 memory beyond that of the bare process, as a multiple of the vectors' size. `--index` also makes the
 approximate index.
 """
@@ -50,9 +50,8 @@ def main() -> None:
             if arguments.index:
                 began = time.perf_counter()
                 made = file.index(path, "exemplar")
-                print(
-                    f"  index: {time.perf_counter() - began:.0f} s, {made.stat().st_size / 1e6:,.0f} MB"
-                )
+                taken, size = time.perf_counter() - began, made.stat().st_size
+                print(f"  index: {taken:.0f} s, {size / 1e6:,.0f} MB", flush=True)
                 subprocess.run([*call, "--index", "--measure", str(path)], check=True)
 
 
@@ -101,7 +100,7 @@ def measure(path: Path, *, indexed: bool) -> None:
     def tell_memory(when: str) -> None:
         more = memory() - bare
         print(
-            f"  {'memory ' + when:36s} {more / 1e6:10,.0f} MB, {more / vectors:.2f} times the vectors"
+            f"  {'memory ' + when:36s} {more / 1e6:10,.0f} MB, {more / vectors:.2f} x the vectors"
         )
 
     took("first query", lambda: search(queries[:1]))
