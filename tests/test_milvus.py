@@ -165,6 +165,12 @@ def test_a_server_that_does_not_answer_is_missing_in_one_line(run: Run) -> None:
     assert "no Milvus answers there" in err
 
 
+@pytest.mark.parametrize("command", ["compact", "index"])
+def test_what_only_files_need_is_refused(run: Run, address: str, command: str) -> None:
+    code, _, err = run("gallery", command, "-g", address)
+    assert (code, "is no file" in err) == (2, True)
+
+
 def test_without_pymilvus_one_line_says_what_to_install(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

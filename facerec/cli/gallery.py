@@ -245,15 +245,34 @@ def compact(
 ) -> None:
     """Write a large gallery's file anew with the changes that its journal holds."""
     from facerec.gallery import Gallery, file
-    from facerec.gallery.store import backend_of
+    from facerec.gallery.lock import locked
 
-    address = _address(gallery, profile, settings)
-    if backend_of(address) is not file:
-        raise UsageError(f"{address}: has no journal; only a file does")
-    with file.locked(address):
-        opened = Gallery.open(address)
-        file.compact(opened, Path(address))
-    say(f"{address}: {len(opened)} faces of {len(opened.people)} people, in one file")
+    path = _file(_address(gallery, profile, settings))
+    with locked(path):
+        opened = Gallery.open(path)
+        file.compact(opened, path)
+    say(f"{path}: {len(opened)} faces of {len(opened.people)} people, in one file")
+
+
+@app.command()
+def index(
+    gallery: GalleryPath = None,
+    match: Annotated[
+        str | None,
+        typer.Option(metavar="template|exemplar", help="For which comparison. [recognize.match]"),
+    ] = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Make an approximate index of a very large gallery; searches use it until the file changes."""
+    loaded = load_profile(profile, settings, gallery__path=gallery, recognize__match=match)
+    from facerec.gallery import file
+    from facerec.gallery.lock import locked
+
+    path = _file(loaded.gallery.path)
+    with locked(path):
+        made = file.index(path, loaded.recognize.match)
+    say(f"{made}: {made.stat().st_size / 1e6:,.1f} MB")
 
 
 @app.command()
@@ -308,6 +327,17 @@ def copy(
         except UsageError as error:
             raise UsageError(f"{target}: {error}") from error
     say(f"{target}: {added} faces copied, {total - added} were there")
+
+
+def _file(address: str) -> Path:
+    """The file of a gallery that is one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if "://" in address:
+        raise UsageError(f"{address}: is no file; Milvus does this itself")
+    return Path(address)
 
 
 def _refuse_to_replace(address: str, *, force: bool) -> None:

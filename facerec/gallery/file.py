@@ -20,6 +20,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.gallery import lock
+from facerec.gallery.approximate import build_index, open_index
 from facerec.gallery.gallery import Gallery
 from facerec.gallery.hdf5 import check_gallery, read_gallery, write_gallery
 from facerec.gallery.journal import (
@@ -30,6 +31,7 @@ from facerec.gallery.journal import (
     read_identity,
     read_journal,
 )
+from facerec.gallery.store import MatchBy
 
 _WHOLE = 8 << 20
 """Bytes below which a file is simply written again: about 0.1 s."""
@@ -121,6 +123,9 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
         end = found.end
     gallery.changes = []
     gallery.origin = Origin(path, opened.identity, end, before)
+    gallery.find_index = lambda match: open_index(
+        path, match, gallery.base_vectors(match), before[:_FACTS]
+    )
     return gallery
 
 
@@ -195,6 +200,20 @@ def _identify(gallery: Gallery, folds: str) -> str:
         for numbers in (rows.embeddings, rows.person, rows.box, rows.landmarks, rows.score):
             digest.update(np.ascontiguousarray(numbers).data)
     return digest.hexdigest()
+
+
+def index(path: Path, match: MatchBy) -> Path:
+    """Make the approximate index of a gallery, written whole before; returns where it lies.
+
+    Raises:
+        MissingError: FAISS is not installed, or the gallery is absent or damaged.
+        UsageError: a place cannot be written.
+    """
+    gallery = read(path)
+    if gallery.origin is not None and gallery.origin.end:
+        compact(gallery, path)
+        gallery = read(path)
+    return build_index(path, match, gallery.base_vectors(match), stamp(path)[:_FACTS])
 
 
 def _append(gallery: Gallery, origin: Origin) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from facerec.gallery.names import Names, check_name
 from facerec.gallery.store import Batch, Hit, MatchBy, Where
 
 if TYPE_CHECKING:
+    from facerec.gallery.approximate import ApproximateSearch
     from facerec.gallery.file import Origin
 
 _BATCH = 4096
@@ -52,7 +53,7 @@ class _Album:
 class _Part:
     """Vectors to search: `groups` are people's numbers, `allowed` the rows that count."""
 
-    search: ExactSearch
+    search: ExactSearch | ApproximateSearch
     groups: NDArray[np.integer]
     allowed: NDArray[np.bool_] | None = None
 
@@ -95,7 +96,10 @@ class Gallery:
         self._order: tuple[Rows, Rows] | None = None
         self._albums: dict[int, _Album] = {}
         self._touched: set[int] = set()
-        self._searches: dict[str, ExactSearch] = {}
+        self._exact: dict[MatchBy, ExactSearch] = {}
+        self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
+        self.find_index: Callable[[MatchBy], ApproximateSearch | None] | None = None
+        """Finds an approximate search of what the gallery was opened with."""
         self._parts: dict[tuple[str, str], list[_Part]] = {}
         self.changes: list[Change] = []
         """What changed since the last commit."""
@@ -487,7 +491,7 @@ class Gallery:
 
     def _exemplars(self, where: Where) -> list[_Part]:
         allowed, size = self._allowed(where), len(self._base)
-        search = self._searches.setdefault("exemplar", ExactSearch(self._base.embeddings))
+        search = self._search_of("exemplar", exact=bool(where))
         return [
             _Part(search, self._person[:size], None if allowed[:size].all() else allowed[:size]),
             _Part(ExactSearch(self._added.embeddings), self._person[size:], allowed[size:]),
@@ -498,12 +502,29 @@ class Gallery:
         untouched = np.ones(people, bool)
         touched = np.array(sorted(self._touched), np.int64)
         untouched[touched[touched < people]] = False
-        search = self._searches.setdefault("template", ExactSearch(self._base_templates()))
+        search = self._search_of("template", exact=False)
         living = np.array([n for n in touched.tolist() if self._album(n).hashes], np.int64)
         return [
             _Part(search, np.arange(people, dtype=np.int32), untouched if len(touched) else None),
             _Part(ExactSearch(self._means(living)), living),
         ]
+
+    def index(self, match: MatchBy) -> ApproximateSearch | None:
+        """The approximate search that is used where no metadata are asked for, if there is one."""
+        if match not in self._indexes:
+            self._indexes[match] = self.find_index(match) if self.find_index else None
+        return self._indexes[match]
+
+    def base_vectors(self, match: MatchBy) -> Floats:
+        """`(N or P, D) float32`: what the gallery was opened with, entries or people's means."""
+        return self._base.embeddings if match == "exemplar" else self._base_templates()
+
+    def _search_of(self, match: MatchBy, *, exact: bool) -> ExactSearch | ApproximateSearch:
+        if not exact and (index := self.index(match)) is not None:
+            return index
+        if match not in self._exact:
+            self._exact[match] = ExactSearch(self.base_vectors(match))
+        return self._exact[match]
 
     def _filtered_templates(self, where: Where) -> list[_Part]:
         rows = self._rows(np.flatnonzero(self._allowed(where)))
