@@ -56,11 +56,17 @@ def list_people(
     settings: Settings = None,
 ) -> None:
     """List the people and how many faces each has."""
-    path, wanted = str(_path(gallery, profile, settings)), parse_pairs(where, "--where")
+    loaded = load_profile(
+        profile,
+        settings,
+        gallery__path=gallery,
+        recognize__where=parse_pairs(where, "--where"),
+    )
     from facerec.gallery.store import open_gallery
 
+    path = loaded.gallery.path
     results = Results("person", "faces", as_json=as_json)
-    for person, faces in open_gallery(path).counts(wanted).items():
+    for person, faces in open_gallery(path).counts(loaded.recognize.where).items():
         results.add({"person": person, "faces": faces}, (person, str(faces)))
     results.close(title=path)
 
