@@ -110,6 +110,8 @@ class RecognizeSection(_Section):
     """Give each person to at most one face of a picture, the nearest."""
     candidates: Positive = 3
     """How many of the nearest people are listed."""
+    where: dict[str, str] = {}
+    """Metadata that an enrolled face must carry to count; empty: any face."""
     unknown: str = "unknown"
     """Label for a stranger."""
 

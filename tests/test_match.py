@@ -111,6 +111,16 @@ def test_a_gallery_calibrated_on_its_own_people_decides_by_that() -> None:
     assert strict.match(unit((1, 0.3)))[0].name is None
 
 
+def test_only_faces_with_the_metadata_count() -> None:
+    gallery = Gallery(make_card(2))
+    gallery.add("a", [make_face(1, 0)], "1.jpg", meta={"team": "red"})
+    gallery.add("b", [make_face(1, 0.1)], "2.jpg", meta={"team": "blue"})
+    for match in ("template", "exemplar"):
+        section = RecognizeSection.model_validate({"where": {"team": "blue"}, "match": match})
+        found = Matcher(gallery, section, gallery.card).match(unit((1, 0)))[0]
+        assert [candidate.name for candidate in found.candidates] == ["b"]
+
+
 def test_another_models_vectors_are_refused() -> None:
     with pytest.raises(IncompatibleError, match="was built with small"):
         Matcher(Gallery(make_card(2)), RecognizeSection(), make_card(2, flip=True))

@@ -59,8 +59,8 @@ def compare(
         recognize__threshold=threshold,
         recognize__far=far,
         recognize__metric=metric,
+        recognize__where=parse_pairs(where, "--where"),
     )
-    wanted = parse_pairs(where, "--where")
     from facerec.card import similarity_to_distance
     from facerec.engine import Engine
     from facerec.gallery.match import decision_threshold
@@ -68,7 +68,7 @@ def compare(
     engine = Engine.from_profile(loaded)
     first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
     if gallery is not None and not Path(b).exists():
-        second, card = _person_vector(b, engine, loaded, wanted)
+        second, card = _person_vector(b, engine, loaded)
     else:
         second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
 
@@ -112,15 +112,14 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
     return faces[0].embedding
 
 
-def _person_vector(
-    name: str, engine: Engine, profile: Profile, where: dict[str, str]
-) -> tuple[Floats, ModelCard]:
+def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
     from facerec.gallery.gallery import mean_vector
     from facerec.gallery.match import deciding_card
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)
+    where = profile.recognize.where
     if name not in opened.counts(where):
         raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
     return mean_vector(opened.person(name, where).embeddings), card

@@ -55,11 +55,17 @@ def list_people(
     settings: Settings = None,
 ) -> None:
     """List the people and how many faces each has."""
+    loaded = load_profile(
+        profile,
+        settings,
+        gallery__path=gallery,
+        recognize__where=parse_pairs(where, "--where"),
+    )
     from facerec.gallery.store import open_gallery
 
-    address, wanted = _address(gallery, profile, settings), parse_pairs(where, "--where")
+    address = loaded.gallery.path
     results = Results("person", "faces", as_json=as_json)
-    for person, faces in open_gallery(address).counts(wanted).items():
+    for person, faces in open_gallery(address).counts(loaded.recognize.where).items():
         results.add({"person": person, "faces": faces}, (person, str(faces)))
     results.close(title=address)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from facerec.errors import UsageError
+
 if TYPE_CHECKING:
     from facerec.profile import Profile
 
@@ -89,26 +91,24 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="KEY=VALUE",
-        help="Only faces enrolled with this metadata; repeatable, all must hold.",
+        help="Only faces enrolled with this metadata; repeatable. [recognize.where]",
     ),
 ]
 
 
-def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
-    """`KEY=VALUE` texts as a dictionary.
+def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
+    """`KEY=VALUE` texts as a dictionary; None where there are none.
 
     Raises:
         UsageError: one has no key or no `=`.
     """
-    from facerec.errors import UsageError
-
     parsed = {}
     for pair in pairs or ():
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise UsageError(f"{option} {pair}: give KEY=VALUE, such as team=red")
         parsed[key] = value
-    return parsed
+    return parsed or None
 
 
 def standard_input() -> BinaryIO | None:

@@ -110,6 +110,7 @@ def image(
         recognize__unique=unique,
         recognize__candidates=candidates,
         recognize__unknown=unknown,
+        recognize__where=parse_pairs(where, "--where"),
         runtime__workers=workers,
         runtime__batch=batch,
     )
@@ -120,7 +121,6 @@ def image(
     from facerec.imaging.sources import expand_photos
 
     pictures = expand_photos(paths, stdin=standard_input(), null=null)
-    wanted = parse_pairs(where, "--where")
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
@@ -129,7 +129,7 @@ def image(
     from facerec.imaging.reader import read_frames
 
     engine = Engine.from_profile(loaded)
-    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path, where=wanted)
+    matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
     results = Results(*LABELS, as_json=as_json)
     label = loaded.recognize.unknown
     failures = 0

@@ -108,8 +108,8 @@ def rerank(
 def forget_pages(array: NDArray[np.generic]) -> None:
     """Give back the memory of a memory-mapped array's file; it is read again when it is needed."""
     base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 

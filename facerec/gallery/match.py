@@ -8,7 +8,7 @@ import numpy as np
 
 from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
-from facerec.gallery.store import GalleryStore, Hit, Where
+from facerec.gallery.store import GalleryStore, Hit
 from facerec.profile import RecognizeSection
 
 
@@ -42,8 +42,7 @@ class Matcher:
         gallery: the people.
         section: how to decide.
         model: the card of the model that embeds the faces.
-        place: the gallery's name in an error.
-        where: metadata that an entry must carry to count.
+        where: the gallery's name in an error.
 
     Attributes:
         metric: the metric of `threshold` and of all distances given out.
@@ -59,15 +58,12 @@ class Matcher:
         gallery: GalleryStore,
         section: RecognizeSection,
         model: ModelCard,
-        place: str = "the gallery",
-        *,
-        where: Where | None = None,
+        where: str = "the gallery",
     ) -> None:
-        card = deciding_card(gallery, model, place)
+        card = deciding_card(gallery, model, where)
         self.metric, self.threshold = decision_threshold(card, section)
         self._gallery = gallery
         self._section = section
-        self._where = where
 
     def match(self, embeddings: Floats) -> list[Match]:
         """One decision per face of a picture.
@@ -77,7 +73,9 @@ class Matcher:
         """
         # A face that loses its nearest people to others needs no more than a next one each.
         top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
-        found = self._gallery.search(embeddings, top, match=self._section.match, where=self._where)
+        found = self._gallery.search(
+            embeddings, top, match=self._section.match, where=self._section.where
+        )
         decided = self._decide(found)
         return [self._match(hit, hits) for hit, hits in zip(decided, found, strict=True)]
 

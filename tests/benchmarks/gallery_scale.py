@@ -1,8 +1,8 @@
 """What a gallery costs as it grows: `python -m tests.benchmarks.gallery_scale 10000 1000000`.
 
 Simulated galleries of 128 values a face and ten faces a person, each opened in a process of its
-own: milliseconds to open, to search (by the nearest photo, the 10 nearest people) and to add a face;
-memory beyond that of the bare process, as a multiple of the vectors' size. `--index` also makes the
+own: milliseconds to open, to search by the nearest photo (10 people) and to add a face; memory
+beyond that of the bare process, as a multiple of the vectors' size. `--index` also makes the
 approximate index.
 """
 
