@@ -100,11 +100,6 @@ def enrol_photos(
     def embed(chosen: Sequence[tuple[str, Photo]], held: Held) -> Iterator[Outcome]:
         return embed_photos(chosen, engine, profile, aligned=aligned, held=held, seen=seen)
 
-    if team.size == 1:
-        with changing(address, create=engine.card) as gallery:
-            outcomes = embed(photos, gallery.holds)
-            return _enrol(gallery, address, photos, outcomes, profile, meta, observe)
-
     settings = describe_settings(engine.card, profile, aligned=aligned)
     parts = Parts(_parts_folder(address), photos, settings)
 
@@ -120,13 +115,24 @@ def enrol_photos(
         team.wait()
         embed_share(_held(address))
         return None
+    backend = backend_of(address)
+    new = not backend.exists(address)
     with changing(address, create=engine.card) as gallery:
-        # Before the others look into it: Milvus Lite is its first opener's alone.
-        team.wait()
-        embed_share(gallery.holds)
-        left = parts.missing(gallery.holds)
-        parts.write(left, embed(parts.photos(left), gallery.holds))
-        report = _enrol(gallery, address, photos, parts.outcomes(), profile, meta, observe)
+        if team.size == 1:
+            saver = Saver(gallery, changed=new)
+            outcomes = embed(photos, gallery.holds)
+        else:
+            # Before the others look into it: Milvus Lite is its first opener's alone.
+            team.wait()
+            embed_share(gallery.holds)
+            left = parts.missing(gallery.holds)
+            parts.write(left, embed(parts.photos(left), gallery.holds))
+            # Once, at the end: after a death all is merged again from the beginning.
+            saver = Saver(gallery, changed=False, share=0)
+            outcomes = parts.outcomes()
+        report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver)
+        if new:
+            backend.tidy(gallery)
     parts.remove()
     return report
 
@@ -153,17 +159,15 @@ def _enrol(
     profile: Profile,
     meta: Where | None,
     observe: Observer,
+    saver: Saver,
 ) -> Enrolment:
-    """Add photos to a gallery and commit now and then and at the end, however it ends.
+    """Add photos to a gallery, and commit them at the latest in the end, however it ends.
 
     A photo already enrolled for its person, by content, is skipped; one of the same name with
     other content replaces what it gave before.
     """
     folder = path.parent if (path := local_path(address)) else None
     report = Enrolment()
-    backend = backend_of(address)
-    new = not backend.exists(address)
-    saver = Saver(gallery, changed=new)
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
             name, faces = str(photo), outcome.faces
@@ -188,8 +192,6 @@ def _enrol(
             observe(problem)
     finally:
         saver.save()
-    if new:
-        backend.tidy(gallery)
     return report
 
 

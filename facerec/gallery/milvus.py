@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ def version(address: str) -> object:
     client = connect(address)
     with explained(address):
         state = _read_state(client, place.collection)
+    client.close()
     return None if state is None else state["commits"]
 
 
@@ -138,7 +140,8 @@ class _Person:
     entries: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def holds(self, sha256: str) -> bool:
-        return any(known == sha256 for known, _ in self.entries.values())
+        # A copy, made at once: threads that decode ask while entries are added.
+        return any(known == sha256 for known, _ in list(self.entries.values()))
 
     def of_source(self, source: str) -> list[int]:
         return [number for number, (_, known) in self.entries.items() if known == source]
@@ -175,6 +178,7 @@ class MilvusGallery:
         self._touched: set[str] = set()
         self._new_card = False
         self._loaded: dict[str, _Person] | None = {} if self._new else None
+        self._loading = threading.Lock()
 
     @property
     def card(self) -> ModelCard:
@@ -348,13 +352,14 @@ class MilvusGallery:
     @property
     def _people(self) -> dict[str, _Person]:
         """Everyone's entries, changes included; read once, when a change is first thought of."""
-        if self._loaded is None:
-            people: dict[str, _Person] = {}
-            for row in self._rows(["id", "person", "source", "sha256"]):
-                entries = people.setdefault(row["person"], _Person()).entries
-                entries[row["id"]] = row["sha256"], row["source"]
-            self._loaded = people
-        return self._loaded
+        with self._loading:
+            if self._loaded is None:
+                people: dict[str, _Person] = {}
+                for row in self._rows(["id", "person", "source", "sha256"]):
+                    entries = people.setdefault(row["person"], _Person()).entries
+                    entries[row["id"]] = row["sha256"], row["source"]
+                self._loaded = people
+            return self._loaded
 
     def _require(self, person: str) -> _Person:
         if person not in self._people:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,12 @@ class Parts:
 
     def __init__(self, folder: Path, photos: Sequence[tuple[str, Photo]], settings: str) -> None:
         self._folder = folder
+        self._settings = settings
         self._runs = [photos[start : start + _RUN] for start in range(0, len(photos), _RUN)]
-        self._files = [folder / f"{_digest(run, settings)}.npz" for run in self._runs]
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return [self._folder / f"{_digest(run, self._settings)}.npz" for run in self._runs]
 
     def missing(self, held: Held) -> list[int]:
         """The runs that are not done.

@@ -6,7 +6,6 @@ import time
 
 from facerec.gallery.store import GalleryStore
 
-# Writing the gallery may take at most this share of the time.
 _SHARE = 0.05
 
 
@@ -17,10 +16,12 @@ class Saver:
         gallery: what grows.
         changed: whether it has changes already, such as being new; they are committed at once, so
             that a place that cannot be written is known before the work is done.
+        share: of the time that committing may take; 0: nothing is committed before `save`.
     """
 
-    def __init__(self, gallery: GalleryStore, *, changed: bool) -> None:
+    def __init__(self, gallery: GalleryStore, *, changed: bool, share: float | None = None) -> None:
         self._gallery = gallery
+        self._share = _SHARE if share is None else share
         self._changed = changed
         self._seconds = 0.0
         self.save()
@@ -28,7 +29,7 @@ class Saver:
     def note_change(self) -> None:
         """Commit, if the last time was long enough ago."""
         self._changed = True
-        if (time.monotonic() - self._ended) * _SHARE > self._seconds:
+        if (time.monotonic() - self._ended) * self._share > self._seconds:
             self.save()
 
     def save(self) -> None:
