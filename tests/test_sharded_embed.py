@@ -72,6 +72,14 @@ def test_a_photo_that_changed_since_a_process_died_is_embedded_again(
 
 
 @pytest.mark.usefixtures("single_photos")
+def test_a_damaged_part_is_made_again(people: Path, engine: Engine, tmp_path: Path) -> None:
+    embed_by(1, tmp_path / "g.h5", people, engine)
+    for part in tmp_path.glob(".g.h5.parts/*.npz"):
+        part.write_bytes(part.read_bytes()[:200])
+    assert embed_by(0, tmp_path / "g.h5", people, engine) == ["eileen_collins", "grace_hopper"]
+
+
+@pytest.mark.usefixtures("single_photos")
 def test_what_was_left_out_as_enrolled_is_embedded_when_it_no_longer_is(
     run: Run, people: Path, engine: Engine, tmp_path: Path
 ) -> None:

@@ -220,3 +220,26 @@ def test_a_tar_is_embedded_and_searched(
     _, out, _ = run("recognize", "image", archive, "-g", tmp_path / "g.h5", "--json")
     names = [json.loads(line)["faces"][0]["name"] for line in out.splitlines()]
     assert names == ["eileen_collins", "grace_hopper"]
+
+
+def test_a_tar_is_aligned_as_the_folder_it_was_made_of(
+    run: Run, people: Path, portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    files = {f"{name}/{file.name}": file.read_bytes() for name, file in portraits.items()}
+    archive = make_tar(tmp_path / "people.tar", {**files, "ann/1.jpg": b"no image"})
+    assert run("align", people, tmp_path / "one")[0] == 0
+    assert run("align", archive, tmp_path / "other")[0] == 3
+    chips = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png")]
+    assert len(chips) == 2
+    for chip in chips:
+        assert (tmp_path / "one" / chip).read_bytes() == (tmp_path / "other" / chip).read_bytes()
+    aside = tmp_path / "other_failed" / "unreadable" / "ann" / "1.jpg"
+    assert aside.read_bytes() == b"no image"
+
+
+@pytest.mark.parametrize("name", ["/etc/1.jpg", "a\\..\\1.jpg", "C:/1.jpg"])
+def test_no_chip_is_written_outside_of_its_tree(run: Run, tmp_path: Path, name: str) -> None:
+    archive = make_tar(tmp_path / "a.tar", {name: b"x"})
+    code, _, err = run("align", archive, tmp_path / "out")
+    assert (code, "would lie outside of the tree" in err) == (3, True)
+    assert not (tmp_path / "out").exists()

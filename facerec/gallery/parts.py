@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -80,7 +81,7 @@ class Parts:
     def _is_done(self, number: int, held: Held) -> bool:
         try:
             outcomes = _read(self._files[number])
-        except (OSError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return False
         return all(
             outcome.looked or outcome.error or held(person, outcome.sha256)

@@ -41,6 +41,32 @@ def find_files(name: str) -> Iterator[Path]:
     return (found for path in _match(name) for _, found in _images_of(path))
 
 
+def photos_below(name: str) -> dict[str, Photo]:
+    """The images of one folder, archive or URL, by their places in it, `/` between folders.
+
+    Raises:
+        UsageError: nothing is there, or fsspec does not know such URLs.
+        InputError: it holds no images, cannot be read, or names a place outside of itself.
+        MissingError: fsspec, or the package that it needs for a URL, is not installed.
+    """
+    found: dict[str, Photo] = {}
+    if is_url(name) or is_archive(name):
+        opened = open_url(name) if is_url(name) else open_local(Path(name))
+        for photo in (opened,) if isinstance(opened, Stored) else opened:
+            place = photo.key or photo.name.rpartition("/")[2]
+            if place.startswith("/") or "\\" in place or ":" in place:
+                raise InputError(f"{photo}: would lie outside of the tree")
+            found[place] = photo
+    elif Path(name).is_dir():
+        found |= {path.relative_to(name).as_posix(): path for path in find_files(name)}
+        found.pop(".", None)  # the folder itself, where it is empty
+    else:
+        raise UsageError(f"{name}: no such folder")
+    if not found:
+        raise InputError(f"{name}: no images there")
+    return found
+
+
 def expand_photos(
     arguments: Sequence[str], *, stdin: BinaryIO | None, null: bool
 ) -> Iterator[Photo]:
