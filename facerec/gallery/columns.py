@@ -31,9 +31,11 @@ def as_bytes(texts: Sequence[str]) -> NDArray[np.bytes_]:
     return np.array(encoded, f"S{max(map(len, encoded), default=0) or 1}")
 
 
-def fits_padded(lengths: Sequence[int]) -> bool:
-    """Whether padding texts of these lengths in bytes wastes little."""
-    return max(lengths, default=0) * len(lengths) <= _WASTE * sum(lengths) + (1 << 20)
+def fits_padded(parts: Sequence[NDArray[np.bytes_]]) -> bool:
+    """Whether padding all texts of these columns to the longest one's length wastes little."""
+    longest = max((part.dtype.itemsize for part in parts), default=0)
+    used = sum(int(np.char.str_len(part).sum()) for part in parts)
+    return longest * sum(map(len, parts)) <= _WASTE * used + (1 << 20)
 
 
 class Lookup:

@@ -22,7 +22,7 @@ from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing
-from facerec.gallery.columns import Texts, as_bytes, as_texts, fits_padded
+from facerec.gallery.columns import as_bytes, as_texts, fits_padded
 from facerec.gallery.entries import Base, Entries
 from facerec.gallery.gallery import Gallery
 
@@ -88,7 +88,7 @@ def write_gallery(path: Path, gallery: Gallery, identity: str, folds: str) -> No
         file.attrs["card"] = gallery.card.to_json()
         file.attrs["id"] = identity
         file.attrs["folds"] = folds
-        _write_texts(file, "people", gallery.people)
+        _write_texts(file, "people", [as_bytes(gallery.people)])
         templates = file.create_dataset("templates", (len(numbers), size), np.float32)
         for first in range(0, len(numbers), _ROWS):
             some = numbers[first : first + _ROWS]
@@ -98,7 +98,7 @@ def write_gallery(path: Path, gallery: Gallery, identity: str, folds: str) -> No
             kind = np.int32 if name in ("person", "meta") else np.float32
             file.create_dataset(name, (count, *shapes.get(name, ())), kind)
         codes: dict[str, int] = {}
-        texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
+        texts: dict[str, list[np.ndarray]] = {name: [] for name in _TEXTS}
         first = 0
         for entries in gallery.blocks(_ROWS):
             rows = slice(first, first + len(entries))
@@ -107,11 +107,11 @@ def write_gallery(path: Path, gallery: Gallery, identity: str, folds: str) -> No
             file["person"][rows] = np.searchsorted(numbers, entries.person)
             file["meta"][rows] = [codes.setdefault(text, len(codes)) for text in entries.meta]
             for name in _TEXTS:
-                texts[name] += getattr(entries, name).tolist()
+                texts[name].append(as_bytes(getattr(entries, name).tolist()))
             first += len(entries)
         for name in _TEXTS:
             _write_texts(file, name, texts.pop(name))
-        _write_texts(file, "metas", list(codes))
+        _write_texts(file, "metas", [as_bytes(list(codes))])
 
 
 def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) -> str | None:
@@ -197,14 +197,18 @@ def _column(dataset: h5py.Dataset, mapped: mmap.mmap) -> np.ndarray:
     return flat.reshape(dataset.shape)
 
 
-def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
-    lengths = [len(text.encode("utf-8", "surrogateescape")) for text in texts]
-    if not fits_padded(lengths):
-        file.create_dataset(name, data=np.array(texts, object), dtype=_TEXT)
-        return
-    values: Texts = as_bytes(texts)
-    kind = h5py.string_dtype("utf-8", values.dtype.itemsize)
-    file.create_dataset(name, data=values.view(kind))
+def _write_texts(file: h5py.File, name: str, parts: Sequence[np.ndarray]) -> None:
+    count = sum(map(len, parts))
+    kind = _TEXT
+    if fits_padded(parts):
+        longest = max((part.dtype.itemsize for part in parts), default=1)
+        kind = h5py.string_dtype("utf-8", longest)
+    dataset = file.create_dataset(name, (count,), kind)
+    first = 0
+    for part in parts:
+        values = as_texts(part) if kind is _TEXT else part.astype(f"S{kind.itemsize}").view(kind)
+        dataset[first : first + len(part)] = values
+        first += len(part)
 
 
 def _brief(error: Exception) -> str:
