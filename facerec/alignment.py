@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from facerec.card import Template
+from facerec.card import Augment, Template
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats, Image
 from facerec.templates import ARCFACE, ARCFACE_SIZE
@@ -53,6 +53,11 @@ VIEWS = (
 )
 """What `augment: views` averages; chosen on LFW's folds 1-4 (README, *Accuracy*). Other views would
 need another name: the card's fingerprint knows only this one."""
+
+
+def views_of(augment: Augment) -> tuple[View, ...]:
+    """The views whose vectors a card's `augment` averages, apart from their mirror images."""
+    return VIEWS if augment == "views" else (WHOLE,)
 
 
 def similarity_to_template(landmarks: Floats, template: Template) -> Floats:

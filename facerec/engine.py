@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from facerec.ahead import map_ahead
-from facerec.alignment import VIEWS, WHOLE, adapt_chip, warp, warp_to_template
+from facerec.alignment import WHOLE, adapt_chip, views_of, warp, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.errors import InputError, UsageError
@@ -38,7 +38,7 @@ class Engine:
         self._embedder = embedder
         self._batch = batch
         self._most = max(1, batch // _IN_WORK)
-        self._views = VIEWS if embedder.card.augment == "views" else (WHOLE,)
+        self._views = views_of(embedder.card.augment)
 
     @classmethod
     def from_profile(cls, profile: str | Profile = "default") -> Engine:

@@ -140,7 +140,14 @@ def test_an_unknown_hash_is_pinned_and_said(server: FaultServer, home: Path, run
     assert path.with_name("file.bin.sha256").read_text() == f"{SHA256}  file.bin\n"
     code, out, _ = run("download", "verify", "--json")
     states = {record["name"]: record["state"] for record in map(json.loads, out.splitlines())}
-    assert (code, states) == (0, {"dlib_resnet": "sound", "thing": "sound"})
+    assert (code, states) == (
+        0,
+        {
+            "dlib_resnet": "sound",
+            "dlib_resnet_views": "sound",
+            "thing": "sound",
+        },
+    )
     path.write_bytes(b"other")
     code, out, err = run("download", "verify", "thing", "--json")
     assert (code, "damaged" in json.loads(out)["state"]) == (4, True)

@@ -59,6 +59,7 @@ def show(
         **_size(card.architecture, embedder),
         "faces_per_second": round(_speed(embedder), 1),
         "batch": _BATCH,
+        "arithmetic": embedder.arithmetic,
         "card": card.model_dump(mode="json"),
     }
     if Results(as_json=as_json).as_json:
@@ -73,7 +74,8 @@ def show(
         "values per face": str(card.embedding_size),
         "parameters": _thousands(record.get("parameters")),
         "multiply-adds": _thousands(record.get("multiply_adds")),
-        "faces per second here": f"{record['faces_per_second']} (batches of {_BATCH})",
+        "faces per second here": f"{record['faces_per_second']} (batches of {_BATCH}, "
+        f"{record['arithmetic']})",
         "metric": card.metric,
         "thresholds": ", ".join(f"{far}: {value:.4f}" for far, value in thresholds.items())
         or "none; facerec evaluate … --calibrate",
@@ -100,6 +102,8 @@ def _speed(embedder: Embedder) -> float:
     """Faces per second in batches, best of what fits in the time."""
     import numpy as np
 
+    from facerec.alignment import views_of
+
     card = embedder.card
     chips = np.random.default_rng(0).integers(
         0, 256, (_BATCH, card.input_height, card.input_width, 3), np.uint8
@@ -110,7 +114,7 @@ def _speed(embedder: Embedder) -> float:
         started = time.perf_counter()
         embedder.embed(chips)
         best = max(best, _BATCH / (time.perf_counter() - started))
-    return best
+    return best / len(views_of(card.augment))
 
 
 def _thousands(count: int | None) -> str:
