@@ -14,6 +14,7 @@ from facerec.detection import Detector
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.models import Embedder
+from facerec.models.embedder import TorchEmbedder
 from facerec.models.whole_batches import WholeBatches
 from facerec.opening import build_detector, open_embedder
 from facerec.profile import Profile
@@ -21,7 +22,8 @@ from facerec.profile import Profile
 Select = Callable[[Image, list[Face]], list[Face]]
 Batch = list[tuple[Frame, list[Face]]]
 _PIXELS = 16_000_000
-_BLOCK = 4
+_WHOLE = 8
+"""Chips that another runtime embeds at once where vectors must come out the same to the bit."""
 _IN_WORK = 3
 """Batches of a stream that are in work at once: detected, embedded, given out."""
 
@@ -37,7 +39,6 @@ class Engine:
         self._detector = detector
         self._embedder = embedder
         self._batch = batch
-        self._most = max(1, batch // _IN_WORK)
         self._views = views_of(embedder.card.augment)
 
     @classmethod
@@ -59,9 +60,12 @@ class Engine:
 
     def in_whole_batches(self) -> Engine:
         """This engine for work that must come out the same to the bit however it is divided."""
-        # Matrix products work on blocks of rows; in a batch of whole blocks all rows fare alike.
-        size = max(_BLOCK, self._most // _BLOCK * _BLOCK)
-        return Engine(self._detector, WholeBatches(self._embedder, size), batch=size * _IN_WORK)
+        whole = (
+            self._embedder.in_whole_batches()
+            if isinstance(self._embedder, TorchEmbedder)
+            else WholeBatches(self._embedder, _WHOLE)
+        )
+        return Engine(self._detector, whole, batch=self._batch)
 
     @property
     def arithmetic(self) -> str:
@@ -229,12 +233,13 @@ class Engine:
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Runs of frames, so few that `_IN_WORK` of them are at most `batch`, and beyond the first
         frame at most `_PIXELS` pixels."""
+        most = max(1, self._batch // _IN_WORK)
         batch: list[Frame] = []
         pixels = 0
         for frame in frames:
             batch.append(frame)
             pixels += frame.image.size // 3 if frame.image is not None else 0
-            if len(batch) >= self._most or pixels >= _PIXELS:
+            if len(batch) >= most or pixels >= _PIXELS:
                 yield batch
                 batch, pixels = [], 0
         if batch:

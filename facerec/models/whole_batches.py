@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from facerec.faces import Floats, Image
-from facerec.models import Embedder
+from facerec.models import Embedder, fill_batch
 
 
 class WholeBatches:
@@ -26,9 +26,10 @@ class WholeBatches:
 
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`."""
-        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
-        for start in range(0, len(chips), self._size):
-            part = chips[start : start + self._size]
-            filling = np.zeros((self._size - len(part), *part.shape[1:]), np.uint8)
-            vectors.append(self._embedder.embed(np.concatenate([part, filling]))[: len(part)])
-        return np.concatenate(vectors)
+        filled = fill_batch(chips, self._size)
+        vectors = [
+            self._embedder.embed(filled[start : start + self._size])
+            for start in range(0, len(filled), self._size)
+        ]
+        empty = np.empty((0, self.card.embedding_size), np.float32)
+        return np.concatenate([empty, *vectors])[: len(chips)]
