@@ -15,6 +15,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.gallery import milvus
 from facerec.gallery.match import Matcher
 from facerec.gallery.milvus_client import parse_address
+from facerec.gallery.milvus_schema import pack_face
 from facerec.gallery.store import Batch, changing, open_gallery
 from facerec.profile import RecognizeSection
 from tests.conftest import Run, make_card, make_face, spawn
@@ -96,7 +97,7 @@ def test_vectors_and_boxes_come_back_to_the_bit(both: tuple[str, str]) -> None:
 def test_a_writer_killed_while_adding_leaves_what_was_there(address: str) -> None:
     rows = [
         {"id": number, "person": "Eve", "source": "e", "sha256": "", "meta": {},
-         "face": milvus._pack(np.zeros(4), np.zeros((5, 2)), 1.0), "embedding": [0, 0, 1, 0]}
+         "face": pack_face(np.zeros(4), np.zeros((5, 2)), 1.0), "embedding": [0, 0, 1, 0]}
         for number in (2, 3)
     ]  # fmt: skip
     store = milvus.open(address, None)
