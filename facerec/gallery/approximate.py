@@ -28,7 +28,7 @@ _PROBED = 64
 """Lists compared with a query."""
 _TRAINED = 40
 """Vectors per list from which the centroids are found."""
-_WIDER = 8
+_WIDER = 32
 """Vectors taken per person asked for: several may be one person's."""
 _ROWS = 1 << 16
 
