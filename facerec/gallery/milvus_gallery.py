@@ -117,7 +117,7 @@ class MilvusGallery:
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """See `GalleryStore.batches`."""
         rows = self._rows(ENTRY_FIELDS, conditions_of(where or {}))
-        return map(batch_of, _chunks(rows, size))
+        return (batch_of(chunk, self._card.embedding_size) for chunk in _chunks(rows, size))
 
     def means(self) -> Floats:
         """`(P, D) float32`: each person's stored mean vector, in the order of `counts`."""
@@ -131,7 +131,7 @@ class MilvusGallery:
         if name not in (people := self.counts()):
             raise unknown_person(name, people)
         conditions = f" and person == {literal(name)}{conditions_of(where or {})}"
-        return batch_of(list(self._rows(ENTRY_FIELDS, conditions)))
+        return batch_of(list(self._rows(ENTRY_FIELDS, conditions)), self._card.embedding_size)
 
     def search(
         self,

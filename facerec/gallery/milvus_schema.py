@@ -58,6 +58,7 @@ def create_collections(client: Any, name: str, size: int) -> None:
 
 
 def read_state(client: Any, collection: str) -> Row | None:
+    """What a gallery's state row says; None where there is no gallery."""
     name = f"{collection}_state"
     if not client.has_collection(name):
         return None
@@ -68,6 +69,7 @@ def read_state(client: Any, collection: str) -> Row | None:
 
 
 def pack_face(box: Floats, landmarks: Floats, score: float) -> str:
+    """Box `(4,)`, landmarks `(5, 2)` and score as an entry's `face`."""
     numbers = np.concatenate([box, landmarks.reshape(-1), [score]]).astype("<f4")
     return base64.b64encode(numbers.tobytes()).decode()
 
@@ -82,21 +84,24 @@ def escape_text(text: str) -> str:
 
 
 def literal(value: str | list[str]) -> str:
+    """A text, or several, as Milvus's filters write them."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def conditions_of(where: Where) -> str:
+    """What is appended to a filter so that only entries with that metadata pass."""
     return "".join(f" and meta[{literal(key)}] == {literal(value)}" for key, value in where.items())
 
 
-def batch_of(rows: Sequence[Row]) -> Batch:
-    faces = np.array([_unpack_face(row["face"]) for row in rows], np.float32)
+def batch_of(rows: Sequence[Row], size: int) -> Batch:
+    """Entries, with embeddings of `size` values, from their rows."""
+    faces = np.array([_unpack_face(row["face"]) for row in rows], np.float32).reshape(-1, 15)
     return Batch(
         [row["person"] for row in rows],
         [row["source"] for row in rows],
         [row["sha256"] for row in rows],
         [row["meta"] or {} for row in rows],
-        np.array([row["embedding"] for row in rows], np.float32),
+        np.array([row["embedding"] for row in rows], np.float32).reshape(-1, size),
         faces[:, :4],
         faces[:, 4:14].reshape(-1, 5, 2),
         faces[:, 14],
