@@ -124,3 +124,16 @@ def test_only_faces_with_the_metadata_count() -> None:
 def test_another_models_vectors_are_refused() -> None:
     with pytest.raises(IncompatibleError, match="was built with small"):
         Matcher(Gallery(make_card(2)), RecognizeSection(), make_card(2, flip=True))
+
+
+def test_a_face_leans_to_who_it_was_even_beyond_the_nearest() -> None:
+    people = {"a": [(1, 0)], "b": [(1, 0.1)], "c": [(1, 0.3)], "d": [(0, 1)]}
+    matcher = make_matcher(people, threshold=1.0, candidates=1)
+    (free,) = matcher.match(unit((1, 0)))
+    (held,) = matcher.match(unit((1, 0)), ["c"], 0.1)
+    (far,) = matcher.match(unit((1, 0)), ["d"], 0.1)
+    (gone,) = matcher.match(unit((1, 0)), ["nobody"], 0.1)
+    assert [match.name for match in (free, held, far, gone)] == ["a", "c", "a", "a"]
+    assert held.nearest is not None and held.nearest.name == "c"
+    assert held.nearest.similarity == pytest.approx(1 / (1 + 0.3**2) ** 0.5, abs=1e-6)
+    assert [candidate.name for candidate in held.candidates] == ["a"]

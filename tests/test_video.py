@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -96,6 +99,20 @@ def test_the_video_is_saved_with_its_rate_and_the_best_face_of_each_track(
     assert "--force replaces it" in err
 
 
+def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_path):
+    from facerec.cli.video_outputs import Outputs
+    from facerec.video.sources import TimedFrame
+
+    saved = tmp_path / "live.mp4"
+    camera = SimpleNamespace(name="0", rate=RATE)
+    outputs = Outputs(camera, saved, None, None, unknown="unknown", window=None, page=None)
+    for index in (0, 1, 5, 9):
+        frame = TimedFrame(index, index / RATE, noise(48, 64, index))
+        outputs.take(frame, SimpleNamespace(tracks=[], whereabouts=[]), None, "")
+    outputs.close()
+    assert cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT) == 10
+
+
 def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portraits, monkeypatch):
     monkeypatch.setattr("facerec.cli.video_people.WATCH", 0.0)
     somebody = next(iter(portraits))
@@ -121,9 +138,9 @@ def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portr
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("nowhere.mp4", "no such video, camera number or stream"),
-        ("99", "no such camera"),
-        ("http://127.0.0.1:1/x", "no such stream"),
+        ("nowhere.mp4", "no such video, and no camera has that name (looked in /sys/class/video4"),
+        ("99", "no such camera, or it does not answer (tried OpenCV's "),
+        ("http://127.0.0.1:1/x", "no such stream, or it does not answer (tried OpenCV's FFMPEG"),
         ("nothing-*.png", "no pictures there"),
     ],
 )
@@ -209,14 +226,12 @@ def test_detections_join_the_tracks_they_overlap():
 
 
 def test_somebody_who_left_is_found_again_by_their_face():
-    gone = Track(7, face(0, 0), 0, evidence=np.array([3.0, 0.0], np.float32))
+    gone = Track(7, face(0, 0), 0, evidence=np.array([3.0, 0.0], np.float32), weight=3.0)
     assert find_again([gone], np.array([1.0, 0.0], np.float32), 0.9) is gone
     assert find_again([gone], np.array([0.0, 1.0], np.float32), 0.9) is None
 
 
 def test_a_weak_detection_keeps_a_track_alive_and_starts_none():
-    from types import SimpleNamespace
-
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.sources import TimedFrame
 
@@ -237,15 +252,17 @@ def test_a_weak_detection_keeps_a_track_alive_and_starts_none():
             return [own if index < 10 else [seen(0.95, 45.0), seen(0.75, 25.0)]]
 
         def align(self, image, faces):
-            return np.zeros((len(faces), 4, 4, 3), np.uint8)
+            return np.stack([np.full((4, 4, 3), item.box[0], np.uint8) for item in faces])
 
         def embed_chips(self, chips):
             self.embedded += len(chips)
-            return np.tile(np.float32([1, 0]), (len(chips), 1))
+            return np.stack([[1, 0] if chip[0, 0, 0] == 10 else [0, 1] for chip in chips]).astype(
+                "f4"
+            )
 
     engine = Scripted()
     matcher = SimpleNamespace(threshold=0.5, metric="cosine",
-                              match=lambda vectors: [Match(None)] * len(vectors))  # fmt: skip
+                              match=lambda vectors, *_: [Match(None)] * len(vectors))  # fmt: skip
     recognizer = VideoRecognizer(engine, matcher, rate=10, every_frame=True, strong=0.8)
     told = []
     for index in range(20):
@@ -309,13 +326,11 @@ class Staged:
 
 def played(engine: Staged, frames: list[np.ndarray]):
     """The recognizer and its events after each frame."""
-    from types import SimpleNamespace
-
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.sources import TimedFrame
 
     nobody = SimpleNamespace(threshold=0.5, metric="cosine",
-                             match=lambda vectors: [Match(None)] * len(vectors))  # fmt: skip
+                             match=lambda vectors, *_: [Match(None)] * len(vectors))  # fmt: skip
     recognizer = VideoRecognizer(engine, nobody, rate=10, every_frame=True)
     for engine.index, image in enumerate(frames):
         told = recognizer.feed(TimedFrame(engine.index, engine.index / 10, image))
@@ -409,13 +424,17 @@ def test_the_face_that_was_clicked_is_enrolled_under_the_typed_name(
     stranger = list(portraits)[1]
     assert run("gallery", "remove", stranger, "-g", gallery, "--force")[0] == 0
     monkeypatch.setattr("facerec.cli.recognize_video.has_display", lambda: True)
-    keys = iter([255] * 5 + [ord("e"), *b"Ax", 8, *b"da", 13] + [255] * 30 + [ord("q")])
+    terminal, stdin = os.openpty()
+    monkeypatch.setattr("sys.stdin", os.fdopen(stdin, encoding="utf-8"))
+    keys = iter([255] * 5 + [ord("e")] + [255] * 36 + [ord("q")])
     shown, told_of_mouse = [], []
 
     def wait(_: int) -> int:
         if len(shown) == 3:
             # On the second portrait's face, which has moved on when e is pressed.
             told_of_mouse[0](cv2.EVENT_LBUTTONDOWN, 515, 140, 0, None)
+        if len(shown) == 10:
+            os.write(terminal, "Zoë 王\n".encode())
         return next(keys)
 
     monkeypatch.setattr(cv2, "namedWindow", lambda _: None)
@@ -424,14 +443,15 @@ def test_the_face_that_was_clicked_is_enrolled_under_the_typed_name(
     monkeypatch.setattr(cv2, "waitKey", wait)
     monkeypatch.setattr(cv2, "destroyAllWindows", lambda: None)
     code, out, err = run("recognize", "cam", clip, "-g", gallery)
+    os.close(terminal)
     assert code == 0, err
-    assert "Ada enrolled" in err
+    assert "Zoë 王 enrolled" in err
     told = events(out)
-    first = next(event["track"] for event in told if event["name"] == "Ada")
-    assert all(event["name"] != "Ada" for event in told if event["track"] != first)
+    first = next(event["track"] for event in told if event["name"] == "Zoë 王")
+    assert all(event["name"] != "Zoë 王" for event in told if event["track"] != first)
     from facerec import Gallery
 
-    assert Gallery.open(gallery).counts()["Ada"] == 1
+    assert Gallery.open(gallery).counts()["Zoë 王"] == 1
     # Until q, well before the end.
     assert len(shown) == 43
     at_first = next(event["box"] for event in told if event["track"] == first)
@@ -458,3 +478,27 @@ def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, p
     with pytest.raises(IncompatibleError):
         people.enrol("Ada", face, "camera")
     assert gallery.read_bytes() == before
+
+
+def test_without_a_terminal_the_window_says_where_names_are_typed(run, clip, gallery, monkeypatch):
+    monkeypatch.setattr("facerec.cli.recognize_video.has_display", lambda: True)
+    keys = iter([255, ord("e"), ord("q")])
+    for name in ("namedWindow", "setMouseCallback", "imshow", "destroyAllWindows"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: next(keys))
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        code, _, err = run("recognize", "cam", clip, "-g", gallery)
+    assert code == 0
+    assert "no terminal to type a name in" in err
+
+
+def test_results_with_every_frame_are_the_same_however_slow_the_machine(
+    run, clip, gallery, monkeypatch
+):
+    told = []
+    for step in (1e-4, 30.0):
+        clock = itertools.count(step=step)
+        monkeypatch.setattr("facerec.video.recognizer.time.perf_counter", lambda c=clock: next(c))
+        told.append(run("recognize", "video", clip, "-g", gallery, "--every-frame")[1])
+    assert told[0] == told[1] != ""

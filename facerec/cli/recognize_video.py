@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,8 +79,8 @@ def cam(
         str,
         typer.Argument(
             metavar="[SOURCE]",
-            help="A camera's number, a video, an rtsp:// or http:// stream, a folder of pictures, "
-            "or - for MJPEG on stdin.",
+            help="A camera's number or name, a video, an rtsp:// or http:// stream, a folder of "
+            "pictures, or - for MJPEG on stdin.",
         ),
     ] = "0",
     gallery: GalleryPath = None,
@@ -100,9 +101,9 @@ def cam(
     """Recognise people live; prints what happens, as JSON lines where stdout is no terminal.
 
     In the window q quits, s saves the frame, r reads the gallery again, e enrols the face that was
-    clicked on, or the largest, under a typed name. A live source's newest frame wins: older ones
-    are dropped. A stream that drops is opened again. A photo of a face is taken for the face: there
-    is no check that somebody is alive.
+    clicked on, or the largest, under the name then typed in the terminal. A live source's newest
+    frame wins: older ones are dropped. A stream that drops is opened again. A photo of a face is
+    taken for the face: there is no check that somebody is alive.
     """
     loaded = load_profile(
         profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
@@ -179,23 +180,26 @@ def _run(
         if page is not None:
             page.tell(events)
 
-    with progress(f"watching {opened.name}", opened.total) as advance:
+    # A window shows how it goes, and a bar would be drawn over the name that is typed.
+    watching = nullcontext() if window else progress(f"watching {opened.name}", opened.total)
+    with watching as advance:
         try:
             for frame in opened.frames():
                 recognizer.matcher = people.newest()
                 tell(recognizer.feed(frame))
                 seconds = frame.seconds
-                advance()
+                if advance is not None:
+                    advance()
                 told = _figures(recognizer, opened, time.monotonic() - started) if stats else ""
                 if not outputs.take(frame, recognizer, people, told):
                     break
         finally:
             tell(recognizer.finish(seconds))
             outputs.close()
-    if stats:
-        elapsed = time.monotonic() - started
-        say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")
-        say(_figures(recognizer, opened, elapsed))
+            if stats:
+                elapsed = time.monotonic() - started
+                say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")
+                say(_figures(recognizer, opened, elapsed))
 
 
 def _serve(place: str) -> LivePage:

@@ -46,6 +46,7 @@ class Outputs:
         self._source, self._save, self._snapshots = source, save, snapshots
         self._blur, self._unknown, self._window, self._page = blur, unknown, window, page
         self._writer: cv2.VideoWriter | None = None
+        self._written = -1
         self._best: dict[int, float] = {}
 
     def take(
@@ -61,7 +62,7 @@ class Outputs:
             return True
         drawn = self._drawn(frame, recognizer, caption)
         if self._save is not None:
-            self._write(drawn)
+            self._write(drawn, frame.index)
         if self._page is not None:
             self._page.show(drawn)
         if self._window is None:
@@ -98,7 +99,7 @@ class Outputs:
         if self._blur is not None:
             hidden = [
                 track.face.box
-                for track in recognizer.lately
+                for track in recognizer.whereabouts
                 if self._blur is Blur.ALL or track.name is None
             ]
             picture = blur_boxes(picture, hidden)
@@ -110,10 +111,12 @@ class Outputs:
         return write_caption(drawn, caption) if caption else drawn
 
     def _text(self, track: Track) -> str:
-        typing = self._window.typing(track) if self._window is not None else ""
-        return typing or track.name or self._unknown
+        if self._window is not None and self._window.asks(track):
+            return "name?"
+        return track.name or self._unknown
 
-    def _write(self, drawn: Image) -> None:
+    def _write(self, drawn: Image, index: int) -> None:
+        """Again for each frame that was dropped before it, so that time goes as it went."""
         import cv2
 
         assert self._save is not None
@@ -124,7 +127,9 @@ class Outputs:
             self._writer = cv2.VideoWriter(str(self._save), code, self._source.rate, size)
             if not self._writer.isOpened():
                 raise UsageError(f"{self._save}: cannot be written as a video; name it .mp4")
-        self._writer.write(drawn[:, :, ::-1])
+        for _ in range(index - self._written):
+            self._writer.write(drawn[:, :, ::-1])
+        self._written = index
 
     def _keep_best(self, frame: TimedFrame, recognizer: VideoRecognizer) -> None:
         """Replace a track's snapshot when it was just embedded from a better picture."""

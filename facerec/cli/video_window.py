@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import select
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     from facerec.video.tracks import Track
 
 _TITLE = "facerec"
-_ENTER, _ESCAPE, _BACKSPACE = (10, 13), 27, (8, 127)
 
 
 class Window:
     """q quits, s saves the frame, r reads the gallery again, e enrols a face under a typed name.
 
-    The face is the one that was clicked on, or else the largest; Enter enrols it, Escape does not.
+    The face is the one that was clicked on, or else the largest. The name is typed in the terminal,
+    in any script, while the video goes on: OpenCV tells neither capital letters nor what an input
+    method composes, and loses keys that are pressed while a frame is looked at.
     """
 
     def __init__(self) -> None:
@@ -37,11 +40,10 @@ class Window:
         self._shown: list[Track] = []
         self._clicked: Track | None = None
         self._chosen: Track | None = None
-        self._typed = ""
 
-    def typing(self, track: Track) -> str:
-        """The name being typed for a track, to be written at its face; empty if none is."""
-        return f"{self._typed}_" if track is self._chosen else ""
+    def asks(self, track: Track) -> bool:
+        """Whether that track's name is being asked for."""
+        return track is self._chosen
 
     def show(self, drawn: Image, frame: TimedFrame, tracks: list[Track], people: People) -> bool:
         """Show a picture and do what the key says; whether to go on."""
@@ -50,9 +52,10 @@ class Window:
         self._shown = list(tracks)
         cv2.imshow(_TITLE, drawn[:, :, ::-1])
         key = cv2.waitKey(1) & 0xFF
-        if self._chosen is not None:
-            self._type(key, self._chosen, people)
-        elif key == ord("s"):
+        if self._chosen is not None and (typed := _typed_line()) is not None:
+            _enrol(typed.strip(), self._chosen, people)
+            self._chosen = self._clicked = None
+        if key == ord("s"):
             self._save(drawn, frame)
         elif key == ord("r"):
             people.reload()
@@ -81,22 +84,13 @@ class Window:
         known = [track for track in self._shown if track.vector() is not None]
         if not known:
             say("no face to enrol")
-        elif self._clicked in known:
-            self._chosen = self._clicked
-        else:
-            self._chosen = max(known, key=lambda track: track.face.size)
-        self._typed = ""
-
-    def _type(self, key: int, chosen: Track, people: People) -> None:
-        if key in _ENTER:
-            self._chosen = self._clicked = None
-            _enrol(self._typed.strip(), chosen, people)
-        elif key == _ESCAPE:
-            self._chosen = None
-        elif key in _BACKSPACE:
-            self._typed = self._typed[:-1]
-        elif 32 <= key < 127:
-            self._typed += chr(key)
+            return
+        if not _has_terminal():
+            say("no terminal to type a name in; facerec embed enrols photos, s saves the frame")
+            return
+        largest = max(known, key=lambda track: track.face.size)
+        self._chosen = self._clicked if self._clicked in known else largest
+        say("type the name of the face that is asked for, then Enter; an empty line enrols nobody")
 
     def _save(self, drawn: Image, frame: TimedFrame) -> None:
         from facerec.imaging.draw import write_image
@@ -106,7 +100,20 @@ class Window:
         say(f"{path}: saved")
 
 
+def _has_terminal() -> bool:
+    return os.name == "posix" and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _typed_line() -> str | None:
+    """What was typed in the terminal, once it is a whole line."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    return sys.stdin.readline() if ready else None
+
+
 def _enrol(name: str, track: Track, people: People) -> None:
+    if not name:
+        say("nobody enrolled")
+        return
     face = dataclasses.replace(track.face, embedding=track.vector())
     try:
         people.enrol(name, face, f"camera {time.strftime('%Y-%m-%d %H:%M:%S')}")

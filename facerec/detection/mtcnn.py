@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
-from facerec.detection.mtcnn_networks import LAST_COLUMN, LAST_ROW, ONet, PNet, RNet
-from facerec.detection.pyramid import Level, arrange, pyramid_scales, resize_into, rounded_up
+from facerec.detection.mtcnn_networks import ONet, PNet, RNet
+from facerec.detection.proposals import STRIDE, Cells, Proposer
+from facerec.detection.pyramid import Level, pyramid_scales
+from facerec.detection.screening import MARGIN, open_screen
 from facerec.detection.workers import Workers
-from facerec.faces import Face, Image
+from facerec.faces import Face, Floats, Image
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_STRIDE = 2
 _SIDE = 11  # mtcnn's cells reach from pixel 1 to pixel 12
 _MEAN = np.float32(127.5)
-_BAND_PIXELS = 56_000
-_CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
+_SLABS = 8
+_CROPS = {RNet.side: (64, 8), ONet.side: (8, 1)}
 _CUDA_CROPS = 2048
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
@@ -34,12 +35,13 @@ class MTCNN:
 
     On a processor the picture's parts, or the pictures of a batch, are spread over threads. What
     is computed for a picture, and in which shapes, depends on that picture alone, so a batch gives
-    the very numbers that its pictures give one by one.
+    the very numbers that its pictures give one by one. Where the processor multiplies bfloat16,
+    a first look in it (`Screen`) leaves the float32 networks little to see.
 
-    Memory: 35 bytes per pixel of each picture in work (at most `threads` at a time; a single
-    one for CUDA), and besides less than 100 MB: the first network runs on bands of 56,000
-    pixels, the others on 32 and 8 crops (2,048 on CUDA), suppression on 128 x `max_candidates`
-    pairs.
+    Memory: 46 bytes per pixel of each picture in work (at most `threads` at a time; a single
+    one for CUDA), and besides less than 100 MB: the first network runs on bands of 170,000
+    pixels and on 256 cells by themselves, the others on 64 and 8 crops (2,048 on CUDA),
+    suppression on 128 x `max_candidates` pairs.
 
     Args:
         weights: arrays of `pnet`, `rnet` and `onet`, as in the `mtcnn` package's files.
@@ -63,7 +65,6 @@ class MTCNN:
         threads: int | None = None,
     ) -> None:
         self._device = torch.device(device)
-        self._pnet = PNet(weights["pnet"], self._device)
         self._rnet = RNet(weights["rnet"], self._device)
         self._onet = ONet(weights["onet"], self._device)
         self._min_face = min_face
@@ -71,7 +72,15 @@ class MTCNN:
         self._scale_factor = scale_factor
         self._max_candidates = max_candidates
         on_cpu = self._device.type == "cpu"
-        self._workers = Workers(threads or torch.get_num_threads()) if on_cpu else None
+        threads = threads or torch.get_num_threads()
+        self._workers = Workers(threads) if on_cpu else None
+        self._screen = open_screen(weights, threads) if on_cpu else None
+        self._proposer = Proposer(
+            PNet(weights["pnet"], self._device),
+            self._log_odds[0],
+            screen=self._screen,
+            run=self._map,
+        )
 
     @torch.inference_mode()
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
@@ -88,16 +97,16 @@ class MTCNN:
         scales = pyramid_scales(height, width, self._min_face, self._scale_factor)
         if not scales:
             return []
-        centred = image - _MEAN
+        centred = self._centred(image)
         boxes = self._propose(centred, scales)
         pixels = torch.from_numpy(centred).to(self._device)
 
-        refined = self._run(self._rnet, pixels, boxes)
+        boxes, refined = self._run(self._rnet, pixels, boxes, self._log_odds[1])
         chosen = self._passed(refined[:, 4], 1)
         boxes = regress(boxes[chosen], refined[chosen, :4])
         boxes = squared(boxes[suppress(boxes, _REFINED_IOU, "union")])
 
-        final = self._run(self._onet, pixels, boxes)
+        boxes, final = self._run(self._onet, pixels, boxes, self._log_odds[2])
         chosen = self._passed(final[:, 14], 2)
         boxes, final = boxes[chosen], final[chosen]
         sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
@@ -110,57 +119,57 @@ class MTCNN:
             for row in rows.cpu().numpy()
         ]
 
+    def _centred(self, image: Image) -> Floats:
+        centred = np.empty(image.shape, np.float32)
+        slabs = zip(np.array_split(image, _SLABS), np.array_split(centred, _SLABS), strict=True)
+        self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), list(slabs))
+        return centred
+
     def _passed(self, log_odds: Tensor, stage: int) -> Tensor:
         """Indices of what exceeds the stage's threshold, best first, cut to `max_candidates`."""
         passed = torch.nonzero(log_odds > self._log_odds[stage])[:, 0]
         return passed[rank(log_odds[passed].sigmoid())[: self._max_candidates]]
 
-    def _run(self, network: RNet | ONet, pixels: Tensor, boxes: Tensor) -> Tensor:
-        """The network's output for crops of the boxes, in chunks of few different sizes."""
+    def _run(
+        self, network: RNet | ONet, pixels: Tensor, boxes: Tensor, threshold: float
+    ) -> tuple[Tensor, Tensor]:
+        """Boxes worth a look, and the network's output for their crops.
+
+        Chunks have few different sizes.
+        """
         size, multiple = _CROPS[network.side] if self._workers else (_CUDA_CROPS, 1)
 
-        def run(chunk: Tensor) -> Tensor:
-            missing = -len(chunk) % multiple
-            padded = torch.cat([chunk, chunk[:1].expand(missing, 4)]) if missing else chunk
-            return network(crop(pixels, padded, network.side))[: len(chunk)]
+        def run(chunk: Tensor) -> tuple[Tensor, Tensor]:
+            crops = crop(pixels, chunk, network.side)
+            if self._screen is not None and network is self._rnet:
+                estimate = self._screen.crops(crops.permute(0, 2, 3, 1).numpy())
+                worth = torch.nonzero(torch.from_numpy(estimate) > threshold - MARGIN)[:, 0]
+                crops, chunk = crops[worth], chunk[worth]
+            padding = crops.new_zeros(-len(crops) % multiple, *crops.shape[1:])
+            return chunk, network(torch.cat([crops, padding]))[: len(chunk)]
 
         if not len(boxes):
-            return boxes.new_empty(0, 15)
-        return torch.cat(self._map(run, torch.split(boxes, size)))
+            return boxes, boxes.new_empty(0, 15)
+        parts = self._map(run, torch.split(boxes, size))
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
-    def _propose(self, centred: NDArray[np.float32], scales: Sequence[float]) -> Tensor:
+    def _propose(self, centred: Floats, scales: Sequence[float]) -> Tensor:
         """Squares `(N, 4)` that the first network takes for faces, best first."""
-        levels, height, width = arrange(centred.shape[0], centred.shape[1], scales)
-        rows, starts = _bands(height, width)
-        canvas = np.zeros((starts[-1] * _STRIDE + 2 * rows + PNet.margin, width, 3), np.float32)
-        resize_into(canvas, centred, levels, self._map)
-        pixels = torch.from_numpy(canvas).to(self._device)
 
-        def run(start: int) -> tuple[Tensor, Tensor, Tensor]:
-            band = pixels[start * _STRIDE :][: rows * _STRIDE + PNet.margin]
-            features, log_odds = self._pnet(band, list(_ends(levels, start, rows)))
-            y, x = torch.nonzero(log_odds > self._log_odds[0], as_tuple=True)
-            offsets = self._pnet.offsets(features[y, x])
-            return torch.stack([x, y + start], 1), log_odds[y, x], offsets
-
-        cells, log_odds, offsets = (
-            torch.cat(parts) for parts in zip(*self._map(run, starts), strict=True)
-        )
-
-        def pick(level: Level) -> tuple[Tensor, Tensor]:
-            origin = cells.new_tensor([level.left, level.top]) // _STRIDE
-            extent = cells.new_tensor([_pooled(level.width) - 4, _pooled(level.height) - 4])
-            here = torch.nonzero(((cells >= origin) & (cells < origin + extent)).all(1))[:, 0]
-            score = log_odds[here].sigmoid()
+        def pick(found: tuple[Level, Cells]) -> tuple[Tensor, Tensor]:
+            level, cells = found
+            score = cells.log_odds.sigmoid()
             order = rank(score)[: self._max_candidates]
-            here, score = here[order], score[order]
-            corner = (cells[here] - origin) * _STRIDE + 1
-            boxes = torch.cat([corner, corner + _SIDE], 1) + offsets[here] * _SIDE
+            corner = cells.place[order] * STRIDE + 1
+            boxes = torch.cat([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
             boxes /= level.scale
             kept = suppress(boxes, _LEVEL_IOU, "union")
-            return boxes[kept], score[kept]
+            return boxes[kept], score[order][kept]
 
-        found, scores = (torch.cat(parts) for parts in zip(*self._map(pick, levels), strict=True))
+        proposals = self._proposer(centred, scales, self._device)
+        found, scores = (
+            torch.cat(parts) for parts in zip(*self._map(pick, proposals), strict=True)
+        )
         order = rank(scores)[: self._max_candidates]
         boxes = found[order]
         return squared(boxes[suppress(boxes, _PICTURE_IOU, "union")])
@@ -170,31 +179,3 @@ def _log_odds(probability: float) -> float:
     if probability in (0, 1):
         return math.copysign(math.inf, probability - 0.5)
     return math.log(probability / (1 - probability))
-
-
-def _pooled(length: int) -> int:
-    return (length - 1) // 2
-
-
-def _bands(height: int, width: int) -> tuple[int, list[int]]:
-    """Rows of scores in a band of the canvas, and the row at which each band starts."""
-    rows = max(1, (height - PNet.margin) // _STRIDE)
-    count = math.ceil(rows * _STRIDE * width / _BAND_PIXELS)
-    count += count % 2  # so that two cores share them evenly
-    size = rounded_up(math.ceil(rows / count))
-    return size, list(range(0, rows, size))
-
-
-def _ends(levels: Sequence[Level], start: int, rows: int) -> Iterator[tuple[slice, slice, slice]]:
-    """What the first layer computes, in one band, beyond the last pixel of a level of odd size."""
-    for level in levels:
-        top, left = level.top // _STRIDE - start, level.left // _STRIDE
-        bottom, right = top + _pooled(level.height), left + _pooled(level.width)
-        visible = slice(max(top, 0), max(bottom, 0))
-        if top >= rows + 4 or bottom <= 0:
-            continue
-        if level.width % 2:
-            for channels in LAST_COLUMN:
-                yield channels, visible, slice(right - 1, right)
-        if level.height % 2:
-            yield LAST_ROW, slice(bottom - 1, bottom), slice(left, right)

@@ -53,14 +53,37 @@ class PNet:
             ends: channels, rows and columns of the first layer's four groups that lie outside the
                 picture that the rest belongs to; pooling passes them over.
         """
-        x = prelu(conv2d(pixels.permute(2, 0, 1)[None], *self._first, 2), self._slopes[0])
+        x = self._positions(pixels[None])
         for channels, rows, columns in ends:
             x[0, channels, rows, columns] = -torch.inf
+        features, log_odds = self._rest(x)
+        return features[0], log_odds[0]
+
+    def cells(self, patches: Tensor, below: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
+        """Features `(N, 32)` and log-odds `(N,)` of single cells.
+
+        Args:
+            patches: what each cell sees, `(N, 12, 12, 3) float32`.
+            below: indices of the cells whose last row lies outside the picture.
+            beside: indices of the cells whose last column does.
+        """
+        x = self._positions(patches)
+        x[below, LAST_ROW, -1] = -torch.inf
+        for channels in LAST_COLUMN:
+            x[beside, channels, :, -1] = -torch.inf
+        features, log_odds = self._rest(x)
+        return features[:, 0, 0], log_odds[:, 0, 0]
+
+    def _positions(self, pixels: Tensor) -> Tensor:
+        # the first layer at the four positions of each pooling cell, `(N, 40, h, w)`
+        return prelu(conv2d(pixels.permute(0, 3, 1, 2), *self._first, 2), self._slopes[0])
+
+    def _rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         one, two, three, four = torch.split(x, _POOLED, 1)
         x = torch.maximum(torch.maximum(one, two), torch.maximum(three, four))
         x = prelu(conv2d(x, *self._second), self._slopes[1])
         x = prelu(conv2d(x, *self._third), self._slopes[2])
-        return x[0].permute(1, 2, 0), conv2d(x, *self._face)[0, 0]
+        return x.permute(0, 2, 3, 1), conv2d(x, *self._face)[:, 0]
 
     def offsets(self, features: Tensor) -> Tensor:
         """Offsets `(N, 4)` of the boxes at features `(N, 32)`, as shares of the cell."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Map(Protocol):
+    """Applies a function to items and returns the results in their order."""
+
+    def __call__(self, function: Callable[[T], R], items: Sequence[T], /) -> list[R]: ...
 
 
 class Workers:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
+from facerec.errors import UsageError
 from facerec.faces import Candidate, Face, Floats, Match
+from facerec.gallery.gallery import mean_vector
 from facerec.gallery.store import GalleryStore, Hit
 from facerec.profile import RecognizeSection
 
@@ -65,19 +67,32 @@ class Matcher:
         self._gallery = gallery
         self._section = section
 
-    def match(self, embeddings: Floats) -> list[Match]:
+    def match(
+        self, embeddings: Floats, held: Sequence[str | None] = (), lead: float = 0.0
+    ) -> list[Match]:
         """One decision per face of a picture.
 
         Args:
-            embeddings: `(F, D) float32` unit vectors.
+            embeddings: `(F, D) float32` unit vectors, or means of unit vectors.
+            held: who each face was so far, if it was looked at before.
+            lead: cosine by which each is nearer to who it was, in deciding.
         """
+        if not len(embeddings):
+            return []
         # A face that loses its nearest people to others needs no more than a next one each.
         top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
         found = self._gallery.search(
             embeddings, top, match=self._section.match, where=self._section.where
         )
-        decided = self._decide(found)
-        return [self._match(hit, hits) for hit, hits in zip(decided, found, strict=True)]
+        names = [*held, *[None] * (len(found) - len(held))]
+        leaning = []
+        for vector, hits, name in zip(embeddings, found, names, strict=True):
+            if name is not None and len(hits) == top and all(hit.name != name for hit in hits):
+                hits += self._compare(vector, name)
+            near = [Hit(hit.name, hit.similarity + lead * (hit.name == name)) for hit in hits]
+            leaning.append(sorted(near, key=lambda hit: -hit.similarity))
+        decided = self._decide(leaning)
+        return [self._match(name, hits) for name, hits in zip(decided, found, strict=True)]
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
         """One decision per embedded face of a picture."""
@@ -85,27 +100,39 @@ class Matcher:
             return []
         return self.match(np.stack([face.embedding for face in faces]))  # type: ignore[misc]
 
-    def _decide(self, found: Sequence[Sequence[Hit]]) -> list[Hit | None]:
+    def _compare(self, vector: Floats, name: str) -> list[Hit]:
+        """How near a face is to a person who is not among the nearest; nothing, if they are gone."""
+        try:
+            rows = self._gallery.person(name, self._section.where)
+        except UsageError:
+            return []
+        if not len(rows):
+            return []
+        exemplar = self._section.match == "exemplar"
+        vectors = rows.embeddings if exemplar else mean_vector(rows.embeddings)[None]
+        return [Hit(name, float(np.clip((vectors @ vector).max(), -1, 1)))]
+
+    def _decide(self, found: Sequence[Sequence[Hit]]) -> list[str | None]:
         """The person of each face, or None."""
         least = distance_to_similarity(self.threshold, self.metric)
         near = [[hit for hit in hits if hit.similarity >= least] for hits in found]
         if not self._section.unique:
-            return [hits[0] if hits else None for hits in near]
-        decided: list[Hit | None] = [None] * len(found)
+            return [hits[0].name if hits else None for hits in near]
+        decided: list[str | None] = [None] * len(found)
         taken: set[str] = set()
         pairs = [(face, hit) for face, hits in enumerate(near) for hit in hits]
         # Nearest pair first: a person is never given to a face while another is nearer.
         for face, hit in sorted(pairs, key=lambda pair: -pair[1].similarity):
             if decided[face] is None and hit.name not in taken:
-                decided[face] = hit
+                decided[face] = hit.name
                 taken.add(hit.name)
         return decided
 
-    def _match(self, decided: Hit | None, hits: Sequence[Hit]) -> Match:
+    def _match(self, name: str | None, hits: Sequence[Hit]) -> Match:
         candidates = tuple(self._candidate(hit) for hit in hits[: self._section.candidates])
-        if decided is not None:
-            return Match(decided.name, self._candidate(decided), candidates)
-        return Match(None, candidates[0] if candidates else None, candidates)
+        if name is None:
+            return Match(None, candidates[0] if candidates else None, candidates)
+        return Match(name, *(self._candidate(hit) for hit in hits if hit.name == name), candidates)
 
     def _candidate(self, hit: Hit) -> Candidate:
         distance = similarity_to_distance(hit.similarity, self.metric)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.imaging.decode import decode_image, read_image
 from facerec.imaging.sources import find_files
+from facerec.video.cameras import find_camera
 
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "tcp://")
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -61,8 +63,8 @@ def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSo
     """Open a source.
 
     Args:
-        name: a camera's number, a video file, a stream's address, a folder or pattern of
-            pictures, or `-` for MJPEG on stdin.
+        name: a camera's number, device or name, a video file, a stream's address, a folder or
+            pattern of pictures, or `-` for MJPEG on stdin.
 
     Raises:
         MissingError: it cannot be opened; says what was tried.
@@ -71,21 +73,27 @@ def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSo
         if stdin is None:
             raise MissingError("-: stdin is closed")
         return MjpegSource(stdin, max_pixels)
-    if name.isdigit() or name.startswith("/dev/video"):
-        return LiveSource(name, int(name) if name.isdigit() else name)
+    if name.isdigit():
+        return LiveSource(name, int(name))
+    if name.startswith(("/dev/video", "/dev/v4l/")):
+        return LiveSource(name, os.path.realpath(name))
     if name.startswith(_STREAMS):
         return LiveSource(name, name, reconnect=True)
     if Path(name).is_dir() or any(mark in name for mark in "*?["):
         return PictureSource(name, max_pixels)
-    return FileSource(Path(name))
+    if Path(name).is_file():
+        return FileSource(Path(name))
+    try:
+        device = find_camera(name)
+    except MissingError as error:
+        raise MissingError(f"{name}: no such video, and {error}") from error
+    return LiveSource(name, device)
 
 
 class FileSource:
     """Every frame of a video file."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise MissingError(f"{path}: no such video, camera number or stream")
         self.name = str(path)
         self._capture = _open(str(path))
         if self._capture is None:
@@ -154,7 +162,8 @@ class MjpegSource:
 class LiveSource:
     """A camera or stream, read by a thread of its own: the newest frame wins.
 
-    A stream that ends is opened again, after waits that double up to eight seconds.
+    A stream that ends is opened again, after waits that double up to eight seconds. A camera that
+    ends raises `MissingError` after its last frame.
     """
 
     def __init__(self, name: str, address: int | str, *, reconnect: bool = False) -> None:
@@ -165,7 +174,8 @@ class LiveSource:
         capture = _open(address)
         if capture is None:
             kind = "stream" if reconnect else "camera"
-            raise MissingError(f"{name}: no such {kind}, or it does not answer (tried with OpenCV)")
+            tried = f"tried OpenCV's {_backends(address)}"
+            raise MissingError(f"{name}: no such {kind}, or it does not answer ({tried})")
         self._capture: cv2.VideoCapture | None = capture
         self.rate = _rate(capture)
         self._newest: TimedFrame | None = None
@@ -181,7 +191,7 @@ class LiveSource:
                     self._changed.wait_for(lambda: self._newest is not None or self._over)
                     frame, self._newest = self._newest, None
                 if frame is None:
-                    return
+                    raise MissingError(f"{self.name}: the camera gives no more pictures")
                 yield frame
         finally:
             self._over = True
@@ -230,6 +240,12 @@ def _open(address: int | str) -> cv2.VideoCapture | None:
         return capture
     capture.release()
     return None
+
+
+def _backends(address: int | str) -> str:
+    known = cv2.videoio_registry
+    of_kind = known.getCameraBackends() if isinstance(address, int) else known.getStreamBackends()
+    return ", ".join(known.getBackendName(backend) for backend in of_kind)
 
 
 def _rate(capture: cv2.VideoCapture) -> float:

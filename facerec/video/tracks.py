@@ -22,6 +22,9 @@ _LEAST_OVERLAP = 0.3
 _FLOW_SIDE = 640
 _FLOW_ERROR = 0.05
 """How far a point may miss its beginning, as a share of the face's width."""
+_HALF_LIFE = 3.0
+"""Seconds after which a look counts half: a track that went over to somebody else must come to be
+theirs."""
 _CUT_SIZE = (32, 18)
 _CUT = 18.0
 """Mean change of 32 x 18 grey pixels (0-255) that is a cut: in hamilton.mp4 the three cuts change
@@ -38,8 +41,11 @@ class Track:
         seen: seconds of its last detection.
         embedded: seconds of its last embedding; None before the first.
         quality: of the best picture that was embedded.
-        evidence: `(D,) float32` sum of unit vectors times quality.
+        evidence: `(D,) float32` sum of unit vectors times quality, older ones faded.
+        weight: the sum of those qualities, faded alike.
+        look: the newest of those vectors times its quality, and that.
         name: who it is, as far as decided.
+        pending: another name, and how many decisions in a row were for it.
         held: whether `face` is where the face is in the newest frame, detected or followed.
         adrift: whether there was a cut since it was detected.
     """
@@ -50,6 +56,8 @@ class Track:
     embedded: float | None = None
     quality: float = 0.0
     evidence: Floats | None = None
+    weight: float = 0.0
+    look: tuple[Floats, float] | None = None
     name: str | None = None
     held: bool = True
     adrift: bool = False
@@ -61,6 +69,46 @@ class Track:
             return None
         unit: Floats = self.evidence / max(float(np.linalg.norm(self.evidence)), 1e-12)
         return unit
+
+    def mean(self) -> Floats | None:
+        """The evidence's mean `(D,) float32`: its product with a vector is the mean cosine.
+
+        Shorter than 1 by how much the looks differ. A unit vector would have lost the noise of
+        single looks and so be nearer to everybody, strangers too, than the pairs of photos that a
+        threshold was calibrated on.
+        """
+        return None if self.evidence is None else self.evidence / np.float32(self.weight)
+
+    def learn(self, vector: Floats, quality: float, seconds: float) -> None:
+        """One more look at it, `(D,) float32`, whose weight in all is its quality (above 0)."""
+        self._fade(seconds)
+        weighted = vector * np.float32(quality)
+        self.evidence = weighted if self.evidence is None else self.evidence + weighted
+        self.weight += quality
+        self.look = (weighted, quality)
+        self.quality = max(self.quality, quality)
+
+    def begin_anew(self) -> None:
+        """Keep of the evidence only the newest look: the others were of somebody else."""
+        if self.look is not None:
+            self.evidence, self.weight = self.look
+
+    def take_over(self, other: Track) -> None:
+        """Go on where another track of the same person is, with what was learnt from it."""
+        self.face, self.seen, self.held, self.adrift = other.face, other.seen, other.held, False
+        if other.evidence is None or other.embedded is None:
+            return
+        self._fade(other.embedded)
+        self.evidence = other.evidence if self.evidence is None else self.evidence + other.evidence
+        self.weight += other.weight
+        self.look = other.look
+        self.quality = max(self.quality, other.quality)
+
+    def _fade(self, seconds: float) -> None:
+        if self.evidence is not None and self.embedded is not None:
+            left = 0.5 ** ((seconds - self.embedded) / _HALF_LIFE)
+            self.evidence, self.weight = self.evidence * np.float32(left), self.weight * left
+        self.embedded = seconds
 
 
 class Flow:
@@ -137,10 +185,10 @@ def join(tracks: Sequence[Track], faces: Sequence[Face]) -> list[int | None]:
 
 
 def find_again(lost: Sequence[Track], vector: Floats, least: float) -> Track | None:
-    """The lost track whose face this is, by a cosine of at least that; None if it is nobody's."""
+    """The lost track whose face this is, by a mean cosine of at least that; None if nobody's."""
     best, cosine = None, least
     for track in lost:
-        known = track.vector()
+        known = track.mean()
         if known is not None and (similar := float(known @ vector)) > cosine:
             best, cosine = track, similar
     return best

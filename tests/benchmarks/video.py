@@ -1,25 +1,26 @@
-"""Tracks beside frames: `python -m tests.benchmarks.video [VIDEO…] [--soak MINUTES]`.
+"""Tracks beside frames: `python -m tests.benchmarks.video [--soak MINUTES]`.
 
-Needs `pip install --no-deps facenet-pytorch`. For each video the people in it are enrolled from its
-own frames (every twelfth; a person is a cluster of at least five faces). Then, in turns within one
-process: facerec's tracks, facerec frame by frame, and facenet-pytorch's MTCNN with the same
-embedder frame by frame. A face is followed from frame to frame by its box (IoU at least 0.3);
-*flicker* is a change of what is written at it, *switch* a change from one name to another.
+Needs `pip install --no-deps facenet-pytorch`. For each video the people whom `video_truth.py` knows
+in it are enrolled from its own frames, every twelfth. Then, in turns within one process: facerec's
+tracks, facerec frame by frame, and facenet-pytorch's MTCNN with the same embedder frame by frame. A
+person's face is followed from frame to frame by its box (IoU at least 0.3); *flicker* is a change
+of what is written at it, *switch* a change from one name to another. *Right* is the share of the
+enrolled people's boxes that have their name, *wrong* the share of all boxes with another's name.
 
-`--soak` then loops the first video for so many minutes of video and prints resident memory.
+`--soak` instead loops the first video for so many minutes of video and prints resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from sklearn.cluster import AgglomerativeClustering
 
 from facerec import Engine, Gallery
 from facerec.faces import Face, Image
@@ -28,26 +29,23 @@ from facerec.profile import Profile
 from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 from facerec.video.sources import FileSource, TimedFrame
 from tests.benchmarks.detection import DATA, overlap
+from tests.benchmarks.video_truth import true_name
 
 VIDEOS = ("videos/hamilton.mp4", "videos/faces.mp4")
-EVERY, FEWEST = 12, 5
+EVERY = 12
 Labels = list[tuple[Face, str | None]]
+Told = tuple[Face, str | None, str | None]
 
 
 def enrolled(engine: Engine, path: Path) -> Gallery:
     """The people of a video."""
-    frames = [frame.image for frame in FileSource(path).frames() if frame.index % EVERY == 0]
-    faces = [face for found in engine.embed(frames) for face in found]
-    vectors = np.stack([face.embedding for face in faces])
-    limit = engine.card.calibration.thresholds["1e-3"] if engine.card.calibration else 0.1
-    clusters = AgglomerativeClustering(
-        n_clusters=None, metric="cosine", linkage="average", distance_threshold=limit
-    ).fit_predict(vectors)
     gallery = Gallery(engine.card)
-    for cluster in np.unique(clusters):
-        mine = [face for face, other in zip(faces, clusters, strict=True) if other == cluster]
-        if len(mine) >= FEWEST:
-            gallery.add(f"person {len(gallery.people) + 1}", mine[:: len(mine) // FEWEST], "video")
+    for frame in FileSource(path).frames():
+        if frame.index % EVERY:
+            continue
+        for face in engine.embed([frame.image])[0]:
+            if name := true_name(path.name, frame.index, face):
+                gallery.add(name, [face], "video")
     return gallery
 
 
@@ -102,32 +100,49 @@ def facenet_pytorch(profile: Profile) -> Callable[[Image], list[Face]]:
     return detect
 
 
-def changes(before: Labels, now: Labels) -> Iterator[tuple[str | None, str | None]]:
-    """What was and is written at each face that is in both frames."""
-    for face, name in now:
-        for other, earlier in before:
-            if overlap(face, other) >= 0.3:
+@dataclasses.dataclass
+class Score:
+    """What came of a video; flickers and switches a minute, shares of boxes."""
+
+    fps: float
+    flicker: float
+    switch: float
+    right: float
+    wrong: float
+
+
+def changes(before: list[Told], now: list[Told]) -> Iterator[tuple[str | None, str | None]]:
+    """What was and is written at each face that is the same person's in both frames."""
+    for face, name, true in now:
+        for other, earlier, who in before:
+            if who == true and overlap(face, other) >= 0.3:
                 yield earlier, name
                 break
 
 
-def measure(path: Path, look: Callable[[TimedFrame], Labels]) -> tuple[float, float, float, float]:
-    """Frames a second, decoding included; flickers and switches a minute; named share of faces."""
+def measure(path: Path, look: Callable[[TimedFrame], Labels]) -> Score:
+    """Look at a whole video; its decoding is timed with it."""
     source = FileSource(path)
-    before: Labels = []
-    flickers = switches = frames = faces = named = 0
+    looks = []
     started = time.perf_counter()
     for frame in source.frames():
-        now = look(frame)
-        pairs = [pair for pair in changes(before, now) if pair[0] != pair[1]]
-        flickers += len(pairs)
-        switches += sum(None not in pair for pair in pairs)
-        faces += len(now)
-        named += sum(name is not None for _, name in now)
-        before, frames = now, frames + 1
+        looks.append(look(frame))
     seconds = time.perf_counter() - started
-    minutes = frames / source.rate / 60
-    return frames / seconds, flickers / minutes, switches / minutes, named / max(faces, 1)
+    told = [
+        [(face, name, true_name(path.name, index, face)) for face, name in faces]
+        for index, faces in enumerate(looks)
+    ]
+    pairs = [pair for two in itertools.pairwise(told) for pair in changes(*two)]
+    boxes = [(name, true) for faces in told for _, name, true in faces]
+    enrolled = [name == true for name, true in boxes if true is not None]
+    minutes = len(told) / source.rate / 60
+    return Score(
+        len(told) / seconds,
+        sum(earlier != name for earlier, name in pairs) / minutes,
+        sum(earlier != name and None not in (earlier, name) for earlier, name in pairs) / minutes,
+        sum(enrolled) / max(len(enrolled), 1),
+        sum(name not in (None, true) for name, true in boxes) / max(len(boxes), 1),
+    )
 
 
 def soak(profile: Profile, matcher: Matcher, path: Path, minutes: float) -> None:
@@ -146,32 +161,30 @@ def soak(profile: Profile, matcher: Matcher, path: Path, minutes: float) -> None
 
 
 def main() -> None:
-    """Print a table a video."""
+    """Print a table a video, or the soak's memory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("videos", nargs="*", type=Path, default=[DATA / name for name in VIDEOS])
     parser.add_argument("--soak", type=float, default=0.0)
     arguments = parser.parse_args()
     profile = Profile.load("default")
     engine = Engine.from_profile(profile)
-    matchers = {}
-    for path in arguments.videos:
+    for path in (DATA / name for name in VIDEOS):
         gallery = enrolled(engine, path)
         matcher = Matcher(gallery, profile.recognize, engine.card, str(path))
-        matchers[path] = matcher
         rate = FileSource(path).rate
+        if arguments.soak:
+            soak(profile, matcher, path, arguments.soak)
+            return
         print(f"\n{path.name}: {len(gallery.people)} people enrolled, {rate:.2f} frames a second")
-        print(f"{'':28} fps  flicker/min  switch/min  named")
+        print(f"{'':28} fps  flicker/min  switch/min    right    wrong")
         ways = {
             "tracks": tracks(profile, matcher, rate),
             "frame by frame": frame_by_frame(engine, matcher, lambda x: engine.detect([x])[0]),
             "facenet-pytorch, by frame": frame_by_frame(engine, matcher, facenet_pytorch(profile)),
         }
         for name, look in ways.items():
-            fps, flicker, switch, named = measure(path, look)
-            print(f"{name:26} {fps:5.1f} {flicker:12.1f} {switch:11.1f} {100 * named:5.1f} %",
-                  flush=True)  # fmt: skip
-    if arguments.soak:
-        soak(profile, next(iter(matchers.values())), arguments.videos[0], arguments.soak)
+            score = measure(path, look)
+            print(f"{name:26} {score.fps:5.1f} {score.flicker:12.1f} {score.switch:11.1f} "
+                  f"{100 * score.right:6.1f} % {100 * score.wrong:6.1f} %", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""Cameras by name, as Linux lists them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from facerec.errors import MissingError
+
+DEVICES = Path("/dev")
+SYSFS = Path("/sys/class/video4linux")
+
+
+def find_camera(name: str) -> str:
+    """The device of the one camera whose name, or name in `/dev/v4l/by-id`, has that in it.
+
+    Case is ignored; a name that is exactly that one comes before names that have it in them.
+
+    Raises:
+        MissingError: no camera, or more than one; says where was looked and what is there.
+    """
+    names = _names()
+    exact = {device for device, known in names if known.casefold() == name.casefold()}
+    found = exact or {device for device, known in names if name.casefold() in known.casefold()}
+    if len(found) == 1:
+        return found.pop()
+    there = ", ".join(f"{known} ({device})" for device, known in names) or "none"
+    problem = "more than one camera has that name" if found else "no camera has that name"
+    raise MissingError(f"{problem} (looked in {SYSFS} and {_by_id()}: {there})")
+
+
+def _names() -> list[tuple[str, str]]:
+    """`(device, name)`; a device that gives no pictures, as beside most cameras, is left out."""
+    names = [
+        (str(DEVICES / entry.name), (entry / "name").read_text(errors="replace").strip())
+        for entry in sorted(SYSFS.glob("video*"))
+        if _first_of_its_camera(entry)
+    ]
+    links = sorted(_by_id().glob("*-video-index0"))
+    return names + [(os.path.realpath(link), link.name) for link in links]
+
+
+def _first_of_its_camera(entry: Path) -> bool:
+    try:
+        return (entry / "index").read_text().strip() == "0"
+    except OSError:
+        return True
+
+
+def _by_id() -> Path:
+    return DEVICES / "v4l" / "by-id"

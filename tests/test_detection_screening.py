@@ -1,0 +1,95 @@
+"""The first look in bfloat16 changes the time that detection takes, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from facerec.detection.boxes import crop
+from facerec.detection.mtcnn import MTCNN
+from facerec.detection.mtcnn_networks import PNet, RNet
+from facerec.detection.proposals import Proposer
+from facerec.detection.pyramid import pyramid_scales
+from facerec.detection.screening import MARGIN, Screen, open_screen
+from facerec.faces import Image
+from facerec.weights.mtcnn import load_mtcnn_weights
+
+CPU = torch.device("cpu")
+
+
+def in_turn(function, items):  # type: ignore[no-untyped-def]
+    return [function(item) for item in items]
+
+
+@pytest.fixture(scope="module")
+def screen() -> Screen:
+    opened = open_screen(load_mtcnn_weights(), threads=1)
+    if opened is None:
+        pytest.skip("OpenVINO is not installed, or this processor has no bfloat16")
+    return opened
+
+
+@pytest.fixture(scope="module", params=[(512, 512), (333, 401)], ids=["even", "odd"])
+def picture(request: pytest.FixtureRequest) -> Image:
+    height, width = request.param
+    image: Image = skimage.data.astronaut()[:height, 60 : 60 + width]
+    return image
+
+
+def test_the_faces_are_those_found_without_a_first_look(
+    screen: Screen, picture: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_it = MTCNN(load_mtcnn_weights()).detect([picture])[0]
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    without = MTCNN(load_mtcnn_weights()).detect([picture])[0]
+    assert len(with_it) == len(without) > 0
+    for one, other in zip(with_it, without, strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=0.05)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.05)
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+@torch.inference_mode()
+def test_a_cell_by_itself_is_the_cell_among_its_neighbours(
+    screen: Screen, picture: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each level's ends too, where the network sees less than a whole cell."""
+    monkeypatch.setattr("facerec.detection.proposals._DEARER", 0)
+    network = PNet(load_mtcnn_weights()["pnet"], CPU)
+    scales = pyramid_scales(*picture.shape[:2], 20, 0.709)
+    centred = picture - np.float32(127.5)
+    # so low a threshold that cells at the ends pass as well
+    everywhere, again = (
+        Proposer(network, -2.5, screen=chosen, run=in_turn)(centred, scales, CPU)
+        for chosen in (None, screen)
+    )
+    at_an_end = 0
+    for (level, whole), (_, single) in zip(everywhere, again, strict=True):
+        places = set(map(tuple, whole.place.tolist()))
+        assert places == set(map(tuple, single.place.tolist()))
+        at_an_end += int((whole.place[:, 0] == (level.width - 1) // 2 - 5).sum())
+        torch.testing.assert_close(whole.log_odds, single.log_odds, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(whole.offsets, single.offsets, atol=1e-4, rtol=1e-4)
+    assert at_an_end > 0
+
+
+@torch.inference_mode()
+def test_estimates_err_by_less_than_the_margin(screen: Screen, picture: Image) -> None:
+    pixels = torch.from_numpy(picture - np.float32(127.5))
+    boxes = torch.rand(200, 2) * 250
+    boxes = torch.cat([boxes, boxes + 20 + torch.rand(200, 1) * 60], 1)
+    crops = crop(pixels, boxes, RNet.side)
+    exact = RNet(load_mtcnn_weights()["rnet"], CPU)(crops)[:, 4].numpy()
+    estimate = screen.crops(crops.permute(0, 2, 3, 1).numpy())
+    near = np.abs(exact) < 3
+    assert near.sum() > 5
+    assert np.abs(exact - estimate)[near].max() < MARGIN / 2
+
+
+def test_without_openvino_there_is_no_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert open_screen(load_mtcnn_weights(), threads=1) is None
