@@ -49,7 +49,7 @@ def search(
     least: float,
     allowed: np.ndarray | None,
 ) -> tuple[list[list[int]], list[list[float]]]:
-    best = Best(len(queries), top, least)
+    best = Best.of_none(len(queries), top, least)
     searcher.search(queries, best, groups, allowed)
     held = best.group >= 0
     return (
@@ -97,7 +97,7 @@ def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit() -> None:
     groups = np.arange(30_000) // 3
     queries = unit(vectors[:70] + 0.3 * dice.normal(size=(70, 64)))
     plain = ExactSearch(vectors)
-    plain.search(queries[:1], Best(1, 1, -1), groups)
+    plain.search(queries[:1], Best.of_none(1, 1, -1), groups)
     first = [
         search(ExactSearch(vectors), queries[i : i + 1], 9, groups, -1, None) for i in range(70)
     ]

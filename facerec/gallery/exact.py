@@ -11,6 +11,7 @@ processor's byte dot products (VNNI).
 from __future__ import annotations
 
 import mmap
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,35 +133,41 @@ def _nearest(products: Floats, rows: Numbers, top: int) -> tuple[Numbers, Number
     return np.repeat(np.arange(len(products)), count), chosen.reshape(-1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Best:
     """The best groups so far of each query.
 
     Each group is kept once, by its greatest similarity; of equally similar ones the lower number
     comes first.
 
-    Args:
-        queries: how many queries.
-        top: how many groups each.
-        least: similarities below are left out.
+    Attributes:
+        group: `(Q, K) int64`, best first; -1 where there are fewer.
+        similarity: `(Q, K) float32`; -inf where there are fewer.
+        floor: `(Q,) float32`: what is less similar cannot be among the best.
     """
 
-    def __init__(self, queries: int, top: int, least: float) -> None:
-        self.top = top
-        self.group = np.full((queries, top), -1)
-        """`(Q, K) int64`, best first; -1 where there are fewer."""
-        self.similarity = np.full((queries, top), -np.inf, np.float32)
-        """`(Q, K) float32`; -inf where there are fewer."""
-        self.floor = np.full(queries, least, np.float32)
-        """`(Q,) float32`: what is less similar cannot be among the best."""
+    group: Numbers
+    similarity: Floats
+    floor: Floats
+
+    @classmethod
+    def of_none(cls, queries: int, top: int, least: float) -> Best:
+        """Nothing yet; at most `top` groups each, none less similar than `least`."""
+        return cls(
+            np.full((queries, top), -1),
+            np.full((queries, top), -np.inf, np.float32),
+            np.full(queries, least, np.float32),
+        )
+
+    @property
+    def top(self) -> int:
+        """At most so many groups each."""
+        return len(self.group.T)
 
     def part(self, start: int, stop: int) -> Best:
         """The same best of some of the queries, to be changed in place."""
-        part = object.__new__(Best)
-        part.top = self.top
-        part.group, part.similarity, part.floor = (
-            values[start:stop] for values in (self.group, self.similarity, self.floor)
-        )
-        return part
+        some = slice(start, stop)
+        return Best(self.group[some], self.similarity[some], self.floor[some])
 
     def offer(self, query: Numbers, group: Numbers, similarity: Floats) -> None:
         """Take the best of these `(M,)` candidates and what there was."""

@@ -242,7 +242,7 @@ class Gallery:
         where: Where | None = None,
     ) -> list[list[Hit]]:
         """See `GalleryStore.search`."""
-        best = Best(len(queries), top, least if least > -1 else -np.inf)
+        best = Best.of_none(len(queries), top, least if least > -1 else -np.inf)
         for part in self._parts_of(match, where or {}):
             part.search.search(queries, best, part.groups, part.allowed)
         similarity = np.clip(best.similarity, -1, 1)

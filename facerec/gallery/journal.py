@@ -1,10 +1,11 @@
 """The journal beside a gallery file: changes since the file was written, appended and flushed.
 
 It begins with a mark and the identity of the file that it continues. Each commit is one record:
-its length (uint64), the CRC-32 of its content (uint32), the length of a JSON text (uint32), that
-text (a list of changes), then the numbers of added faces, `(n, D + 15) float32`: embedding, box,
-landmarks, score. All little-endian. A record that ends beyond the file, or the last one if its sum
-is wrong, was being written when the writer was killed: it was never committed.
+its length (uint64), the CRC-32 of its content and that of these two (uint32), the length of a JSON
+text (uint32), that text (a list of changes), then the numbers of added faces, `(n, D + 15)
+float32`: embedding, box, landmarks, score. All little-endian. A record that ends beyond the file,
+or the last one if its sum is wrong, was being written when the writer was killed: it was never
+committed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MARK = b"facerec journal 1\n"
 _IDENTITY = 32
 START = len(_MARK) + _IDENTITY
 """Where the first record begins."""
-_FRAME = struct.Struct("<QI")
+_FRAME = struct.Struct("<QII")
 _LENGTH = struct.Struct("<I")
 
 
@@ -102,8 +103,7 @@ def append_changes(path: Path, end: int, changes: Sequence[Change]) -> int:
             file.truncate(end)
             file.seek(end)
             record = _encode(changes)
-            file.write(_FRAME.pack(len(record), zlib.crc32(record)))
-            file.write(record)
+            file.write(_frame(record) + record)
             file.flush()
             os.fsync(file.fileno())
             return file.tell()
@@ -115,17 +115,32 @@ def _records(path: Path, content: bytes) -> Iterator[tuple[memoryview, int]]:
     """Each whole record, and where it ends."""
     start, view = START, memoryview(content)
     while start + _FRAME.size <= len(content):
-        length, crc = _FRAME.unpack_from(content, start)
+        frame = content[start : start + _FRAME.size]
+        length, _, _ = _FRAME.unpack(frame)
         stop = start + _FRAME.size + length
-        if length == 0 or stop > len(content):
-            return
         record = view[start + _FRAME.size : stop]
-        if zlib.crc32(record) != crc:
+        # Zeros: the file was made longer, and the power failed before its content was there.
+        if not any(frame):
+            return
+        if frame[-4:] != _crc(frame[:-4]):
+            raise MissingError(f"{path}: damaged at byte {start}: a record's frame is wrong")
+        if stop > len(content):
+            return
+        if frame != _frame(record):
             if stop == len(content):
                 return
             raise MissingError(f"{path}: damaged at byte {start}: a record's checksum is wrong")
         yield record, stop
         start = stop
+
+
+def _frame(record: bytes | memoryview) -> bytes:
+    sums = struct.pack("<Q", len(record)) + _crc(record)
+    return sums + _crc(sums)
+
+
+def _crc(content: bytes | memoryview) -> bytes:
+    return struct.pack("<I", zlib.crc32(content))
 
 
 def _encode(changes: Sequence[Change]) -> bytes:

@@ -48,7 +48,7 @@ def exact() -> None:
     searcher = ExactSearch(vectors)
 
     def search(count: int) -> None:
-        searcher.search(queries[:count], Best(count, TOP, -np.inf), groups)
+        searcher.search(queries[:count], Best.of_none(count, TOP, -np.inf), groups)
 
     flat = faiss.IndexFlatIP(SIZE)
     flat.add(vectors)
