@@ -101,7 +101,7 @@ class Matcher:
         return self.match(np.stack([face.embedding for face in faces]))  # type: ignore[misc]
 
     def _compare(self, vector: Floats, name: str) -> list[Hit]:
-        """How near a face is to a person who is not among the nearest; nothing, if they are gone."""
+        """How near a face is to a person beyond the nearest; nothing, if they are gone."""
         try:
             rows = self._gallery.person(name, self._section.where)
         except UsageError:
@@ -132,7 +132,8 @@ class Matcher:
         candidates = tuple(self._candidate(hit) for hit in hits[: self._section.candidates])
         if name is None:
             return Match(None, candidates[0] if candidates else None, candidates)
-        return Match(name, *(self._candidate(hit) for hit in hits if hit.name == name), candidates)
+        decided = next(hit for hit in hits if hit.name == name)
+        return Match(name, self._candidate(decided), candidates)
 
     def _candidate(self, hit: Hit) -> Candidate:
         distance = similarity_to_distance(hit.similarity, self.metric)
