@@ -25,6 +25,8 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
         ["--version"],
         ["embed", "--help"],
         ["recognize", "image", "--help"],
+        ["bench", "--help"],
+        ["bench", "--verify"],
         ["profile", "show"],
         ["profile", "schema"],
         ["download", "list"],
