@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ import numpy as np
 from facerec.alignment import central_face, crop_box, warp_to_template
 from facerec.card import Template
 from facerec.engine import Engine
-from facerec.errors import UsageError
+from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.reader import read_frames
+from facerec.imaging.stored import Photo
 from facerec.profile import Profile
 from facerec.templates import ARCFACE, ARCFACE_SIZE
 
@@ -79,10 +81,9 @@ class Outcome:
 
 
 def align_tree(
-    source: Path,
+    photos: Mapping[str, Photo],
     out: Path,
     aside: Path,
-    photos: Sequence[Path],
     engine: Engine,
     profile: Profile,
     observe: Observer,
@@ -94,6 +95,9 @@ def align_tree(
     a folder named after the reason. `out/manifest.jsonl` gets a line per photo; a rerun skips
     what the manifest lists, so an interrupted run goes on where it stopped.
 
+    Args:
+        photos: by their places in the tree, `/` between folders.
+
     Raises:
         UsageError: `out` holds chips made in another way, or cannot be written.
     """
@@ -101,15 +105,17 @@ def align_tree(
     policy = profile.gallery.faces
     manifest = out / MANIFEST
     done = _read_manifest(manifest, {**crop.settings(), "faces": policy})
-    names = _chip_names(source, photos)
-    waiting = [photo for photo in photos if photo.relative_to(source).as_posix() not in done]
+    names = _chip_names(photos)
+    waiting = [place for place in photos if place not in done]
     outcome = Outcome(skipped=len(photos) - len(waiting))
     frames = read_frames(
-        waiting, workers=profile.runtime.workers, max_pixels=profile.runtime.max_pixels
+        (photos[place] for place in waiting),
+        workers=profile.runtime.workers,
+        max_pixels=profile.runtime.max_pixels,
     )
     with manifest.open("a", encoding="utf-8") as log:
-        for photo, (frame, found) in zip(waiting, engine.detections(frames), strict=True):
-            relative = photo.relative_to(source).as_posix()
+        for relative, (frame, found) in zip(waiting, engine.detections(frames), strict=True):
+            photo = photos[relative]
             record: dict[str, Any] = {"source": relative}
             problem = ""
             if frame.image is None or (reason := _refusal(found, policy)):
@@ -120,7 +126,7 @@ def align_tree(
                 outcome.failed += 1
             else:
                 faces = found if policy == "all" else [central_face(frame.image, found)]
-                record["faces"] = _write_chips(out, names[photo], crop, frame.image, faces)
+                record["faces"] = _write_chips(out, names[relative], crop, frame.image, faces)
                 outcome.aligned += 1
             log.write(json.dumps(record, ensure_ascii=False) + "\n")
             log.flush()
@@ -163,22 +169,23 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
     return {record["source"] for record in records[1:]}
 
 
-def _chip_names(source: Path, photos: Sequence[Path]) -> dict[Path, Path]:
-    """Each photo's place in the tree with the suffix .png; photos of one folder that differ
-    only in their suffix keep it in the name."""
-    stems = Counter(photo.with_suffix("") for photo in photos)
+def _chip_names(places: Iterable[str]) -> dict[str, PurePosixPath]:
+    """Each photo's place with the suffix .png; photos of one folder that differ only in their
+    suffix keep it in the name."""
+    paths = [PurePosixPath(place) for place in places]
+    stems = Counter(path.with_suffix("") for path in paths)
     return {
-        photo: (
-            photo.with_suffix(".png")
-            if stems[photo.with_suffix("")] == 1
-            else photo.with_name(f"{photo.name}.png")
-        ).relative_to(source)
-        for photo in photos
+        str(path): (
+            path.with_suffix(".png")
+            if stems[path.with_suffix("")] == 1
+            else path.with_name(f"{path.name}.png")
+        )
+        for path in paths
     }
 
 
 def _write_chips(
-    out: Path, name: Path, crop: Crop, image: Image, faces: Sequence[Face]
+    out: Path, name: PurePosixPath, crop: Crop, image: Image, faces: Sequence[Face]
 ) -> list[dict[str, Any]]:
     records = []
     for number, (chip, face) in enumerate(zip(crop.chips(image, faces), faces, strict=True)):
@@ -188,10 +195,14 @@ def _write_chips(
     return records
 
 
-def _copy_aside(photo: Path, target: Path) -> None:
-    try:
-        with replacing(target) as temporary:
-            shutil.copyfile(photo, temporary)
-    except UsageError:
+def _copy_aside(photo: Photo, target: Path) -> None:
+    """Copy a photo, if it can be read."""
+    if isinstance(photo, Path):
         if photo.is_file():
-            raise
+            with replacing(target) as temporary:
+                shutil.copyfile(photo, temporary)
+        return
+    with suppress(InputError):
+        content = photo.read()
+        with replacing(target) as temporary:
+            temporary.write_bytes(content)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
+import re
 import shutil
 import tarfile
 import tempfile
@@ -18,13 +20,19 @@ from typing import IO, Protocol, cast
 from facerec.errors import InputError, MissingError, UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_MAX_FILE = 1 << 30
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": cast("Callable[[Path], IO[bytes]]", gzip.open),
-    ".tgz": cast("Callable[[Path], IO[bytes]]", gzip.open),
-    ".bz2": cast("Callable[[Path], IO[bytes]]", bz2.open),
-    ".xz": cast("Callable[[Path], IO[bytes]]", lzma.open),
+MAX_FILE = 1 << 30
+"""No image has more bytes."""
+_Opener = Callable[[IO[bytes]], IO[bytes]]
+_OPENERS: dict[str, _Opener] = {
+    ".gz": cast("_Opener", gzip.open),
+    ".tgz": cast("_Opener", gzip.open),
+    ".bz2": cast("_Opener", bz2.open),
+    ".xz": cast("_Opener", lzma.open),
 }
+_ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|zip)$", re.IGNORECASE)
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_LABEL_ENDINGS = (".cls", ".json")
+_LABEL_KEYS = ("cls", "label", "class", "person", "identity")
 
 
 class Source(Protocol):
@@ -56,12 +64,57 @@ def open_source(path: Path) -> Source:
         return FolderSource(path)
     if not path.exists():
         raise MissingError(f"{path}: no such folder or archive")
-    if zipfile.is_zipfile(path):
-        return ZipSource(path)
     try:
-        return TarSource(path)
-    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise UsageError(f"{path}: neither a folder nor a readable tar or zip") from error
+        return open_archive(str(path), path.open("rb"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def open_archive(name: str, file: IO[bytes]) -> Source:
+    """Open a tar or a zip that is at hand as a seekable file.
+
+    Args:
+        name: what it is called; its ending says how a tar is compressed.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        if zipfile.is_zipfile(file):
+            return ZipSource(name, file)
+        file.seek(0)
+        return TarSource(name, file)
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        lzma.LZMAError,
+        zlib.error,
+    ) as error:
+        raise UsageError(f"{name}: neither a folder nor a readable tar or zip") from error
+
+
+def is_archive(name: str) -> bool:
+    """Whether a name ends as a tar's or a zip's."""
+    return _ARCHIVE.search(name) is not None
+
+
+def archive_stem(name: str) -> str:
+    """A file's name without an archive's ending: `photos.tar.gz` is `photos`."""
+    return _ARCHIVE.sub("", name)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """`faces-{0000..0127}.tar` as 128 names; what has no braces as it is."""
+    found = _BRACES.search(pattern)
+    if not found:
+        return [pattern]
+    first, last = found.groups()
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [
+        f"{before}{number:0{len(first)}d}{after}" for number in range(int(first), int(last) + 1)
+    ]
 
 
 class FolderSource:
@@ -95,9 +148,9 @@ class TarSource:
     file that vanishes with the process.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._file = _decompressed(path)
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self.name = name
+        self._file = _decompressed(name, file)
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
@@ -112,7 +165,7 @@ class TarSource:
         if key not in self._places:
             raise InputError(f"{self.name}: holds no {key}")
         offset, size = self._places[key]
-        if size > _MAX_FILE:
+        if size > MAX_FILE:
             raise InputError(f"{self.name}: {key} has {size} bytes, more than an image can have")
         with self._lock:
             self._file.seek(offset)
@@ -122,12 +175,12 @@ class TarSource:
         return data
 
 
-def _decompressed(path: Path) -> IO[bytes]:
-    opener = _OPENERS.get(path.suffix.lower())
+def _decompressed(name: str, file: IO[bytes]) -> IO[bytes]:
+    opener = _OPENERS.get(PurePosixPath(name).suffix.lower())
     if opener is None:
-        return path.open("rb")
+        return file
     plain = tempfile.TemporaryFile()  # noqa: SIM115  (it is the source's, for its life)
-    with opener(path) as packed:
+    with file, opener(file) as packed:
         shutil.copyfileobj(packed, plain, 1 << 20)
     plain.seek(0)
     return plain
@@ -136,9 +189,9 @@ def _decompressed(path: Path) -> IO[bytes]:
 class ZipSource:
     """Files of a zip."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._archive = zipfile.ZipFile(path)
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self.name = name
+        self._archive = zipfile.ZipFile(file)
         self._lock = threading.Lock()
         self._members = {
             _plain(member.filename): member
@@ -153,7 +206,7 @@ class ZipSource:
         if key not in self._members:
             raise InputError(f"{self.name}: holds no {key}")
         member = self._members[key]
-        if member.file_size > _MAX_FILE:
+        if member.file_size > MAX_FILE:
             raise InputError(f"{self.name}: {key} has {member.file_size} bytes, too many")
         try:
             with self._lock:
@@ -180,6 +233,46 @@ class MemorySource:
         if key not in self._files:
             raise InputError(f"{self.name}: holds no {key}")
         return self._files[key]
+
+
+def holds_labels(source: Source) -> bool:
+    """Whether the labels of a WebDataset's images are there."""
+    return any(name.endswith(_LABEL_ENDINGS) for name in source.names())
+
+
+def read_labels(source: Source) -> dict[str, str]:
+    """The label of each image that has one beside it, in a `.cls` (text) or `.json`.
+
+    Files of one sample share a key, as `000017.jpg` and `000017.cls` do.
+
+    Raises:
+        InputError: a label cannot be read.
+    """
+    names = list(source.names())
+    label_files = {_key(name): name for name in names if name.endswith(_LABEL_ENDINGS)}
+    return {
+        name: _read_label(source, label_files[_key(name)])
+        for name in names
+        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and _key(name) in label_files
+    }
+
+
+def _key(name: str) -> str:
+    """A sample's key: its path up to the first dot of the last part."""
+    folder, _, last = name.rpartition("/")
+    return f"{folder}/{last.partition('.')[0]}"
+
+
+def _read_label(source: Source, name: str) -> str:
+    text = source.read(name).decode("utf-8", "replace").strip()
+    if not name.endswith(".json"):
+        return text
+    try:
+        fields = json.loads(text)
+        return str(next(fields[key] for key in _LABEL_KEYS if key in fields))
+    except (ValueError, TypeError, StopIteration) as error:
+        known = ", ".join(_LABEL_KEYS)
+        raise InputError(f"{source.name}/{name}: has none of {known}") from error
 
 
 def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:

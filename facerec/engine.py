@@ -14,12 +14,16 @@ from facerec.detection import Detector
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.models import Embedder
+from facerec.models.embedder import TorchEmbedder
+from facerec.models.whole_batches import WholeBatches
 from facerec.opening import build_detector, open_embedder
 from facerec.profile import Profile
 
 Select = Callable[[Image, list[Face]], list[Face]]
 Batch = list[tuple[Frame, list[Face]]]
 _PIXELS = 16_000_000
+_WHOLE = 8
+"""Chips that another runtime embeds at once where vectors must come out the same to the bit."""
 _IN_WORK = 3
 """Batches of a stream that are in work at once: detected, embedded, given out."""
 
@@ -53,6 +57,15 @@ class Engine:
     def card(self) -> ModelCard:
         """The embedder's model card."""
         return self._embedder.card
+
+    def in_whole_batches(self) -> Engine:
+        """This engine for work that must come out the same to the bit however it is divided."""
+        whole = (
+            self._embedder.in_whole_batches()
+            if isinstance(self._embedder, TorchEmbedder)
+            else WholeBatches(self._embedder, _WHOLE)
+        )
+        return Engine(self._detector, whole, batch=self._batch)
 
     @property
     def arithmetic(self) -> str:

@@ -92,7 +92,7 @@ class RuntimeSection(_Section):
 
 class GallerySection(_Section):
     path: str = "gallery.h5"
-    """The gallery's file."""
+    """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
     faces: Literal["central", "all", "refuse"] = "central"
     """Which face is enrolled when a photo shows several."""
 
@@ -110,6 +110,8 @@ class RecognizeSection(_Section):
     """Give each person to at most one face of a picture, the nearest."""
     candidates: Positive = 3
     """How many of the nearest people are listed."""
+    where: dict[str, str] = {}
+    """Metadata that an enrolled face must carry to count; empty: any face."""
     unknown: str = "unknown"
     """Label for a stranger."""
 

@@ -93,10 +93,10 @@ TABLE: dict[str, tuple[Make, int, str]] = {
         2,
         "no usable name",
     ),
-    "url": (
-        lambda t: ["recognize", "image", "http://host/a.jpg", "-g", make_gallery(t / "g.h5")],
+    "unknown kind of url": (
+        lambda t: ["embed", "nonsense://host/people", "-o", t / "g.h5"],
         2,
-        "http://host/a.jpg",
+        "nonsense://host/people: Protocol not known",
     ),
     "missing photo": (lambda t: ["compare", t / "a.jpg", t / "b.jpg"], 3, "a.jpg: no such file"),
     "empty photo": (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import h5py
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.gallery.hdf5 import check_templates
+from facerec.gallery.hdf5 import check_gallery
 from facerec.gallery.lock import locked
+from facerec.gallery.store import extend
 from tests.conftest import make_card, make_face
 
 
@@ -101,13 +103,13 @@ def test_adding_another_gallery_keeps_its_people_and_skips_its_copies() -> None:
     gallery, other = make_gallery(), Gallery(make_card())
     other.add("Bob", [make_face(0, 0, 0, 1)], "bob.jpg", "b")
     other.add("Ada", [make_face(1, 0, 0, 0)], "copy.jpg", "a1")
-    gallery.extend(other)
+    extend(gallery, other)
     assert gallery.counts() == {"Ada": 2, "Zoë": 2, "Bob": 1}
 
 
 def test_a_gallery_of_another_model_is_not_added() -> None:
     with pytest.raises(IncompatibleError, match="was built with small"):
-        make_gallery().extend(Gallery(make_card(flip=True)))
+        extend(make_gallery(), Gallery(make_card(flip=True)))
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\a", "a\nb", "\x1b[31m"])
@@ -180,11 +182,11 @@ def test_a_contradictory_file_is_refused(
 def test_templates_that_are_not_the_means_are_found(tmp_path: Path) -> None:
     path = tmp_path / "g.h5"
     make_gallery().save(path)
-    check_templates(path, Gallery.open(path))
+    check_gallery(path, Gallery.open(path))
     with h5py.File(path, "r+") as file:
         file["templates"][0] = [0, 0, 0, 1]
     with pytest.raises(MissingError, match="not the means"):
-        check_templates(path, Gallery.open(path))
+        check_gallery(path, Gallery.open(path))
 
 
 def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
@@ -194,6 +196,48 @@ def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
         file.attrs["facerec_gallery"] = 2
     with pytest.raises(IncompatibleError, match="upgrade"):
         Gallery.open(path)
+
+
+def test_a_file_of_the_first_facerec_is_read_without_its_journal_or_metadata(
+    tmp_path: Path,
+) -> None:
+    path, gallery = tmp_path / "g.h5", make_gallery()
+    rows = gallery.entries
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"facerec_gallery": 1, "card": gallery.card.to_json()})
+        text = h5py.string_dtype("utf-8")
+        for name in ("embeddings", "person", "box", "landmarks", "score"):
+            values = getattr(rows, name)
+            file.create_dataset(name, data=values, chunks=(1024, *values.shape[1:]),
+                                maxshape=(None, *values.shape[1:]))  # fmt: skip
+        file.create_dataset("templates", data=gallery.templates())
+        for name, values in {"people": np.array(gallery.people, object),
+                             "source": rows.source, "sha256": rows.sha256}.items():  # fmt: skip
+            file.create_dataset(name, data=values, dtype=text)
+    opened = Gallery.open(path)
+    assert same(opened, gallery)
+    opened.add("Bob", [make_face(0, 0, 0, 1)], "bob.jpg", meta={"team": "red"})
+    opened.commit()
+    assert list(Gallery.open(path).counts({"team": "red"})) == ["Bob"]
+
+
+def test_vectors_are_mapped_and_not_read(tmp_path: Path) -> None:
+    make_gallery().save(tmp_path / "g.h5")
+    opened = Gallery.open(tmp_path / "g.h5")
+    base: object = opened.base.embeddings
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap)
+
+
+def test_one_very_long_source_does_not_lengthen_all(tmp_path: Path) -> None:
+    gallery = Gallery(make_card())
+    for number in range(1000):
+        source = f"{number}.jpg" if number else "folder/" * 1000
+        gallery.add("Ada", [make_face(1, number, 0, 0)], source)
+    gallery.save(tmp_path / "g.h5")
+    assert (tmp_path / "g.h5").stat().st_size < 500_000
+    assert same(Gallery.open(tmp_path / "g.h5"), gallery)
 
 
 def write_older(path: Path, *, per_image: bool) -> None:

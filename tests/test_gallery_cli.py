@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from facerec import Gallery
+from facerec.gallery import file
+from facerec.gallery.journal import journal_of
 from facerec.imaging.draw import write_image
 from tests.conftest import Run, make_card, make_face, noise
 
@@ -60,6 +62,40 @@ def test_a_photo_that_is_not_there_cannot_be_removed(run: Run, path: Path) -> No
 def test_verify_finds_a_sound_gallery_sound(run: Run, path: Path) -> None:
     code, out, err = run("gallery", "verify", "-g", path, "--json")
     assert (code, records(out)[0]["faces"], "sound" in err) == (0, 3, True)
+
+
+@pytest.fixture
+def teams(tmp_path: Path) -> Path:
+    gallery = Gallery(make_card())
+    gallery.add("Ada", [make_face(1, 0, 0, 0)], "a.jpg", "1", {"team": "red"})
+    gallery.add("Zoë", [make_face(0, 0, 1, 0)], "z.jpg", "2", {"team": "blue", "shift": "night"})
+    gallery.save(tmp_path / "g.h5")
+    return tmp_path / "g.h5"
+
+
+def test_list_can_be_filtered_by_metadata(run: Run, teams: Path) -> None:
+    _, out, _ = run("gallery", "list", "-g", teams, "--where", "team=blue", "--json")
+    assert records(out) == [{"person": "Zoë", "faces": 1}]
+    _, out, _ = run(
+        "gallery", "list", "-g", teams, "--where", "team=red", "--where", "shift=night", "--json"
+    )
+    assert records(out) == []
+
+
+@pytest.mark.parametrize("pair", ["team", "=red", ""])
+def test_metadata_that_are_no_pair_are_refused(run: Run, teams: Path, pair: str) -> None:
+    code, _, err = run("gallery", "list", "-g", teams, "--where", pair)
+    assert (code, "give KEY=VALUE, such as team=red" in err) == (2, True)
+
+
+def test_compact_leaves_one_file(run: Run, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "_WHOLE", 0)
+    assert run("gallery", "remove", "Zoë", "--force", "-g", path)[0] == 0
+    assert journal_of(path).exists()
+    code, _, err = run("gallery", "compact", "-g", path)
+    assert (code, "2 faces of 1 people, in one file" in err) == (0, True)
+    assert not journal_of(path).exists()
+    assert Gallery.open(path).counts() == {"Ada": 2}
 
 
 def test_profile_show_says_where_each_value_came_from(run: Run) -> None:

@@ -9,15 +9,15 @@ import pytest
 
 from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.gallery.entries import Entries
 from facerec.gallery.exchange import ENDINGS, _dataset_message, export_gallery, import_gallery
-from facerec.gallery.gallery import Entries
 from tests.conftest import Run, make_card, make_face
 
 
 @pytest.fixture
 def gallery() -> Gallery:
     made = Gallery(make_card())
-    made.add('Zoë, "Z" 写真', [make_face(1, 0.3, 0.1, 0)], "z/ä,1.jpg", "1" * 64)
+    made.add('Zoë, "Z" 写真', [make_face(1, 0.3, 0.1, 0)], "z/ä,1.jpg", "1" * 64, {"team": "réd"})
     made.add("Ada", [make_face(1, 1, 0, 0), make_face(0, 1, 1, 1, box=(1.1, 2, 3, 4))], "a.jpg")
     return made
 

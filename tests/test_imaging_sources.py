@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerec.errors import UsageError
-from facerec.imaging.sources import expand_paths, list_people
+from facerec.imaging.sources import expand_photos, list_people
 
 
 def plant(root: Path, *files: str) -> None:
@@ -26,7 +26,9 @@ def plant(root: Path, *files: str) -> None:
 
 def expanded(*arguments: str | Path, listed: bytes | None = None, null: bool = False) -> list[str]:
     stdin = None if listed is None else io.BytesIO(listed)
-    return [str(path) for path in expand_paths([str(a) for a in arguments], stdin=stdin, null=null)]
+    return [
+        str(path) for path in expand_photos([str(a) for a in arguments], stdin=stdin, null=null)
+    ]
 
 
 def people(
@@ -158,14 +160,14 @@ def test_a_listed_pattern_is_a_path() -> None:
 
 @given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name and b"//" not in name)))
 def test_any_bytes_come_back_as_the_same_path(names: list[bytes]) -> None:
-    paths = expand_paths(["-"], stdin=io.BytesIO(b"\0".join(names)), null=True)
+    paths = expand_photos(["-"], stdin=io.BytesIO(b"\0".join(names)), null=True)
     assert list(paths) == [Path(os.fsdecode(name)) for name in names]
 
 
 def test_bytes_that_are_no_text_open_the_file_they_name(here: Path) -> None:
     with open(b"caf\xe9.jpg", "wb") as file:  # noqa: PTH123
         file.write(b"found")
-    (path,) = expand_paths(["-"], stdin=io.BytesIO(b"caf\xe9.jpg\n"), null=False)
+    (path,) = expand_photos(["-"], stdin=io.BytesIO(b"caf\xe9.jpg\n"), null=False)
     assert path.read_bytes() == b"found"
 
 
@@ -173,7 +175,7 @@ def test_bytes_that_are_no_text_open_the_file_they_name(here: Path) -> None:
 def test_an_endless_list_streams(null: bool) -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb", buffering=0) as source:
-        paths = expand_paths(["-"], stdin=stdin, null=null)
+        paths = expand_photos(["-"], stdin=stdin, null=null)
         for number in range(3):
             source.write(b"%d.jpg%s" % (number, b"\0" if null else b"\n"))
             assert next(paths) == Path(f"{number}.jpg")
@@ -181,7 +183,7 @@ def test_an_endless_list_streams(null: bool) -> None:
 
 def test_a_list_that_never_ends_a_path_is_refused() -> None:
     with open("/dev/zero", "rb") as stdin, pytest.raises(UsageError, match="not a list"):  # noqa: PTH123
-        next(expand_paths(["-"], stdin=stdin, null=False))
+        next(expand_photos(["-"], stdin=stdin, null=False))
 
 
 def test_nul_separation_that_was_not_asked_for_is_explained() -> None:
@@ -191,22 +193,14 @@ def test_nul_separation_that_was_not_asked_for_is_explained() -> None:
 
 def test_closed_stdin_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="standard input is closed"):
-        expand_paths(["-"], stdin=None, null=False)
+        expand_photos(["-"], stdin=None, null=False)
 
 
 def test_stdin_that_closes_while_read_is_refused() -> None:
     stdin = io.BytesIO(b"a\n")
     stdin.close()
     with pytest.raises(UsageError, match="cannot be read"):
-        next(expand_paths(["-"], stdin=stdin, null=False))
-
-
-@pytest.mark.parametrize("url", ["http://example.org/a.jpg", "HTTPS://example.org"])
-def test_urls_are_refused_in_one_line(url: str) -> None:
-    with pytest.raises(UsageError, match=r"^\S+: URLs are not fetched[^\n]*$"):
-        expand_paths(["a.jpg", url], stdin=None, null=False)
-    with pytest.raises(UsageError, match="URLs are not fetched"):
-        expanded("-", listed=url.encode())
+        next(expand_photos(["-"], stdin=stdin, null=False))
 
 
 def test_each_folder_in_a_folder_is_a_person(here: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facerec import Gallery
-from facerec.gallery.hdf5 import check_templates
+from facerec.gallery.hdf5 import check_gallery
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
 
@@ -51,7 +51,7 @@ def test_killing_embed_loses_nothing_and_a_rerun_finishes(many: Path, tmp_path: 
         if not path.exists():
             continue
         gallery = Gallery.open(path)
-        check_templates(path, gallery)
+        check_gallery(path, gallery)
         assert len(gallery) >= held
         held = len(gallery)
         # What is nearly done would be over before the next kill.

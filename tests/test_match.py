@@ -93,7 +93,8 @@ def test_both_metrics_decide_alike_and_nobody_appears_twice(
         people, match=match, metric="euclidean", threshold=(2 * threshold) ** 0.5
     )
     least = distance_to_similarity(threshold, "cosine")
-    if np.abs(cosine._similarities(faces) - least).min() < 1e-5:
+    similarities = [found.similarity for match in cosine.match(faces) for found in match.candidates]
+    if np.abs(np.array(similarities) - least).min() < 1e-5:
         return
     names = [found.name for found in cosine.match(faces)]
     assert names == [found.name for found in euclidean.match(faces)]
@@ -110,6 +111,29 @@ def test_a_gallery_calibrated_on_its_own_people_decides_by_that() -> None:
     assert strict.match(unit((1, 0.3)))[0].name is None
 
 
+def test_only_faces_with_the_metadata_count() -> None:
+    gallery = Gallery(make_card(2))
+    gallery.add("a", [make_face(1, 0)], "1.jpg", meta={"team": "red"})
+    gallery.add("b", [make_face(1, 0.1)], "2.jpg", meta={"team": "blue"})
+    for match in ("template", "exemplar"):
+        section = RecognizeSection.model_validate({"where": {"team": "blue"}, "match": match})
+        found = Matcher(gallery, section, gallery.card).match(unit((1, 0)))[0]
+        assert [candidate.name for candidate in found.candidates] == ["b"]
+
+
 def test_another_models_vectors_are_refused() -> None:
     with pytest.raises(IncompatibleError, match="was built with small"):
         Matcher(Gallery(make_card(2)), RecognizeSection(), make_card(2, flip=True))
+
+
+def test_a_face_leans_to_who_it_was_even_beyond_the_nearest() -> None:
+    people = {"a": [(1, 0)], "b": [(1, 0.1)], "c": [(1, 0.3)], "d": [(0, 1)]}
+    matcher = make_matcher(people, threshold=1.0, candidates=1)
+    (free,) = matcher.match(unit((1, 0)))
+    (held,) = matcher.match(unit((1, 0)), ["c"], 0.1)
+    (far,) = matcher.match(unit((1, 0)), ["d"], 0.1)
+    (gone,) = matcher.match(unit((1, 0)), ["nobody"], 0.1)
+    assert [match.name for match in (free, held, far, gone)] == ["a", "c", "a", "a"]
+    assert held.nearest is not None and held.nearest.name == "c"
+    assert held.nearest.similarity == pytest.approx(1 / (1 + 0.3**2) ** 0.5, abs=1e-6)
+    assert [candidate.name for candidate in held.candidates] == ["a"]

@@ -245,3 +245,18 @@ def test_the_right_people_are_named_in_the_shared_photos(
     for record in records.values():
         for face in record["faces"]:
             assert face["distance"] <= 0.045 if face["name"] else face["distance"] >= 0.09
+
+
+def test_only_people_enrolled_with_the_metadata_are_recognised(
+    run: Run, people: Path, picture: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "teams.h5"
+    for name, team in {"grace_hopper": "navy", "eileen_collins": "nasa"}.items():
+        assert run("embed", people / name, "-o", path, "--meta", f"team={team}")[0] == 0
+    _, out, _ = run("recognize", "image", picture, "-g", path, "--where", "team=nasa", "--json")
+    assert sorted(name or "" for name in names(lines(out)[0])) == ["", "eileen_collins"]
+    photo = next((people / "grace_hopper").iterdir())
+    comparison = ("compare", photo, "grace_hopper", "-g", path)
+    assert run(*comparison, "--where", "team=navy")[0] == 0
+    code, _, err = run(*comparison, "--where", "team=nasa")
+    assert (code, "neither a photo nor a person" in err) == (2, True)

@@ -15,7 +15,7 @@ from facerec.bench.timing import seconds_of
 from facerec.engine import Engine
 from facerec.faces import Frame
 from facerec.imaging.reader import read_frames
-from facerec.imaging.sources import expand_paths
+from facerec.imaging.sources import find_files
 from facerec.profile import Profile
 
 _COUNT = 128
@@ -32,11 +32,7 @@ def bench_pipeline(profile: Profile, data: Path | None) -> list[Figure]:
     """
     engine = Engine.from_profile(profile)
     with tempfile.TemporaryDirectory() as folder:
-        paths = (
-            write_photos(Path(folder), _COUNT)
-            if data is None
-            else list(expand_paths([str(data)], stdin=None, null=False))
-        )
+        paths = write_photos(Path(folder), _COUNT) if data is None else list(find_files(str(data)))
         return _measure(engine, profile, paths)
 
 

@@ -9,14 +9,16 @@ import typer
 
 from facerec.cli.console import Results, exit_with_failures, progress
 from facerec.cli.options import Batch, Json, ProfileName, Settings, Workers, load_profile
-from facerec.errors import InputError, UsageError
+from facerec.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def align(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A folder of photos, any depth.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Photos: a folder, any depth; a tar, zip or URL.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of chips, same tree.")],
     failed: Annotated[
         Path | None,
@@ -66,15 +68,11 @@ def align(
         runtime__workers=workers,
         runtime__batch=batch,
     )
-    if not source.is_dir():
-        raise UsageError(f"{source}: no such folder")
-    if out.resolve().is_relative_to(source.resolve()):
+    if out.resolve().is_relative_to(Path(source).resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import photos_below
 
-    photos = list(expand_paths([str(source)], stdin=None, null=False))
-    if not any(path.is_file() for path in photos):
-        raise InputError(f"{source}: no images there")
+    photos = photos_below(source)
     from facerec.aligned_tree import align_tree
     from facerec.engine import Engine
 
@@ -87,7 +85,7 @@ def align(
             if problem:
                 advance.say(problem)
 
-        outcome = align_tree(source, out, aside, photos, engine, loaded, observe)
+        outcome = align_tree(photos, out, aside, engine, loaded, observe)
     results = Results("chips", "aligned", "were there", "failed", as_json=as_json)
     results.add(
         {

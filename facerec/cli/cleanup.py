@@ -264,7 +264,7 @@ def _folder_items(dirty: Path) -> list[tuple[str, str, str]]:
     return [
         (person, str(path), path.relative_to(dirty).as_posix())
         for person, path in list_people([str(dirty)], name=None, stdin=None, null=False)
-        if path.is_file()
+        if isinstance(path, Path) and path.is_file()
     ]
 
 
@@ -282,7 +282,7 @@ def _gallery_items(path: Path) -> tuple[list[tuple[str, str, str]], _Known]:
     from facerec.gallery import Gallery
 
     gallery = Gallery.open(path)
-    rows = gallery.entries
+    rows, people = gallery.entries, gallery.people
     best: dict[tuple[int, str], int] = {}
     for row in range(len(rows)):
         key = (int(rows.person[row]), str(rows.source[row]))
@@ -291,10 +291,10 @@ def _gallery_items(path: Path) -> tuple[list[tuple[str, str, str]], _Known]:
     items, faces, taken = [], [], set()
     for (person, source), row in best.items():
         name, number = Path(source).name, 2
-        while (file := f"{gallery.people[person]}/{name}").casefold() in taken:
+        while (file := f"{people[person]}/{name}").casefold() in taken:
             name, number = f"{Path(source).stem}-{number}{Path(source).suffix}", number + 1
         taken.add(file.casefold())
-        items.append((gallery.people[person], str(path.parent / source), file))
+        items.append((people[person], str(path.parent / source), file))
         faces.append(
             Face(rows.box[row], float(rows.score[row]), rows.landmarks[row], rows.embeddings[row])
         )

@@ -16,7 +16,9 @@ from facerec.cli.options import (
     ProfileName,
     Settings,
     Threshold,
+    Where,
     load_profile,
+    parse_pairs,
 )
 from facerec.errors import InputError, UsageError
 
@@ -37,6 +39,7 @@ def compare(
     threshold: Threshold = None,
     far: Far = None,
     metric: Metric = None,
+    where: Where = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The photos are aligned faces: detect nothing.")
     ] = False,
@@ -56,6 +59,7 @@ def compare(
         recognize__threshold=threshold,
         recognize__far=far,
         recognize__metric=metric,
+        recognize__where=parse_pairs(where, "--where"),
     )
     from facerec.card import similarity_to_distance
     from facerec.engine import Engine
@@ -109,11 +113,13 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
 
 
 def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
-    from facerec.gallery import Gallery
+    from facerec.gallery.gallery import mean_vector
     from facerec.gallery.match import deciding_card
+    from facerec.gallery.store import open_gallery
 
-    opened = Gallery.open(profile.gallery.path, assume=engine.card)
+    opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)
-    if name not in opened.people:
+    where = profile.recognize.where
+    if name not in opened.counts(where):
         raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
-    return opened.templates()[opened.people.index(name)], card
+    return mean_vector(opened.person(name, where).embeddings), card

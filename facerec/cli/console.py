@@ -104,18 +104,18 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
 
 
 class Advance:
-    """Moves a progress bar by one each call."""
+    """Moves a progress bar."""
 
     def __init__(self, bar: Progress | None, task: int) -> None:
         self._bar = bar
         self._task = task
 
-    def __call__(self) -> None:
+    def __call__(self, steps: int = 1) -> None:
         if self._bar is None:
             return
         from rich.progress import TaskID
 
-        self._bar.advance(TaskID(self._task))
+        self._bar.advance(TaskID(self._task), steps)
         speed = self._bar.tasks[self._task].speed
         if speed:
             self._bar.update(TaskID(self._task), rate=f"{speed:.1f}/s")

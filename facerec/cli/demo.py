@@ -34,7 +34,7 @@ def demo(
     from facerec.engine import Engine
     from facerec.files import replacing
     from facerec.gallery import Gallery
-    from facerec.gallery.enrol import enrol
+    from facerec.gallery.enrol import enrol_photos
     from facerec.gallery.match import Matcher
     from facerec.imaging.decode import read_image
     from facerec.imaging.draw import write_image
@@ -52,8 +52,9 @@ def demo(
     write_image(picture, compose_picture())
 
     engine = Engine.from_profile(profile)
-    gallery = Gallery(engine.card)
-    enrol(gallery, path, photos, engine, profile, aligned=False, observe=lambda *_: None)
+    path.unlink(missing_ok=True)
+    enrol_photos(str(path), photos, engine, profile)
+    gallery = Gallery.open(path)
     image = read_image(picture, profile.runtime.max_pixels)
     faces = engine.embed([image])[0]
     matches = Matcher(gallery, profile.recognize, engine.card).match_faces(faces)

@@ -28,7 +28,8 @@ def detect(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATHS…", help="Pictures, folders, quoted globs, or - for paths on stdin."
+            metavar="PATHS…",
+            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
     detector: Annotated[
@@ -62,9 +63,9 @@ def detect(
         runtime__workers=workers,
         runtime__batch=batch,
     )
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import expand_photos
 
-    pictures = expand_paths(paths, stdin=standard_input(), null=null)
+    pictures = expand_photos(paths, stdin=standard_input(), null=null)
     from facerec.alignment import crop_box
     from facerec.engine import Engine
     from facerec.imaging.draw import Label, annotate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +17,10 @@ from facerec.cli.options import (
     Settings,
     Workers,
     load_profile,
+    parse_pairs,
     standard_input,
 )
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +37,14 @@ def embed(
         list[str],
         typer.Argument(
             metavar="PEOPLE…",
-            help="Folders that hold a folder per person, folders of one person's photos, photos "
-            "(with --name), or - for paths on stdin.",
+            help="Folders that hold a folder per person, tars or zips of that, WebDataset shards, "
+            "folders of one person's photos, photos (with --name), URLs of all these, or - for "
+            "paths on stdin.",
         ),
     ],
     out: Annotated[
-        str | None, typer.Option("--out", "-o", metavar="FILE", help="The gallery. [gallery.path]")
+        str | None,
+        typer.Option("--out", "-o", metavar="ADDRESS", help="The gallery. [gallery.path]"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Enrol every photo as this person.")] = None,
     aligned: Annotated[
@@ -56,6 +60,10 @@ def embed(
         ),
     ] = None,
     all_faces: Annotated[bool, typer.Option("--all-faces", help="As --faces all.")] = False,
+    meta: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Metadata of these faces, for --where; repeatable."),
+    ] = None,
     workers: Workers = None,
     batch: Batch = None,
     null: NullSeparated = False,
@@ -66,7 +74,8 @@ def embed(
     """Enrol people: a folder per person becomes a gallery.
 
     A photo that is enrolled already, by content, is skipped; a changed one is replaced. The
-    gallery is saved as it grows, so an interrupted run goes on where it stopped.
+    gallery is saved as it grows, so an interrupted run goes on where it stopped. Under torchrun
+    the same command divides the photos among many processes.
     """
     loaded = load_profile(
         profile,
@@ -76,37 +85,56 @@ def embed(
         runtime__workers=workers,
         runtime__batch=batch,
     )
+    metadata = parse_pairs(meta, "--meta")
     from facerec.imaging.sources import list_people
 
+    if "-" in people and "RANK" in os.environ:
+        raise UsageError("-: several processes cannot share standard input; give paths")
     photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
-    if not any(path.is_file() for _, path in photos):
+    if not any(not isinstance(photo, Path) or photo.is_file() for _, photo in photos):
         # Known before anything slow is loaded.
-        first = photos[0][1] if photos else Path(people[0])
+        first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
     from facerec.engine import Engine
-    from facerec.gallery.enrol import enrol, open_or_create
-    from facerec.gallery.lock import locked
+    from facerec.gallery.enrol import Team, enrol_photos
+    from facerec.gallery.store import open_gallery
+    from facerec.losses.collectives import rank, world_size
+    from facerec.training.processes import process_group, wait
 
-    path = Path(loaded.gallery.path)
-    with locked(path), progress("enrolling", len(photos)) as advance:
+    address = loaded.gallery.path
+    with process_group(loaded.runtime.device) as device:
+        runtime = loaded.runtime.model_copy(update={"device": str(device)})
+        loaded = loaded.model_copy(update={"runtime": runtime})
         engine = Engine.from_profile(loaded)
-        gallery = open_or_create(path, engine)
+        team = Team(rank(), world_size(), wait)
+        with progress("enrolling", -(-len(photos) // team.size)) as advance:
 
-        def observe(person: str, frame: Frame, faces: Sequence[Face], problem: str) -> None:
-            advance()
-            if problem:
-                advance.say(problem)
-            elif chips is not None and faces and not aligned:
-                _keep_chips(engine, chips / person, frame, faces)
+            def keep_chips(person: str, frame: Frame, faces: Sequence[Face]) -> None:
+                advance()
+                if chips is not None and faces and not aligned:
+                    _keep_chips(engine, chips / person, frame, faces)
 
-        report = enrol(gallery, path, photos, engine, loaded, aligned=aligned, observe=observe)
+            report = enrol_photos(
+                address,
+                photos,
+                engine,
+                loaded,
+                aligned=aligned,
+                meta=metadata,
+                seen=keep_chips,
+                observe=lambda problem: advance.say(problem) if problem else None,
+                team=team,
+            )
+    if report is None:
+        # The first process says what there is to say.
+        return
 
-    counts = gallery.counts()
+    counts = open_gallery(address).counts()
     results = Results("person", "faces", as_json=as_json)
     results.add(
         {
-            "gallery": str(path),
+            "gallery": address,
             "people": counts,
             "enrolled": report.enrolled,
             "replaced": report.replaced,
@@ -118,9 +146,9 @@ def embed(
         },
         *((person, str(count)) for person, count in counts.items()),
     )
-    results.close(title=str(path))
+    results.close(title=address)
     say(
-        f"{path}: {report.enrolled} photos enrolled ({report.replaced} replaced), "
+        f"{address}: {report.enrolled} photos enrolled ({report.replaced} replaced), "
         f"{report.skipped} were there, {len(report.no_face)} without a face, "
         f"{len(report.several_faces)} refused, {len(report.failed)} unreadable"
     )

@@ -66,17 +66,13 @@ def export(
     if target.suffix != SUFFIXES[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {SUFFIXES[to.value]}")
     refuse_to_replace(target, force=force)
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import find_files
     from facerec.opening import build_detector, calibration_chips
     from facerec.portraits import portrait_files
     from facerec.profile import Profile
     from facerec.weights.store import load_card
 
-    photos = (
-        list(portrait_files().values())
-        if faces is None
-        else list(expand_paths([str(faces)], stdin=None, null=False))
-    )
+    photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
     chips = calibration_chips(build_detector(Profile.load()), load_card(model), photos)
     card, cosine = export_model(
         model, target, chips, format_=to.value, precision=precision.value,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from facerec.cli.console import Results, refuse_to_replace, say
-from facerec.cli.options import Force, GalleryPath, Json, ProfileName, Settings, load_profile
-from facerec.errors import MissingError, UsageError
-
-if TYPE_CHECKING:
-    from facerec.gallery import Gallery
+from facerec.cli.console import Results, progress, refuse_to_replace, say
+from facerec.cli.options import (
+    Force,
+    GalleryPath,
+    Json,
+    ProfileName,
+    Settings,
+    Where,
+    load_profile,
+    parse_pairs,
+)
+from facerec.errors import FacerecError, UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -25,17 +29,16 @@ def gallery() -> None:
     """Look at and change a gallery."""
 
 
-def _path(path: str | None, profile: str, settings: list[str] | None) -> Path:
-    return Path(load_profile(profile, settings, gallery__path=path).gallery.path)
+def _address(path: str | None, profile: str, settings: list[str] | None) -> str:
+    return load_profile(profile, settings, gallery__path=path).gallery.path
 
 
 def _complete_person(ctx: typer.Context, incomplete: str) -> list[str]:
-    from facerec.gallery import Gallery
+    from facerec.gallery.store import open_gallery
 
-    path = _path(ctx.params.get("gallery"), "default", None)
     try:
-        people = Gallery.open(path).people
-    except MissingError:
+        people = open_gallery(_address(ctx.params.get("gallery"), "default", None)).counts()
+    except FacerecError:
         return []
     return [name for name in people if name.startswith(incomplete)]
 
@@ -43,33 +46,28 @@ def _complete_person(ctx: typer.Context, incomplete: str) -> list[str]:
 Person = Annotated[str, typer.Argument(help="A person.", autocompletion=_complete_person)]
 
 
-@contextmanager
-def _changing(path: Path) -> Iterator[Gallery]:
-    """Open a gallery, and save it if the block ends well."""
-    from facerec.gallery import Gallery
-    from facerec.gallery.lock import locked
-
-    with locked(path):
-        opened = Gallery.open(path)
-        yield opened
-        opened.save(path)
-
-
 @app.command("list")
 def list_people(
     gallery: GalleryPath = None,
+    where: Where = None,
     as_json: Json = None,
     profile: ProfileName = "default",
     settings: Settings = None,
 ) -> None:
     """List the people and how many faces each has."""
-    from facerec.gallery import Gallery
+    loaded = load_profile(
+        profile,
+        settings,
+        gallery__path=gallery,
+        recognize__where=parse_pairs(where, "--where"),
+    )
+    from facerec.gallery.store import open_gallery
 
-    path = _path(gallery, profile, settings)
+    address = loaded.gallery.path
     results = Results("person", "faces", as_json=as_json)
-    for person, faces in Gallery.open(path).counts().items():
+    for person, faces in open_gallery(address).counts(loaded.recognize.where).items():
         results.add({"person": person, "faces": faces}, (person, str(faces)))
-    results.close(title=str(path))
+    results.close(title=address)
 
 
 @app.command()
@@ -82,16 +80,14 @@ def show(
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
     from facerec.card import similarity_to_distance
-    from facerec.gallery import Gallery
+    from facerec.gallery.gallery import mean_vector
+    from facerec.gallery.store import open_gallery
 
-    opened = Gallery.open(_path(gallery, profile, settings))
-    if person not in opened.people:
-        raise UsageError(f"the gallery holds nobody called {person}")
-    number = opened.people.index(person)
-    rows = opened.entries.take(opened.entries.person == number)
-    similarity = rows.embeddings @ opened.templates()[number]
+    opened = open_gallery(_address(gallery, profile, settings))
+    rows = opened.person(person)
+    mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", as_json=as_json)
-    for source, cosine, score in zip(rows.source, similarity, rows.score, strict=True):
+    for source, cosine, score in zip(rows.source, rows.embeddings @ mean, rows.score, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
         results.add(
             {"person": person, "source": source, "distance": round(distance, 6)},
@@ -109,7 +105,9 @@ def rename(
     settings: Settings = None,
 ) -> None:
     """Give a person another name."""
-    with _changing(_path(gallery, profile, settings)) as opened:
+    from facerec.gallery.store import changing
+
+    with changing(_address(gallery, profile, settings)) as opened:
         opened.rename(person, name)
     say(f"{person} is now {name}")
 
@@ -126,11 +124,13 @@ def remove(
     settings: Settings = None,
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
-    path = _path(gallery, profile, settings)
+    from facerec.gallery.store import changing
+
+    address = _address(gallery, profile, settings)
     what = f"{photo} of {person}" if photo else person
-    if not force and not typer.confirm(f"Remove {what} from {path}?", err=True):
+    if not force and not typer.confirm(f"Remove {what} from {address}?", err=True):
         raise UsageError("nothing was removed")
-    with _changing(path) as opened:
+    with changing(address) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)
         if not count:
             raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
@@ -146,21 +146,18 @@ def merge(
     settings: Settings = None,
 ) -> None:
     """Merge people into one (--into), or add other galleries' people to this one."""
-    from facerec.gallery import Gallery
+    from facerec.gallery.store import changing, extend, open_gallery
 
-    path = _path(gallery, profile, settings)
-    others = [] if into else [Gallery.open(source) for source in sources]
-    with _changing(path) as opened:
+    address = _address(gallery, profile, settings)
+    others = [] if into else [open_gallery(source) for source in sources]
+    with changing(address) as opened:
         before = len(opened)
         for source in sources if into else ():
             opened.merge(source, into or "")
         for other in others:
-            opened.extend(other)
-    say(
-        f"{', '.join(sources)} merged into {into}"
-        if into
-        else f"{path}: {len(opened) - before} faces added"
-    )
+            extend(opened, other)
+        added = len(opened) - before
+    say(f"{', '.join(sources)} merged into {into}" if into else f"{address}: {added} faces added")
 
 
 @app.command()
@@ -174,13 +171,15 @@ def convert(
     """Convert an older gallery, made with the profile's model, to the present format."""
     loaded = load_profile(profile, settings, gallery__path=gallery)
     from facerec.gallery import Gallery
+    from facerec.gallery.copying import append_all, replacing
     from facerec.weights.store import load_card
 
-    path = Path(loaded.gallery.path)
-    refuse_to_replace(path, force=force)
+    address = loaded.gallery.path
+    _refuse_to_replace(address, force=force)
     converted = Gallery.open(old, assume=load_card(loaded.model.name))
-    converted.save(path)
-    say(f"{path}: {len(converted)} faces of {len(converted.people)} people")
+    with replacing(address, converted.card) as store:
+        append_all(store, converted)
+    say(f"{address}: {len(converted)} faces of {len(converted.people)} people")
 
 
 class Format(str, Enum):
@@ -205,15 +204,18 @@ def export_to(
     settings: Settings = None,
 ) -> None:
     """Write the gallery as protobuf (the seed's message and the card), npz, CSV or Parquet."""
-    from facerec.gallery import Gallery
+    from facerec.gallery.address import local_path
+    from facerec.gallery.copying import in_memory
     from facerec.gallery.exchange import ENDINGS, export_gallery
+    from facerec.gallery.store import open_gallery
 
-    path = _path(gallery, profile, settings)
+    address = _address(gallery, profile, settings)
+    path = local_path(address) or Path(address.rpartition("/")[2])
     target = out or path.with_suffix(ENDINGS[to.value])
     if target.suffix != ENDINGS[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {ENDINGS[to.value]}")
     refuse_to_replace(target, force=force)
-    opened = Gallery.open(path)
+    opened = in_memory(open_gallery(address))
     export_gallery(opened, target, to.value)
     say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
 
@@ -228,17 +230,55 @@ def import_from(
 ) -> None:
     """Make a gallery of an exported one; a file without a card is of the profile's model."""
     loaded = load_profile(profile, settings, gallery__path=gallery)
+    from facerec.gallery.copying import append_all, replacing
     from facerec.gallery.exchange import import_gallery
-    from facerec.gallery.lock import locked
     from facerec.weights.catalog import catalogue
 
-    path = Path(loaded.gallery.path)
-    refuse_to_replace(path, force=force)
+    address = loaded.gallery.path
+    _refuse_to_replace(address, force=force)
     record = catalogue().get(loaded.model.name)
     imported = import_gallery(source, assume=record.card if record else None)
+    with replacing(address, imported.card) as store:
+        append_all(store, imported)
+    say(f"{address}: {len(imported)} faces of {len(imported.people)} people")
+
+
+@app.command()
+def compact(
+    gallery: GalleryPath = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Write a large gallery's file anew with the changes that its journal holds."""
+    from facerec.gallery import Gallery, file
+    from facerec.gallery.lock import locked
+
+    path = _file(_address(gallery, profile, settings))
     with locked(path):
-        imported.save(path)
-    say(f"{path}: {len(imported)} faces of {len(imported.people)} people")
+        opened = Gallery.open(path)
+        file.compact(opened, path)
+    say(f"{path}: {len(opened)} faces of {len(opened.people)} people, in one file")
+
+
+@app.command()
+def index(
+    gallery: GalleryPath = None,
+    match: Annotated[
+        str | None,
+        typer.Option(metavar="template|exemplar", help="For which comparison. [recognize.match]"),
+    ] = None,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Make an approximate index of a very large gallery; searches use it until the file changes."""
+    loaded = load_profile(profile, settings, gallery__path=gallery, recognize__match=match)
+    from facerec.gallery import file
+    from facerec.gallery.lock import locked
+
+    path = _file(loaded.gallery.path)
+    with locked(path):
+        made = file.index(path, loaded.recognize.match)
+    say(f"{made}: {made.stat().st_size / 1e6:,.1f} MB")
 
 
 @app.command()
@@ -249,22 +289,70 @@ def verify(
     settings: Settings = None,
 ) -> None:
     """Check a gallery: its format, its vectors, and that its templates are their means."""
-    from facerec.gallery import Gallery
-    from facerec.gallery.hdf5 import check_templates
+    from facerec.gallery.store import backend_of
 
-    path = _path(gallery, profile, settings)
-    opened = Gallery.open(path)
-    check_templates(path, opened)
+    address = _address(gallery, profile, settings)
+    opened = backend_of(address).verify(address)
+    people = opened.counts()
     results = Results("gallery", "people", "faces", "model", as_json=as_json)
     results.add(
         {
-            "gallery": str(path),
-            "people": len(opened.people),
+            "gallery": address,
+            "people": len(people),
             "faces": len(opened),
             "model": opened.card.name,
             "fingerprint": opened.card.fingerprint(),
         },
-        (str(path), str(len(opened.people)), str(len(opened)), opened.card.name),
+        (address, str(len(people)), str(len(opened)), opened.card.name),
     )
     results.close()
-    say(f"{path}: sound")
+    say(f"{address}: sound")
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A gallery's address.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Another's.")],
+    force: Force = False,
+) -> None:
+    """Copy a gallery to another address, of the same kind or another.
+
+    A copy that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from facerec.gallery.copying import continue_copy, replacing
+    from facerec.gallery.store import changing, open_gallery
+
+    if source == target:
+        raise UsageError(f"{target}: cannot be copied onto itself")
+    opened = open_gallery(source)
+    total, card = len(opened), opened.card
+    held = replacing(target, card) if force else changing(target, create=card)
+    with held as copied, progress("copying", total) as advance:
+        try:
+            added = continue_copy(opened, copied, advance)
+        except UsageError as error:
+            raise UsageError(f"{target}: {error}") from error
+    say(f"{target}: {added} faces copied, {total - added} were there")
+
+
+def _file(address: str) -> Path:
+    """The file of a gallery that is one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if "://" in address:
+        raise UsageError(f"{address}: is no file; Milvus does this itself")
+    return Path(address)
+
+
+def _refuse_to_replace(address: str, *, force: bool) -> None:
+    """Stop before a gallery is replaced unasked.
+
+    Raises:
+        UsageError: there is one, and `force` is not set.
+    """
+    from facerec.gallery.store import backend_of
+
+    if not force and backend_of(address).exists(address):
+        raise UsageError(f"{address} exists; --force replaces it")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from facerec.errors import UsageError
+
 if TYPE_CHECKING:
     from facerec.profile import Profile
 
@@ -62,7 +64,7 @@ NullSeparated = Annotated[
 ]
 GalleryPath = Annotated[
     str | None,
-    typer.Option("--gallery", "-g", metavar="FILE", help="The gallery. [gallery.path]"),
+    typer.Option("--gallery", "-g", metavar="ADDRESS", help="The gallery. [gallery.path]"),
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Threads that decode images. [runtime.workers]")
@@ -82,6 +84,31 @@ Metric = Annotated[
     str | None, typer.Option(metavar="cosine|euclidean", help="Distance. [recognize.metric]")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only faces enrolled with this metadata; repeatable. [recognize.where]",
+    ),
+]
+
+
+def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
+    """`KEY=VALUE` texts as a dictionary; None where there are none.
+
+    Raises:
+        UsageError: one has no key or no `=`.
+    """
+    parsed = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} {pair}: give KEY=VALUE, such as team=red")
+        parsed[key] = value
+    return parsed or None
 
 
 def standard_input() -> BinaryIO | None:

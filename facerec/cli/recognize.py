@@ -20,8 +20,10 @@ from facerec.cli.options import (
     ProfileName,
     Settings,
     Threshold,
+    Where,
     Workers,
     load_profile,
+    parse_pairs,
     standard_input,
 )
 from facerec.cli.recognize_video import cam, video
@@ -49,7 +51,8 @@ def image(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATHS…", help="Pictures, folders, quoted globs, or - for paths on stdin."
+            metavar="PATHS…",
+            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
     gallery: GalleryPath = None,
@@ -86,6 +89,7 @@ def image(
     show_distance: Annotated[
         bool, typer.Option("--show-distance", help="Write the distance on the labels.")
     ] = False,
+    where: Where = None,
     workers: Workers = None,
     batch: Batch = None,
     null: NullSeparated = False,
@@ -106,6 +110,7 @@ def image(
         recognize__unique=unique,
         recognize__candidates=candidates,
         recognize__unknown=unknown,
+        recognize__where=parse_pairs(where, "--where"),
         runtime__workers=workers,
         runtime__batch=batch,
     )
@@ -113,12 +118,12 @@ def image(
         raise UsageError(f"--save {save}: not a folder")
     if show:
         _require_display()
-    from facerec.imaging.sources import expand_paths
+    from facerec.imaging.sources import expand_photos
 
-    pictures = expand_paths(paths, stdin=standard_input(), null=null)
-    from facerec.gallery import Gallery
+    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    from facerec.gallery.store import open_gallery
 
-    opened = Gallery.open(loaded.gallery.path)
+    opened = open_gallery(loaded.gallery.path)
     from facerec.engine import Engine
     from facerec.gallery.match import Matcher
     from facerec.imaging.reader import read_frames

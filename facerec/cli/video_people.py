@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec.cli.console import say
@@ -20,12 +19,13 @@ WATCH = 1.0
 
 
 class People:
-    """The gallery, read again as a whole when its file changes."""
+    """The gallery, read again when it changes."""
 
     def __init__(self, profile: Profile, engine: Engine) -> None:
         self._profile, self._engine = profile, engine
-        self._path = Path(profile.gallery.path)
+        self._address = profile.gallery.path
         self._looked = time.monotonic()
+        self._stamp: object = None
         self._stamp = self._state()
         self.matcher = self._read()
 
@@ -41,7 +41,7 @@ class People:
     def reload(self) -> None:
         try:
             self.matcher = self._read()
-            say(f"{self._path}: read again")
+            say(f"{self._address}: read again")
         except (MissingError, UsageError) as error:
             say(f"{error}; going on with what was there")
 
@@ -54,27 +54,26 @@ class People:
             IncompatibleError: it was replaced by a gallery of another model.
             MissingError: it is damaged.
         """
-        from facerec.gallery.enrol import open_or_create
-        from facerec.gallery.lock import locked
+        from facerec.gallery.store import changing
 
-        with locked(self._path):
-            gallery = open_or_create(self._path, self._engine)
+        with changing(self._address, create=self._engine.card) as gallery:
             gallery.add(name, [face], source)
-            gallery.save(self._path)
-        say(f"{self._path}: {name} enrolled")
+        say(f"{self._address}: {name} enrolled")
         self._stamp = self._state()
         self.reload()
 
-    def _state(self) -> tuple[int, int] | None:
+    def _state(self) -> object:
+        from facerec.gallery.store import backend_of
+
         try:
-            facts = self._path.stat()
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_size
+            return backend_of(self._address).version(self._address)
+        except (MissingError, UsageError):
+            # A server that does not answer: what is known is gone on with.
+            return self._stamp
 
     def _read(self) -> Matcher:
-        from facerec.gallery import Gallery
         from facerec.gallery.match import Matcher
+        from facerec.gallery.store import open_gallery
 
-        gallery = Gallery.open(self._path)
-        return Matcher(gallery, self._profile.recognize, self._engine.card, str(self._path))
+        gallery = open_gallery(self._address)
+        return Matcher(gallery, self._profile.recognize, self._engine.card, self._address)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from facerec.archives import TarSource, open_source
+from facerec.archives import expand_braces, holds_labels, open_source
 from facerec.datasets import Examples
 from facerec.datasets.recordio import RecordFile
 from facerec.datasets.shards import Shards
 from facerec.datasets.tree import Tree
 from facerec.errors import MissingError
-
-_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def open_examples(where: str) -> Examples:
@@ -42,21 +39,14 @@ def open_examples(where: str) -> Examples:
             raise MissingError(f"{where}: no training data there")
         return _open_shards(shards)
     source = open_source(path)
-    if isinstance(source, TarSource) and _is_shard(source):
-        return Shards([source])
-    return Tree(source)
+    return Shards([source]) if path.suffix == ".tar" and holds_labels(source) else Tree(source)
 
 
 def _expand(pattern: str) -> list[Path]:
-    found = _BRACES.search(pattern)
-    if not found:
+    names = expand_braces(pattern)
+    if names == [pattern]:
         return [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207  (may be absolute)
-    first, last = found.groups()
-    before, after = pattern[: found.start()], pattern[found.end() :]
-    paths = [
-        Path(f"{before}{number:0{len(first)}d}{after}")
-        for number in range(int(first), int(last) + 1)
-    ]
+    paths = [Path(name) for name in names]
     for path in paths:
         if not path.is_file():
             raise MissingError(f"{path}: no such shard")
@@ -64,9 +54,4 @@ def _expand(pattern: str) -> list[Path]:
 
 
 def _open_shards(paths: Sequence[Path]) -> Shards:
-    return Shards([TarSource(path) for path in paths])
-
-
-def _is_shard(source: TarSource) -> bool:
-    labels = (".cls", ".json")
-    return source.name.endswith(".tar") and any(name.endswith(labels) for name in source.names())
+    return Shards([open_source(path) for path in paths])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
-from facerec.archives import IMAGE_SUFFIXES, TarSource
+from facerec.archives import Source, read_labels
 from facerec.datasets import Labels
 from facerec.datasets.tree import MAX_PIXELS
-from facerec.errors import InputError, MissingError
+from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.imaging.decode import decode_image
-
-_LABEL_KEYS = ("cls", "label", "class", "person", "identity")
 
 
 class Shards:
@@ -26,20 +22,14 @@ class Shards:
         InputError: a label cannot be read.
     """
 
-    def __init__(self, sources: Sequence[TarSource]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
         self._places: list[tuple[int, str]] = []
         labels: list[str] = []
         for number, source in enumerate(self._sources):
-            names = list(source.names())
-            with_labels = {_key(name): name for name in names if name.endswith((".cls", ".json"))}
-            for name in names:
-                if (
-                    PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-                    and _key(name) in with_labels
-                ):
-                    self._places.append((number, name))
-                    labels.append(_read_label(source, with_labels[_key(name)]))
+            for name, label in read_labels(source).items():
+                self._places.append((number, name))
+                labels.append(label)
         if not labels:
             raise MissingError(f"{sources[0].name}: no image there has a label (.cls or .json)")
         unique, inverse = np.unique(np.array(labels, dtype=object), return_inverse=True)
@@ -53,21 +43,3 @@ class Shards:
     def image(self, index: int) -> Image:
         number, member = self._places[index]
         return decode_image(self._sources[number].read(member), member, MAX_PIXELS)
-
-
-def _key(name: str) -> str:
-    """A sample's key: its path up to the first dot of the last part."""
-    folder, _, last = name.rpartition("/")
-    return f"{folder}/{last.partition('.')[0]}"
-
-
-def _read_label(source: TarSource, name: str) -> str:
-    text = source.read(name).decode("utf-8", "replace").strip()
-    if not name.endswith(".json"):
-        return text
-    try:
-        fields = json.loads(text)
-        return str(next(fields[key] for key in _LABEL_KEYS if key in fields))
-    except (ValueError, TypeError, StopIteration) as error:
-        known = ", ".join(_LABEL_KEYS)
-        raise InputError(f"{source.name}/{name}: has none of {known}") from error

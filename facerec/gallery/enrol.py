@@ -1,25 +1,26 @@
-"""Enrolling a stream of photos in a gallery file, saving as it goes."""
+"""Enrolling photos in a gallery, saving as it goes, by one process or several."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facerec.alignment import only_central_face
 from facerec.engine import Engine
-from facerec.faces import Face, Frame
-from facerec.gallery.gallery import Gallery, check_name
-from facerec.imaging.reader import read_frames
+from facerec.errors import FacerecError
+from facerec.gallery.address import local_path
+from facerec.gallery.names import check_name
+from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
+from facerec.gallery.parts import Parts, describe_settings
+from facerec.gallery.saving import Saver
+from facerec.gallery.store import GalleryStore, Where, backend_of, changing, open_gallery
+from facerec.imaging.remote import is_url
+from facerec.imaging.stored import Photo
 from facerec.profile import Profile
 
-Observer = Callable[[str, Frame, Sequence[Face], str], None]
-"""Told of each photo: its person, the frame, the faces enrolled, and a problem or ""."""
-
-# Writing the whole gallery may take at most this share of the time.
-_SAVING_SHARE = 0.05
+Observer = Callable[[str], None]
+"""Told after each photo, with a problem or ""."""
 
 
 @dataclass
@@ -45,124 +46,160 @@ class Enrolment:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def open_or_create(path: Path, engine: Engine) -> Gallery:
-    """The gallery at a path, or a new one for the engine's model.
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The processes that enrol together.
 
-    Raises:
-        IncompatibleError: it was built with another model.
-        MissingError: it is damaged.
+    Attributes:
+        rank: this one's number; number 0 alone writes the gallery.
+        size: how many there are.
+        wait: returns when all of them are there.
     """
-    if not path.exists():
-        return Gallery(engine.card)
-    gallery = Gallery.open(path, assume=engine.card)
-    engine.card.require_same_model(gallery.card, str(path))
-    return gallery
+
+    rank: int = 0
+    size: int = 1
+    wait: Callable[[], None] = lambda: None
 
 
-def enrol(
-    gallery: Gallery,
-    path: Path,
-    photos: Sequence[tuple[str, Path]],
+def enrol_photos(
+    address: str,
+    photos: Sequence[tuple[str, Photo]],
     engine: Engine,
     profile: Profile,
     *,
-    aligned: bool,
-    observe: Observer,
-) -> Enrolment:
-    """Add photos to a gallery and save it, now and then and at the end, however it ends.
+    aligned: bool = False,
+    meta: Where | None = None,
+    seen: Seen = lambda *_: None,
+    observe: Observer = lambda _: None,
+    team: Team = Team(),
+) -> Enrolment | None:
+    """Embed photos and add them to the gallery at an address, which is made where there is none.
 
-    A photo already enrolled for its person, by content, is skipped; one of the same name with
-    other content replaces what it gave before.
+    The gallery comes out the same to the byte whatever the number of processes, and whenever one
+    of them died and all were started again.
 
     Args:
-        path: where the gallery is saved.
-        photos: person and file each.
+        photos: person and photo each; the same in all processes.
         aligned: the photos are aligned faces.
-        observe: told of each photo, in order.
+        meta: metadata of the faces added.
+        seen: told of each photo that this process embeds.
+        observe: told of each photo, in order, in the process that writes the gallery.
+        team: the processes that do this together.
+
+    Returns:
+        what became of the photos; None in a process that does not write the gallery.
 
     Raises:
         UsageError: a name is unusable, or the gallery cannot be written.
+        IncompatibleError: the gallery was built with another model.
+        MissingError: the gallery is damaged.
     """
     for person in {person for person, _ in photos}:
         check_name(person)
-    person_of = {str(file): person for person, file in photos}
-    frames = read_frames(
-        (file for _, file in photos),
-        workers=profile.runtime.workers,
-        max_pixels=profile.runtime.max_pixels,
-        wanted=lambda source, digest: not gallery.holds(person_of[source], digest),
-    )
-    policy = profile.gallery.faces
-    stream = engine.faces(
-        frames, aligned=aligned, select=only_central_face if policy == "central" else None
-    )
-    report = Enrolment()
-    saver = _Saver(gallery, path)
+
+    def embed(chosen: Sequence[tuple[str, Photo]], held: Held) -> Iterator[Outcome]:
+        return embed_photos(chosen, engine, profile, aligned=aligned, held=held, seen=seen)
+
+    settings = describe_settings(engine.card, profile, aligned=aligned)
+    parts = Parts(_parts_folder(address), photos, settings)
+
+    def embed_share(held: Held) -> None:
+        missing = parts.missing(held)
+        # All must have looked before one begins: each takes its share of the same runs.
+        team.wait()
+        own = missing[team.rank :: team.size]
+        parts.write(own, embed(parts.photos(own), held))
+        team.wait()
+
+    if team.rank:
+        team.wait()
+        embed_share(_held(address))
+        return None
+    backend = backend_of(address)
+    new = not backend.exists(address)
+    with changing(address, create=engine.card) as gallery:
+        if team.size == 1:
+            saver = Saver(gallery, changed=new)
+            outcomes = embed(photos, gallery.holds)
+        else:
+            # Before the others look into it: Milvus Lite is its first opener's alone.
+            team.wait()
+            embed_share(gallery.holds)
+            left = parts.missing(gallery.holds)
+            parts.write(left, embed(parts.photos(left), gallery.holds))
+            # Once, at the end: after a death all is merged again from the beginning.
+            saver = Saver(gallery, changed=False, share=0)
+            outcomes = parts.outcomes()
+        report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver)
+        if new:
+            backend.tidy(gallery)
+    parts.remove()
+    return report
+
+
+def _held(address: str) -> Held:
+    """What is enrolled, as far as a process that does not write the gallery can see it; what it
+    embeds for nothing is left out in the end."""
     try:
-        for (person, file), (frame, faces) in zip(photos, stream, strict=True):
-            source = _relative(file, path)
-            problem = _problem(frame, faces, refuse_several=policy == "refuse")
-            if frame.error is not None:
-                report.failed[frame.source] = problem
-            elif frame.image is None or gallery.holds(person, frame.sha256):
+        return open_gallery(address).holds
+    except FacerecError:
+        return lambda *_: False
+
+
+def _parts_folder(address: str) -> Path:
+    path = local_path(address) or Path(address.rpartition("/")[2])
+    return path.with_name(f".{path.name}.parts")
+
+
+def _enrol(
+    gallery: GalleryStore,
+    address: str,
+    photos: Sequence[tuple[str, Photo]],
+    outcomes: Iterable[Outcome],
+    profile: Profile,
+    meta: Where | None,
+    observe: Observer,
+    saver: Saver,
+) -> Enrolment:
+    """Add photos to a gallery, and commit them at the latest in the end, however it ends.
+
+    A photo already enrolled for its person, by content, is skipped; one of the same name with
+    other content replaces what it gave before.
+    """
+    folder = path.parent if (path := local_path(address)) else None
+    report = Enrolment()
+    try:
+        for (person, photo), outcome in zip(photos, outcomes, strict=True):
+            name, faces = str(photo), outcome.faces
+            problem = outcome.error
+            if problem:
+                report.failed[name] = problem
+            elif not outcome.looked or gallery.holds(person, outcome.sha256):
                 report.skipped += 1
-                faces = []
             elif not faces:
-                report.no_face.append(frame.source)
-            elif problem:
-                report.several_faces.append(frame.source)
-                faces = []
+                report.no_face.append(name)
+                problem = f"{name}: no face found"
+            elif is_refused(faces, profile):
+                report.several_faces.append(name)
+                problem = f"{name}: {len(faces)} faces, and only one is allowed"
             else:
+                source = _relative(name, folder)
                 report.replaced += gallery.has_source(person, source)
-                gallery.add(person, faces, source, frame.sha256)
+                gallery.add(person, faces, source, outcome.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)
                 saver.note_change()
-            observe(person, frame, faces, problem)
+            observe(problem)
     finally:
         saver.save()
     return report
 
 
-def _problem(frame: Frame, faces: Sequence[Face], *, refuse_several: bool) -> str:
-    if frame.error is not None:
-        return str(frame.error)
-    if frame.image is None:
-        return ""
-    if not faces:
-        return f"{frame.source}: no face found"
-    if refuse_several and len(faces) > 1:
-        return f"{frame.source}: {len(faces)} faces, and only one is allowed"
-    return ""
-
-
-def _relative(file: Path, gallery: Path) -> str:
+def _relative(photo: str, folder: Path | None) -> str:
+    if is_url(photo):
+        return photo
     try:
-        return Path(os.path.relpath(file, gallery.parent)).as_posix()
+        relative = photo if folder is None else os.path.relpath(photo, folder)
     except ValueError:  # another drive
-        return file.resolve().as_posix()
-
-
-class _Saver:
-    """Saves a gallery that changes, as often as the cost allows."""
-
-    def __init__(self, gallery: Gallery, path: Path) -> None:
-        self._gallery = gallery
-        self._path = path
-        self._changed = not path.exists()
-        self._seconds = 0.0
-        # Now, so that a place that cannot be written is known before the work is done.
-        self.save()
-
-    def note_change(self) -> None:
-        self._changed = True
-        if (time.monotonic() - self._ended) * _SAVING_SHARE > self._seconds:
-            self.save()
-
-    def save(self) -> None:
-        if self._changed:
-            start = time.monotonic()
-            self._gallery.save(self._path)
-            self._seconds = time.monotonic() - start
-            self._changed = False
-        self._ended = time.monotonic()
+        relative = str(Path(photo).resolve())
+    return Path(relative).as_posix()

@@ -1,7 +1,7 @@
 """Galleries in formats that other programs read: protobuf, npz, CSV and Parquet.
 
-Each holds a row per face (person, source, sha256, score, box, landmarks, embedding) and the model
-card, and comes back as the gallery it was, vectors to the bit.
+Each holds a row per face (person, source, sha256, meta, score, box, landmarks, embedding) and the
+model card, and comes back as the gallery it was, vectors to the bit.
 """
 
 from __future__ import annotations
@@ -17,16 +17,22 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.files import replacing
-from facerec.gallery.gallery import Entries, Gallery, check_name
+from facerec.gallery.entries import Base, Entries
+from facerec.gallery.gallery import Gallery
 from facerec.gallery.hdf5 import find_inconsistency
+from facerec.gallery.metadata import format_meta, parse_meta
+from facerec.gallery.names import check_name
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"
 _NUMBERS = ("score", "box", "landmarks", "embeddings")
-_TEXTS = ("names", "source", "sha256")
+_TEXTS = ("names", "source", "sha256", "meta")
+
+_CSV_TEXTS = ("person", *_TEXTS[1:])
 
 _Columns = dict[str, Any]
-"""`names`, `source`, `sha256`: sequences of N str; the numbers as in `Entries`."""
+"""`names`, `source`, `sha256`, `meta`: sequences of N str; the numbers as in `Entries`. A file
+without metadata lacks `meta`."""
 
 
 def export_gallery(gallery: Gallery, path: Path, form: str) -> None:
@@ -41,6 +47,7 @@ def export_gallery(gallery: Gallery, path: Path, form: str) -> None:
         "names": [people[number] for number in entries.person],
         "source": entries.source.tolist(),
         "sha256": entries.sha256.tolist(),
+        "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
     }
     _WRITERS[form](path, columns, gallery.card)
@@ -76,7 +83,7 @@ def import_gallery(path: Path, *, assume: ModelCard | None = None) -> Gallery:
             f"{path}: its embeddings have {entries.embeddings.shape[1]} values, "
             f"{card.name} makes {card.embedding_size}"
         )
-    problem = find_inconsistency(card, len(people), entries)
+    problem = find_inconsistency(card, Base.of(people, entries))
     if problem:
         raise MissingError(f"{path}: damaged gallery: {problem}")
     for person in people:
@@ -98,8 +105,13 @@ def _entries(columns: _Columns) -> tuple[Entries, list[str]]:
         np.asarray(columns["box"], np.float32).reshape(rows, 4),
         np.asarray(columns["landmarks"], np.float32).reshape(rows, 5, 2),
         np.asarray(columns["score"], np.float32).reshape(rows),
+        np.array([_checked(value) for value in columns.get("meta", [""] * rows)], object),
     )
     return entries, list(numbers)
+
+
+def _checked(meta: object) -> str:
+    return format_meta(parse_meta(str(meta)))
 
 
 def _write_npz(path: Path, columns: _Columns, card: ModelCard) -> None:
@@ -114,7 +126,7 @@ def _read_npz(path: Path) -> tuple[_Columns, str | None]:
 
     try:
         with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS)}
+            columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
             return columns, str(file["card"])
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
@@ -136,7 +148,7 @@ def _write_csv(path: Path, columns: _Columns, card: ModelCard) -> None:
         # A spreadsheet shows the card as a first line; a reader skips what begins with #.
         file.write(f"# {_CARD_KEY} {card.to_json()}\n")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["person", "source", "sha256", *_number_columns(card.embedding_size)])
+        writer.writerow([*_CSV_TEXTS, *_number_columns(card.embedding_size)])
         for row, values in enumerate(numbers):
             # The shortest digits that give the same float32.
             writer.writerow([*(columns[name][row] for name in _TEXTS), *map(str, values)])
@@ -154,13 +166,14 @@ def _read_csv(path: Path) -> tuple[_Columns, str | None]:
         reader = csv.reader(file)
         header = next(reader, []) if text is not None else next(csv.reader([start]), [])
         rows = list(reader)
-    size = len(header) - 3 - 15
-    if size < 1 or header != ["person", "source", "sha256", *_number_columns(size)]:
+    count = 4 if header[3:4] == ["meta"] else 3
+    size = len(header) - count - 15
+    if size < 1 or header != [*_CSV_TEXTS[:count], *_number_columns(size)]:
         raise ValueError("other columns than a gallery's")
     if any(len(row) != len(header) for row in rows):
         raise ValueError("a row is cut off")
-    numbers = np.array([row[3:] for row in rows], np.float32).reshape(len(rows), -1)
-    texts = {name: [row[index] for row in rows] for index, name in enumerate(_TEXTS)}
+    numbers = np.array([row[count:] for row in rows], np.float32).reshape(len(rows), -1)
+    texts = {name: [row[index] for row in rows] for index, name in enumerate(_TEXTS[:count])}
     score, box, landmarks, embeddings = np.split(numbers, [1, 5, 15], axis=1)
     return texts | {
         "score": score, "box": box, "landmarks": landmarks, "embeddings": embeddings,
@@ -201,7 +214,9 @@ def _read_parquet(path: Path) -> tuple[_Columns, str | None]:
     pyarrow = _pyarrow(path)
     table = pyarrow.parquet.read_table(path)
     text = (table.schema.metadata or {}).get(_CARD_KEY.encode())
-    columns: _Columns = {name: table[name].to_pylist() for name in _TEXTS}
+    columns: _Columns = {
+        name: table[name].to_pylist() for name in _TEXTS if name in table.column_names
+    }
     for name in _NUMBERS:
         column = table[name].combine_chunks()
         flat = column if name == "score" else column.flatten()
@@ -226,7 +241,7 @@ def _dataset_message() -> Any:
     for name, number in numbers.items():
         added = face.field.add(name=name, number=number, type=double, label=field.LABEL_REPEATED)
         added.options.packed = True
-    for name, number in {"source": 3, "sha256": 4}.items():
+    for name, number in {"source": 3, "sha256": 4, "meta": 8}.items():
         face.field.add(name=name, number=number, type=text, label=field.LABEL_OPTIONAL)
     dataset = file.message_type.add(name="DatasetObject")
     dataset.field.add(
@@ -248,7 +263,10 @@ def _write_protobuf(path: Path, columns: _Columns, card: ModelCard) -> None:
     dataset.card = card.to_json()
     for row, name in enumerate(columns["names"]):
         face = dataset.faceobjects.add(
-            name=name, source=columns["source"][row], sha256=columns["sha256"][row]
+            name=name,
+            source=columns["source"][row],
+            sha256=columns["sha256"][row],
+            meta=columns["meta"][row],
         )
         for key in _NUMBERS:
             getattr(face, key).extend(np.atleast_1d(columns[key][row]).reshape(-1).tolist())
@@ -269,6 +287,7 @@ def _read_protobuf(path: Path) -> tuple[_Columns, str | None]:
         "names": [face.name for face in faces],
         "source": [face.source or face.name for face in faces],
         "sha256": [face.sha256 for face in faces],
+        "meta": [face.meta for face in faces],
         "score": [list(face.score) or [np.nan] for face in faces],
         "box": [list(face.box) or [np.nan] * 4 for face in faces],
         "landmarks": [list(face.landmarks) or [np.nan] * 10 for face in faces],

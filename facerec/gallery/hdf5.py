@@ -2,12 +2,18 @@
 
 Version 1: datasets `embeddings (N, D) float32`, `person (N) int32`, `people (P) str`,
 `templates (P, D) float32`, `source (N) str`, `sha256 (N) str`, `box (N, 4)`,
-`landmarks (N, 5, 2)`, `score (N)`; attributes `facerec_gallery` = 1 and `card` (JSON).
+`landmarks (N, 5, 2)`, `score (N)`, `meta (N) int32` into `metas (M) str` (JSON objects, or empty);
+attributes `facerec_gallery` = 1, `card` (JSON), `id` and `folds` (see `facerec.gallery.file`).
+Numbers and texts of one length lie in one piece, so that they are mapped into memory, not read.
 """
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -16,106 +22,193 @@ from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing
-from facerec.gallery.gallery import Entries, Gallery
+from facerec.gallery.columns import as_bytes, as_texts, fits_padded
+from facerec.gallery.entries import Base, Entries
+from facerec.gallery.gallery import Gallery
 
 VERSION = 1
 _VERSION_KEY = "facerec_gallery"
-_CHUNK_ROWS = 1024
+_ROWS = 1 << 16
+_CHECKED = 4096
 _TEXT = h5py.string_dtype("utf-8")
+_NUMBERS = ("embeddings", "person", "box", "landmarks", "score", "meta")
+_TEXTS = ("source", "sha256")
 
 
-def read_gallery(path: Path, assume: ModelCard | None = None) -> Gallery:
+class Opened(NamedTuple):
+    """A gallery file's content, and which file it is.
+
+    Attributes:
+        gallery: as the file has it.
+        identity: given to the file when it was written; empty in an older file.
+        folds: the identity whose journal is contained.
+    """
+
+    gallery: Gallery
+    identity: str
+    folds: str
+
+
+def read_gallery(path: Path, assume: ModelCard | None = None) -> Opened:
     """See `Gallery.open`."""
     if not path.is_file():
         raise MissingError(
             f"{path}: no such gallery; make one with: facerec embed PEOPLE/ -o {path}"
         )
     try:
-        with h5py.File(path, "r") as file:
+        with path.open("rb") as raw, h5py.File(raw, "r") as file:
             if _VERSION_KEY not in file.attrs:
-                return _read_older(file, path, assume)
+                return Opened(_read_older(file, path, assume), "", "")
             if file.attrs[_VERSION_KEY] != VERSION:
                 raise IncompatibleError(
                     f"{path}: gallery version {file.attrs[_VERSION_KEY]}, but this facerec "
                     f"reads version {VERSION}; upgrade facerec"
                 )
             card = ModelCard.from_json(file.attrs["card"], str(path))
-            people = _texts(file["people"])
-            entries = Entries(
-                file["embeddings"][:],
-                file["person"][:],
-                _texts(file["source"]),
-                _texts(file["sha256"]),
-                file["box"][:],
-                file["landmarks"][:],
-                file["score"][:],
-            )
+            base = _read_base(file, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
+            identity, folds = (str(file.attrs.get(key, "")) for key in ("id", "folds"))
     except (OSError, KeyError, ValueError, RuntimeError, UnicodeDecodeError) as error:
         raise MissingError(f"{path}: damaged or no gallery ({_brief(error)})") from error
-    problem = find_inconsistency(card, len(people), entries)
+    problem = find_inconsistency(card, base, rows=_CHECKED)
     if problem:
         raise MissingError(f"{path}: damaged gallery: {problem}")
-    return Gallery(card, people.tolist(), entries)
+    return Opened(Gallery.of_base(card, base), identity, folds)
 
 
-def write_gallery(path: Path, gallery: Gallery) -> None:
-    """See `Gallery.save`."""
-    entries = gallery.entries
+def write_gallery(path: Path, gallery: Gallery, identity: str, folds: str) -> None:
+    """Write a whole gallery atomically, in pieces.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    numbers = gallery.numbers()
+    count, size = len(gallery), gallery.card.embedding_size
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs[_VERSION_KEY] = VERSION
         file.attrs["card"] = gallery.card.to_json()
-        _write(file, "people", np.array(gallery.people, object), _TEXT)
-        _write(file, "templates", gallery.templates())
-        for name in Entries.__slots__:
-            values = getattr(entries, name)
-            _write(file, name, values, _TEXT if values.dtype == object else None)
+        file.attrs["id"] = identity
+        file.attrs["folds"] = folds
+        _write_texts(file, "people", [as_bytes(gallery.people)])
+        templates = file.create_dataset("templates", (len(numbers), size), np.float32)
+        for first in range(0, len(numbers), _ROWS):
+            some = numbers[first : first + _ROWS]
+            templates[first : first + _ROWS] = gallery.templates_of(some)
+        shapes = {"embeddings": (size,), "box": (4,), "landmarks": (5, 2)}
+        for name in _NUMBERS:
+            kind = np.int32 if name in ("person", "meta") else np.float32
+            file.create_dataset(name, (count, *shapes.get(name, ())), kind)
+        codes: dict[str, int] = {}
+        texts: dict[str, list[np.ndarray]] = {name: [] for name in _TEXTS}
+        first = 0
+        for entries in gallery.blocks(_ROWS):
+            rows = slice(first, first + len(entries))
+            for name in ("embeddings", "box", "landmarks", "score"):
+                file[name][rows] = getattr(entries, name)
+            file["person"][rows] = np.searchsorted(numbers, entries.person)
+            file["meta"][rows] = [codes.setdefault(text, len(codes)) for text in entries.meta]
+            for name in _TEXTS:
+                texts[name].append(as_bytes(getattr(entries, name).tolist()))
+            first += len(entries)
+        for name in _TEXTS:
+            _write_texts(file, name, texts.pop(name))
+        _write_texts(file, "metas", [as_bytes(list(codes))])
 
 
-def find_inconsistency(card: ModelCard, people: int, entries: Entries) -> str | None:
-    """What contradicts itself in a gallery's columns, or None."""
-    rows = len(entries)
+def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) -> str | None:
+    """What contradicts itself in a gallery's columns, or None.
+
+    Args:
+        rows: look at the lengths of so many vectors at most, evenly spread.
+    """
+    count = len(base)
     shapes = {
-        "embeddings": (rows, card.embedding_size),
-        "source": (rows,),
-        "sha256": (rows,),
-        "box": (rows, 4),
-        "landmarks": (rows, 5, 2),
-        "score": (rows,),
+        "embeddings": (count, card.embedding_size),
+        "source": (count,),
+        "sha256": (count,),
+        "box": (count, 4),
+        "landmarks": (count, 5, 2),
+        "score": (count,),
+        "meta": (count,),
     }
     for name, shape in shapes.items():
-        if getattr(entries, name).shape != shape:
-            return f"{name} has shape {getattr(entries, name).shape}, expected {shape}"
-    if rows and not (entries.person.min() >= 0 and entries.person.max() < people):
+        if getattr(base, name).shape != shape:
+            return f"{name} has shape {getattr(base, name).shape}, expected {shape}"
+    if count and not (base.person.min() >= 0 and base.person.max() < len(base.people)):
         return "a face belongs to nobody"
-    norms = np.linalg.norm(entries.embeddings, axis=1)
-    if not np.allclose(norms, 1, atol=1e-3):
-        return "an embedding is not of unit length"
+    if count and not (base.meta.min() >= 0 and base.meta.max() < len(base.metas)):
+        return "a face has metadata that are not there"
+    templates = base.templates
+    if templates is not None and templates.shape != (len(base.people), card.embedding_size):
+        return "templates are missing or of another shape"
+    step = max(1, count // (rows or max(count, 1)))
+    for first in range(0, count, _ROWS * step):
+        some = base.embeddings[first : first + _ROWS * step : step]
+        if not np.allclose(np.linalg.norm(some, axis=1), 1, atol=1e-3):
+            return "an embedding is not of unit length"
     return None
 
 
-def check_templates(path: Path, gallery: Gallery) -> None:
-    """Check that a file's stored templates are the means of its embeddings.
+def check_gallery(path: Path, gallery: Gallery) -> None:
+    """Check every vector of a file, and that its templates are the means of its embeddings.
 
     Raises:
-        MissingError: they are not.
+        MissingError: something is wrong.
     """
-    with h5py.File(path, "r") as file:
-        stored = file["templates"][:] if "templates" in file else None
-    if stored is None or not np.array_equal(stored.shape, gallery.templates().shape):
-        raise MissingError(f"{path}: damaged gallery: templates are missing or of another shape")
-    if not np.allclose(stored, gallery.templates(), atol=1e-5):
-        raise MissingError(f"{path}: damaged gallery: templates are not the means of its faces")
+    base = gallery.base
+    problem = find_inconsistency(gallery.card, base)
+    if problem is None:
+        means = Gallery.of_base(gallery.card, replace(base, templates=None)).templates()
+        if base.templates is None or base.templates.shape != means.shape:
+            problem = "templates are missing or of another shape"
+        elif not np.allclose(base.templates, means, atol=1e-5):
+            problem = "templates are not the means of its faces"
+    if problem:
+        raise MissingError(f"{path}: damaged gallery: {problem}")
 
 
-def _write(file: h5py.File, name: str, values: np.ndarray, dtype: object = None) -> None:
-    chunks = (_CHUNK_ROWS, *values.shape[1:])
-    maximum = (None, *values.shape[1:])
-    file.create_dataset(name, data=values, dtype=dtype, chunks=chunks, maxshape=maximum)
+def _read_base(file: h5py.File, mapped: mmap.mmap) -> Base:
+    people = _column(file["people"], mapped)
+    numbers = {name: _column(file[name], mapped) for name in (*_NUMBERS[:-1], *_TEXTS)}
+    if "metas" in file:
+        meta, metas = _column(file["meta"], mapped), _column(file["metas"], mapped)
+    else:
+        meta, metas = np.zeros(len(numbers["person"]), np.int32), np.array([""], object)
+    return Base(
+        people=people if people.dtype.kind == "S" else as_bytes(people.tolist()),
+        templates=_column(file["templates"], mapped) if "templates" in file else None,
+        meta=meta,
+        metas=as_texts(metas).tolist(),
+        **numbers,
+    )
 
 
-def _texts(dataset: h5py.Dataset) -> np.ndarray:
-    texts: np.ndarray = dataset.asstr()[:].astype(object)
-    return texts
+def _column(dataset: h5py.Dataset, mapped: mmap.mmap) -> np.ndarray:
+    """The dataset's values; where they lie in one piece, mapped and not read."""
+    if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":
+        texts: np.ndarray = dataset.asstr()[:].astype(object)
+        return texts
+    offset = dataset.id.get_offset()
+    if offset is None or not dataset.size:
+        values: np.ndarray = dataset[:]
+        return values
+    if offset + dataset.id.get_storage_size() > len(mapped):
+        raise ValueError(f"{dataset.name} is cut off")
+    flat = np.frombuffer(mapped, dataset.dtype, dataset.size, offset)
+    return flat.reshape(dataset.shape)
+
+
+def _write_texts(file: h5py.File, name: str, parts: Sequence[np.ndarray]) -> None:
+    count = sum(map(len, parts))
+    kind = _TEXT
+    if fits_padded(parts):
+        longest = max((part.dtype.itemsize for part in parts), default=1)
+        kind = h5py.string_dtype("utf-8", longest)
+    dataset = file.create_dataset(name, (count,), kind)
+    first = 0
+    for part in parts:
+        values = as_texts(part) if kind is _TEXT else part.astype(f"S{kind.itemsize}").view(kind)
+        dataset[first : first + len(part)] = values
+        first += len(part)
 
 
 def _brief(error: Exception) -> str:
@@ -155,6 +248,7 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> Galler
         np.full((count, 4), np.nan, np.float32),
         np.full((count, 5, 2), np.nan, np.float32),
         np.full(count, np.nan, np.float32),
+        np.full(count, "", object),
     )
     return Gallery(assume, people, entries)
 

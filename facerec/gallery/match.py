@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
+from facerec.errors import UsageError
 from facerec.faces import Candidate, Face, Floats, Match
-from facerec.gallery.gallery import Gallery
+from facerec.gallery.gallery import mean_vector
+from facerec.gallery.store import GalleryStore, Hit
 from facerec.profile import RecognizeSection
 
 
-def deciding_card(gallery: Gallery, model: ModelCard, where: str) -> ModelCard:
+def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelCard:
     """The card whose thresholds hold for a gallery: its own if it was calibrated on its own
     people, else the model's.
 
@@ -56,27 +57,15 @@ class Matcher:
 
     def __init__(
         self,
-        gallery: Gallery,
+        gallery: GalleryStore,
         section: RecognizeSection,
         model: ModelCard,
         where: str = "the gallery",
     ) -> None:
         card = deciding_card(gallery, model, where)
         self.metric, self.threshold = decision_threshold(card, section)
-        self._people = gallery.people
-        self._places = {name: place for place, name in enumerate(self._people)}
-        self._unique = section.unique
-        self._count = section.candidates
-        self._exemplar = section.match == "exemplar"
-        if self._exemplar:
-            # Rows sorted by person, so that a person's nearest photo is a segment's maximum.
-            order = np.argsort(gallery.entries.person, kind="stable")
-            self._vectors = gallery.entries.embeddings[order]
-            self._starts = np.searchsorted(
-                gallery.entries.person[order], np.arange(len(self._people))
-            )
-        else:
-            self._vectors = gallery.templates()
+        self._gallery = gallery
+        self._section = section
 
     def match(
         self, embeddings: Floats, held: Sequence[str | None] = (), lead: float = 0.0
@@ -88,15 +77,22 @@ class Matcher:
             held: who each face was so far, if it was looked at before.
             lead: cosine by which each is nearer to who it was, in deciding.
         """
-        if not self._people or not len(embeddings):
-            return [Match(None)] * len(embeddings)
-        similarity = self._similarities(embeddings)
-        deciding = similarity.copy()
-        for face, name in enumerate(held):
-            if name in self._places:
-                deciding[face, self._places[name]] += lead
-        people = self._decide(deciding)
-        return [self._match(person, row) for person, row in zip(people, similarity, strict=True)]
+        if not len(embeddings):
+            return []
+        # A face that loses its nearest people to others needs no more than a next one each.
+        top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
+        found = self._gallery.search(
+            embeddings, top, match=self._section.match, where=self._section.where
+        )
+        names = [*held, *[None] * (len(found) - len(held))]
+        leaning = []
+        for vector, hits, name in zip(embeddings, found, names, strict=True):
+            if name is not None and len(hits) == top and all(hit.name != name for hit in hits):
+                hits += self._compare(vector, name)
+            near = [Hit(hit.name, hit.similarity + lead * (hit.name == name)) for hit in hits]
+            leaning.append(sorted(near, key=lambda hit: -hit.similarity))
+        decided = self._decide(leaning)
+        return [self._match(name, hits) for name, hits in zip(decided, found, strict=True)]
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
         """One decision per embedded face of a picture."""
@@ -104,44 +100,41 @@ class Matcher:
             return []
         return self.match(np.stack([face.embedding for face in faces]))  # type: ignore[misc]
 
-    def _similarities(self, embeddings: Floats) -> Floats:
-        """`(F, P) float32` cosines."""
-        cosine = np.clip(embeddings @ self._vectors.T, -1, 1)
-        return np.maximum.reduceat(cosine, self._starts, axis=1) if self._exemplar else cosine
+    def _compare(self, vector: Floats, name: str) -> list[Hit]:
+        """How near a face is to a person beyond the nearest; nothing, if they are gone."""
+        try:
+            rows = self._gallery.person(name, self._section.where)
+        except UsageError:
+            return []
+        if not len(rows):
+            return []
+        exemplar = self._section.match == "exemplar"
+        vectors = rows.embeddings if exemplar else mean_vector(rows.embeddings)[None]
+        return [Hit(name, float(np.clip((vectors @ vector).max(), -1, 1)))]
 
-    def _decide(self, similarity: Floats) -> list[int | None]:
+    def _decide(self, found: Sequence[Sequence[Hit]]) -> list[str | None]:
         """The person of each face, or None."""
         least = distance_to_similarity(self.threshold, self.metric)
-        if not self._unique:
-            best = similarity.argmax(axis=1)
-            return [
-                int(person) if row[person] >= least else None
-                for person, row in zip(best, similarity, strict=True)
-            ]
-        people: list[int | None] = [None] * len(similarity)
-        taken: set[int] = set()
+        near = [[hit for hit in hits if hit.similarity >= least] for hits in found]
+        if not self._section.unique:
+            return [hits[0].name if hits else None for hits in near]
+        decided: list[str | None] = [None] * len(found)
+        taken: set[str] = set()
+        pairs = [(face, hit) for face, hits in enumerate(near) for hit in hits]
         # Nearest pair first: a person is never given to a face while another is nearer.
-        for face, person in _pairs_at_least(similarity, least).tolist():
-            if people[face] is None and person not in taken:
-                people[face] = person
-                taken.add(person)
-        return people
+        for face, hit in sorted(pairs, key=lambda pair: -pair[1].similarity):
+            if decided[face] is None and hit.name not in taken:
+                decided[face] = hit.name
+                taken.add(hit.name)
+        return decided
 
-    def _match(self, person: int | None, similarity: Floats) -> Match:
-        count = min(self._count, len(similarity))
-        order = np.argpartition(-similarity, count - 1)[:count]
-        order = order[np.argsort(-similarity[order], kind="stable")]
-        candidates = tuple(self._candidate(number, similarity) for number in order.tolist())
-        if person is None:
-            return Match(None, candidates[0], candidates)
-        return Match(self._people[person], self._candidate(person, similarity), candidates)
+    def _match(self, name: str | None, hits: Sequence[Hit]) -> Match:
+        candidates = tuple(self._candidate(hit) for hit in hits[: self._section.candidates])
+        if name is None:
+            return Match(None, candidates[0] if candidates else None, candidates)
+        decided = next(hit for hit in hits if hit.name == name)
+        return Match(name, self._candidate(decided), candidates)
 
-    def _candidate(self, person: int, similarity: Floats) -> Candidate:
-        cosine = float(similarity[person])
-        return Candidate(self._people[person], cosine, similarity_to_distance(cosine, self.metric))
-
-
-def _pairs_at_least(similarity: Floats, least: float) -> NDArray[np.intp]:
-    """`(K, 2)` face and person indices with enough similarity, most similar first."""
-    pairs = np.argwhere(similarity >= least)
-    return pairs[np.argsort(-similarity[tuple(pairs.T)], kind="stable")]
+    def _candidate(self, hit: Hit) -> Candidate:
+        distance = similarity_to_distance(hit.similarity, self.metric)
+        return Candidate(hit.name, hit.similarity, distance)

@@ -10,12 +10,13 @@ from facerec.ahead import map_ahead
 from facerec.errors import InputError
 from facerec.faces import Frame
 from facerec.imaging.decode import decode_image, read_file
+from facerec.imaging.stored import Photo
 
 Wanted = Callable[[str, str], bool]
 
 
 def read_frames(
-    paths: Iterable[Path], *, workers: int, max_pixels: int, wanted: Wanted | None = None
+    photos: Iterable[Photo], *, workers: int, max_pixels: int, wanted: Wanted | None = None
 ) -> Iterator[Frame]:
     """Decode pictures in threads, in the order given, at most `2 * workers` ahead.
 
@@ -26,20 +27,20 @@ def read_frames(
             wanted has neither image nor error.
     """
     return map_ahead(
-        paths,
-        lambda path: read_frame(path, max_pixels, wanted),
+        photos,
+        lambda photo: read_frame(photo, max_pixels, wanted),
         workers=workers,
         ahead=2 * workers,
     )
 
 
-def read_frame(path: Path, max_pixels: int, wanted: Wanted | None = None) -> Frame:
+def read_frame(photo: Photo, max_pixels: int, wanted: Wanted | None = None) -> Frame:
     """Read and decode one picture; see `read_frames`."""
     try:
-        data = read_file(path, max_pixels)
+        data = read_file(photo, max_pixels) if isinstance(photo, Path) else photo.read()
     except InputError as error:
-        return Frame(str(path), None, "", error)
-    return decode_frame(str(path), data, max_pixels, wanted)
+        return Frame(str(photo), None, "", error)
+    return decode_frame(str(photo), data, max_pixels, wanted)
 
 
 def decode_frame(source: str, data: bytes, max_pixels: int, wanted: Wanted | None = None) -> Frame:

@@ -9,100 +9,133 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from facerec.errors import UsageError
-
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".pnm",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-    }
+from facerec.archives import expand_braces, is_archive
+from facerec.errors import InputError, UsageError
+from facerec.imaging.remote import file_name, is_url
+from facerec.imaging.stored import (
+    IMAGE_SUFFIXES,
+    Collection,
+    Photo,
+    Stored,
+    is_image,
+    open_local,
+    open_url,
+    unreadable,
 )
-"""Lower-case endings of the files that are taken from a folder."""
 
 # Twice Linux's PATH_MAX: what is longer is no list of paths, and could be endless.
 _LONGEST_PATH = 8192
 
 
-def expand_paths(arguments: Sequence[str], *, stdin: BinaryIO | None, null: bool) -> Iterator[Path]:
-    """The image files that `arguments` name, in their order.
+def find_files(name: str) -> Iterator[Path]:
+    """The image files that a path or pattern names.
 
     A file is itself, whatever its suffix. A folder is all images below it, sorted, without
     hidden ones; linked folders come last and each real folder counts once, so loops end. A
-    pattern with `*`, `?`, `[…]` or `**` that is no existing path is matched. `-` is the paths
-    listed on `stdin`, read as they come. What is missing, and a folder without images, is
-    yielded as it is.
+    pattern with `*`, `?`, `[…]` or `**` that is no existing path is matched. What is missing,
+    and a folder without images, is yielded as it is.
+    """
+    return (found for path in _match(name) for _, found in _images_of(path))
+
+
+def photos_below(name: str) -> dict[str, Photo]:
+    """The images of one folder, archive or URL, by their places in it, `/` between folders.
+
+    Raises:
+        UsageError: nothing is there, or fsspec does not know such URLs.
+        InputError: it holds no images, cannot be read, or names a place outside of itself.
+        MissingError: fsspec, or the package that it needs for a URL, is not installed.
+    """
+    found: dict[str, Photo] = {}
+    if is_url(name) or is_archive(name):
+        opened = open_url(name) if is_url(name) else open_local(Path(name))
+        for photo in (opened,) if isinstance(opened, Stored) else opened:
+            place = photo.key or photo.name.rpartition("/")[2]
+            if place.startswith("/") or "\\" in place or ":" in place:
+                raise InputError(f"{photo}: would lie outside of the tree")
+            found[place] = photo
+    elif Path(name).is_dir():
+        found |= {path.relative_to(name).as_posix(): path for path in find_files(name)}
+        found.pop(".", None)  # the folder itself, where it is empty
+    else:
+        raise UsageError(f"{name}: no such folder")
+    if not found:
+        raise InputError(f"{name}: no images there")
+    return found
+
+
+def expand_photos(
+    arguments: Sequence[str], *, stdin: BinaryIO | None, null: bool
+) -> Iterator[Photo]:
+    """The images that `arguments` name, in their order.
+
+    Paths and patterns as in `find_files`; a tar or zip is the images in it, a URL the image, the
+    archive or the folder that it names, `{0000..0012}` all these numbers. `-` is the paths and
+    URLs listed on `stdin`, read as they come.
 
     Args:
         stdin: a binary stream, or None where it is closed.
         null: paths on `stdin` end with NUL, not with a newline.
 
     Raises:
-        UsageError: an argument is a URL, or `-` is given and `stdin` is no list of paths. What
-            the arguments alone show is raised by the call, before any path is yielded.
+        UsageError: `-` is given and `stdin` is no list of paths.
+        MissingError: fsspec, or the package that it needs for a URL, is not installed.
     """
     named = _resolve(arguments, stdin)
-    return (path for _, path in _expand(named, stdin, null))
+    return (photo for _, photo in _expand(named, stdin, null))
 
 
 def list_people(
     arguments: Sequence[str], *, name: str | None, stdin: BinaryIO | None, null: bool
-) -> Iterator[tuple[str, Path]]:
-    """`(person, image file)` for what `arguments` name, as `expand_paths` finds it.
+) -> Iterator[tuple[str, Photo]]:
+    """`(person, image)` for what `arguments` name, as `expand_photos` finds it.
 
     In a folder that is named, an image in a folder of it, however deep, is of the person that
     first-level folder is called after (`PEOPLE/001/frontal/01.jpg` is of `001`, as in CFP); an
-    image directly in it, of the person the named folder is called after. A path on `stdin` is
-    of the person its own folder is called after. `name` overrides all of this.
+    image directly in it, of the person the named folder is called after. In an archive, and in a
+    folder that a URL names, see `Collection.owner`. A path or URL on `stdin` is of the person its
+    own folder is called after. `name` overrides all of this.
 
     Raises:
-        UsageError: as `expand_paths`; a file is named without `name`; `name` is empty.
+        UsageError: as `expand_photos`; an image is named without `name`; `name` is empty.
+        MissingError: as `expand_photos`.
     """
     named = _resolve(arguments, stdin)
     if name is not None:
         if not name.strip():
             raise UsageError("--name is empty; give the person's name")
         everyone = _person(name)
-        return ((everyone, path) for _, path in _expand(named, stdin, null))
-    for path in named:
-        if path is not None and _is_file(path):
-            raise UsageError(f"{path}: whose photo is this? give --name, or the person's folder")
-    return ((_owner(root, path), path) for root, path in _expand(named, stdin, null))
+        return ((everyone, photo) for _, photo in _expand(named, stdin, null))
+    for place in named:
+        if place is not None and _is_photo(place):
+            raise UsageError(f"{place}: whose photo is this? give --name, or the person's folder")
+    return ((_owner(root, photo), photo) for root, photo in _expand(named, stdin, null))
 
 
-def _resolve(arguments: Sequence[str], stdin: BinaryIO | None) -> list[Path | None]:
-    """The files and folders named, patterns matched; None stands for `-`."""
-    named: list[Path | None] = []
+def _resolve(arguments: Sequence[str], stdin: BinaryIO | None) -> list[Path | str | None]:
+    """The files and folders named, patterns matched, and the URLs; None stands for `-`."""
+    named: list[Path | str | None] = []
     for argument in arguments:
-        _refuse_url(argument)
         if argument == "-":
             if stdin is None:
                 raise UsageError("-: standard input is closed; give paths, or a list to read")
             named.append(None)
+        elif is_url(argument):
+            named.extend(expand_braces(argument))
+        elif os.path.lexists(argument):
+            named.append(Path(argument))
         else:
-            named.extend(_match(argument))
+            named.extend(path for one in expand_braces(argument) for path in _match(one))
     return named
 
 
-def _refuse_url(text: str) -> None:
-    if text.lower().startswith(("http://", "https://")):
-        raise UsageError(f"{text}: URLs are not fetched; download the file and give its path")
+def _is_photo(place: Path | str) -> bool:
+    if isinstance(place, str):
+        return is_image(file_name(place))
+    return _is_file(place) and not is_archive(place.name)
 
 
 def _match(argument: str) -> list[Path]:
@@ -133,22 +166,42 @@ def _hides(path: Path) -> bool:
 
 
 def _expand(
-    named: Sequence[Path | None], stdin: BinaryIO | None, null: bool
-) -> Iterator[tuple[Path | None, Path]]:
-    """Each image file, after the named folder it is in, if it is in one."""
-    for path in named:
-        if path is None:
+    named: Sequence[Path | str | None], stdin: BinaryIO | None, null: bool
+) -> Iterator[tuple[Path | Collection | None, Photo]]:
+    """Each image, after the named folder or archive it is in, if it is in one."""
+    for place in named:
+        if place is None:
             assert stdin is not None, "`_resolve` has refused this"
-            yield from ((None, listed) for listed in _read_paths(stdin, null))
-        elif _is_folder(path):
-            empty = True
-            for found in _images_below(path):
-                empty = False
-                yield path, found
-            if empty:
-                yield None, path
+            for listed in _read_paths(stdin, null):
+                yield from _open(listed) if isinstance(listed, str) else ((None, listed),)
+        elif isinstance(place, str) or (is_archive(place.name) and _is_file(place)):
+            yield from _open(place)
         else:
-            yield None, path
+            yield from _images_of(place)
+
+
+def _images_of(path: Path) -> Iterator[tuple[Path | None, Path]]:
+    """The images of a folder, after it; anything else as it is."""
+    empty = True
+    for found in _images_below(path) if _is_folder(path) else ():
+        empty = False
+        yield path, found
+    if empty:
+        yield None, path
+
+
+def _open(place: Path | str) -> Iterator[tuple[Collection | None, Stored]]:
+    """The images of an archive, or of what a URL names."""
+    try:
+        opened = open_url(place) if isinstance(place, str) else open_local(place)
+        photos = [opened] if isinstance(opened, Stored) else list(opened)
+        if not photos:
+            raise InputError(f"{place}: holds no images")
+    except InputError as error:
+        yield None, unreadable(str(place), error)
+        return
+    root = None if isinstance(opened, Stored) else opened
+    yield from ((root, photo) for photo in photos)
 
 
 def _images_below(root: Path) -> Iterator[Path]:
@@ -189,8 +242,8 @@ def _images_below(root: Path) -> Iterator[Path]:
             waiting.extend(reversed(below))
 
 
-def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path]:
-    """The paths in a list, each as soon as its end has come; empty ones are skipped."""
+def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:
+    """The paths and URLs in a list, each as soon as its end has come; empty ones are skipped."""
     for line in _read_until(stdin, b"\0" if null else b"\n"):
         if null:
             listed = line
@@ -200,8 +253,7 @@ def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path]:
             listed = line.removesuffix(b"\r")
         if listed:
             text = os.fsdecode(listed)
-            _refuse_url(text)
-            yield Path(text)
+            yield text if is_url(text) else Path(text)
 
 
 def _read_until(stdin: BinaryIO, end: bytes) -> Iterator[bytes]:
@@ -222,12 +274,15 @@ def _read_until(stdin: BinaryIO, end: bytes) -> Iterator[bytes]:
     yield bytes(piece)
 
 
-def _owner(root: Path | None, path: Path) -> str:
-    """Whose image it is; `root` is the named folder it was found in."""
-    if root is not None:
-        below = path.relative_to(root).parts
-        return _person(below[0] if len(below) > 1 else _folder_name(root))
-    return _person(_folder_name(path.parent))
+def _owner(root: Path | Collection | None, photo: Photo) -> str:
+    """Whose image it is; `root` is what it was found in."""
+    if isinstance(photo, Stored):
+        folder = PurePosixPath(photo.name).parent.name
+        return _person(root.owner(photo) if isinstance(root, Collection) else folder)
+    if not isinstance(root, Path):
+        return _person(_folder_name(photo.parent))
+    below = photo.relative_to(root).parts
+    return _person(below[0] if len(below) > 1 else _folder_name(root))
 
 
 def _folder_name(folder: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
 
@@ -41,3 +43,8 @@ def require_chips(chips: Image, card: ModelCard) -> None:
     size = (card.input_height, card.input_width, 3)
     if chips.shape[1:] != size:
         raise ValueError(f"chips of shape {chips.shape[1:]}, but {card.name} takes {size}")
+
+
+def fill_batch(chips: Image, size: int) -> Image:
+    """The chips, and as many black ones as make their number a multiple of `size`."""
+    return np.concatenate([chips, np.zeros((-len(chips) % size, *chips.shape[1:]), np.uint8)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
-from facerec.models import require_chips
+from facerec.models import fill_batch, require_chips
 from facerec.models.folding import fold_batch_norms
 
+_BLOCK = 4
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,6 +53,7 @@ class TorchEmbedder:
         self._dtype = _DTYPES[precision]
         self._batch = batch
         self._team, self._threads = team, torch.get_num_threads()
+        self._whole: int | None = None
         self._parameters = sum(parameter.numel() for parameter in network.parameters())
         network = fold_batch_norms(network.eval())
         network = network.to(self._device, self._dtype)
@@ -65,6 +68,14 @@ class TorchEmbedder:
         plane = one.expand(1, 3, card.input_height, card.input_width)
         return plane.contiguous(memory_format=torch.channels_last)
 
+    def in_whole_batches(self) -> TorchEmbedder:
+        """This embedder with passes of one size only, so that a vector depends, to the bit, on
+        its chip alone: not on those beside it, nor on the number of threads."""
+        whole = copy.copy(self)
+        # Matrix products work on blocks of rows; in a batch of whole blocks all rows fare alike.
+        whole._whole = _BLOCK if self._device.type == "cpu" else self._batch
+        return whole
+
     @torch.inference_mode()
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`.
@@ -75,6 +86,15 @@ class TorchEmbedder:
         require_chips(chips, self.card)
         if not len(chips):
             return np.empty((0, self.card.embedding_size), np.float32)
+        if self._whole is not None:
+            filled = fill_batch(chips, self._whole)
+            parts = torch.split(torch.from_numpy(filled), self._whole)
+            passes = (
+                map(self._forward, parts)
+                if self._team is None
+                else self._team.map(self._forward, parts)
+            )
+            return torch.cat(list(passes)).numpy()[: len(chips)]
         if self._team is None or len(chips) == 1:
             parts = torch.split(torch.from_numpy(chips), self._batch)
             return torch.cat([self._forward(part) for part in parts]).numpy()

@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from facerec.errors import MissingError
 from facerec.opening import choose_device
 
 # In-training evaluation keeps the other processes waiting.
@@ -44,6 +45,15 @@ def process_group(device: str) -> Iterator[torch.device]:
 
 
 def wait() -> None:
-    """Until every process is here."""
+    """Until every process is here.
+
+    Raises:
+        MissingError: another one has ended.
+    """
     if dist.is_initialized():
-        dist.barrier()
+        try:
+            dist.barrier()
+        except RuntimeError as error:
+            raise MissingError(
+                "another process of this run has ended; start the same command again"
+            ) from error

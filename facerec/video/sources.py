@@ -16,7 +16,7 @@ import numpy as np
 from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.imaging.decode import decode_image, read_image
-from facerec.imaging.sources import expand_paths
+from facerec.imaging.sources import find_files
 from facerec.video.cameras import find_camera
 
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "tcp://")
@@ -119,7 +119,7 @@ class PictureSource:
 
     def __init__(self, name: str, max_pixels: int) -> None:
         self.name, self.rate, self.dropped = name, _UNKNOWN_RATE, 0
-        self._paths = list(expand_paths([name], stdin=None, null=False))
+        self._paths = list(find_files(name))
         self._max_pixels = max_pixels
         if not self._paths or not self._paths[0].is_file():
             raise MissingError(f"{name}: no pictures there")

@@ -1,0 +1,102 @@
+"""From one gallery to another, whatever their backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from facerec.card import ModelCard
+from facerec.errors import UsageError
+from facerec.gallery.gallery import Gallery
+from facerec.gallery.saving import Saver
+from facerec.gallery.store import Batch, GalleryStore, backend_of
+
+_ROWS = 4096
+
+
+def in_memory(store: GalleryStore) -> Gallery:
+    """A gallery's entries as one `Gallery`."""
+    gallery = Gallery(store.card)
+    append_all(gallery, store)
+    return gallery
+
+
+def append_all(target: GalleryStore, source: GalleryStore) -> None:
+    """Append every entry of another gallery."""
+    for batch in source.batches():
+        target.append(batch)
+
+
+@contextmanager
+def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
+    """An empty gallery, locked, that takes the place of what is at an address at its first commit,
+    which comes at the latest when the block ends well.
+
+    Raises:
+        UsageError: another process is writing it, or it cannot be written.
+    """
+    backend = backend_of(address)
+    with backend.locked(address):
+        store: GalleryStore = backend.create(address, card)
+        yield store
+        store.commit()
+
+
+def continue_copy(
+    source: GalleryStore, target: GalleryStore, advance: Callable[[int], None]
+) -> int:
+    """Append the entries that a copy still lacks, and commit on the way.
+
+    Args:
+        target: holds the first of `source`'s entries, or none.
+        advance: told of each number of entries that are known to be there.
+
+    Returns:
+        how many were appended.
+
+    Raises:
+        UsageError: the target holds other entries than the source's first.
+    """
+    done = _common(source, target)
+    if done < len(target):
+        raise UsageError("holds other entries than a part of that gallery; --force replaces them")
+    advance(done)
+    saver = Saver(target, changed=False)
+    for batch in _from(source, done):
+        target.append(batch)
+        saver.note_change()
+        advance(len(batch))
+    saver.save()
+    return len(target) - done
+
+
+def _common(source: GalleryStore, target: GalleryStore) -> int:
+    """How many entries at the beginning are the same."""
+    same = 0
+    for ours, theirs in zip(source.batches(_ROWS), target.batches(_ROWS), strict=False):
+        count = min(len(ours), len(theirs))
+        for row in range(count):
+            if not _equal(ours, theirs, row):
+                return same + row
+        same += count
+    return same
+
+
+def _equal(one: Batch, other: Batch, row: int) -> bool:
+    texts = all(
+        getattr(one, name)[row] == getattr(other, name)[row]
+        for name in ("person", "source", "sha256", "meta")
+    )
+    return texts and np.array_equal(one.embeddings[row], other.embeddings[row])
+
+
+def _from(store: GalleryStore, start: int) -> Iterator[Batch]:
+    """The entries from a number on."""
+    first = 0
+    for batch in store.batches(_ROWS):
+        rows = range(max(start - first, 0), len(batch))
+        if rows:
+            yield batch.take(list(rows))
+        first += len(batch)

@@ -1,0 +1,132 @@
+"""Columns of a gallery, one row per enrolled face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.faces import Floats
+from facerec.gallery.columns import Texts, as_bytes, as_texts
+from facerec.gallery.metadata import matches, parse_meta
+from facerec.gallery.store import Where
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries:
+    """Columns of a gallery, one row per enrolled face.
+
+    Attributes:
+        embeddings: `(N, D) float32` unit vectors.
+        person: `(N,) int32` index into the gallery's people.
+        source: `(N,) object` str; the photo, relative to the gallery's folder where possible.
+        sha256: `(N,) object` str; hex hash of the photo's bytes, empty when unknown.
+        box: `(N, 4) float32`.
+        landmarks: `(N, 5, 2) float32`; NaN when unknown.
+        score: `(N,) float32`.
+        meta: `(N,) object` str; the metadata as a JSON object, empty for none.
+    """
+
+    embeddings: Floats
+    person: NDArray[np.int32]
+    source: NDArray[np.object_]
+    sha256: NDArray[np.object_]
+    box: Floats
+    landmarks: Floats
+    score: Floats
+    meta: NDArray[np.object_]
+
+    @classmethod
+    def empty(cls, size: int) -> Entries:
+        return cls(
+            np.empty((0, size), np.float32),
+            np.empty(0, np.int32),
+            np.empty(0, object),
+            np.empty(0, object),
+            np.empty((0, 4), np.float32),
+            np.empty((0, 5, 2), np.float32),
+            np.empty(0, np.float32),
+            np.empty(0, object),
+        )
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Entries:
+        """The chosen rows."""
+        return Entries(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def join(self, others: Sequence[Entries]) -> Entries:
+        """These rows followed by the others'."""
+        parts = [self, *others]
+        return Entries(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in self.__slots__)
+        )
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """What a gallery was opened with: columns that never change and may be memory-mapped.
+
+    Attributes:
+        people: `(P,)` UTF-8 bytes, padded.
+        templates: `(P, D) float32`, or None: not computed yet.
+        metas: the different metadata.
+        meta: `(N,) int32` index into them; the other columns are as in `Entries`.
+    """
+
+    people: NDArray[np.bytes_]
+    templates: Floats | None
+    embeddings: Floats
+    person: NDArray[np.int32]
+    source: Texts
+    sha256: Texts
+    box: Floats
+    landmarks: Floats
+    score: Floats
+    meta: NDArray[np.int32]
+    metas: Sequence[str]
+
+    @classmethod
+    def of(cls, people: Sequence[str], entries: Entries) -> Base:
+        metas = sorted(set(entries.meta))
+        codes = {text: code for code, text in enumerate(metas)}
+        return cls(
+            as_bytes(people),
+            None,
+            entries.embeddings,
+            entries.person,
+            entries.source,
+            entries.sha256,
+            entries.box,
+            entries.landmarks,
+            entries.score,
+            np.array([codes[text] for text in entries.meta], np.int32),
+            metas,
+        )
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    def take(self, rows: slice | Rows) -> Entries:
+        """The chosen rows, texts as str."""
+        metas = np.array([*self.metas, ""], object)
+        return Entries(
+            self.embeddings[rows],
+            self.person[rows],
+            as_texts(self.source[rows]),
+            as_texts(self.sha256[rows]),
+            self.box[rows],
+            self.landmarks[rows],
+            self.score[rows],
+            metas[self.meta[rows]],
+        )
+
+    def matching(self, where: Where) -> NDArray[np.bool_]:
+        """`(N,) bool`: the metadata match."""
+        good = np.array([matches(parse_meta(text), where) for text in self.metas], bool)
+        return good[self.meta] if len(good) else np.zeros(len(self), bool)

@@ -1,0 +1,298 @@
+"""The most similar vectors, exactly, at the speed of memory.
+
+Products of low precision say which rows cannot be among the best: with `|q·v - estimate| <= error`
+for a whole block, a row whose estimate plus error is below the k-th best similarity so far is out.
+What remains is compared in float64 and rounded to float32, so the result depends neither on the
+estimates nor on how the rows were divided. The estimates are float32 products, or, once enough was
+asked to pay for the preparation, products of bytes: a quarter of the memory to read, and the
+processor's byte dot products (VNNI).
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.faces import Floats
+
+Numbers = NDArray[np.int64]
+
+_QUERIES = 64
+"""Queries compared at once."""
+_PRODUCTS = 1 << 19
+"""Products held at once: they stay in the processor's cache."""
+_PAIRS = 1 << 14
+"""Pairs compared exactly at once."""
+_BLOCK = 4096
+"""Rows that share a scale of their bytes."""
+_SEED = 2 * _BLOCK
+"""Rows compared first, so that there is a k-th best to begin with."""
+_WORTH = 64
+"""Queries after which a copy in bytes has paid for its making, ..."""
+_LARGE = 16_384
+"""... from so many rows on."""
+_INT32 = np.iinfo(np.int32)
+
+
+class ExactSearch:
+    """Searches `(N, D) float32` unit vectors, which may be memory-mapped."""
+
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = vectors
+        self._asked = 0
+        self._bytes: _Bytes | None = None
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def search(
+        self,
+        queries: Floats,
+        best: Best,
+        groups: NDArray[np.integer],
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Offer `best` what can be among the best of each query.
+
+        Args:
+            queries: `(Q, D) float32`.
+            groups: `(N,)` int, what each row stands for (its person).
+            allowed: `(N,) bool`, the rows that count; None: all.
+        """
+        if not len(self):
+            return
+        self._asked += len(queries)
+        if self._bytes is None and self._asked > _WORTH and len(self) >= _LARGE:
+            self._bytes = _Bytes(self._vectors)
+            forget_pages(self._vectors)
+        estimates = _Plain(self._vectors) if self._bytes is None else self._bytes
+        for start in range(0, len(queries), _QUERIES):
+            some = np.array(queries[start : start + _QUERIES], np.float32)
+            part = best.part(start, start + len(some))
+            likely = _first_rows(len(self), groups, allowed)
+            products = estimates.multiply(some, self._vectors[likely])
+            query, row = _nearest(products, likely, best.top)
+            rerank(self._vectors, some, query, row, groups, part)
+            first, rows = 0, _SEED
+            # The k-th best is set anew whenever the rows seen have doubled.
+            while first < len(self):
+                query, row = estimates.survivors(some, part.floor, first, first + rows)
+                if allowed is not None:
+                    query, row = query[allowed[row]], row[allowed[row]]
+                rerank(self._vectors, some, query, row, groups, part)
+                first += rows
+                rows = first
+
+
+def rerank(
+    vectors: Floats,
+    queries: Floats,
+    query: Numbers,
+    row: Numbers,
+    groups: NDArray[np.integer],
+    best: Best,
+) -> None:
+    """Offer `best` the exact similarities of `(M,)` pairs of a query and a row."""
+    for first in range(0, len(row), _PAIRS):
+        pairs = slice(first, first + _PAIRS)
+        exact = np.einsum(
+            "nd,nd->n",
+            vectors[row[pairs]].astype(np.float64),
+            queries[query[pairs]].astype(np.float64),
+        )
+        best.offer(query[pairs], groups[row[pairs]].astype(np.int64), exact.astype(np.float32))
+
+
+def forget_pages(array: NDArray[np.generic]) -> None:
+    """Give back the memory of a memory-mapped array's file; it is read again when it is needed."""
+    base: object = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _first_rows(
+    rows: int, groups: NDArray[np.integer], allowed: NDArray[np.bool_] | None
+) -> Numbers:
+    """A few rows, each of another group."""
+    first = np.arange(min(_SEED, rows)) if allowed is None else np.flatnonzero(allowed)[:_SEED]
+    return first[np.unique(groups[first], return_index=True)[1]]
+
+
+def _nearest(products: Floats, rows: Numbers, top: int) -> tuple[Numbers, Numbers]:
+    """Query and row of each query's largest products `(Q, R)`."""
+    count = min(top, len(rows))
+    if count < len(rows):
+        chosen = rows[np.argpartition(-products, count - 1, axis=1)[:, :count]]
+    else:
+        chosen = np.broadcast_to(rows, (len(products), count))
+    return np.repeat(np.arange(len(products)), count), chosen.reshape(-1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """The best groups so far of each query.
+
+    Each group is kept once, by its greatest similarity; of equally similar ones the lower number
+    comes first.
+
+    Attributes:
+        group: `(Q, K) int64`, best first; -1 where there are fewer.
+        similarity: `(Q, K) float32`; -inf where there are fewer.
+        floor: `(Q,) float32`: what is less similar cannot be among the best.
+    """
+
+    group: Numbers
+    similarity: Floats
+    floor: Floats
+
+    @classmethod
+    def of_none(cls, queries: int, top: int, least: float) -> Best:
+        """Nothing yet; at most `top` groups each, none less similar than `least`."""
+        return cls(
+            np.full((queries, top), -1),
+            np.full((queries, top), -np.inf, np.float32),
+            np.full(queries, least, np.float32),
+        )
+
+    @property
+    def top(self) -> int:
+        """At most so many groups each."""
+        return len(self.group.T)
+
+    def part(self, start: int, stop: int) -> Best:
+        """The same best of some of the queries, to be changed in place."""
+        some = slice(start, stop)
+        return Best(self.group[some], self.similarity[some], self.floor[some])
+
+    def offer(self, query: Numbers, group: Numbers, similarity: Floats) -> None:
+        """Take the best of these `(M,)` candidates and what there was."""
+        good = similarity >= self.floor[query]
+        if not good.any():
+            return
+        query, group, similarity = query[good], group[good], similarity[good]
+        changed = np.unique(query)
+        had = changed[:, None].repeat(self.top, 1)[self.group[changed] >= 0]
+        held = self.group[changed] >= 0
+        query = np.concatenate((had, query))
+        group = np.concatenate((self.group[changed][held], group))
+        similarity = np.concatenate((self.similarity[changed][held], similarity))
+        order = np.lexsort((-similarity, group, query))
+        repeated = (np.diff(query[order], prepend=-1) == 0) & (
+            np.diff(group[order], prepend=-1) == 0
+        )
+        order = order[~repeated]
+        order = order[np.lexsort((group[order], -similarity[order], query[order]))]
+        place = np.arange(len(order)) - np.searchsorted(query[order], query[order])
+        order, place = order[place < self.top], place[place < self.top]
+        cells = (query[order], place)
+        self.group[cells], self.similarity[cells] = group[order], similarity[order]
+        full = place == self.top - 1
+        self.floor[query[order][full]] = similarity[order][full]
+
+
+class _Plain:
+    """Estimates that are float32 products."""
+
+    def __init__(self, vectors: Floats) -> None:
+        self._vectors = vectors
+
+    def multiply(self, queries: Floats, vectors: Floats) -> Floats:
+        products: Floats = queries @ vectors.T
+        return products
+
+    def survivors(
+        self, queries: Floats, floor: Floats, start: int, stop: int
+    ) -> tuple[Numbers, Numbers]:
+        """Query and row of what can reach the floor, of the rows from `start` to `stop`."""
+        count, size = queries.shape
+        # Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5, for unit vectors.
+        error = 1.01 * (size + 2) * 2.0**-24 * np.linalg.norm(queries, axis=1)
+        least = (floor - error).astype(np.float32)
+        step = max(_BLOCK, _PRODUCTS // count)
+        cells = []
+        for first in range(start, min(stop, len(self._vectors)), step):
+            block = self._vectors[first : min(first + step, stop)]
+            products = block @ queries.T if count > 1 else (block @ queries[0])[:, None]
+            cells.append(np.flatnonzero(products >= least) + first * count)
+        return _query_and_row(cells, count)
+
+
+class _Bytes:
+    """Estimates that are products of bytes, around the rows' mean."""
+
+    def __init__(self, vectors: Floats) -> None:
+        import torch
+
+        rows, size = vectors.shape
+        blocks = -(-rows // _BLOCK)
+        self._rows = rows
+        self._mean = np.mean(vectors[:: max(1, rows // 65_536)], axis=0)
+        mean = torch.from_numpy(self._mean)
+        self._codes = torch.zeros((blocks * _BLOCK, size), dtype=torch.int8)
+        self._scale, self._loss, self._size = np.empty((3, blocks), np.float32)
+        for block in range(blocks):
+            part = slice(block * _BLOCK, min((block + 1) * _BLOCK, rows))
+            rest = torch.from_numpy(np.array(vectors[part], np.float32)) - mean
+            scale = max(float(rest.abs().max()) / 127, 1e-30)
+            codes = (rest / scale).round_()
+            self._codes[part] = codes.to(torch.int8)
+            self._scale[block] = scale
+            codes *= scale
+            self._size[block] = float(codes.norm(dim=1).max())
+            self._loss[block] = float((rest - codes).norm(dim=1).max())
+
+    def multiply(self, queries: Floats, vectors: Floats) -> Floats:
+        """As `_Plain.multiply`, without waking NumPy's threads: they would take turns with ours."""
+        import torch
+
+        products: Floats = (torch.from_numpy(queries) @ torch.from_numpy(vectors).T).numpy()
+        return products
+
+    def survivors(
+        self, queries: Floats, floor: Floats, start: int, stop: int
+    ) -> tuple[Numbers, Numbers]:
+        """As `_Plain.survivors`, for whole blocks.
+
+        With `v = mean + r`: `q·v = q·mean + q'·r' + q·(r - r') + (q - q')·r'`, where the bytes
+        stand for `q'` and `r'`; the last two are at most `|q| loss` and `|q - q'| size`.
+        """
+        import torch
+
+        count = len(queries)
+        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / 127
+        codes = np.rint(queries / scale[:, None])
+        lost = np.linalg.norm(queries - codes * scale[:, None], axis=1)
+        blocks = slice(start // _BLOCK, min(stop // _BLOCK, len(self._scale)))
+        # A hair for the float32 rounding of the bounds themselves.
+        error = 1e-6 + 1.0001 * (
+            np.outer(self._loss[blocks], np.linalg.norm(queries, axis=1))
+            + np.outer(self._size[blocks], lost)
+        )
+        unit = np.outer(self._scale[blocks], scale).astype(np.float64)
+        least = np.floor((floor - queries.astype(np.float64) @ self._mean - error) / unit)
+        least = np.clip(least, _INT32.min, _INT32.max).astype(np.int32)[:, None, :]
+        bounds = torch.from_numpy(least)
+        columns = torch.from_numpy(codes.astype(np.int8).T.copy())
+        step = max(1, _PRODUCTS // (count * _BLOCK))
+        cells = []
+        for first in range(0, len(least), step):
+            rows = slice(
+                (blocks.start + first) * _BLOCK,
+                (blocks.start + min(first + step, len(least))) * _BLOCK,
+            )
+            products = torch._int_mm(self._codes[rows], columns).view(-1, _BLOCK, count)
+            kept = products >= bounds[first : first + step]
+            cells.append(np.flatnonzero(kept.numpy()) + rows.start * count)
+        query, row = _query_and_row(cells, count)
+        inside = row < self._rows
+        return query[inside], row[inside]
+
+
+def _query_and_row(cells: list[Numbers], queries: int) -> tuple[Numbers, Numbers]:
+    row, query = np.divmod(np.concatenate(cells), queries)
+    return query, row

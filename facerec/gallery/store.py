@@ -1,0 +1,284 @@
+"""What every gallery can do, wherever it lies, and opening one by its address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from facerec.card import ModelCard
+from facerec.errors import UsageError
+from facerec.faces import Face, Floats
+
+Where = Mapping[str, str]
+"""Metadata that an entry must carry: every key with that value. Empty: any entry."""
+
+MatchBy = Literal["template", "exemplar"]
+"""Compare with each person's mean vector, or with the nearest of their entries."""
+
+
+class Hit(NamedTuple):
+    """A person found, and the cosine in [-1, 1] by which."""
+
+    name: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Consecutive entries of a gallery, one row per enrolled face.
+
+    Attributes:
+        person: whose face.
+        source: the photo, relative to the gallery's folder where possible.
+        sha256: hex hash of the photo's bytes, empty when unknown.
+        meta: the metadata given at enrolment.
+        embeddings: `(B, D) float32` unit vectors.
+        box: `(B, 4) float32`.
+        landmarks: `(B, 5, 2) float32`; NaN when unknown.
+        score: `(B,) float32`.
+    """
+
+    person: Sequence[str]
+    source: Sequence[str]
+    sha256: Sequence[str]
+    meta: Sequence[Where]
+    embeddings: Floats
+    box: Floats
+    landmarks: Floats
+    score: Floats
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The chosen rows."""
+        return Batch(
+            [self.person[row] for row in rows],
+            [self.source[row] for row in rows],
+            [self.sha256[row] for row in rows],
+            [self.meta[row] for row in rows],
+            self.embeddings[rows],
+            self.box[rows],
+            self.landmarks[rows],
+            self.score[rows],
+        )
+
+
+class GalleryStore(Protocol):
+    """People and the vectors of their faces.
+
+    Entries keep the order in which they were added, people that of their first entry. Changes
+    are kept by `commit`, all or none. `where` makes a question be answered as if the gallery held
+    only the entries that carry that metadata.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """The model that made the vectors; setting it (new thresholds) is a change."""
+
+    @card.setter
+    def card(self, card: ModelCard) -> None: ...
+
+    def __len__(self) -> int:
+        """Number of entries."""
+
+    def counts(self, where: Where | None = None) -> dict[str, int]:
+        """Entries per person, in the people's order; people without any are left out."""
+
+    def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
+        """All entries, in order, at most `size` at once."""
+
+    def person(self, name: str, where: Where | None = None) -> Batch:
+        """A person's entries, in order.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+
+    def search(
+        self,
+        queries: Floats,
+        top: int,
+        *,
+        match: MatchBy = "template",
+        least: float = -1.0,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """The most similar people of each query, most similar first.
+
+        Of equally similar people the one enrolled first comes first. Similarities are those of
+        the float32 vectors, whatever the gallery keeps for speed.
+
+        Args:
+            queries: `(Q, D) float32` unit vectors.
+            top: at most so many people each.
+            match: compare with each person's mean vector, or with their nearest entry.
+            least: people less similar are left out.
+        """
+
+    def holds(self, person: str, sha256: str) -> bool:
+        """Whether that photo, by content, is enrolled for that person."""
+
+    def has_source(self, person: str, source: str) -> bool:
+        """Whether a photo of that name, whatever its content, is enrolled for that person."""
+
+    def add(
+        self,
+        person: str,
+        faces: Sequence[Face],
+        source: str,
+        sha256: str = "",
+        meta: Where | None = None,
+    ) -> None:
+        """Enrol the faces of one photo, replacing what the same source gave that person before.
+
+        Raises:
+            UsageError: the name is empty or holds a slash or a control character.
+            ValueError: a face has no embedding of the card's size.
+        """
+
+    def append(self, batch: Batch) -> None:
+        """Add entries as they are; whether any is there already is not looked at."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a person another name.
+
+        Raises:
+            UsageError: `old` is unknown, or `new` is taken or no name.
+        """
+
+    def merge(self, source: str, target: str) -> None:
+        """Make two people one: all of `source`'s entries become `target`'s.
+
+        Raises:
+            UsageError: one of them is unknown, or they are the same.
+        """
+
+    def remove(self, person: str) -> int:
+        """Remove a person and all their entries; returns how many.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+
+    def remove_source(self, person: str, source: str) -> int:
+        """Remove what one photo gave a person; returns how many entries.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+
+    def commit(self) -> None:
+        """Keep all changes since the last commit, on disk, before it returns.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """
+
+
+class Backend(Protocol):
+    """A kind of place that galleries lie in."""
+
+    def open(self, address: str, assume: ModelCard | None) -> GalleryStore: ...
+
+    def create(self, address: str, card: ModelCard) -> GalleryStore:
+        """An empty gallery, which exists from its first commit on."""
+
+    def exists(self, address: str) -> bool: ...
+
+    def locked(self, address: str) -> AbstractContextManager[None]:
+        """Hold the gallery for writing; readers are never blocked."""
+
+    def version(self, address: str) -> object:
+        """What changes with each commit; None where there is no gallery."""
+
+    def tidy(self, store: Any) -> None:
+        """Bring a new gallery, committed, to the form that depends on its entries alone."""
+
+    def verify(self, address: str) -> GalleryStore:
+        """Open a gallery and look at all that is in it.
+
+        Raises:
+            MissingError: it is absent or damaged.
+        """
+
+
+def backend_of(address: str) -> Any:
+    """The `Backend` that an address names: a path is an HDF5 file, `milvus+lite://path.db` and
+    `milvus://host:19530/collection` are Milvus's.
+
+    Raises:
+        UsageError: the address names no backend.
+    """
+    scheme, separator, _ = address.partition("://")
+    if not separator:
+        from facerec.gallery import file
+
+        return file
+    if scheme in ("milvus", "milvus+lite"):
+        from facerec.gallery import milvus
+
+        return milvus
+    raise UsageError(
+        f"{address}: no gallery can lie in {scheme}://; give a path, milvus+lite://PATH.db or "
+        "milvus://HOST:19530/COLLECTION"
+    )
+
+
+def open_gallery(address: str, *, assume: ModelCard | None = None) -> GalleryStore:
+    """Open a gallery for reading.
+
+    Args:
+        address: where it lies.
+        assume: the card for an older file, which carries none.
+
+    Raises:
+        MissingError: it is absent, damaged or no gallery.
+        UsageError: the address names no backend.
+    """
+    store: GalleryStore = backend_of(address).open(address, assume)
+    return store
+
+
+@contextmanager
+def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryStore]:
+    """Hold a gallery for writing, and commit what the block changed if it ends well.
+
+    Args:
+        create: the card of the gallery to make where there is none.
+
+    Raises:
+        MissingError: it is absent and not to be made, or damaged.
+        IncompatibleError: it was built with another model than `create`'s.
+        UsageError: another process is writing it, or it cannot be written.
+    """
+    backend = backend_of(address)
+    with backend.locked(address):
+        if create is not None and not backend.exists(address):
+            store = backend.create(address, create)
+        else:
+            store = backend.open(address, create)
+            if create is not None:
+                create.require_same_model(store.card, address)
+        yield store
+        store.commit()
+
+
+def extend(store: GalleryStore, other: GalleryStore) -> None:
+    """Add another gallery's entries, but for photos that their person has, by content.
+
+    Raises:
+        IncompatibleError: it was built with another model.
+    """
+    store.card.require_same_model(other.card, "the other gallery")
+    for batch in other.batches():
+        photos = zip(batch.person, batch.sha256, strict=True)
+        new = [
+            row
+            for row, (person, sha256) in enumerate(photos)
+            if not (sha256 and store.holds(person, sha256))
+        ]
+        if new:
+            store.append(batch.take(new))

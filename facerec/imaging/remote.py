@@ -1,0 +1,131 @@
+"""Files behind URLs, by fsspec: s3://, https://, memory://, zip:// and all that it knows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from facerec.archives import MAX_FILE
+from facerec.errors import FacerecError, InputError, MissingError, UsageError
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)", re.IGNORECASE)
+
+
+def is_url(text: str) -> bool:
+    return _URL.match(text) is not None
+
+
+def file_name(url: str) -> str:
+    """The last part of a URL's path: `a.jpg` of `zip://b/a.jpg::https://c/d.zip`."""
+    place = next((part for part in url.split("::") if "://" in part), url)
+    return place.partition("?")[0].rpartition("/")[2]
+
+
+class Remote:
+    """A place that a URL names.
+
+    Attributes:
+        name: the URL without what follows a `?`, which may be a signature.
+
+    Raises:
+        MissingError: fsspec, or the package that it needs for this URL, is not installed.
+        UsageError: fsspec does not know such URLs.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = url.partition("?")[0]
+        try:
+            import fsspec
+        except ImportError as error:
+            raise MissingError(
+                f"{self.name}: fsspec is not installed; pip install 'facerec[fsspec]'"
+            ) from error
+        try:
+            self._system, self._path = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise MissingError(f"{self.name}: {error}") from error
+        except ValueError as error:
+            raise UsageError(f"{self.name}: {error}") from error
+
+    def open(self) -> IO[bytes]:
+        """The file there, seekable; one that its server gives only as a whole is copied into an
+        unnamed temporary file.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        with _explained(self.name):
+            file: IO[bytes] = self._system.open(self._path, "rb")
+            if _gives_parts(file):
+                return file
+            copy = tempfile.TemporaryFile()  # noqa: SIM115  (it is the caller's)
+            with self._system.open(self._path, "rb", block_size=0) as stream:
+                shutil.copyfileobj(stream, copy, 1 << 20)
+            copy.seek(0)
+            return copy
+
+    def read_file(self) -> bytes:
+        """The bytes of the file there.
+
+        Raises:
+            InputError: it cannot be read, or is longer than an image can be.
+        """
+        return _read(self._system, self._path, self.name)
+
+    def names(self) -> Iterable[str]:
+        """All files below, relative to the place.
+
+        Raises:
+            InputError: it cannot be listed.
+        """
+        with _explained(self.name):
+            found = self._system.find(self._path)
+        return [path.removeprefix(self._root) for path in found if path.startswith(self._root)]
+
+    def read(self, key: str) -> bytes:
+        """See `Source.read`."""
+        return _read(self._system, self._root + key, f"{self.name.rstrip('/')}/{key}")
+
+    @property
+    def _root(self) -> str:
+        return self._path.rstrip("/") + "/" if self._path else ""
+
+
+def _gives_parts(file: IO[bytes]) -> bool:
+    """Whether a file can be read from any place; of a web server's that shows only on trying."""
+    if not file.seekable():
+        return False
+    try:
+        file.seek(max(file.seek(0, 2) - 1, 0))
+        file.read(1)
+    except ValueError:
+        return False
+    file.seek(0)
+    return True
+
+
+def _read(system: Any, path: str, name: str) -> bytes:
+    with _explained(name), system.open(path, "rb") as file:
+        # Never without a bound: a server may send for ever.
+        data: bytes = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise InputError(f"{name}: more than {MAX_FILE} bytes, more than an image can have")
+    return data
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Errors in one line: each file system of fsspec's raises its own."""
+    try:
+        yield
+    except FacerecError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: no such file") from error
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{name}: cannot be read: {reason[:200]}") from error

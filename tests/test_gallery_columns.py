@@ -1,0 +1,31 @@
+"""Texts as padded bytes, and finding one among millions."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facerec.gallery import columns
+from facerec.gallery.columns import Lookup, as_bytes, as_texts
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.lists(TEXTS))
+def test_texts_come_back_from_padded_bytes(texts: list[str]) -> None:
+    assert as_texts(as_bytes(texts)).tolist() == texts
+
+
+@given(st.lists(TEXTS, unique=True, max_size=50), TEXTS)
+def test_a_text_is_found_where_it_is_and_others_are_not(texts: list[str], other: str) -> None:
+    lookup = Lookup(as_bytes(texts))
+    assert [lookup.find(text) for text in texts] == list(range(len(texts)))
+    if other not in texts:
+        assert lookup.find(other) is None
+
+
+def test_texts_of_one_hash_are_told_apart(monkeypatch) -> None:
+    monkeypatch.setattr(columns, "_hashes", lambda texts: np.zeros(len(texts), np.uint64))
+    lookup = Lookup(as_bytes(["a", "b", "c"]))
+    assert [lookup.find(text) for text in "abcd"] == [0, 1, 2, None]

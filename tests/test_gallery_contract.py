@@ -1,0 +1,214 @@
+"""What every backend of galleries does alike: a backend is one more entry of `ADDRESSES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.gallery import file
+from facerec.gallery.store import Batch, GalleryStore, changing, open_gallery
+from tests.conftest import make_card, make_face
+
+ADDRESSES: dict[str, Callable[[Path], str]] = {
+    "hdf5": lambda folder: str(folder / "people.h5"),
+    "milvus-lite": lambda folder: f"milvus+lite://{folder}/people.db",
+    "hdf5 with a journal": lambda folder: str(folder / "large.h5"),
+}
+"""Of each backend, an address for a new gallery in a folder."""
+
+RED, BLUE = {"team": "red"}, {"team": "blue", "shift": "night"}
+
+
+@pytest.fixture(params=ADDRESSES)
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Ada with two photos of team red and one of blue, Zoë with two faces of one photo."""
+    place = ADDRESSES[request.param](tmp_path)
+    if request.param == "hdf5 with a journal":
+        monkeypatch.setattr(file, "_WHOLE", 0)
+    with changing(place, create=make_card()) as store:
+        store.add("Ada", [make_face(1, 0, 0, 0)], "ada/1.jpg", "a1", RED)
+        store.add("Ada", [make_face(0, 1, 0, 0)], "ada/2.jpg", "a2", RED)
+        store.add("Zoë", [make_face(0, 0, 1, 0), make_face(0, 0, 1, 1)], "zoë/1.jpg", "z1")
+        store.add("Ada", [make_face(0, 1, 0, 1)], "ada/3.jpg", "a3", BLUE)
+    return place
+
+
+def unit(*rows: tuple[float, ...]) -> np.ndarray:
+    vectors = np.array(rows, np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def whole(store: GalleryStore, **options: object) -> list[tuple]:
+    return [
+        (batch.person[row], batch.source[row], batch.sha256[row], dict(batch.meta[row]))
+        for batch in store.batches(**options)  # type: ignore[arg-type]
+        for row in range(len(batch))
+    ]
+
+
+def test_entries_come_back_in_order_with_all_that_was_given(address: str) -> None:
+    store = open_gallery(address)
+    assert store.card == make_card()
+    assert len(store) == 5
+    assert whole(store, size=2) == [
+        ("Ada", "ada/1.jpg", "a1", RED),
+        ("Ada", "ada/2.jpg", "a2", RED),
+        ("Zoë", "zoë/1.jpg", "z1", {}),
+        ("Zoë", "zoë/1.jpg", "z1", {}),
+        ("Ada", "ada/3.jpg", "a3", BLUE),
+    ]
+    first, *_ = store.batches()
+    assert np.array_equal(first.embeddings[3], make_face(0, 0, 1, 1).embedding)
+    assert first.box.tolist() == [[0, 0, 10, 10]] * 5
+    assert (first.landmarks.shape, first.score[0]) == ((5, 5, 2), np.float32(0.9))
+
+
+def test_people_are_counted_in_the_order_of_their_first_entry(address: str) -> None:
+    store = open_gallery(address)
+    assert list(store.counts().items()) == [("Ada", 3), ("Zoë", 2)]
+    assert store.counts(RED) == {"Ada": 2}
+    assert store.counts({"team": "green"}) == {}
+
+
+def test_a_batch_holds_what_the_metadata_ask_for(address: str) -> None:
+    store = open_gallery(address)
+    assert [entry[1] for entry in whole(store, where={"team": "blue"})] == ["ada/3.jpg"]
+    assert whole(store, where={"team": "red", "shift": "night"}) == []
+
+
+def test_search_gives_the_nearest_people_by_their_means(address: str) -> None:
+    found = open_gallery(address).search(unit((0, 0, 1, 0.2), (0, 1, 0, 0)), 2)
+    assert [[hit.name for hit in hits] for hits in found] == [["Zoë", "Ada"], ["Ada", "Zoë"]]
+    mean = make_face(0, 0, 1, 0).embedding + make_face(0, 0, 1, 1).embedding
+    expected = unit((0, 0, 1, 0.2))[0] @ (mean / np.linalg.norm(mean))
+    assert found[0][0].similarity == pytest.approx(expected, abs=1e-6)
+
+
+def test_search_gives_the_nearest_people_by_their_nearest_photo(address: str) -> None:
+    found = open_gallery(address).search(unit((1, 0, 0, 0)), 5, match="exemplar")
+    assert [(hit.name, hit.similarity) for hit in found[0]] == [
+        ("Ada", pytest.approx(1)),
+        ("Zoë", pytest.approx(0)),
+    ]
+
+
+def test_strangers_are_left_out_by_the_threshold(address: str) -> None:
+    queries = unit((1, 0, 0, 0), (-1, 0, 0, 0))
+    found = open_gallery(address).search(queries, 5, match="exemplar", least=0.5)
+    assert [[hit.name for hit in hits] for hits in found] == [["Ada"], []]
+
+
+@pytest.mark.parametrize("match", ["template", "exemplar"])
+def test_a_filtered_search_sees_only_the_entries_that_match(address: str, match: str) -> None:
+    store = open_gallery(address)
+    found = store.search(unit((0, 1, 0, 1)), 5, match=match, where={"team": "blue"})  # type: ignore[arg-type]
+    assert found == [[("Ada", pytest.approx(1))]]
+    assert store.search(unit((0, 1, 0, 1)), 5, where={"team": "green"}) == [[]]
+
+
+def test_of_equally_similar_people_the_first_enrolled_comes_first(address: str) -> None:
+    with changing(address) as store:
+        for name in ("D", "B", "C"):
+            store.add(name, [make_face(1, 0, 0, 0)], f"{name}.jpg")
+    found = open_gallery(address).search(unit((1, 0, 0, 0)), 3, match="exemplar")
+    assert [hit.name for hit in found[0]] == ["Ada", "D", "B"]
+
+
+def test_no_queries_and_no_people_find_nobody(address: str, tmp_path: Path) -> None:
+    store = open_gallery(address)
+    assert store.search(np.empty((0, 4), np.float32), 3) == []
+    with changing(address) as emptied:
+        emptied.remove("Ada")
+        emptied.remove("Zoë")
+    assert open_gallery(address).search(unit((1, 0, 0, 0)), 3) == [[]]
+
+
+def test_changes_are_seen_by_who_opens_afterwards(address: str) -> None:
+    before = open_gallery(address)
+    with changing(address) as store:
+        assert store.remove_source("Ada", "ada/1.jpg") == 1
+        store.rename("Zoë", "Zoe")
+        store.add("Zoe", [make_face(0, 0, 0, 1)], "zoë/1.jpg", "z2", RED)
+        store.add("Bob", [make_face(0, 0, 1, 0)], "bob.jpg", "b1")
+        store.merge("Bob", "Ada")
+    after = open_gallery(address)
+    assert whole(after) == [
+        ("Ada", "ada/2.jpg", "a2", RED),
+        ("Ada", "ada/3.jpg", "a3", BLUE),
+        ("Zoe", "zoë/1.jpg", "z2", RED),
+        ("Ada", "bob.jpg", "b1", {}),
+    ]
+    assert after.holds("Zoe", "z2") and not after.holds("Zoe", "z1")
+    assert after.has_source("Ada", "bob.jpg") and not after.has_source("Ada", "ada/1.jpg")
+    assert len(before.search(unit((1, 0, 0, 0)), 3)) == 1
+
+
+def test_a_block_that_fails_changes_nothing(address: str) -> None:
+    with pytest.raises(ZeroDivisionError), changing(address) as store:
+        store.remove("Ada")
+        raise ZeroDivisionError
+    assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2}
+
+
+def test_batches_can_be_copied_into_another_gallery(address: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other.h5")
+    with changing(other, create=make_card()) as store:
+        for batch in open_gallery(address).batches(2):
+            assert isinstance(batch, Batch)
+            store.append(batch)
+    assert whole(open_gallery(other)) == whole(open_gallery(address))
+    queries = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    ours, theirs = (open_gallery(place).search(queries, 5) for place in (other, address))
+    for one, another in zip(ours, theirs, strict=True):
+        assert [hit.name for hit in one] == [hit.name for hit in another]
+        assert [hit.similarity for hit in one] == pytest.approx([hit[1] for hit in another])
+
+
+def test_new_thresholds_are_kept(address: str) -> None:
+    card = make_card(calibration={"data": "own", "pairs": 7, "thresholds": {"1e-2": 0.3}})
+    with changing(address) as store:
+        store.card = card
+    assert open_gallery(address).card == card
+
+
+def test_what_cannot_be_done_says_so(address: str) -> None:
+    with changing(address) as store:
+        with pytest.raises(UsageError, match="nobody called Adda; did you mean Ada"):
+            store.remove("Adda")
+        with pytest.raises(UsageError, match="is in the gallery already"):
+            store.rename("Ada", "Zoë")
+        with pytest.raises(UsageError, match="no usable name"):
+            store.add("a/b", [make_face(1, 0, 0, 0)], "x")
+        with pytest.raises(UsageError, match="merged into itself"):
+            store.merge("Ada", "Ada")
+
+
+def test_a_gallery_of_another_model_is_not_changed(address: str) -> None:
+    with (
+        pytest.raises(IncompatibleError, match="was built with small"),
+        changing(address, create=make_card(flip=True)),
+    ):
+        pass
+
+
+def test_only_one_writer_at_a_time_and_readers_go_on(address: str) -> None:
+    with changing(address):
+        with pytest.raises(UsageError, match="another facerec is writing it"), changing(address):
+            pass
+        assert len(open_gallery(address)) == 5
+
+
+@pytest.mark.parametrize("backend", ADDRESSES)
+def test_what_is_not_there_is_missing(backend: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        open_gallery(ADDRESSES[backend](tmp_path))
+
+
+def test_an_address_of_no_backend_is_refused() -> None:
+    with pytest.raises(UsageError, match="no gallery can lie in ftp://"):
+        open_gallery("ftp://host/people")
