@@ -67,7 +67,6 @@ class ExactSearch:
         self._asked += len(queries)
         if self._bytes is None and self._asked > _WORTH and len(self) >= _LARGE:
             self._bytes = _Bytes(self._vectors)
-            forget_pages(self._vectors)
         estimates = _Plain(self._vectors) if self._bytes is None else self._bytes
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
@@ -85,6 +84,8 @@ class ExactSearch:
                 rerank(self._vectors, some, query, row, groups, part)
                 first += rows
                 rows = first
+        if self._bytes is not None:
+            forget_pages(self._vectors)
 
 
 def rerank(

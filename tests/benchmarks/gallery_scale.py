@@ -75,9 +75,11 @@ def write_simulated(path: Path, rows: int, card: ModelCard) -> None:
             some = slice(first, min(first + BLOCK, rows))
             vectors = random_unit(some.stop - first, seed=first)
             raw["embeddings"][some] = vectors
-            raw["source"][some] = np.char.add(
-                "photo ", np.arange(first, some.stop).astype(str)
-            ).astype("S64")
+            # What is never written is not in the file, and would have to be made up at opening.
+            for name in ("box", "landmarks", "score"):
+                raw[name][some] = 0
+            for name in ("source", "sha256"):
+                raw[name][some] = np.arange(first, some.stop).astype("S64")
             numbers = np.arange(first, some.stop) % people
             for start in range(0, len(numbers), people):
                 part = slice(start, start + people)
