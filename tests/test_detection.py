@@ -15,6 +15,7 @@ from facerec.detection.boxes import crop, squared, suppress
 from facerec.detection.factory import create_detector
 from facerec.detection.mtcnn import MTCNN
 from facerec.detection.pyramid import arrange, pyramid_scales, resize_into
+from facerec.detection.workers import in_turn
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 from facerec.profile import DetectorSection
@@ -189,7 +190,7 @@ def test_every_level_is_the_area_mean() -> None:
     pixels = noise(97, 131).astype(np.float32) - np.float32(127.5)
     levels, height, width = arrange(97, 131, pyramid_scales(97, 131, 20, 0.709))
     canvas = np.zeros((height, width, 3), np.float32)
-    resize_into(canvas, pixels, levels, lambda function, groups: [function(g) for g in groups])
+    resize_into(canvas, pixels, levels, in_turn)
     for level in levels:
         down, across = (
             np.clip(

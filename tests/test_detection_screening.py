@@ -15,14 +15,11 @@ from facerec.detection.mtcnn_networks import PNet, RNet
 from facerec.detection.proposals import Proposer
 from facerec.detection.pyramid import pyramid_scales
 from facerec.detection.screening import MARGIN, Screen, open_screen
+from facerec.detection.workers import in_turn
 from facerec.faces import Image
 from facerec.weights.mtcnn import load_mtcnn_weights
 
 CPU = torch.device("cpu")
-
-
-def in_turn(function, items):  # type: ignore[no-untyped-def]
-    return [function(item) for item in items]
 
 
 @pytest.fixture(scope="module")

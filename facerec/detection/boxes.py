@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from facerec.detection.workers import Map, in_turn
+
 Overlap = Literal["union", "min"]
 
 _BLOCK = 128
@@ -26,7 +28,7 @@ def rank(scores: Tensor) -> Tensor:
     return torch.from_numpy(np.argsort(scores.numpy().astype(np.float64))[::-1].copy())
 
 
-def suppress(boxes: Tensor, threshold: float, overlap: Overlap) -> Tensor:
+def suppress(boxes: Tensor, threshold: float, overlap: Overlap, run: Map = in_turn) -> Tensor:
     """Mask `(N,) bool` of the boxes that no box before them overlaps more than `threshold`.
 
     A box suppresses the ones after it even when it is suppressed itself, as in mtcnn 1.0.0;
@@ -36,11 +38,13 @@ def suppress(boxes: Tensor, threshold: float, overlap: Overlap) -> Tensor:
         boxes: `(N, 4)`, best first.
         threshold: largest overlap that two kept boxes may have.
         overlap: intersection over the `union`, or over the smaller box (`min`).
+        run: applies a function to items, in any order, perhaps in parallel.
     """
-    kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     corner, opposite = boxes.T[:2], boxes.T[2:]
     area = (opposite - corner).prod(0)
-    for start in range(0, len(boxes), _BLOCK):
+
+    def overlapped(start: int) -> Tensor:
+        """Of the boxes from `start` on, those that one of the next `_BLOCK` suppresses."""
         block = slice(start, start + _BLOCK)
         sides = torch.minimum(opposite[:, block, None], opposite[:, None, start:])
         sides -= torch.maximum(corner[:, block, None], corner[:, None, start:])
@@ -50,7 +54,12 @@ def suppress(boxes: Tensor, threshold: float, overlap: Overlap) -> Tensor:
             allowed = (area[block, None] + area[start:]).mul_(threshold / (1 + threshold))
         else:
             allowed = torch.minimum(area[block, None], area[start:]).mul_(threshold)
-        kept[start:] &= ~(intersection > allowed).triu_(1).any(0)
+        return (intersection > allowed).triu_(1).any(0)
+
+    kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    starts = range(0, len(boxes), _BLOCK)
+    for start, lost in zip(starts, run(overlapped, starts), strict=True):
+        kept[start:] &= ~lost
     return kept
 
 

@@ -16,7 +16,7 @@ from facerec.detection.mtcnn_networks import ONet, PNet, RNet
 from facerec.detection.proposals import STRIDE, Cells, Proposer
 from facerec.detection.pyramid import Level, pyramid_scales
 from facerec.detection.screening import MARGIN, open_screen
-from facerec.detection.workers import Workers
+from facerec.detection.workers import Workers, in_turn
 from facerec.faces import Face, Floats, Image
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ _SIDE = 11  # mtcnn's cells reach from pixel 1 to pixel 12
 _MEAN = np.float32(127.5)
 _SLABS = 8
 _CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
-_ESTIMATED = 64
+_ESTIMATED = 32
 _CUDA_CROPS = 2048
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
@@ -41,7 +41,7 @@ class MTCNN:
 
     Memory: 46 bytes per pixel of each picture in work (at most `threads` at a time; a single
     one for CUDA), and besides less than 100 MB: the first network runs on bands of 170,000
-    pixels and on 256 cells by themselves, the others on 64, 32 and 8 crops (2,048 on CUDA),
+    pixels and on 256 cells by themselves, the others on 32 and 8 crops (2,048 on CUDA),
     suppression on 128 x `max_candidates` pairs.
 
     Args:
@@ -89,9 +89,7 @@ class MTCNN:
         return self._map(self._detect_one, images)
 
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        if self._workers is None:
-            return [function(item) for item in items]
-        return self._workers.map(function, items)
+        return (in_turn if self._workers is None else self._workers.map)(function, items)
 
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]
@@ -176,7 +174,7 @@ class MTCNN:
         )
         order = rank(scores)[: self._max_candidates]
         boxes = found[order]
-        return squared(boxes[suppress(boxes, _PICTURE_IOU, "union")])
+        return squared(boxes[suppress(boxes, _PICTURE_IOU, "union", self._map)])
 
 
 def _log_odds(probability: float) -> float:

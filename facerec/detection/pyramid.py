@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,9 +23,10 @@ CELL = 12
 """Side of the smallest picture that MTCNN's first network accepts."""
 
 _COARSE = 0.35
-_SLAB, _COLUMNS = 64, 2048
-"""Rows of a level, and values of a row, that a thread works on at a time: they stay in its cache.
-"""
+_SLAB = 64
+"""Rows of a level that a thread works on at a time: they stay in its cache."""
+
+Task = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,11 @@ def pyramid_scales(height: int, width: int, min_face: float, scale_factor: float
 
 
 def rounded_up(length: int) -> int:
-    """The next of eight lengths per doubling: …, 28, 32, 36, 40, ….
+    """The next of sixteen lengths per doubling: …, 60, 64, 68, 72, ….
 
     Convolutions are prepared for each shape, and a thousand of them are kept.
     """
-    step = max(4, 1 << max(0, (length - 1).bit_length() - 4))
+    step = max(4, 1 << max(0, (length - 1).bit_length() - 5))
     return -(-length // step) * step
 
 
@@ -119,30 +120,40 @@ def resize_into(
     """
 
     rows = pixels.reshape(len(pixels), -1)
-    coarse = any(level.scale < _COARSE for level in levels)
+    fine = [level for level in levels if level.scale >= _COARSE]
+    coarse = [level for level in levels if level.scale < _COARSE]
     sums = np.empty((len(rows) + 1, rows.shape[1]), np.float32) if coarse else rows
 
-    def fill(slab: tuple[Level, int]) -> None:
-        level, first = slab
-        part = slice(first, min(first + _SLAB, level.height))
+    def fill(level: Level, first: int) -> None:
+        last = min(first + _SLAB, level.height)
         cumulative = level.scale < _COARSE
-        sources = _sources(len(rows), level.height, part.start, part.stop, cumulative)
+        sources = _sources(len(rows), level.height, first, last, cumulative)
         lowered = _sum_rows(sums if cumulative else rows, sources)
         cv2.resize(
-            lowered.reshape(part.stop - part.start, -1, 3),
-            dsize=(level.width, part.stop - part.start),
-            dst=canvas[
-                level.top + part.start : level.top + part.stop,
-                level.left : level.left + level.width,
-            ],
+            lowered.reshape(last - first, -1, 3),
+            dsize=(level.width, last - first),
+            dst=canvas[level.top + first : level.top + last, level.left : level.left + level.width],
             interpolation=cv2.INTER_AREA,
         )
 
+    def slabs(levels: Sequence[Level]) -> list[Task]:
+        return [
+            partial(fill, level, first)
+            for level in levels
+            for first in range(0, level.height, _SLAB)
+        ]
+
+    tasks = slabs(fine)
     if coarse:
-        run(_accumulate, list(_columns(rows, sums)))
-    run(fill, [(level, first) for level in levels for first in range(0, level.height, _SLAB)])
+        tasks.insert(0, partial(_accumulate, rows, sums))
+    run(_do, tasks)
+    run(_do, slabs(coarse))
     for level in levels:
         _repeat_last(canvas, level)
+
+
+def _do(task: Task) -> None:
+    task()
 
 
 def _repeat_last(canvas: Floats, level: Level) -> None:
@@ -211,14 +222,8 @@ def _cumulative_shares(
     return np.hstack([index[1:], index[:-1]]), np.hstack([share[1:], -share[:-1]])
 
 
-def _columns(rows: Floats, sums: Floats) -> Iterator[tuple[Floats, Floats]]:
-    for first in range(0, rows.shape[1], _COLUMNS):
-        yield rows[:, first : first + _COLUMNS], sums[:, first : first + _COLUMNS]
-
-
-def _accumulate(columns: tuple[Floats, Floats]) -> None:
+def _accumulate(rows: Floats, sums: Floats) -> None:
     # float32 holds sums of half numbers exactly up to 2^23, enough for 65,000 rows
-    rows, sums = columns
     sums[0] = 0
     for row, (above, here) in zip(rows, pairwise(sums), strict=True):
         np.add(above, row, out=here)

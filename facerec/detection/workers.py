@@ -20,6 +20,11 @@ class Map(Protocol):
     def __call__(self, function: Callable[[T], R], items: Sequence[T], /) -> list[R]: ...
 
 
+def in_turn(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """A `Map` on the thread that calls it."""
+    return [function(item) for item in items]
+
+
 class Workers:
     """A pool in which every PyTorch operation runs on the thread that calls it.
 
