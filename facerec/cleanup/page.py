@@ -61,7 +61,7 @@ def _people(photos: Photos, findings: Sequence[Finding], store: Store) -> Iterat
         return -max(finding.confidence for finding in about[person]), person
 
     def weight(finding: Finding) -> tuple[bool, float]:
-        return not finding.kind.is_dirt, -finding.confidence
+        return finding.kind.usually == "kept", -finding.confidence
 
     for person in sorted(about, key=surest):
         concerned = {file for finding in about[person] for file in finding.files}
@@ -74,7 +74,7 @@ def _people(photos: Photos, findings: Sequence[Finding], store: Store) -> Iterat
             "findings": [
                 {
                     **finding.to_record(),
-                    "dirt": finding.kind.is_dirt,
+                    "usually": finding.kind.usually,
                     "pictures": [picture(file) for file in finding.files],
                     "near": [
                         {**picture(file), "similarity": cosine}
