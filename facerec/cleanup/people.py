@@ -112,22 +112,22 @@ def _compare_parts(
     a part that is someone else."""
     means, within = groups.means(), groups.within()
     norms = np.maximum(np.linalg.norm(means, axis=1), np.finfo(np.float32).tiny)
-    usable = groups.sizes >= 2
+    # Two groups are one person above the sum of their halves of this (see `gaps_apart`).
+    half = np.where(np.isnan(within), scale.genuine, within) / 2 - SAME * scale.gap / 2
+    half = np.where(groups.sizes >= 2, half, np.inf).astype(np.float32)
 
     def compare(start: int) -> tuple[list[tuple[int, int, float]], Floats]:
         block = slice(start, start + _BLOCK)
         cosines = means[block] @ means.T
-        foreign = folder[block, None] != folder
-        apart = gaps_apart(cosines, within[block, None], within[None], scale)
-        alike = (apart < SAME) & usable[block, None] & usable & foreign
-        found = [
-            (int(one) + start, int(two), float(apart[one, two]))
-            for one, two in np.argwhere(alike)
-            if one + start < two
-        ]
-        cosines /= norms[block, None] * norms
-        cosines[alike | ~foreign] = -1
-        return found, cosines.max(1, initial=-1)
+        own = folder[block, None] == folder
+        alike = cosines > half[block, None] + half
+        alike &= ~own
+        one, two = np.nonzero(alike)
+        apart = gaps_apart(cosines[one, two], within[start + one], within[two], scale)
+        pairs = zip((start + one).tolist(), two.tolist(), apart.tolist(), strict=True)
+        cosines /= norms
+        cosines[alike | own] = -norms[block].max()
+        return [pair for pair in pairs if pair[0] < pair[1]], cosines.max(1) / norms[block]
 
     blocks = share(range(0, len(folder), _BLOCK), compare)
     same = [pair for found, _ in blocks for pair in found]

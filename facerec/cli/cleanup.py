@@ -155,15 +155,15 @@ def run(
             return  # the first process has all that the others found, and writes it
     if reason:
         say(f"threshold {chosen:.4f}: {reason}")
+    if plot is not None:
+        from facerec.cleanup.drawing import draw_person
+
+        say(f"{draw_person(report, plot, photos, findings, section)}: drawn")
     placements = plan(photos.images(), findings, {})
     placed = 0
     if not dry_run:
         placed = _carry_out(clean, dirt, report, means, placements)
         _write_report(report, photos, findings)
-    if plot is not None:
-        from facerec.cleanup.drawing import draw_person
-
-        say(f"{draw_person(report, plot, photos, findings, section)}: drawn")
     _print_findings(findings, dirty, as_json)
     kept = sum(placement.decision == "clean" for placement in placements)
     say(
@@ -282,9 +282,9 @@ def _find(
         photos, findings = group(photos, section)
     else:
         findings = examine(photos, section)
-    for excluded in avoided:
-        findings += find_overlap(photos, excluded)
-    return photos, findings
+    overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
+    # What is in two evaluation sets is said once.
+    return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 
 
 def _carry_out(
