@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +45,27 @@ def people(tmp_path: Path, portraits: dict[str, Path]) -> Path:
     for name, file in portraits.items():
         (folder / name).mkdir(parents=True)
         (folder / name / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def dirty(tmp_path: Path, portraits: dict[str, Path]) -> Path:
+    """Two people, one photo twice, one copy made smaller, one image without a face."""
+    import cv2
+
+    from facerec.imaging.decode import read_image
+    from facerec.imaging.draw import write_image
+
+    folder = tmp_path / "dirty"
+    for name, file in portraits.items():
+        photo = read_image(file, 10**7)
+        for number in range(3):
+            write_image(folder / name / f"{number}.png", photo[8 * number :, 8 * number :])
+    copy = folder / "grace_hopper" / "small.jpg"
+    first = read_image(folder / "grace_hopper" / "0.png", 10**7)
+    write_image(copy, cv2.resize(first, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA))
+    shutil.copy(folder / "eileen_collins/1.png", folder / "grace_hopper/wrong.png")
+    write_image(folder / "eileen_collins/noise.png", noise(64, 64))
     return folder
 
 

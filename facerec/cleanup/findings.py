@@ -7,7 +7,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
+
+Usually = Literal["dirt", "moved", "kept"]
 
 
 class Kind(str, Enum):
@@ -15,11 +17,14 @@ class Kind(str, Enum):
 
     UNREADABLE = "unreadable"
     NO_FACE = "no-face"
+    OVERLAP = "overlap"
     EXACT_DUPLICATE = "exact-duplicate"
     WRONG_PERSON = "wrong-person"
     OUTLIER = "outlier"
     MERGED = "merged"
     SPLIT = "split"
+    PERSON = "person"
+    OVERLAP_PERSON = "overlap-person"
     NEAR_DUPLICATE = "near-duplicate"
     SEVERAL_FACES = "several-faces"
     TOO_SMALL = "too-small"
@@ -27,17 +32,23 @@ class Kind(str, Enum):
     EXTREME_POSE = "extreme-pose"
 
     @property
-    def is_dirt(self) -> bool:
-        """Whether it makes an image dirt unless a person rejects it; others are suggestions."""
-        return self in _DIRT
+    def usually(self) -> Usually:
+        """What becomes of an image unless a person decides."""
+        if self is Kind.PERSON:
+            return "moved"
+        return "dirt" if self in _DIRT else "kept"
 
     @property
     def moves(self) -> bool:
         """Whether accepting it moves images to another folder instead of to the dirt."""
-        return self in (Kind.WRONG_PERSON, Kind.MERGED, Kind.SPLIT)
+        return self in _MOVES
 
 
-_DIRT = {Kind.UNREADABLE, Kind.NO_FACE, Kind.EXACT_DUPLICATE, Kind.WRONG_PERSON, Kind.OUTLIER}
+_DIRT = {
+    Kind.UNREADABLE, Kind.NO_FACE, Kind.OVERLAP, Kind.EXACT_DUPLICATE, Kind.WRONG_PERSON,
+    Kind.OUTLIER,
+}  # fmt: skip
+_MOVES = {Kind.WRONG_PERSON, Kind.MERGED, Kind.SPLIT, Kind.PERSON}
 
 
 @dataclass(frozen=True, slots=True)

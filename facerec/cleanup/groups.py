@@ -17,6 +17,13 @@ from facerec.faces import Floats
 Rows = NDArray[np.intp]
 
 
+def rows_by_group(group: Rows, count: int) -> list[Rows]:
+    """The rows of each of `count` groups, ascending; rows of negative groups are left out."""
+    order = np.argsort(group, kind="stable")
+    bounds = np.searchsorted(group[order], np.arange(count + 1))
+    return np.split(order[: bounds[-1]], bounds[:-1])[1:]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
     """Sums over groups of images.

@@ -45,7 +45,7 @@ def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
 
         tree: Tree = scipy_linkage(triangle, linkage)
     else:
-        tree = _sorted_tree(_chain(triangle, count, linkage), count)
+        tree = sorted_tree(_chain(triangle, count, linkage), count)
     leaves = tree[:, :2] < count
     tree[:, :2][leaves] = order[tree[:, :2][leaves].astype(np.intp)]
     return tree
@@ -169,8 +169,8 @@ def _update(
     return np.asarray(union, np.float32)
 
 
-def _sorted_tree(merges: Tree, count: int) -> Tree:
-    """The merges by distance, clusters numbered as SciPy numbers them."""
+def sorted_tree(merges: Tree, count: int) -> Tree:
+    """Merges, each of the clusters that two images are in, by distance and numbered as SciPy's."""
     tree = merges[np.argsort(merges[:, 2], kind="stable")]
     cluster = np.arange(count)
     parent = np.arange(count)

@@ -11,8 +11,9 @@ from facerec.faces import Floats
 
 
 def find_outliers(
-    embeddings: Floats, tree: Tree, threshold: float, others: Floats, hashes: NDArray[np.object_]
-) -> Rows:
+    embeddings: Floats, tree: Tree, threshold: float, centroids: Floats, own: int,
+    hashes: NDArray[np.object_],
+) -> Rows:  # fmt: skip
     """The images of one person outside the cluster that is kept.
 
     The largest cluster is kept. Of equally large ones it is the one nearer to the centroid of all
@@ -23,7 +24,7 @@ def find_outliers(
         embeddings: `(n, D) float32` unit vectors.
         tree: their dendrogram.
         threshold: merges at or above this distance are undone.
-        others: `(P, D) float32` centroids of the other people.
+        centroids: `(P, D) float32` of all people; `own`: which is this one's.
         hashes: `(n,)` str of the files.
     """
     label = cut(tree, threshold)
@@ -36,7 +37,8 @@ def find_outliers(
         def rank(cluster: int) -> tuple[float, str]:
             members = label == cluster
             mean = embeddings[members].mean(0)
-            elsewhere = float((others @ mean).max()) if len(others) else 0.0
+            cosines = np.delete(centroids @ mean, own)
+            elsewhere = float(cosines.max(initial=-1))
             return round(elsewhere - float(mean @ centroid), 6), min(hashes[members])
 
         largest = largest[[min(range(len(largest)), key=lambda place: rank(int(largest[place])))]]

@@ -1,7 +1,8 @@
-"""The report: one page that needs nothing else, to look at findings and decide on them.
+"""The report: a page to look at findings and decide on them, without a server or the network.
 
-Thumbnails are in the page as text and become pictures when they come into view, so that
-thousands of identities open at once.
+`index.html` holds what was found. Thumbnails are in one script for each person, which the page
+runs when the person comes into view, so that thousands of identities open at once; a page cannot
+read other files than scripts and pictures from a disk.
 """
 
 from __future__ import annotations
@@ -14,74 +15,103 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facerec.cleanup.findings import Finding
+from facerec.cleanup.groups import rows_by_group
 from facerec.cleanup.photos import Photos
 from facerec.cleanup.store import Store
 from facerec.files import replacing
 
 # Enough to know a person by; all of a large folder would make the page too heavy to open.
 _KEPT_SHOWN = 8
+_FILES_SHOWN = 60
 _DATA = "<!--data-->"
 
 
 def write_page(report: Path, photos: Photos, findings: Sequence[Finding]) -> Path:
-    """Write `index.html` beside the survey, atomically; returns its path."""
+    """Write `index.html` and `pictures/` beside the survey; returns the page's path.
+
+    The page is written last and atomically.
+    """
     template = files("facerec.cleanup").joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split(_DATA)
-    path = report / "index.html"
+    path, pictures = report / "index.html", report / "pictures"
+    pictures.mkdir(exist_ok=True)
     with (
         replacing(path) as temporary,
         Store.reopen(report / "survey.sqlite") as store,
-        temporary.open("w", encoding="utf-8") as file,
+        temporary.open("w", encoding="ascii") as file,
     ):
         file.write(before)
-        for block in _people(photos, findings, store):
+        for number, (person, shown) in enumerate(_people(photos, findings, store)):
             # In a script element only `</` could end it; JSON may escape the slash.
-            text = json.dumps(block).replace("</", "<\\/")
+            text = json.dumps(person).replace("</", "<\\/")
             file.write(f'<script type="application/json" class="person">{text}</script>\n')
+            script = f"pictures({number}, {json.dumps(shown)});\n"
+            (pictures / f"{number}.js").write_text(script, encoding="ascii")
         file.write(after)
     return path
 
 
-def _people(photos: Photos, findings: Sequence[Finding], store: Store) -> Iterator[dict[str, Any]]:
-    """What the page shows of each person with findings: the surest first."""
+def _people(
+    photos: Photos, findings: Sequence[Finding], store: Store
+) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """What the page shows of each person with findings, the surest first, and the thumbnails of
+    the images that it names."""
     rows = {str(file): row for row, file in enumerate(photos.file)}
     about: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         about[finding.person].append(finding)
+    members = rows_by_group(photos.person, len(photos.people))
     number = {person: index for index, person in enumerate(photos.people)}
-
-    def picture(file: str) -> dict[str, str]:
-        data = store.thumbnail(str(photos.sha256[rows[file]]))
-        return {"file": file, "data": base64.b64encode(data).decode()}
 
     def surest(person: str) -> tuple[float, str]:
         return -max(finding.confidence for finding in about[person]), person
 
     def weight(finding: Finding) -> tuple[bool, float]:
-        return not finding.kind.is_dirt, -finding.confidence
+        return finding.kind.usually == "kept", -finding.confidence
 
     for person in sorted(about, key=surest):
         concerned = {file for finding in about[person] for file in finding.files}
-        own = np.flatnonzero(photos.person == number[person])
+        own = members[number[person]]
         kept = [file for row in own if (file := str(photos.file[row])) not in concerned]
-        yield {
-            "person": person,
-            "images": len(own),
-            "kept": [picture(file) for file in kept[:_KEPT_SHOWN]],
-            "findings": [
-                {
-                    **finding.to_record(),
-                    "dirt": finding.kind.is_dirt,
-                    "pictures": [picture(file) for file in finding.files],
-                    "near": [
-                        {**picture(file), "similarity": cosine}
-                        for file, cosine in finding.evidence.get("neighbours", [])
-                    ]
-                    + [picture(file) for file in [finding.evidence.get("of")] if file],
-                }
-                for finding in sorted(about[person], key=weight)
-            ],
-        }
+        named = kept[:_KEPT_SHOWN]
+        ordered = sorted(about[person], key=weight)
+        yield (
+            {
+                "person": person,
+                "images": len(own),
+                "kept": named,
+                "findings": [_shown(finding) for finding in ordered],
+            },
+            {
+                file: base64.b64encode(store.thumbnail(str(photos.sha256[rows[file]]))).decode()
+                for file in dict.fromkeys((*named, *_named(ordered)))
+            },
+        )
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.id,
+        "kind": finding.kind.value,
+        "confidence": round(finding.confidence, 4),
+        "target": finding.target,
+        "usually": finding.kind.usually,
+        "files": finding.files[:_FILES_SHOWN],
+        "more": max(0, len(finding.files) - _FILES_SHOWN),
+        "near": _evidence(finding),
+        "like": finding.evidence.get("image") or finding.evidence.get("person"),
+    }
+
+
+def _named(findings: Sequence[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield from finding.files[:_FILES_SHOWN]
+        yield from (file for file, _ in _evidence(finding))
+
+
+def _evidence(finding: Finding) -> list[tuple[str, float | None]]:
+    """Images that speak for a finding, with their cosines where they were compared."""
+    near = [*finding.evidence.get("neighbours", [])]
+    original = finding.evidence.get("of")
+    return [*near, (original, finding.evidence.get("similarity"))] if original else near

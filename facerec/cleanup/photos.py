@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,22 @@ class Photos:
     def embedded(self) -> Rows:
         """The rows that have a vector."""
         return np.flatnonzero(~np.isnan(self.vector[:, 0]))
+
+    def taken(self, rows: Rows, person: Rows, people: Sequence[str]) -> Photos:
+        """Some rows, in a new order, of other people."""
+        return Photos(
+            self.path[rows], self.file[rows], person, people, self.sha256[rows],
+            self.vector[rows], [self.facts[row] for row in rows],
+        )  # fmt: skip
+
+    def images(self) -> list[tuple[str, str, str]]:
+        """Absolute path, hash and place in the tree of each, as `plan.plan` takes them."""
+        absolute = (str(Path(path).absolute()) for path in self.path)
+        return list(zip(absolute, self.sha256.tolist(), self.file.tolist(), strict=True))
+
+    def folder(self, row: int) -> str:
+        """The first folder of an image's place in the tree, "" directly in it."""
+        return str(self.file[row]).rpartition("/")[0].partition("/")[0]
 
 
 def collect(

@@ -60,7 +60,7 @@ def plan(
         chosen = _deciding(about[file], decisions)
         if chosen is not None:
             placement = replace(placement, reason=chosen.kind.value, score=chosen.confidence)
-            if chosen.kind.moves and decisions.get(chosen.id):
+            if chosen.kind.moves and (decisions.get(chosen.id) or chosen.kind.usually == "moved"):
                 to = _free_place(chosen.target or "", file.rpartition("/")[2], taken)
                 placement = replace(placement, to=to)
             else:
@@ -71,7 +71,7 @@ def plan(
 
 def _deciding(findings: Sequence[Finding], decisions: Decisions) -> Finding | None:
     accepted = [finding for finding in findings if decisions.get(finding.id)]
-    usual = [f for f in findings if f.kind.is_dirt and f.id not in decisions]
+    usual = [f for f in findings if f.kind.usually != "kept" and f.id not in decisions]
     candidates = accepted or usual
     if not candidates:
         return None

@@ -72,6 +72,10 @@ class Store:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is pending."""
         self._flush()
         self._database.close()
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
+from facerec.ahead import map_ahead
 from facerec.alignment import central_face, warp_to_template
+from facerec.archives import Source
 from facerec.card import ModelCard
 from facerec.cleanup.photos import UNREADABLE, Facts
 from facerec.cleanup.quality import perceptual_hash, sharpness, yaw
+from facerec.cleanup.sharing import gather, my_share
 from facerec.cleanup.store import Store
 from facerec.engine import Engine
+from facerec.errors import InputError
 from facerec.faces import Face, Floats, Frame, Image
-from facerec.imaging.reader import read_frames
+from facerec.imaging.reader import decode_frame, read_frame, read_frames
 from facerec.profile import RuntimeSection
 
+Item = TypeVar("Item")
 Observe = Callable[[str], None]
 """Told after each image, with a problem or ""."""
 Found = tuple[str, Floats | None, Facts]
@@ -27,22 +33,37 @@ _WEBP_QUALITY = 60
 
 
 def survey(
-    paths: Sequence[Path], engine: Engine, runtime: RuntimeSection, store: Store, *,
-    aligned: bool, observe: Observe,
+    items: Sequence[Item], read: Callable[[Item], Frame], engine: Engine, runtime: RuntimeSection,
+    store: Store, *, aligned: bool, observe: Observe,
 ) -> list[Found]:  # fmt: skip
     """Embed the central face of each image that `store` does not know yet.
 
     Args:
+        read: `path_reader` or `source_reader` of the same store.
         aligned: the images are aligned faces: nothing is detected.
     """
-    frames = read_frames(
-        paths,
-        workers=runtime.workers,
-        max_pixels=runtime.max_pixels,
-        wanted=lambda _, sha256: sha256 not in store,
-    )
+    frames = map_ahead(my_share(items), read, workers=runtime.workers, ahead=2 * runtime.workers)
     look = _look_at_aligned if aligned else _look_at_photos
-    return list(_remember(look(frames, engine, runtime.batch), store, observe))
+    return gather(list(_remember(look(frames, engine, runtime.batch), store, observe)), len(items))
+
+
+def path_reader(runtime: RuntimeSection, store: Store) -> Callable[[Path], Frame]:
+    """Reads the files that a store does not know."""
+    return lambda path: read_frame(path, runtime.max_pixels, lambda _, sha256: sha256 not in store)
+
+
+def source_reader(source: Source, runtime: RuntimeSection, store: Store) -> Callable[[str], Frame]:
+    """As `path_reader`, for the keys of a folder or an archive."""
+
+    def read(key: str) -> Frame:
+        name = f"{source.name}/{key}"
+        try:
+            data = source.read(key)
+        except InputError as error:
+            return Frame(name, None, "", error)
+        return decode_frame(name, data, runtime.max_pixels, lambda _, sha256: sha256 not in store)
+
+    return read
 
 
 def survey_known(
@@ -54,10 +75,10 @@ def survey_known(
     An image that is no longer there keeps its vector, without a hash or facts.
     """
     chip_size = (card.input_height, card.input_width)
-    frames = read_frames(paths, workers=runtime.workers, max_pixels=runtime.max_pixels)
+    frames = read_frames(my_share(paths), workers=runtime.workers, max_pixels=runtime.max_pixels)
 
     def look() -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
-        for frame, face in zip(frames, faces, strict=True):
+        for frame, face in zip(frames, my_share(faces), strict=True):
             known = frame.image is not None and bool(np.isfinite(face.landmarks).all())
             chip = (
                 warp_to_template(frame.image, [face], card.template, chip_size)[0]
@@ -66,7 +87,7 @@ def survey_known(
             )
             yield frame, 1, face, chip
 
-    found = list(_remember(look(), store, observe))
+    found = gather(list(_remember(look(), store, observe)), len(paths))
     return [
         (sha256, face.embedding, facts)
         for (sha256, _, facts), face in zip(found, faces, strict=True)

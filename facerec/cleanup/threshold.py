@@ -1,4 +1,4 @@
-"""A distance threshold from the data's own similarities."""
+"""A distance threshold from the data's own similarities and the model card's calibration."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facerec.card import Metric, similarity_to_distance
+from facerec.card import Metric, ModelCard, convert_distance, similarity_to_distance
+from facerec.cleanup.calibration import rate_at
 from facerec.cleanup.groups import Groups
 from facerec.cleanup.photos import Photos
 from facerec.errors import UsageError
 
 _STEPS = 500
+_ENOUGH = 20
+"""Images with others in their folder, below which the data's own rates say too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,31 +23,30 @@ class Choice:
 
     Attributes:
         threshold: distance in the metric that was asked for.
-        own: share of images farther than it from the rest of their own folder.
-        other: share of images nearer than it to another, random folder.
+        reason: a sentence or two.
     """
 
     threshold: float
-    own: float
-    other: float
+    reason: str
 
 
-def choose_threshold(photos: Photos, metric: Metric) -> Choice:
+def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
     """The threshold with the least sum of both errors (Youden 1950), for average linkage.
 
     Compared are mean cosines of an image with all others of its own folder and with all of
-    another. Noise in the labels is in both errors, so they are not the model's.
+    another. Noise in the labels is in both errors, so they are not the model's. Of too few
+    images nothing is measured: the card's strictest calibrated threshold is taken.
 
     Raises:
-        UsageError: there are no two people of whom one has two images.
+        UsageError: there are too few images, and the card has no threshold.
     """
     rows = photos.embedded()
     vectors = photos.vector[rows]
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     groups = Groups.of(vectors, person, len(numbers))
     shared = groups.sizes[person] > 1
-    if len(numbers) < 2 or not shared.any():
-        raise UsageError("--auto needs two people, and two images of one; give a threshold")
+    if len(numbers) < 2 or shared.sum() < _ENOUGH:
+        return _calibrated(card, metric, int(shared.sum()))
     sums = np.einsum("nd,nd->n", vectors, groups.sums[person])
     own = ((sums - 1) / np.maximum(groups.sizes[person] - 1, 1))[shared]
     step = np.random.default_rng(0).integers(1, len(numbers), len(person))
@@ -54,8 +56,42 @@ def choose_threshold(photos: Photos, metric: Metric) -> Choice:
     passed = 1 - np.searchsorted(np.sort(other), candidates) / len(other)
     least = np.flatnonzero(missed + passed <= (missed + passed).min() + 1e-12)
     best = least[len(least) // 2]
+    threshold = similarity_to_distance(float(candidates[best]), metric)
+    genuine, impostor = (
+        similarity_to_distance(float(np.median(cosines)), metric) for cosines in (own, other)
+    )
     return Choice(
-        similarity_to_distance(float(candidates[best]), metric),
-        float(missed[best]),
-        float(passed[best]),
+        threshold,
+        f"half of the images are within {genuine:.4f} of the rest of their folder and within "
+        f"{impostor:.4f} of a random other one; at the threshold {missed[best]:.1%} are farther "
+        f"from their own and {passed[best]:.1%} nearer to the other"
+        + _beside_calibration(card, threshold, metric),
+    )
+
+
+def _calibrated(card: ModelCard, metric: Metric, images: int) -> Choice:
+    known = card.calibration.thresholds if card.calibration else {}
+    if not known:
+        raise UsageError(
+            f"--auto: {images} images with others in their folder are too few to measure, and "
+            f"{card.name} is not calibrated; give --distance-threshold"
+        )
+    rate = min(known, key=float)
+    return Choice(
+        convert_distance(known[rate], card.metric, metric),
+        f"{images} images with others in their folder are too few to measure ({_ENOUGH} are "
+        f"enough), so it is the card's for two images at FAR {rate}",
+    )
+
+
+def _beside_calibration(card: ModelCard, threshold: float, metric: Metric) -> str:
+    if card.calibration is None:
+        return "; the card is not calibrated"
+    known = ", ".join(
+        f"{convert_distance(distance, card.metric, metric):.4f} at FAR {rate}"
+        for rate, distance in card.calibration.thresholds.items()
+    )
+    rate = rate_at(card, threshold, metric)
+    return f"; the card's for two images: {known}" + (
+        "" if rate is None else f", which puts this one at about {rate:.0e}"
     )

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from facerec.cli.console import Results, exit_with_failures, progress, say
 from facerec.cli.options import Batch, Json, ProfileName, Settings, Workers, load_profile
-from facerec.errors import InputError, UsageError
+from facerec.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from facerec.cleanup.findings import Finding
     from facerec.cleanup.photos import Photos
     from facerec.cleanup.plan import Placement
-    from facerec.cleanup.survey import Found
-    from facerec.profile import CleanupSection, Profile
+    from facerec.profile import CleanupSection
 
 _DEFAULT = "run"
-_GALLERY_SUFFIXES = {".h5", ".hdf5"}
 
 
 class _RunsByDefault(TyperGroup):
@@ -71,12 +69,37 @@ def run(
     threshold: Annotated[
         float | None,
         typer.Option(
-            "--distance-threshold", help="Clusters this far apart stay apart. [cleanup.threshold]"
+            "--distance-threshold",
+            help="Clusters this far apart stay apart. [cleanup.threshold, or with --unlabelled "
+            "the card's distance at cleanup.group_far]",
+        ),
+    ] = None,
+    exact_limit: Annotated[
+        int | None,
+        typer.Option(
+            "--exact-limit",
+            help="Cluster more images than this on a graph of neighbours. [cleanup.exact_limit]",
         ),
     ] = None,
     auto: Annotated[
         bool, typer.Option("--auto", help="Choose the threshold from the data, and say why.")
     ] = False,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="DIRTY is a pile of photos: group it by person.")
+    ] = False,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="An evaluation set (folder, tar, zip, image) to find overlap with; repeatable.",
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERSON", help="Draw this person's dendrogram and map into the report folder."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; write nothing.")
     ] = False,
@@ -97,38 +120,51 @@ def run(
         cleanup__metric=affinity,
         cleanup__linkage=linkage,
         cleanup__threshold=threshold,
+        cleanup__exact_limit=exact_limit,
         runtime__workers=workers,
         runtime__batch=batch,
     )
+    section = loaded.cleanup
     if means not in ("hardlink", "copy", "symlink"):
         raise UsageError(f"--by {means}: choose hardlink, copy or symlink")
-    if loaded.cleanup.linkage == "ward" and loaded.cleanup.metric != "euclidean":
-        raise UsageError("--linkage ward needs --affinity euclidean")
-    if auto and (threshold is not None or loaded.cleanup.linkage != "average"):
-        raise UsageError("--auto chooses the threshold itself, for --linkage average")
-    if not dirty.exists():
-        raise UsageError(f"{dirty}: no such folder or gallery")
+    if plot is not None and dry_run:
+        raise UsageError("--plot writes a picture, --dry-run nothing; leave out one")
+    for path in (dirty, *(exclude or ())):
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder")
+    _check_linkage(section, threshold, auto, unlabelled)
     _keep_apart(dirty, clean, dirt, report)
 
     import tempfile
 
-    with tempfile.TemporaryDirectory() as scratch:
-        photos, findings = _look(dirty, Path(scratch) if dry_run else report, aligned, auto, loaded)
-        from facerec.cleanup.plan import plan
+    from facerec.cleanup.plan import plan
+    from facerec.cleanup.sharing import processes
+    from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
+    from facerec.training.processes import process_group
 
-        placements = plan(_images(photos), findings, {})
-        if not dry_run:
-            placed = _carry_out(clean, dirt, report, means, placements)
-            _write_report(report, photos, findings)
-        else:
-            placed = 0
-    results = Results("finding", "person", "images", "confidence", "suggestion", as_json=as_json)
-    for finding in sorted(findings, key=lambda found: (found.kind.value, -found.confidence)):
-        shown = finding.files[0] if len(finding.files) == 1 else f"{len(finding.files)} images"
-        row = (finding.kind.value, finding.person, shown, f"{finding.confidence:.2f}",
-               f"to {finding.target}" if finding.target else "")  # fmt: skip
-        results.add(finding.to_record(), row)
-    results.close(title=str(dirty))
+    with tempfile.TemporaryDirectory() as scratch, process_group(loaded.runtime.device) as device:
+        seen = Path(scratch) if dry_run else report
+        runtime = loaded.runtime.model_copy(update={"device": str(device)})
+        loaded = loaded.model_copy(update={"runtime": runtime})
+        photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
+        avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []
+        chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
+        section = section.model_copy(update={"threshold": chosen})
+        photos, findings = _find(photos, section, unlabelled, avoided)
+        if processes()[1] > 0:
+            return  # the first process has all that the others found, and writes it
+    if reason:
+        say(f"threshold {chosen:.4f}: {reason}")
+    if plot is not None:
+        from facerec.cleanup.drawing import draw_person
+
+        say(f"{draw_person(report, plot, photos, findings, section)}: drawn")
+    placements = plan(photos.images(), findings, {})
+    placed = 0
+    if not dry_run:
+        placed = _carry_out(clean, dirt, report, means, placements)
+        _write_report(report, photos, findings)
+    _print_findings(findings, dirty, as_json)
     kept = sum(placement.decision == "clean" for placement in placements)
     say(
         f"{dirty}: {kept} images {'would be ' if dry_run else ''}clean, "
@@ -181,6 +217,17 @@ def apply(
     exit_with_failures(len(problems))
 
 
+def _check_linkage(
+    section: CleanupSection, threshold: float | None, auto: bool, unlabelled: bool
+) -> None:
+    if section.linkage == "ward" and section.metric != "euclidean":
+        raise UsageError("--linkage ward needs --affinity euclidean")
+    if auto and (threshold is not None or unlabelled):
+        raise UsageError("--auto chooses the threshold itself, for folders of people")
+    if (auto or unlabelled) and section.linkage != "average":
+        raise UsageError(f"--{'auto' if auto else 'unlabelled'} is for --linkage average")
+
+
 def _keep_apart(dirty: Path, *outputs: Path) -> None:
     places = [dirty.resolve(), *(output.resolve() for output in outputs)]
     for output, place in zip(outputs, places[1:], strict=True):
@@ -192,118 +239,52 @@ def _keep_apart(dirty: Path, *outputs: Path) -> None:
         raise UsageError("--clean, --dirt and --report are three different folders")
 
 
-def _look(
-    dirty: Path, report: Path, aligned: bool, auto: bool, profile: Profile
-) -> tuple[Photos, list[Finding]]:
-    items, known = _gallery_items(dirty) if _is_gallery(dirty) else (_folder_items(dirty), None)
-    if not items:
-        raise InputError(f"{dirty}: no images there")
-    from facerec.cleanup.examine import examine
-    from facerec.cleanup.photos import collect
-    from facerec.cleanup.store import Store
-    from facerec.cleanup.survey import survey, survey_known
-
-    paths = [Path(path) for _, path, _ in items]
-    with progress("looking", len(paths)) as advance:
-
-        def observe(problem: str) -> None:
-            advance()
-            if problem:
-                advance.say(problem)
-
-        found: list[Found]
-        if known is not None:
-            card = known.card
-            with Store(report / "survey.sqlite", f"gallery {card.fingerprint()}") as store:
-                found = survey_known(paths, known.faces, card, profile.runtime, store, observe)
-        else:
-            from facerec.engine import Engine
-
-            engine = Engine.from_profile(profile)
-            card = engine.card
-            how = "aligned" if aligned else profile.detector.model_dump_json()
-            with Store(report / "survey.sqlite", f"{card.fingerprint()} {how}") as store:
-                found = survey(
-                    paths, engine, profile.runtime, store, aligned=aligned, observe=observe
-                )
-    photos = collect(items, found, card.embedding_size)
-    section = profile.cleanup
-    if auto:
-        section = section.model_copy(update={"threshold": _choose_threshold(photos, card, section)})
-    return photos, examine(photos, section)
+def _print_findings(findings: Sequence[Finding], dirty: Path, as_json: bool | None) -> None:
+    results = Results("finding", "person", "images", "confidence", "suggestion", as_json=as_json)
+    for finding in sorted(findings, key=lambda found: (found.kind.value, -found.confidence)):
+        shown = finding.files[0] if len(finding.files) == 1 else f"{len(finding.files)} images"
+        row = (finding.kind.value, finding.person, shown, f"{finding.confidence:.2f}",
+               f"to {finding.target}" if finding.target else "")  # fmt: skip
+        results.add(finding.to_record(), row)
+    results.close(title=str(dirty))
 
 
-def _choose_threshold(photos: Photos, card: ModelCard, section: CleanupSection) -> float:
-    from facerec.card import convert_distance
+def _choose_threshold(
+    photos: Photos, card: ModelCard, section: CleanupSection, given: float | None, auto: bool,
+    unlabelled: bool,
+) -> tuple[float, str]:  # fmt: skip
+    """The threshold, and why if it was not given."""
+    from facerec.cleanup.calibration import distance_at
     from facerec.cleanup.threshold import choose_threshold
 
-    choice = choose_threshold(photos, section.metric)
-    calibrated = card.calibration.thresholds if card.calibration else {}
-    known = ", ".join(
-        f"{convert_distance(distance, card.metric, section.metric):.4f} at FAR {rate}"
-        for rate, distance in calibrated.items()
-    )
-    say(
-        f"threshold {choice.threshold:.4f}: {choice.own:.1%} of images are farther from the rest "
-        f"of their folder, {choice.other:.1%} nearer to a random other one"
-        + (f"; the card's for two images: {known}" if known else "")
-    )
-    return choice.threshold
-
-
-def _is_gallery(dirty: Path) -> bool:
-    return dirty.is_file() and dirty.suffix.lower() in _GALLERY_SUFFIXES
-
-
-def _folder_items(dirty: Path) -> list[tuple[str, str, str]]:
-    """Person, path and place in the tree of each image."""
-    from facerec.imaging.sources import list_people
-
-    if not dirty.is_dir():
-        raise UsageError(f"{dirty}: neither a folder nor a gallery (.h5)")
-    return [
-        (person, str(path), path.relative_to(dirty).as_posix())
-        for person, path in list_people([str(dirty)], name=None, stdin=None, null=False)
-        if isinstance(path, Path) and path.is_file()
-    ]
-
-
-class _Known:
-    """Faces of a gallery and the card of the model that embedded them."""
-
-    def __init__(self, card: Any, faces: list[Any]) -> None:
-        self.card = card
-        self.faces = faces
-
-
-def _gallery_items(path: Path) -> tuple[list[tuple[str, str, str]], _Known]:
-    """As `_folder_items`, from a gallery; of a photo with several faces, the surest."""
-    from facerec.faces import Face
-    from facerec.gallery import Gallery
-
-    gallery = Gallery.open(path)
-    rows, people = gallery.entries, gallery.people
-    best: dict[tuple[int, str], int] = {}
-    for row in range(len(rows)):
-        key = (int(rows.person[row]), str(rows.source[row]))
-        if key not in best or rows.score[row] > rows.score[best[key]]:
-            best[key] = row
-    items, faces, taken = [], [], set()
-    for (person, source), row in best.items():
-        name, number = Path(source).name, 2
-        while (file := f"{people[person]}/{name}").casefold() in taken:
-            name, number = f"{Path(source).stem}-{number}{Path(source).suffix}", number + 1
-        taken.add(file.casefold())
-        items.append((people[person], str(path.parent / source), file))
-        faces.append(
-            Face(rows.box[row], float(rows.score[row]), rows.landmarks[row], rows.embeddings[row])
+    if auto:
+        choice = choose_threshold(photos, card, section.metric)
+        return choice.threshold, choice.reason
+    if not unlabelled or given is not None:
+        return section.threshold, ""
+    distance = distance_at(card, section.group_far, section.metric)
+    if not distance:
+        raise UsageError(
+            f"{card.name} is not calibrated at two false-accept rates; give --distance-threshold"
         )
-    return items, _Known(gallery.card, faces)
+    return distance, f"the card's for two images, extended to FAR {section.group_far:g}"
 
 
-def _images(photos: Photos) -> list[tuple[str, str, str]]:
-    absolute = (str(Path(path).absolute()) for path in photos.path)
-    return list(zip(absolute, photos.sha256.tolist(), photos.file.tolist(), strict=True))
+def _find(
+    photos: Photos, section: CleanupSection, unlabelled: bool, avoided: Sequence[Photos]
+) -> tuple[Photos, list[Finding]]:
+    """The photos by person, and everything found on them."""
+    from facerec.cleanup.examine import examine
+    from facerec.cleanup.overlap import find_overlap
+    from facerec.cleanup.piles import group
+
+    if unlabelled:
+        photos, findings = group(photos, section)
+    else:
+        findings = examine(photos, section)
+    overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
+    # What is in two evaluation sets is said once.
+    return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 
 
 def _carry_out(

@@ -1,6 +1,7 @@
-"""Findings on synthetic 512-d embeddings, 50 images per identity, 2 % in a wrong folder.
+"""A cleanup of synthetic 512-d embeddings, 50 images per identity, 2 % in a wrong folder: findings,
+placements, manifest and report, everything but the images themselves.
 
-python -m tests.benchmarks.cleanup_scale 10000 100000
+python -m tests.benchmarks.cleanup_scale 10000 100000 1000000
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +35,8 @@ def make_photos(count: int) -> tuple[Photos, int]:
         vectors[rows] /= np.linalg.norm(vectors[rows], axis=1, keepdims=True)
     names = np.array([f"{p}/{n}.jpg" for n, p in enumerate(person)], object)
     hashes = np.array([f"{n:x}" for n in range(count)], object)
-    facts = [Facts(1)] * count
+    looks = dice.integers(1, 1 << 63, count).tolist()
+    facts = [Facts(1, 250, 250, 120.0, 0.1, 100.0, look) for look in looks]
     return Photos(names, names, person, [str(p) for p in range(people)], hashes, vectors, facts), (
         len(wrong)
     )
@@ -41,12 +45,24 @@ def make_photos(count: int) -> tuple[Photos, int]:
 def measure(count: int) -> str:
     from facerec.cleanup.examine import examine
     from facerec.cleanup.findings import Kind
+    from facerec.cleanup.page import write_page
+    from facerec.cleanup.plan import plan
+    from facerec.cleanup.records import write_findings
+    from facerec.cleanup.store import Store
+    from facerec.cleanup.trees import MANIFEST, prepare
     from facerec.profile import Profile
 
     photos, planted = make_photos(count)
-    started = time.perf_counter()
-    findings = examine(photos, Profile().cleanup)
-    seconds = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder)
+        Store(report / "survey.sqlite", "").close()
+        started = time.perf_counter()
+        findings = examine(photos, Profile().cleanup)
+        placements = plan(photos.images(), findings, {})
+        prepare(report / "clean", report / "dirt", "copy", placements).write(report / MANIFEST)
+        write_findings(report, findings)
+        write_page(report, photos, findings)
+        seconds = time.perf_counter() - started
     wrong = sum(finding.kind is Kind.WRONG_PERSON for finding in findings)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{count:>9,} images {seconds:7.1f} s {peak:7.0f} MiB, {wrong} of {planted} found"

@@ -1,0 +1,80 @@
+"""Images that are there more than once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.cleanup.evidence import about
+from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.groups import Rows
+from facerec.cleanup.photos import Photos
+from facerec.cleanup.quality import hamming
+from facerec.faces import Floats
+
+# Of LFW's 70 people with most images, 20 copies that were made smaller and compressed again differ
+# from their originals in at most 2 bits, 2,973 pairs of other images of a person in at least 10.
+LOOKS_BITS = 8
+_LOOKS_GAP = 0.12
+
+
+def least_alike(gap: float) -> float:
+    """The cosine above which images may be copies, for a gap between people (`Scale.gap`)."""
+    return 1 - _LOOKS_GAP * gap
+
+
+def find_copies(photos: Photos, misplaced: set[str]) -> Iterator[Finding]:
+    """Files of one content: all but one, in its own person's folder if one is, then by name."""
+    copies: dict[str, list[int]] = defaultdict(list)
+    for row, digest in enumerate(photos.sha256):
+        if digest:
+            copies[digest].append(row)
+    for rows in copies.values():
+        rows.sort(key=lambda row: (photos.file[row] in misplaced, str(photos.file[row])))
+        for row in rows[1:]:
+            yield about(photos, Kind.EXACT_DUPLICATE, row, 1.0, of=photos.file[rows[0]])
+
+
+def find_near_copies(
+    photos: Photos, own: Rows, vectors: Floats, pairs: NDArray[np.intp], least: float
+) -> Iterator[Finding]:
+    """Images of one person that look alike to a hash and to the network; the one with the most
+    pixels is kept, among equals the sharpest.
+
+    Args:
+        own: the person's rows.
+        vectors: theirs, `(n, D) float32`.
+        pairs: `(E, 2)` which of them to compare.
+        least: cosine from which they may be copies.
+    """
+    facts = [photos.facts[row] for row in own]
+    looks = np.array([fact.looks for fact in facts], np.uint64)
+    digest = photos.sha256[own]
+    one, two = pairs.T
+    bits = hamming(looks[one], looks[two])
+    maybe = (
+        (bits <= LOOKS_BITS) & (looks[one] > 0) & (looks[two] > 0) & (digest[one] != digest[two])
+    )
+    alike: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
+    for n in np.flatnonzero(maybe):
+        cosine = float(vectors[one[n]] @ vectors[two[n]])
+        if cosine >= least:
+            alike[one[n]].append((two[n], int(bits[n]), cosine))
+            alike[two[n]].append((one[n], int(bits[n]), cosine))
+    rank = [(-f.height * f.width, -f.sharpness, str(d)) for f, d in zip(facts, digest, strict=True)]
+    copies: set[int] = set()
+    for best in sorted(alike, key=rank.__getitem__):
+        if best in copies:
+            continue
+        for copy, different, cosine in alike[best]:
+            if copy in copies or rank[copy] < rank[best]:
+                continue
+            copies.add(copy)
+            yield about(
+                photos, Kind.NEAR_DUPLICATE, own[copy],
+                min(1.0, 0.5 + 0.5 * (cosine - least) / (1 - least)),
+                of=photos.file[own[best]], bits=different, similarity=round(cosine, 4),
+            )  # fmt: skip

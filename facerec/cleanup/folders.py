@@ -1,0 +1,81 @@
+"""Images in the wrong person's folder, folders of two people, and people in two folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from facerec.cleanup.evidence import about, nearest
+from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.groups import Groups, Rows, rows_by_group
+from facerec.cleanup.people import DIFFERENT, SAME, Judgement, gaps_apart
+from facerec.cleanup.photos import Photos
+from facerec.faces import Floats
+
+
+def find_wrong_people(
+    photos: Photos, rows: Rows, vectors: Floats, members: Sequence[Rows], judgement: Judgement
+) -> Iterator[Finding]:
+    """Images that look like another person than their folder's.
+
+    Args:
+        rows: the photos' row of each vector.
+        members: the vectors of each folder.
+    """
+    inside = rows_by_group(judgement.part, len(judgement.folder))
+    for row in np.flatnonzero(judgement.other >= 0).tolist():
+        part = judgement.other[row]
+        own = members[judgement.folder[judgement.part[row]]]
+        yield about(
+            photos, Kind.WRONG_PERSON, rows[row],
+            min(1.0, 0.5 + 0.5 * float(judgement.margin[row])),
+            target=photos.folder(rows[members[judgement.folder[part]][0]]),
+            margin=round(float(judgement.margin[row]), 4),
+            neighbours=nearest(photos, rows, vectors, row, inside[part]),
+            own_neighbours=nearest(photos, rows, vectors, row, own[own != row]),
+        )  # fmt: skip
+
+
+def find_wrong_folders(
+    photos: Photos, rows: Rows, vectors: Floats, judgement: Judgement
+) -> Iterator[Finding]:
+    """Merged identities: a folder's second person. Split ones: two folders of one person."""
+    count = len(judgement.folder)
+    right = np.where(judgement.other < 0, judgement.part, -1)
+    everyone, inside = rows_by_group(judgement.part, count), rows_by_group(right, count)
+    groups = Groups.of(vectors, right, count)
+    means, within = groups.means(), groups.within()
+    taken = {str(file).partition("/")[0] for file in photos.file}
+    elsewhere = {}
+    for one, two, apart in judgement.same:
+        smaller, larger = sorted((one, two), key=lambda part: (len(everyone[part]), part))
+        elsewhere[smaller] = (larger, apart)
+    for part, folder in enumerate(judgement.folder):
+        if not len(inside[part]):
+            continue
+        first = rows[inside[part][0]]
+        if part in elsewhere:
+            other, apart = elsewhere[part]
+            kind, target = Kind.SPLIT, photos.folder(rows[everyone[other][0]])
+            confidence = 0.5 + 0.5 * (SAME - apart) / SAME
+        elif part != folder:
+            kind, target = Kind.MERGED, _free_name(photos.folder(first), taken)
+            cross = means[part] @ means[folder]
+            apart = float(gaps_apart(cross, within[part], within[folder], judgement.scale))
+            confidence = 0.5 + 0.5 * (apart - DIFFERENT) / (1 - DIFFERENT)
+        else:
+            continue
+        yield Finding(
+            kind, [str(photos.file[row]) for row in rows[inside[part]]],
+            photos.people[photos.person[first]], float(np.clip(confidence, 0.5, 1)), target,
+            {"apart": round(apart, 4)},
+        )  # fmt: skip
+
+
+def _free_name(folder: str, taken: set[str]) -> str:
+    number = 2
+    while f"{folder}-{number}" in taken:
+        number += 1
+    taken.add(f"{folder}-{number}")
+    return f"{folder}-{number}"

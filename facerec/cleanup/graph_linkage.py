@@ -1,0 +1,104 @@
+"""Average linkage of more images than a distance triangle has room for, on a neighbour graph.
+
+Only clusters that a pair of neighbouring images joins are merged, so that memory grows with the
+graph. Their distance is still that of all pairs: the mean cosine of two clusters is the product
+of their mean vectors. When no neighbours are left, the clusters' means become a graph in turn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.card import Metric
+from facerec.cleanup.groups import Rows
+from facerec.cleanup.linkage import Tree, sorted_tree
+from facerec.cleanup.neighbours import neighbour_pairs
+from facerec.faces import Floats
+
+NEIGHBOURS = 32
+_KEYS = 8
+# More than rounding: without it, copies of one image could be walked in a circle.
+_EQUAL = 1e-6
+
+
+def link_neighbours(embeddings: Floats, metric: Metric) -> Tree:
+    """As `linkage.link` with average linkage, on the graph of each image's 32 nearest.
+
+    For `euclidean` the distance of two clusters is the one that their mean cosine stands for.
+
+    Args:
+        embeddings: `(N, D) float32` unit vectors, N >= 1.
+    """
+    # The vectors' order, not the input's, breaks ties.
+    order = np.lexsort(embeddings.T[:_KEYS])
+    clusters = _Clusters(embeddings[order])
+    while len(roots := clusters.roots()) > 1:
+        means = clusters.sums[roots] / clusters.sizes[roots, None]
+        clusters.merge_neighbours(roots[neighbour_pairs(means, NEIGHBOURS)])
+    merges = np.array(clusters.merges).reshape(-1, 4)
+    merges[:, :2] = order[merges[:, :2].astype(np.intp)]
+    if metric == "euclidean":
+        merges[:, 2] = np.sqrt(2 * merges[:, 2])
+    return sorted_tree(merges, len(embeddings))
+
+
+class _Clusters:
+    """Clusters under the number of one of their images, merged along a graph's edges."""
+
+    def __init__(self, sums: Floats) -> None:
+        self.sums = sums
+        self.sizes = np.ones(len(sums), np.float32)
+        self.merges: list[tuple[int, int, float, float]] = []
+        self._into = np.arange(len(sums))
+        self._heights = np.zeros(len(sums))
+        self._near: list[Rows] = []
+
+    def roots(self) -> Rows:
+        return np.flatnonzero(self._into == np.arange(len(self._into)))
+
+    def merge_neighbours(self, edges: NDArray[np.intp]) -> None:
+        """Follow nearest neighbours to reciprocal ones (Murtagh 1983), until no edge is left."""
+        both = np.concatenate([edges, edges[:, ::-1]])
+        both = both[np.argsort(both[:, 0], kind="stable")]
+        bounds = np.searchsorted(both[:, 0], np.arange(1, len(self._into)))
+        self._near = np.split(both[:, 1], bounds)
+        for start in self.roots().tolist():
+            chain = [start] if self._into[start] == start else []
+            while chain:
+                tip = chain[-1]
+                others = self._neighbours(tip)
+                if not len(others):
+                    chain.pop()
+                    continue
+                cosines = (
+                    self.sums[others] @ self.sums[tip] / (self.sizes[others] * self.sizes[tip])
+                )
+                nearest = int(cosines.argmax())
+                if len(chain) > 1:
+                    before = int(np.searchsorted(others, chain[-2]))
+                    if cosines[before] >= cosines[nearest] - _EQUAL:
+                        del chain[-2:]
+                        self._merge(tip, int(others[before]), 1 - float(cosines[before]))
+                        chain = chain or [int(others[before])]
+                        continue
+                chain.append(int(others[nearest]))
+
+    def _neighbours(self, cluster: int) -> Rows:
+        near = self._near[cluster]
+        while len(stale := np.flatnonzero(self._into[near] != near)):
+            near[stale] = self._into[near[stale]]
+        others = np.unique(near)
+        self._near[cluster] = others[others != cluster]
+        return self._near[cluster]
+
+    def _merge(self, one: int, two: int, distance: float) -> None:
+        # On a graph a cluster may turn out nearer than its parts were; a tree must not.
+        height = max(distance, self._heights[one], self._heights[two])
+        self.sums[two] += self.sums[one]
+        self.sizes[two] += self.sizes[one]
+        self._into[one] = two
+        self._heights[two] = height
+        self._near[two] = np.concatenate([self._near[one], self._near[two]])
+        self._near[one] = np.empty(0, np.intp)
+        self.merges.append((one, two, height, float(self.sizes[two])))

@@ -1,0 +1,94 @@
+"""Nearest neighbours among many vectors, in blocks: FAISS's inverted lists where it is installed,
+else exactly."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.cleanup.groups import Rows
+from facerec.cleanup.sharing import share
+from facerec.faces import Floats
+
+_CELLS = 1 << 24
+"""Similarities that are in memory at once: 64 MiB."""
+_FAISS_BLOCK = 65_536
+# FAISS's own guideline is 4 to 16 lists per root of the vectors' number; fewer than these many
+# vectors are searched faster without lists.
+_LISTS_PER_ROOT = 4
+_WORTH_LISTS = 50_000
+_LISTS_SEARCHED = 24
+_SAMPLES_PER_LIST = 64
+
+
+def neighbour_pairs(vectors: Floats, count: int) -> NDArray[np.intp]:
+    """Each row with its nearest others by inner product: `(E, 2)` pairs i < j, each once, sorted.
+
+    Args:
+        vectors: `(N, D) float32`.
+        count: neighbours of each row; of fewer than `count + 1` rows all pairs are given.
+    """
+    rows = len(vectors)
+    if rows <= count + 1:
+        return np.stack(np.triu_indices(rows, 1), 1)
+    if rows >= _WORTH_LISTS and find_spec("faiss") is not None:
+        blocks = _search_lists(vectors, count)
+    else:
+        blocks = _search_all(vectors, count)
+    pairs = [_keys(start, near, rows) for start, near in blocks]
+    keys = np.unique(np.concatenate(pairs))
+    return np.stack(np.divmod(keys, rows), 1)
+
+
+def similar_pairs(vectors: Floats, least: float) -> NDArray[np.intp]:
+    """`(E, 2)` pairs i < j of rows whose inner product is `least` or more."""
+    size = max(1, _CELLS // len(vectors))
+    found = []
+    for start in range(0, len(vectors), size):
+        near = np.argwhere(vectors[start : start + size] @ vectors[start:].T >= least)
+        found.append(near[near[:, 0] < near[:, 1]] + start)
+    return np.concatenate(found)
+
+
+def _keys(start: int, near: Rows, rows: int) -> Rows:
+    """One number for each pair of a block; FAISS marks what it did not find by -1."""
+    own = np.broadcast_to(np.arange(start, start + len(near))[:, None], near.shape)
+    there = (near >= 0) & (near != own)
+    one, two = own[there], near[there]
+    return np.unique(np.minimum(one, two) * rows + np.maximum(one, two))
+
+
+def _search_all(vectors: Floats, count: int) -> list[tuple[int, Rows]]:
+    size = max(1, _CELLS // len(vectors))
+
+    def search(start: int) -> tuple[int, Rows]:
+        similarity = vectors[start : start + size] @ vectors.T
+        lines = np.arange(len(similarity))
+        similarity[lines, start + lines] = -np.inf
+        return start, np.argpartition(similarity, -count, axis=1)[:, -count:]
+
+    return share(range(0, len(vectors), size), search)
+
+
+def _search_lists(vectors: Floats, count: int) -> list[tuple[int, Rows]]:
+    import faiss
+
+    rows, size = vectors.shape
+    lists = round(_LISTS_PER_ROOT * rows**0.5)
+    index: Any = faiss.IndexIVFFlat(
+        faiss.IndexFlatIP(size), size, lists, faiss.METRIC_INNER_PRODUCT
+    )
+    step = max(1, rows // (lists * _SAMPLES_PER_LIST))
+    index.cp.min_points_per_centroid = 1
+    index.train(np.ascontiguousarray(vectors[::step]))
+    index.add(np.ascontiguousarray(vectors))
+    index.nprobe = _LISTS_SEARCHED
+
+    def search(start: int) -> tuple[int, Rows]:
+        block = np.ascontiguousarray(vectors[start : start + _FAISS_BLOCK])
+        return start, index.search(block, count + 1)[1]
+
+    return share(range(0, rows, _FAISS_BLOCK), search)

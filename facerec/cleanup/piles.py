@@ -1,0 +1,73 @@
+"""Photos that nobody has sorted, grouped by person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from facerec.card import similarity_to_distance
+from facerec.cleanup.copies import find_copies, least_alike
+from facerec.cleanup.examine import examine_files, find_near_copies_of, link_person
+from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.groups import Groups, Rows, Scale, rows_by_group
+from facerec.cleanup.linkage import cut
+from facerec.cleanup.photos import Photos
+from facerec.profile import CleanupSection
+
+UNKNOWN = "unknown"
+"""The folder of photos that are nobody's, and the name all have before they are grouped."""
+
+
+def group(photos: Photos, section: CleanupSection) -> tuple[Photos, list[Finding]]:
+    """Group a pile by person: average linkage, over the nearest neighbours of a large pile.
+
+    Args:
+        photos: all of one person, `unknown`.
+        section: `threshold` is the distance at which groups stay apart.
+
+    Returns:
+        The photos by their new person, and the findings on them. A photo that is like no other
+        stays unknown.
+    """
+    rows = photos.embedded()
+    label = np.full(len(photos), -1, np.intp)
+    if len(rows):
+        clusters = cut(link_person(photos.vector[rows], section), section.threshold)
+        label[rows] = _largest_first(clusters, photos.sha256[rows])
+    count = int(label.max(initial=-1)) + 1
+    width = max(4, len(str(count)))
+    names = [f"person-{number:0{width}}" for number in range(1, count + 1)]
+    order = np.argsort(np.where(label < 0, count, label), kind="stable")
+    label = label[order]
+    sorted_ = photos.taken(order, np.where(label < 0, count, label), [*names, UNKNOWN])
+    return sorted_, [
+        *examine_files(sorted_, section),
+        *(_people(sorted_, label, count, section) if count else ()),
+        *find_copies(sorted_, set()),
+    ]
+
+
+def _largest_first(cluster: Rows, hashes: np.ndarray) -> Rows:
+    """Clusters numbered by size, then by their files; -1 for those of one image."""
+    members = rows_by_group(cluster, int(cluster.max()) + 1)
+    several = [rows for rows in members if len(rows) > 1]
+    several.sort(key=lambda rows: (-len(rows), min(hashes[rows])))
+    label = np.full(len(cluster), -1, np.intp)
+    for number, rows in enumerate(several):
+        label[rows] = number
+    return label
+
+
+def _people(photos: Photos, label: Rows, count: int, section: CleanupSection) -> Iterator[Finding]:
+    groups = Groups.of(photos.vector, label, count)
+    within, least = groups.within(), least_alike(Scale.of(groups).gap)
+    for number, rows in enumerate(rows_by_group(label, count)):
+        mean = float(within[number])
+        own = similarity_to_distance(mean, section.metric)
+        yield Finding(
+            Kind.PERSON, photos.file[rows].tolist(), photos.people[number],
+            float(np.clip(1 - 0.5 * own / section.threshold, 0.5, 1)), photos.people[number],
+            {"similarity": round(mean, 4)},
+        )  # fmt: skip
+        yield from find_near_copies_of(photos, rows, photos.vector[rows], section, least)

@@ -1,0 +1,213 @@
+"""What a cleanup looks at: a folder of people, a pile of photos, a gallery, evaluation sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from facerec.archives import IMAGE_SUFFIXES, FolderSource, Source, open_source
+from facerec.card import ModelCard
+from facerec.cleanup.photos import Photos, collect
+from facerec.cleanup.piles import UNKNOWN
+from facerec.cleanup.sharing import my_share
+from facerec.cleanup.store import Store
+from facerec.cleanup.survey import Observe, path_reader, source_reader, survey, survey_known
+from facerec.cli.console import progress
+from facerec.engine import Engine
+from facerec.errors import InputError, UsageError
+from facerec.faces import Face
+from facerec.gallery import Gallery
+from facerec.imaging.sources import find_files, list_people
+from facerec.profile import Profile
+
+Item = tuple[str, str, str]
+"""Person, path, and place in a tree of folders by person."""
+_SURVEY = "survey.sqlite"
+
+
+def look_at_people(
+    dirty: Path, report: Path, profile: Profile, *, aligned: bool, pile: bool
+) -> tuple[Photos, ModelCard]:
+    """Look at every image of a folder or a gallery, once: an interrupted look goes on.
+
+    Args:
+        report: where what was seen is kept.
+        pile: the images are nobody's yet.
+
+    Raises:
+        UsageError: `dirty` is neither, or `pile` is asked of a gallery.
+        InputError: no images are there.
+    """
+    if _is_gallery(dirty):
+        if pile:
+            raise UsageError(
+                f"{dirty}: a gallery's images have people; --unlabelled needs a folder"
+            )
+        items, known = _list_gallery(dirty)
+        _require(items, dirty)
+        with (
+            Store(report / _SURVEY, f"gallery {known.card.fingerprint()}") as store,
+            _looking(items) as observe,
+        ):
+            found = survey_known(
+                [Path(path) for _, path, _ in items], known.faces, known.card, profile.runtime,
+                store, observe,
+            )  # fmt: skip
+        return collect(items, found, known.card.embedding_size), known.card
+    items = _list_pile(dirty) if pile else _list_folder(dirty)
+    _require(items, dirty)
+    engine = Engine.from_profile(profile)
+    with (
+        Store(report / _SURVEY, _origin(engine, profile, aligned)) as store,
+        _looking(items) as observe,
+    ):
+        found = survey(
+            [Path(path) for _, path, _ in items], path_reader(profile.runtime, store), engine,
+            profile.runtime, store, aligned=aligned, observe=observe,
+        )  # fmt: skip
+    return collect(items, found, engine.card.embedding_size), engine.card
+
+
+def look_at_excluded(
+    paths: Sequence[Path], card: ModelCard, report: Path, profile: Profile, *, aligned: bool
+) -> list[Photos]:
+    """Look at every image of some evaluation sets, as `look_at_people` does.
+
+    Args:
+        card: of the model that embedded the people.
+
+    Raises:
+        MissingError: a set is absent.
+        IncompatibleError: the people were embedded by another model than the profile's.
+        UsageError: a path is no folder, archive or image.
+        InputError: a set has no images.
+    """
+    sources = [_open_excluded(path) for path in paths]
+    engine = Engine.from_profile(profile)
+    engine.card.require_same_model(card, "the gallery")
+    seen = []
+    with Store(report / "excluded.sqlite", _origin(engine, profile, aligned)) as store:
+        for source, keys in sources:
+            items = [_excluded_item(source, key) for key in keys]
+            with _looking(items) as observe:
+                found = survey(
+                    keys, source_reader(source, profile.runtime, store), engine, profile.runtime,
+                    store, aligned=aligned, observe=observe,
+                )  # fmt: skip
+            seen.append(collect(items, found, card.embedding_size))
+    return seen
+
+
+def _origin(engine: Engine, profile: Profile, aligned: bool) -> str:
+    how = "aligned" if aligned else profile.detector.model_dump_json()
+    return f"{engine.card.fingerprint()} {how}"
+
+
+@contextmanager
+def _looking(items: Sequence[Item]) -> Iterator[Observe]:
+    with progress("looking", len(my_share(items))) as advance:
+
+        def observe(problem: str) -> None:
+            advance()
+            if problem:
+                advance.say(problem)
+
+        yield observe
+
+
+def _require(items: Sequence[Item], dirty: Path) -> None:
+    if not items:
+        raise InputError(f"{dirty}: no images there")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """Faces of a gallery, an item each, and the card of the model that embedded them."""
+
+    card: ModelCard
+    faces: list[Face]
+
+
+def _is_gallery(path: Path) -> bool:
+    """Whether a path names a gallery's file, not a folder."""
+    return path.is_file() and path.suffix.lower() in {".h5", ".hdf5"}
+
+
+def _list_folder(dirty: Path) -> list[Item]:
+    """The images in a folder of folders by person.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    return [
+        (person, str(path), path.relative_to(dirty).as_posix())
+        for person, path in list_people([_folder(dirty)], name=None, stdin=None, null=False)
+        if isinstance(path, Path) and path.is_file()
+    ]
+
+
+def _list_pile(dirty: Path) -> list[Item]:
+    """The images in and below a folder, all unknown.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    return [
+        (UNKNOWN, str(path), f"{UNKNOWN}/{path.relative_to(dirty).as_posix()}")
+        for path in find_files(_folder(dirty))
+        if path.is_file()
+    ]
+
+
+def _folder(dirty: Path) -> str:
+    if not dirty.is_dir():
+        raise UsageError(f"{dirty}: neither a folder nor a gallery (.h5)")
+    return str(dirty)
+
+
+def _list_gallery(path: Path) -> tuple[list[Item], _Known]:
+    """The images of a gallery; of a photo with several faces, the surest."""
+    gallery = Gallery.open(path)
+    rows, people = gallery.entries, gallery.people
+    best: dict[tuple[int, str], int] = {}
+    for row in range(len(rows)):
+        key = (int(rows.person[row]), str(rows.source[row]))
+        if key not in best or rows.score[row] > rows.score[best[key]]:
+            best[key] = row
+    items, faces, taken = [], [], set()
+    for (person, source), row in best.items():
+        name, number = Path(source).name, 2
+        while (file := f"{people[person]}/{name}").casefold() in taken:
+            name, number = f"{Path(source).stem}-{number}{Path(source).suffix}", number + 1
+        taken.add(file.casefold())
+        items.append((people[person], str(path.parent / source), file))
+        faces.append(
+            Face(rows.box[row], float(rows.score[row]), rows.landmarks[row], rows.embeddings[row])
+        )
+    return items, _Known(gallery.card, faces)
+
+
+def _open_excluded(path: Path) -> tuple[Source, list[str]]:
+    """An evaluation set and its images: a folder, a tar, a zip or one image.
+
+    Raises:
+        MissingError: there is nothing.
+        UsageError: it is none of these.
+        InputError: no images are there.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        return FolderSource(path.parent), [path.name]
+    source = open_source(path)
+    keys = sorted(name for name in source.names() if name.lower().endswith(IMAGE_SUFFIXES))
+    if not keys:
+        raise InputError(f"{path}: no images there")
+    return source, keys
+
+
+def _excluded_item(source: Source, key: str) -> Item:
+    """An image of the person its folder is called after; without a folder, of its own."""
+    folder = PurePosixPath(key).parent
+    person = key if folder == PurePosixPath() else folder.as_posix()
+    return f"{source.name}/{person}", f"{source.name}/{key}", key

@@ -1,0 +1,184 @@
+"""Piles without labels, evaluation sets to keep away from, the threshold and the plot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+
+from facerec.card import Calibration
+from facerec.cleanup.calibration import distance_at, rate_at
+from facerec.cleanup.findings import Kind
+from facerec.cleanup.overlap import find_overlap
+from facerec.cleanup.piles import group
+from facerec.cleanup.threshold import choose_threshold
+from facerec.errors import UsageError
+from facerec.imaging.decode import read_image
+from facerec.imaging.draw import write_image
+from facerec.profile import Profile
+from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
+from tests.conftest import make_card, noise
+
+SECTION = Profile().cleanup
+
+
+@pytest.fixture
+def card():
+    calibration = {"data": "made", "pairs": 10, "thresholds": {"1e-2": 0.0952, "1e-3": 0.0850}}
+    return make_card(calibration=calibration)
+
+
+@pytest.fixture
+def pile(tmp_path, portraits):
+    """Three photos of each of two people with names that collide, and one without a face."""
+    folder = tmp_path / "pile"
+    for name, file in portraits.items():
+        photo = read_image(file, 10**7)
+        for number, share in enumerate((1, 0.9, 0.8)):
+            smaller = cv2.resize(photo, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+            write_image(folder / name[:1] / f"{number}é.png", smaller)
+    write_image(folder / "noise.png", noise(64, 64))
+    return folder
+
+
+def test_a_pile_becomes_a_folder_per_person_and_can_be_taken_back(run, pile, tmp_path):
+    before = snapshot(pile)
+    code, out, err = run("cleanup", pile, "--unlabelled", *outputs(tmp_path), "--json")
+    assert code == 0, err
+    assert "extended to FAR 1e-06" in err
+    groups = [r for r in map(json.loads, out.splitlines()) if r["kind"] == "person"]
+    assert sorted(len(group["files"]) for group in groups) == [3, 3]
+    clean = [path for path, data in snapshot(tmp_path / "clean").items() if data]
+    assert (
+        sorted(path.partition("/")[0] for path in clean)
+        == ["person-0001"] * 3 + ["person-0002"] * 3
+    )
+    assert (tmp_path / "dirt/unknown/noise.png").exists()
+    rejected = {"decisions": {groups[0]["id"]: "reject"}}
+    (tmp_path / "decisions.json").write_text(json.dumps(rejected))
+    report = tmp_path / "report"
+    assert run("cleanup", "apply", tmp_path / "decisions.json", "--report", report)[0] == 0
+    unknown = [data for data in snapshot(tmp_path / "clean/unknown").values() if data]
+    assert len(unknown) == 3
+    assert run("cleanup", "undo", report / "manifest.jsonl")[0] == 0
+    assert not (tmp_path / "clean").exists() and not (tmp_path / "dirt").exists()
+    assert snapshot(pile) == before
+
+
+def test_a_dry_run_of_a_pile_writes_nothing(run, pile, tmp_path):
+    before = snapshot(tmp_path)
+    assert run("cleanup", pile, "--unlabelled", *outputs(tmp_path), "--dry-run")[0] == 0
+    assert snapshot(tmp_path) == before
+
+
+def test_groups_are_numbered_by_size_and_a_photo_like_no_other_stays_unknown():
+    dice = np.random.default_rng(0)
+    vectors = np.concatenate([person(dice, 3), person(dice, 8), noise_vectors(dice, 2)])
+    order = dice.permutation(len(vectors))
+    photos, findings = group(
+        make_photos(vectors[order], [len(order)]), SECTION.model_copy(update={"threshold": 0.5})
+    )
+    assert [len(found.files) for found in findings if found.kind is Kind.PERSON] == [8, 3]
+    assert np.bincount(photos.person).tolist() == [8, 3, 2]
+    assert photos.people == ["person-0001", "person-0002", "unknown"]
+
+
+def test_a_pile_without_any_face_is_all_dirt():
+    photos = make_photos(np.full((3, 4), np.nan, np.float32), [3])
+    grouped, findings = group(photos, SECTION)
+    assert grouped.people == ["unknown"] and findings == []
+
+
+def test_an_evaluation_set_is_found_by_file_by_looks_and_by_person(run, dirty, tmp_path):
+    benchmark = tmp_path / "benchmark"
+    first = read_image(dirty / "grace_hopper/0.png", 10**7)
+    copy = cv2.resize(first, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    write_image(benchmark / "hopper/photo.jpg", copy)
+    shutil.copy(dirty / "eileen_collins/0.png", benchmark / "eileen.png")
+    with tarfile.open(tmp_path / "benchmark.tar", "w") as tar:
+        tar.add(benchmark, "benchmark")
+    for excluded in (benchmark, tmp_path / "benchmark.tar"):
+        code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--exclude", excluded,
+                             "--dry-run", "--json")  # fmt: skip
+        assert code == 0, err
+        records = [r for r in map(json.loads, out.splitlines()) if r["kind"].startswith("overlap")]
+        images = {r["files"][0]: r["evidence"] for r in records if r["kind"] == "overlap"}
+        assert images["eileen_collins/0.png"]["how"] == "same file"
+        assert images["grace_hopper/0.png"]["how"] == "near-duplicate"
+        assert images["grace_hopper/0.png"]["image"].endswith("hopper/photo.jpg")
+        people = {r["person"] for r in records if r["kind"] == "overlap-person"}
+        assert "grace_hopper" in people
+
+
+def test_overlap_of_people_is_told_where_one_side_has_two_images():
+    dice = np.random.default_rng(1)
+    a, b, c, d = (person(dice, 6) for _ in range(4))
+    photos = make_photos(np.concatenate([a[:3], b[:3], c[:1], d[:3]]), [3, 3, 1, 3])
+    excluded = make_photos(np.concatenate([b[3:], a[3:4], c[3:4]]), [3, 1, 1])
+    found = {
+        finding.person: finding.evidence["person"]
+        for finding in find_overlap(photos, excluded)
+        if finding.kind is Kind.OVERLAP_PERSON
+    }
+    assert found == {"0": "1", "1": "0"}
+
+
+def test_the_threshold_is_explained_by_the_data_and_the_card(card):
+    dice = np.random.default_rng(2)
+    vectors = np.concatenate([person(dice, 10) for _ in range(4)])
+    choice = choose_threshold(make_photos(vectors, [10] * 4), card, "cosine")
+    assert 0.4 < choice.threshold < 0.9
+    for part in ("rest of their folder", "random other one", "0.0850 at FAR 1e-3", "about"):
+        assert part in choice.reason
+    few = choose_threshold(make_photos(vectors[:4], [2, 2]), card, "euclidean")
+    assert few.threshold == pytest.approx((2 * 0.0850) ** 0.5)
+    bare = card.model_copy(update={"calibration": None})
+    assert (
+        "not calibrated" in choose_threshold(make_photos(vectors, [10] * 4), bare, "cosine").reason
+    )
+    with pytest.raises(UsageError, match="--distance-threshold"):
+        choose_threshold(make_photos(vectors[:4], [2, 2]), bare, "cosine")
+
+
+def test_a_card_is_extended_along_the_normal_tail(card):
+    thresholds = {"1e-2": 0.30, "1e-3": 0.25, "1e-4": 0.21}
+    calibration = Calibration(data="test", pairs=1000, thresholds=thresholds)
+    made = card.model_copy(update={"calibration": calibration})
+    for rate, distance in thresholds.items():
+        assert distance_at(made, float(rate), "cosine") == pytest.approx(distance)
+        assert rate_at(made, distance, "cosine") == pytest.approx(float(rate))
+    assert distance_at(made, 1e-6, "cosine") < 0.21
+    assert rate_at(made, distance_at(made, 1e-6, "cosine"), "cosine") == pytest.approx(1e-6)
+    assert distance_at(card.model_copy(update={"calibration": None}), 1e-3, "cosine") is None
+
+
+def test_a_person_is_drawn_as_svg(run, dirty, tmp_path):
+    odd = dirty / "o$d\u00e9"
+    (dirty / "grace_hopper").rename(odd)
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--plot", odd.name)
+    assert code == 0, err
+    picture = (tmp_path / "report/plot.svg").read_text()
+    assert picture.rstrip().endswith("</svg>") and picture.count("<path") > 20
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--plot", "nobody")
+    assert code == 2 and "no such person" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--unlabelled", "--auto"], "for folders of people"),
+        (["--unlabelled", "--linkage", "single"], "--linkage average"),
+        (["--plot", "a", "--dry-run"], "leave out one"),
+        (["--exclude", "nowhere"], "no such file or folder"),
+        (["--exact-limit", "0"], "exact_limit"),
+    ],
+)
+def test_contradictions_are_one_line(run, tmp_path, arguments, message):
+    (tmp_path / "dirty").mkdir()
+    code, out, err = run("cleanup", tmp_path / "dirty", *arguments)
+    assert code == 2 and not out
+    assert message in err and err.count("\n") == 1

@@ -1,0 +1,100 @@
+"""Folders beyond the exact limit, and blocks shared out over processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from facerec.cleanup import neighbours
+from facerec.cleanup.examine import examine
+from facerec.cleanup.findings import Kind
+from facerec.cleanup.graph_linkage import link_neighbours
+from facerec.cleanup.linkage import cut, link
+from facerec.cleanup.neighbours import neighbour_pairs
+from facerec.errors import UsageError
+from facerec.profile import Profile
+from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
+
+
+def people(dice: np.random.Generator, sizes: list[int]) -> np.ndarray:
+    return np.concatenate([person(dice, size) for size in sizes])
+
+
+def test_on_a_neighbour_graph_the_clusters_are_the_exact_ones():
+    dice = np.random.default_rng(0)
+    vectors = np.concatenate([people(dice, [120, 90, 40, 40, 7, 3]), noise_vectors(dice, 30)])
+    vectors = np.concatenate([vectors, vectors[:5]])  # copies are at distance 0 of each other
+    exact = link(vectors, "cosine", "average")
+    graph = link_neighbours(vectors, "cosine")
+    for threshold in (0.2, 0.4, 0.6, 0.7):
+        assert adjusted_rand_score(cut(exact, threshold), cut(graph, threshold)) == 1
+    assert graph[-1, 3] == len(vectors)
+    assert (np.diff(graph[:, 2]) >= 0).all()
+
+
+def test_order_does_not_decide_on_a_neighbour_graph():
+    dice = np.random.default_rng(1)
+    vectors = np.concatenate([people(dice, [30, 30, 30]), noise_vectors(dice, 20)])
+    order = dice.permutation(len(vectors))
+    one = cut(link_neighbours(vectors, "euclidean"), 0.8)
+    two = cut(link_neighbours(vectors[order], "euclidean"), 0.8)
+    assert adjusted_rand_score(one[order], two) == 1
+
+
+@pytest.mark.parametrize("library", ["numpy", "faiss"])
+def test_neighbours_are_found_in_blocks(library, monkeypatch):
+    if library == "faiss" and find_spec("faiss") is None:
+        pytest.skip("faiss is not installed")
+    monkeypatch.setattr(neighbours, "_CELLS", 4000)
+    monkeypatch.setattr(neighbours, "_FAISS_BLOCK", 100)
+    monkeypatch.setattr(neighbours, "_WORTH_LISTS", 1 if library == "faiss" else 10**9)
+    vectors = people(np.random.default_rng(2), [40] * 20)
+    cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    exact = {
+        (min(row, other), max(row, other))
+        for row, near in enumerate(np.argsort(-cosines, axis=1)[:, :5].tolist())
+        for other in near
+    }
+    found = set(map(tuple, neighbour_pairs(vectors, 5).tolist()))
+    assert all(one < two for one, two in found)
+    assert len(found & exact) >= (1 if library == "numpy" else 0.97) * len(exact)
+    assert len(found) <= 1.03 * len(exact)
+
+
+def test_beyond_the_exact_limit_the_findings_are_the_same():
+    dice = np.random.default_rng(3)
+    photos = make_photos(np.concatenate([people(dice, [60, 2]), people(dice, [50])]), [62, 50])
+    section = Profile().cleanup
+    few = section.model_copy(update={"exact_limit": 40})
+    exact = [(found.kind, found.files) for found in examine(photos, section)]
+    assert (Kind.OUTLIER, ["0/60.jpg"]) in exact
+    assert [(found.kind, found.files) for found in examine(photos, few)] == exact
+    with pytest.raises(UsageError, match="too many for single linkage"):
+        examine(photos, few.model_copy(update={"linkage": "single"}))
+
+
+def test_two_processes_find_what_one_finds(run, dirty, tmp_path):
+    arguments = ["cleanup", dirty, "--exclude", dirty / "grace_hopper/0.png", "--json"]
+    code, alone, _ = run(*arguments, *outputs(tmp_path / "one"))
+    assert code == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+               "-m", "facerec", *arguments, *outputs(tmp_path / "two")]  # fmt: skip
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    findings = [
+        sorted((json.loads(line) for line in out.splitlines()), key=lambda found: found["id"])
+        for out in (alone, done.stdout)
+    ]
+    assert findings[0] == findings[1]
+    for tree in ("clean", "dirt"):
+        assert snapshot(tmp_path / "one" / tree) == snapshot(tmp_path / "two" / tree)
