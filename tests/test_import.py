@@ -169,7 +169,7 @@ def test_dlibs_file_becomes_the_default_model(run, tmp_path):
     assert run("import", source, "-o", tmp_path / "d.safetensors", "--name", "mine")[0] == 0
     images = chips(150, 150)
     ours = embed(tmp_path / "d.safetensors", images)
-    assert np.array_equal(ours, open_embedder(Profile()).embed(images))
+    assert np.array_equal(ours, open_embedder(Profile.load("default")).embed(images))
 
 
 def test_missing_unknown_and_misshapen_weights_are_named(run, tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
 from facerec.detection.mtcnn_networks import ONet, PNet, RNet
 from facerec.detection.proposals import STRIDE, Cells, Proposer
-from facerec.detection.pyramid import Level, pyramid_scales
+from facerec.detection.pyramid import Level, pyramid_scales, rounded_up
 from facerec.detection.screening import MARGIN, open_screen
 from facerec.detection.workers import Workers, in_turn
 from facerec.faces import Face, Floats, Image
@@ -24,9 +24,9 @@ R = TypeVar("R")
 
 _SIDE = 11  # mtcnn's cells reach from pixel 1 to pixel 12
 _MEAN = np.float32(127.5)
-_SLABS = 8
 _CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
-_ESTIMATED = 32
+_PARTS = 8
+"""Into how many parts work of any size is split, so that cores share it evenly."""
 _CUDA_CROPS = 2048
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
@@ -121,7 +121,7 @@ class MTCNN:
 
     def _centred(self, image: Image) -> Floats:
         centred = np.empty(image.shape, np.float32)
-        slabs = zip(np.array_split(image, _SLABS), np.array_split(centred, _SLABS), strict=True)
+        slabs = zip(np.array_split(image, _PARTS), np.array_split(centred, _PARTS), strict=True)
         self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), list(slabs))
         return centred
 
@@ -140,7 +140,8 @@ class MTCNN:
             crops = crop(pixels, chunk, RNet.side).permute(0, 2, 3, 1)
             return chunk[torch.from_numpy(screen.crops(crops.numpy())) > threshold]
 
-        return torch.cat(self._map(estimate, torch.split(boxes, _ESTIMATED)))
+        size = rounded_up(math.ceil(len(boxes) / _PARTS))
+        return torch.cat(self._map(estimate, torch.split(boxes, size)))
 
     def _run(self, network: RNet | ONet, pixels: Tensor, boxes: Tensor) -> Tensor:
         """The network's output for crops of the boxes, in chunks of few different sizes."""
@@ -169,6 +170,8 @@ class MTCNN:
             return boxes[kept], score[order][kept]
 
         proposals = self._proposer(centred, scales, self._device)
+        if not proposals:
+            return torch.empty(0, 4, device=self._device)
         found, scores = (
             torch.cat(parts) for parts in zip(*self._map(pick, proposals), strict=True)
         )

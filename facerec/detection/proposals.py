@@ -130,8 +130,9 @@ def _by_level(found: Cells, levels: Sequence[Level]) -> list[tuple[Level, Cells]
         place = found.place - found.place.new_tensor([level.left, level.top]) // STRIDE
         inside = (place >= 0) & (place < place.new_tensor(_extent(level)))
         here = torch.nonzero(inside.all(1))[:, 0]
-        cells = Cells(place[here], found.log_odds[here], found.offsets[here])
-        divided.append((level, cells))
+        if len(here):
+            cells = Cells(place[here], found.log_odds[here], found.offsets[here])
+            divided.append((level, cells))
     return divided
 
 

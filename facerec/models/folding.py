@@ -40,7 +40,8 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
             continue
         layer, norm = modules[str(before.target)], modules[str(node.target)]
         fuse = _FUSE.get((type(layer), type(norm)))
-        if fuse is None:
+        # PyTorch folds only what has scales, shifts and statistics of its own.
+        if fuse is None or norm.weight is None or norm.running_mean is None:
             continue
         parent, _, name = str(before.target).rpartition(".")
         setattr(traced.get_submodule(parent), name, fuse(layer, norm))
