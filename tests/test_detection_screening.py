@@ -30,6 +30,14 @@ def screen() -> Screen:
     return opened
 
 
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the picture, and however much of it is worth a look."""
+    monkeypatch.setattr("facerec.detection.proposals._FEW_PIXELS", 0)
+    monkeypatch.setattr("facerec.detection.proposals._DEARER", 0)
+    monkeypatch.setattr("facerec.detection.mtcnn._FEW_CROPS", 1)
+
+
 @pytest.fixture(scope="module", params=[(512, 512), (333, 401)], ids=["even", "odd"])
 def picture(request: pytest.FixtureRequest) -> Image:
     height, width = request.param
@@ -51,11 +59,8 @@ def test_the_faces_are_those_found_without_a_first_look(
 
 
 @torch.inference_mode()
-def test_a_cell_by_itself_is_the_cell_among_its_neighbours(
-    screen: Screen, picture: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cell_by_itself_is_the_cell_among_its_neighbours(screen: Screen, picture: Image) -> None:
     """At each level's ends too, where the network sees less than a whole cell."""
-    monkeypatch.setattr("facerec.detection.proposals._DEARER", 0)
     network = PNet(load_mtcnn_weights()["pnet"], CPU)
     scales = pyramid_scales(*picture.shape[:2], 20, 0.709)
     centred = picture - np.float32(127.5)

@@ -28,6 +28,8 @@ _CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
 _PARTS = 8
 """Into how many parts work of any size is split, so that cores share it evenly."""
 _CUDA_CROPS = 2048
+_FEW_CROPS = 256
+"""Fewer are looked at at once: a first look would cost as much."""
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
 
@@ -133,7 +135,7 @@ class MTCNN:
     def _worth(self, pixels: Tensor, boxes: Tensor) -> Tensor:
         """The boxes that the second network is to look at, in their order."""
         screen, threshold = self._screen, self._log_odds[1] - MARGIN
-        if screen is None or not len(boxes):
+        if screen is None or len(boxes) < _FEW_CROPS:
             return boxes
 
         def estimate(chunk: Tensor) -> Tensor:

@@ -35,7 +35,6 @@ DATA = Path(
 )
 PHOTOS = ("multiface.jpg", "scientists.png", "alex_lacamoire1.jpg", "obama_and_biden.jpg")
 THRESHOLDS = (0.6, 0.7, 0.8)
-_REST = 0.3
 
 
 def facenet_pytorch() -> Callable[[Image], int]:
@@ -67,15 +66,10 @@ def overlap(one: Face, other: Face) -> float:
 
 
 def median_seconds(functions: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Median seconds of each function, called in turns; the first turn is not counted.
-
-    The threads of one library go on spinning for a while after its work; the next one's begins when
-    they have gone to sleep.
-    """
+    """Median seconds of each function, called in turns; the first turn is not counted."""
     seconds: list[list[float]] = [[] for _ in functions]
     for turn in range(rounds + 1):
         for function, mine in zip(functions, seconds, strict=True):
-            time.sleep(_REST)
             start = time.perf_counter()
             function()
             if turn:
