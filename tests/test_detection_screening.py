@@ -32,8 +32,7 @@ def screen() -> Screen:
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However small the picture, and however much of it is worth a look."""
-    monkeypatch.setattr("facerec.detection.proposals._FEW_PIXELS", 0)
+    """However few the crops, and however much of a picture is worth a look."""
     monkeypatch.setattr("facerec.detection.proposals._DEARER", 0)
     monkeypatch.setattr("facerec.detection.mtcnn._FEW_CROPS", 1)
 

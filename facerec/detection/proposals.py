@@ -20,8 +20,6 @@ STRIDE = 2
 _SEEN = 12
 _BAND_PIXELS = 170_000
 _PATCHES, _PATCHES_STEP = 256, 32
-_FEW_PIXELS = 100_000
-"""A smaller canvas is looked at at once: a first look would cost as much."""
 _DEARER = 20
 """How many times as long a cell by itself takes as one among its neighbours."""
 
@@ -60,7 +58,7 @@ class Proposer:
         canvas = np.zeros((starts[-1] * STRIDE + 2 * rows + PNet.margin, width, 3), np.float32)
         resize_into(canvas, centred, levels, self._run)
         found = None
-        if self._screen is not None and height * width >= _FEW_PIXELS:
+        if self._screen is not None:
             found = self._look_again(self._screen, canvas, levels, rows, starts)
         if found is None:
             found = self._look_everywhere(torch.from_numpy(canvas).to(device), levels, rows, starts)

@@ -54,11 +54,11 @@ def pyramid_scales(height: int, width: int, min_face: float, scale_factor: float
 
 
 def rounded_up(length: int) -> int:
-    """The next of sixteen lengths per doubling: …, 60, 64, 68, 72, ….
+    """The next of eight lengths per doubling: …, 28, 32, 36, 40, ….
 
     Convolutions are prepared for each shape, and a thousand of them are kept.
     """
-    step = max(4, 1 << max(0, (length - 1).bit_length() - 5))
+    step = max(4, 1 << max(0, (length - 1).bit_length() - 4))
     return -(-length // step) * step
 
 
