@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -188,7 +188,6 @@ def _sum_rows(rows: Floats, sources: _Sources) -> Floats:
     return summed
 
 
-@lru_cache(maxsize=1024)
 def _sources(height: int, count: int, start: int, stop: int, cumulative: bool) -> _Sources:
     """What parts `start` to `stop`, of `count` equal parts of `height` rows, consist of."""
     shares = _cumulative_shares if cumulative else _shares
