@@ -9,7 +9,7 @@ a margin of the threshold is computed again in float32, so that results are floa
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,10 +43,10 @@ class Screen:
     """
 
     def __init__(self, weights: Mapping[str, Arrays], threads: int) -> None:
-        self._compiled = {
-            "pnet": _compile(_proposal_network, weights["pnet"], threads),
-            "rnet": _compile(_refinement_network, weights["rnet"], threads),
-        }
+        self._weights = weights
+        self._threads = threads
+        self._compiled: dict[str, Any] = {}
+        self._compiling = threading.Lock()
         self._requests = threading.local()
 
     def cells(self, pixels: Floats) -> Floats:
@@ -62,12 +62,20 @@ class Screen:
         import openvino
 
         if not hasattr(self._requests, name):
-            setattr(self._requests, name, self._compiled[name].create_infer_request())
+            setattr(self._requests, name, self._network(name).create_infer_request())
         request = getattr(self._requests, name)
         request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
         request.infer()
         estimate: Floats = request.get_output_tensor().data.copy()
         return estimate
+
+    def _network(self, name: str) -> Any:
+        # When it is first asked for: most pictures have too few crops to ask for the second.
+        with self._compiling:
+            if name not in self._compiled:
+                build = {"pnet": _proposal_network, "rnet": _refinement_network}[name]
+                self._compiled[name] = _compile(build(self._weights[name]), self._threads)
+            return self._compiled[name]
 
 
 def open_screen(weights: Mapping[str, Arrays], threads: int) -> Screen | None:
@@ -80,11 +88,11 @@ def open_screen(weights: Mapping[str, Arrays], threads: int) -> Screen | None:
     return None
 
 
-def _compile(network: Callable[[Arrays], Any], arrays: Arrays, threads: int) -> Any:
+def _compile(model: Any, threads: int) -> Any:
     import openvino
 
     return openvino.Core().compile_model(
-        network(arrays),
+        model,
         "CPU",
         {
             "INFERENCE_PRECISION_HINT": "bf16",
