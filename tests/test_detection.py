@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from facerec.detection.boxes import crop, squared, suppress
+from facerec.detection.boxes import crop, rank, squared, suppress
 from facerec.detection.factory import create_detector
 from facerec.detection.mtcnn import MTCNN
-from facerec.detection.pyramid import arrange, pyramid_scales, resize_into
+from facerec.detection.packing import arrange
+from facerec.detection.pyramid import pyramid_levels, resize_into
+from facerec.detection.scratch import Scratch
 from facerec.detection.workers import in_turn
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
@@ -169,29 +172,69 @@ def test_suppression_equals_the_comparison_pair_by_pair(corners: np.ndarray, ove
     assert kept.tolist() == naive_suppress(boxes.astype(np.float64), 0.5123, overlap)
 
 
+@given(
+    corners=arrays(
+        np.int32, st.tuples(st.integers(1, 300), st.just(4)), elements=st.integers(1, 9)
+    ),
+    cut=st.floats(0, 1),
+)
+@settings(deadline=None, max_examples=60)
+def test_groups_are_suppressed_each_by_itself(corners: np.ndarray, cut: float) -> None:
+    boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1).astype(np.float32)
+    first = int(cut * len(boxes))
+    sizes = [first, 0, len(boxes) - first]
+    kept = suppress(torch.from_numpy(boxes), 0.5123, "union", sizes=sizes)
+    apart = [
+        suppress(part, 0.5123, "union") for part in torch.split(torch.from_numpy(boxes), sizes)
+    ]
+    assert kept.tolist() == torch.cat(apart).tolist()
+
+
+@given(scores=arrays(np.float32, st.integers(0, 60), elements=st.integers(0, 3)))
+def test_groups_are_ranked_each_by_itself_and_cut(scores: np.ndarray) -> None:
+    sizes = [len(scores) // 2, len(scores) - len(scores) // 2]
+    ranked = rank(torch.from_numpy(scores), sizes, 5).tolist()
+    parts = [ranked[: min(sizes[0], 5)], ranked[min(sizes[0], 5) :]]
+    for part, group, start in zip(parts, np.split(scores, sizes[:1]), (0, sizes[0]), strict=True):
+        places = np.array(part, int) - start
+        assert len(set(part)) == len(part) == min(len(group), 5)
+        np.testing.assert_array_equal(group[places], np.sort(group)[::-1][:5])
+
+
 @given(height=st.integers(12, 3000), width=st.integers(12, 3000), min_face=st.floats(12, 200))
 @settings(deadline=None, max_examples=100)
-def test_levels_lie_inside_the_canvas_and_apart(height: int, width: int, min_face: float) -> None:
-    scales = pyramid_scales(height, width, min_face, 0.709)
-    if not scales:
+def test_every_cell_lies_inside_the_canvas_by_itself(
+    height: int, width: int, min_face: float
+) -> None:
+    levels = pyramid_levels(height, width, min_face, 0.709)
+    if not levels:
         return
-    levels, rows, columns = arrange(height, width, scales)
-    assert [level.scale for level in levels] == scales
-    taken = np.zeros((rows, columns), bool)
-    for level in levels:
-        assert level.top % 2 == level.left % 2 == 0
-        place = taken[level.top : level.top + level.height, level.left : level.left + level.width]
-        assert place.shape == (level.height, level.width)
+    layout = arrange(levels)
+    assert layout.levels == levels
+    taken = np.zeros((layout.height, layout.width), bool)
+    seen = [np.zeros((level.rows, level.columns), bool) for level in levels]
+    for strip in layout.strips:
+        place = taken[2 * strip.top :, 2 * strip.left :][: strip.height, : strip.width]
+        assert place.shape == (strip.height, strip.width)
         assert not place.any()
         place[:] = True
+        cells = seen[strip.level][: strip.rows, strip.first : strip.first + strip.columns]
+        assert cells.shape == (strip.rows, strip.columns)
+        assert not cells.any()
+        cells[:] = True
+    assert all(cells.all() for cells in seen)
 
 
-def test_every_level_is_the_area_mean() -> None:
-    pixels = noise(97, 131).astype(np.float32) - np.float32(127.5)
-    levels, height, width = arrange(97, 131, pyramid_scales(97, 131, 20, 0.709))
-    canvas = np.zeros((height, width, 3), np.float32)
-    resize_into(canvas, pixels, levels, in_turn)
-    for level in levels:
+@pytest.mark.parametrize(("height", "width"), [(97, 131), (300, 1500)])
+def test_every_level_is_the_area_mean(height: int, width: int) -> None:
+    """The second picture's largest level does not fit the canvas in one strip."""
+    image = noise(height, width)
+    layout = arrange(pyramid_levels(height, width, 20, 0.709))
+    canvas = np.zeros((layout.height, layout.width, 3), np.float32)
+    resize_into(canvas, image, layout, in_turn)
+    assert len(layout.strips) > len(layout.levels) or width < 700
+    for strip in layout.strips:
+        level = layout.levels[strip.level]
         down, across = (
             np.clip(
                 np.minimum(np.arange(1, count + 1)[:, None] * side / count, np.arange(1, side + 1))
@@ -200,11 +243,28 @@ def test_every_level_is_the_area_mean() -> None:
                 None,
             )
             * (count / side)
-            for count, side in ((level.height, 97), (level.width, 131))
+            for count, side in ((level.height, height), (level.width, width))
         )
-        expected = np.einsum("ay,yxc,bx->abc", down, pixels, across)
-        place = canvas[level.top : level.top + level.height, level.left : level.left + level.width]
+        expected = np.einsum("ay,yxc,bx->abc", down, image - 127.5, across, optimize=True)
+        # a level of odd size repeats its last row and column
+        expected = np.pad(expected, ((0, level.height % 2), (0, level.width % 2), (0, 0)), "edge")
+        expected = expected[:, 2 * strip.first :][:, : strip.width]
+        place = canvas[2 * strip.top :, 2 * strip.left :][: strip.height, : strip.width]
         np.testing.assert_allclose(place, expected, atol=0.02)
+
+
+def test_memory_is_used_again_by_the_same_thread_alone() -> None:
+    scratch = Scratch()
+    first = scratch.empty("a", (4, 5))
+    assert np.shares_memory(first, scratch.empty("a", (2, 3)))
+    assert not np.shares_memory(first, scratch.empty("b", (4, 5)))
+    there: list[np.ndarray] = []
+    thread = Thread(target=lambda: there.append(scratch.empty("a", (4, 5))))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(first, there[0])
+    large = scratch.empty("a", (12_000_001,))
+    assert not np.shares_memory(large, scratch.empty("a", (12_000_001,)))
 
 
 def test_a_crop_of_the_whole_image_has_its_corners() -> None:

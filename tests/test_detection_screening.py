@@ -13,8 +13,9 @@ from facerec.detection.boxes import crop
 from facerec.detection.mtcnn import MTCNN
 from facerec.detection.mtcnn_networks import PNet, RNet
 from facerec.detection.proposals import Proposer
-from facerec.detection.pyramid import pyramid_scales
-from facerec.detection.screening import MARGIN, Screen, open_screen
+from facerec.detection.pyramid import pyramid_levels
+from facerec.detection.scratch import Scratch
+from facerec.detection.screening import ERROR, Screen, open_screen
 from facerec.detection.workers import in_turn
 from facerec.faces import Image
 from facerec.weights.mtcnn import load_mtcnn_weights
@@ -61,20 +62,21 @@ def test_the_faces_are_those_found_without_a_first_look(
 def test_a_cell_by_itself_is_the_cell_among_its_neighbours(screen: Screen, picture: Image) -> None:
     """At each level's ends too, where the network sees less than a whole cell."""
     network = PNet(load_mtcnn_weights()["pnet"], CPU)
-    scales = pyramid_scales(*picture.shape[:2], 20, 0.709)
-    centred = picture - np.float32(127.5)
+    height, width, _ = picture.shape
+    levels = pyramid_levels(height, width, 20, 0.709)
     # so low a threshold that cells at the ends pass as well
-    everywhere, again = (
-        Proposer(network, -2.5, screen=chosen, run=in_turn)(centred, scales, CPU)
+    whole, single = (
+        Proposer(network, -2.5, screen=chosen, run=in_turn, empty=Scratch().empty)(
+            picture, levels, CPU
+        )
         for chosen in (None, screen)
     )
-    at_an_end = 0
-    for (level, whole), (_, single) in zip(everywhere, again, strict=True):
-        places = set(map(tuple, whole.place.tolist()))
-        assert places == set(map(tuple, single.place.tolist()))
-        at_an_end += int((whole.place[:, 0] == (level.width - 1) // 2 - 5).sum())
-        torch.testing.assert_close(whole.log_odds, single.log_odds, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(whole.offsets, single.offsets, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole.level, single.level)
+    torch.testing.assert_close(whole.place, single.place)
+    torch.testing.assert_close(whole.log_odds, single.log_odds, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole.offsets, single.offsets, atol=1e-4, rtol=1e-4)
+    columns = torch.tensor([level.columns for level in levels])
+    at_an_end = int((whole.place[:, 0] == columns[whole.level] - 1).sum())
     assert at_an_end > 0
 
 
@@ -88,7 +90,7 @@ def test_estimates_err_by_less_than_the_margin(screen: Screen, picture: Image) -
     estimate = screen.crops(crops.permute(0, 2, 3, 1).numpy())
     near = np.abs(exact) < 3
     assert near.sum() > 5
-    assert np.abs(exact - estimate)[near].max() < MARGIN / 2
+    assert np.abs(exact - estimate)[near].max() < ERROR / 2
 
 
 def test_without_openvino_there_is_no_first_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,18 +18,37 @@ _BLOCK = 128
 _OUTSIDE = -3.0
 
 
-def rank(scores: Tensor) -> Tensor:
-    """Indices `(N,)` of the scores, highest first.
+def rank(scores: Tensor, sizes: Sequence[int] = (), most: int | None = None) -> Tensor:
+    """Indices of the scores `(N,)`, highest first.
 
     Scores near 1 are often equal. NumPy's default sort, read backwards, breaks the tie as
     mtcnn 1.0.0 does, which decides which of two neighbouring boxes is refined.
+
+    Args:
+        scores: `(N,)`.
+        sizes: how many scores belong to each group; groups are ranked one after the other.
+        most: how many of a group are kept.
     """
+    groups = torch.split(scores, list(sizes or [len(scores)]))
+    starts = np.cumsum([0, *sizes])
+    ranked = [start + _rank(group)[:most] for start, group in zip(starts, groups, strict=False)]
+    return torch.cat(ranked)
+
+
+def _rank(scores: Tensor) -> Tensor:
     if scores.is_cuda:
         return scores.argsort(descending=True, stable=True)
     return torch.from_numpy(np.argsort(scores.numpy().astype(np.float64))[::-1].copy())
 
 
-def suppress(boxes: Tensor, threshold: float, overlap: Overlap, run: Map = in_turn) -> Tensor:
+def suppress(
+    boxes: Tensor,
+    threshold: float,
+    overlap: Overlap,
+    *,
+    sizes: Sequence[int] = (),
+    run: Map = in_turn,
+) -> Tensor:
     """Mask `(N,) bool` of the boxes that no box before them overlaps more than `threshold`.
 
     A box suppresses the ones after it even when it is suppressed itself, as in mtcnn 1.0.0;
@@ -38,28 +58,38 @@ def suppress(boxes: Tensor, threshold: float, overlap: Overlap, run: Map = in_tu
         boxes: `(N, 4)`, best first.
         threshold: largest overlap that two kept boxes may have.
         overlap: intersection over the `union`, or over the smaller box (`min`).
+        sizes: how many boxes belong to each group; only those of one group are compared.
         run: applies a function to items, in any order, perhaps in parallel.
     """
-    corner, opposite = boxes.T[:2], boxes.T[2:]
-    area = (opposite - corner).prod(0)
+    kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    if len(boxes) < 2:
+        return kept
+    corner, opposite = torch.split(boxes.T.contiguous(), 2)
+    area = torch.mul(*(opposite - corner))
+    ends = np.cumsum(sizes or [len(boxes)], dtype=np.int32)
+    end = torch.from_numpy(np.repeat(ends, sizes or [len(boxes)])).to(boxes.device)
 
     def overlapped(start: int) -> Tensor:
         """Of the boxes from `start` on, those that one of the next `_BLOCK` suppresses."""
-        block = slice(start, start + _BLOCK)
-        sides = torch.minimum(opposite[:, block, None], opposite[:, None, start:])
-        sides -= torch.maximum(corner[:, block, None], corner[:, None, start:])
-        intersection = torch.mul(*sides.clamp_min_(0))
+        last = min(start + _BLOCK, len(boxes))
+        block, rest = slice(start, last), slice(start, int(ends[np.searchsorted(ends, last)]))
+        sides = torch.minimum(opposite[:, block, None], opposite[:, None, rest])
+        sides -= torch.maximum(corner[:, block, None], corner[:, None, rest])
+        excess = torch.mul(*sides.clamp_min_(0))
         if overlap == "union":
             # i / (a + b - i) > t without dividing
-            allowed = (area[block, None] + area[start:]).mul_(threshold / (1 + threshold))
+            allowed = (area[block, None] + area[rest]).mul_(threshold / (1 + threshold))
         else:
-            allowed = torch.minimum(area[block, None], area[start:]).mul_(threshold)
-        return (intersection > allowed).triu_(1).any(0)
+            allowed = torch.minimum(area[block, None], area[rest]).mul_(threshold)
+        excess -= allowed
+        excess[:, : last - start].triu_(1)
+        if len(ends) > 1:
+            excess.masked_fill_(end[block, None] != end[rest], 0)
+        return excess.amax(0) > 0
 
-    kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     starts = range(0, len(boxes), _BLOCK)
     for start, lost in zip(starts, run(overlapped, starts), strict=True):
-        kept[start:] &= ~lost
+        kept[start : start + len(lost)] &= ~lost
     return kept
 
 

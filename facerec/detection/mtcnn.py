@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 from typing import TypeVar
 
 import numpy as np
@@ -13,9 +15,12 @@ from torch import Tensor
 
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
 from facerec.detection.mtcnn_networks import ONet, PNet, RNet
-from facerec.detection.proposals import STRIDE, Cells, Proposer
-from facerec.detection.pyramid import Level, pyramid_scales, rounded_up
-from facerec.detection.screening import MARGIN, open_screen
+from facerec.detection.openvino_networks import Network, Refinement, final, refinement
+from facerec.detection.packing import STRIDE, Level
+from facerec.detection.proposals import Proposer
+from facerec.detection.pyramid import pyramid_levels
+from facerec.detection.scratch import Scratch
+from facerec.detection.screening import ERROR, open_screen
 from facerec.detection.workers import Workers, in_turn
 from facerec.faces import Face, Floats, Image
 
@@ -28,7 +33,7 @@ _CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
 _PARTS = 8
 """Into how many parts work of any size is split, so that cores share it evenly."""
 _CUDA_CROPS = 2048
-_FEW_CROPS = 256
+_FEW_CROPS = 64
 """Fewer are looked at at once: a first look would cost as much."""
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
@@ -68,8 +73,6 @@ class MTCNN:
         threads: int | None = None,
     ) -> None:
         self._device = torch.device(device)
-        self._rnet = RNet(weights["rnet"], self._device)
-        self._onet = ONet(weights["onet"], self._device)
         self._min_face = min_face
         self._log_odds = [_log_odds(threshold) for threshold in thresholds]
         self._scale_factor = scale_factor
@@ -77,13 +80,29 @@ class MTCNN:
         on_cpu = self._device.type == "cpu"
         threads = threads or torch.get_num_threads()
         self._workers = Workers(threads) if on_cpu else None
+        self._scratch = Scratch()
         self._screen = open_screen(weights, threads) if on_cpu else None
         self._proposer = Proposer(
             PNet(weights["pnet"], self._device),
             self._log_odds[0],
             screen=self._screen,
             run=self._map,
+            empty=self._scratch.empty,
         )
+        self._rnet: RNet | Refinement
+        self._onet: ONet | Refinement
+        if self._workers and find_spec("openvino"):
+            second, third = (
+                Network(partial(build, weights[name]), "f32", threads)
+                for build, name in ((refinement, "rnet"), (final, "onet"))
+            )
+            self._rnet, self._onet = Refinement(RNet.side, second), Refinement(ONet.side, third)
+            first = [self._screen.proposals] if self._screen else []
+            # meanwhile others load the model that follows detection
+            self._workers.prepare([network.compile for network in (*first, second, third)])
+        else:
+            self._rnet = RNet(weights["rnet"], self._device)
+            self._onet = ONet(weights["onet"], self._device)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
@@ -95,13 +114,11 @@ class MTCNN:
 
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]
-        scales = pyramid_scales(height, width, self._min_face, self._scale_factor)
-        if not scales:
+        levels = pyramid_levels(height, width, self._min_face, self._scale_factor)
+        if not levels:
             return []
-        centred = self._centred(image)
-        boxes = self._propose(centred, scales)
-        pixels = torch.from_numpy(centred).to(self._device)
-
+        boxes = self._propose(image, levels)
+        pixels = torch.from_numpy(self._centred(image)).to(self._device)
         boxes = self._worth(pixels, boxes)
         refined = self._run(self._rnet, pixels, boxes)
         chosen = self._passed(refined[:, 4], 1)
@@ -122,7 +139,7 @@ class MTCNN:
         ]
 
     def _centred(self, image: Image) -> Floats:
-        centred = np.empty(image.shape, np.float32)
+        centred = self._scratch.empty("centred", image.shape)
         slabs = zip(np.array_split(image, _PARTS), np.array_split(centred, _PARTS), strict=True)
         self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), list(slabs))
         return centred
@@ -130,56 +147,52 @@ class MTCNN:
     def _passed(self, log_odds: Tensor, stage: int) -> Tensor:
         """Indices of what exceeds the stage's threshold, best first, cut to `max_candidates`."""
         passed = torch.nonzero(log_odds > self._log_odds[stage])[:, 0]
-        return passed[rank(log_odds[passed].sigmoid())[: self._max_candidates]]
+        return passed[rank(log_odds[passed].sigmoid(), most=self._max_candidates)]
 
     def _worth(self, pixels: Tensor, boxes: Tensor) -> Tensor:
         """The boxes that the second network is to look at, in their order."""
-        screen, threshold = self._screen, self._log_odds[1] - MARGIN
+        screen, threshold = self._screen, self._log_odds[1] - ERROR
         if screen is None or len(boxes) < _FEW_CROPS:
             return boxes
 
         def estimate(chunk: Tensor) -> Tensor:
-            crops = crop(pixels, chunk, RNet.side).permute(0, 2, 3, 1)
-            return chunk[torch.from_numpy(screen.crops(crops.numpy())) > threshold]
+            crops = crop(pixels, _padded(chunk, multiple), RNet.side).permute(0, 2, 3, 1)
+            return chunk[torch.from_numpy(screen.crops(crops.numpy())[: len(chunk)]) > threshold]
 
-        size = rounded_up(math.ceil(len(boxes) / _PARTS))
+        size, multiple = _CROPS[RNet.side]
         return torch.cat(self._map(estimate, torch.split(boxes, size)))
 
-    def _run(self, network: RNet | ONet, pixels: Tensor, boxes: Tensor) -> Tensor:
+    def _run(self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Tensor) -> Tensor:
         """The network's output for crops of the boxes, in chunks of few different sizes."""
         size, multiple = _CROPS[network.side] if self._workers else (_CUDA_CROPS, 1)
 
         def run(chunk: Tensor) -> Tensor:
-            missing = -len(chunk) % multiple
-            padded = torch.cat([chunk, chunk[:1].expand(missing, 4)]) if missing else chunk
-            return network(crop(pixels, padded, network.side))[: len(chunk)]
+            return network(crop(pixels, _padded(chunk, multiple), network.side))[: len(chunk)]
 
         if not len(boxes):
             return boxes.new_empty(0, 15)
         return torch.cat(self._map(run, torch.split(boxes, size)))
 
-    def _propose(self, centred: Floats, scales: Sequence[float]) -> Tensor:
+    def _propose(self, image: Image, levels: Sequence[Level]) -> Tensor:
         """Squares `(N, 4)` that the first network takes for faces, best first."""
+        cells = self._proposer(image, levels, self._device)
+        sizes = cells.level.bincount(minlength=len(levels)).tolist()
+        scores = cells.log_odds.sigmoid()
+        order = rank(scores, sizes, self._max_candidates)
+        corner = cells.place[order] * STRIDE + 1
+        boxes = torch.cat([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
+        boxes /= scores.new_tensor([level.scale for level in levels])[cells.level[order], None]
+        sizes = [min(size, self._max_candidates) for size in sizes]
+        kept = suppress(boxes, _LEVEL_IOU, "union", sizes=sizes, run=self._map)
+        boxes, scores = boxes[kept], scores[order][kept]
+        boxes = boxes[rank(scores, most=self._max_candidates)]
+        return squared(boxes[suppress(boxes, _PICTURE_IOU, "union", run=self._map)])
 
-        def pick(found: tuple[Level, Cells]) -> tuple[Tensor, Tensor]:
-            level, cells = found
-            score = cells.log_odds.sigmoid()
-            order = rank(score)[: self._max_candidates]
-            corner = cells.place[order] * STRIDE + 1
-            boxes = torch.cat([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
-            boxes /= level.scale
-            kept = suppress(boxes, _LEVEL_IOU, "union")
-            return boxes[kept], score[order][kept]
 
-        proposals = self._proposer(centred, scales, self._device)
-        if not proposals:
-            return torch.empty(0, 4, device=self._device)
-        found, scores = (
-            torch.cat(parts) for parts in zip(*self._map(pick, proposals), strict=True)
-        )
-        order = rank(scores)[: self._max_candidates]
-        boxes = found[order]
-        return squared(boxes[suppress(boxes, _PICTURE_IOU, "union", self._map)])
+def _padded(boxes: Tensor, multiple: int) -> Tensor:
+    """The boxes, the first again and again after them: networks are prepared for each number."""
+    missing = -len(boxes) % multiple
+    return torch.cat([boxes, boxes[:1].expand(missing, 4)]) if missing else boxes
 
 
 def _log_odds(probability: float) -> float:

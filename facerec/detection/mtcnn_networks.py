@@ -31,9 +31,6 @@ class PNet:
         device: where it runs.
     """
 
-    margin = 10
-    """A picture of `h` rows has `(h - margin) // 2` rows of scores."""
-
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
         self._first = _pooling_kernel(w[0] * _SCALE), w[1].repeat(4)

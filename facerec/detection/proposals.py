@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from facerec.detection.mtcnn_networks import LAST_COLUMN, LAST_ROW, PNet
-from facerec.detection.pyramid import Level, arrange, resize_into, rounded_up
-from facerec.detection.screening import END_MARGIN, MARGIN, Screen
+from facerec.detection.packing import MARGIN, STRIDE, Layout, Level, Strip, arrange
+from facerec.detection.pyramid import resize_into
+from facerec.detection.scratch import Empty
+from facerec.detection.screening import END_ERROR, ERROR, Screen
 from facerec.detection.workers import Map
-from facerec.faces import Floats
+from facerec.faces import Floats, Image
 
-STRIDE = 2
+Pixels = TypeVar("Pixels", Tensor, Floats)
+
 _SEEN = 12
-_BAND_PIXELS = 170_000
+_POOLED_MARGIN = 4
 _PATCHES, _PATCHES_STEP = 256, 32
 _DEARER = 20
 """How many times as long a cell by itself takes as one among its neighbours."""
 
 
 class Cells(NamedTuple):
-    """One level's cells whose score exceeds the threshold: place `(N, 2)` as x, y in the level's
-    grid of cells, log-odds of a face `(N,)` and offsets `(N, 4)` of its box."""
+    """Cells whose score exceeds the threshold, level after level and row after row: number of the
+    level `(N,)`, place `(N, 2)` as x, y in its grid of cells, log-odds of a face `(N,)` and offsets
+    `(N, 4)` of its box."""
 
+    level: Tensor
+    place: Tensor
+    log_odds: Tensor
+    offsets: Tensor
+
+
+class _Found(NamedTuple):
     place: Tensor
     log_odds: Tensor
     offsets: Tensor
@@ -41,76 +52,135 @@ class Proposer:
         threshold: log-odds to exceed.
         screen: estimates where a look is worth it; None: the network looks everywhere.
         run: applies a function to items, in any order, perhaps in parallel.
+        empty: memory for a picture's pyramid.
     """
 
-    def __init__(self, network: PNet, threshold: float, *, screen: Screen | None, run: Map) -> None:
+    def __init__(
+        self, network: PNet, threshold: float, *, screen: Screen | None, run: Map, empty: Empty
+    ) -> None:
         self._network = network
         self._threshold = threshold
         self._screen = screen
         self._run = run
+        self._empty = empty
 
-    def __call__(
-        self, centred: Floats, scales: Sequence[float], device: torch.device
-    ) -> list[tuple[Level, Cells]]:
-        """Cells of each level of a picture `(H, W, 3) float32` less 127.5."""
-        levels, height, width = arrange(centred.shape[0], centred.shape[1], scales)
-        rows, starts = _bands(height, width)
-        canvas = np.zeros((starts[-1] * STRIDE + 2 * rows + PNet.margin, width, 3), np.float32)
-        resize_into(canvas, centred, levels, self._run)
+    def __call__(self, image: Image, levels: Sequence[Level], device: torch.device) -> Cells:
+        """Cells of all levels of a picture `(H, W, 3) uint8`."""
+        layout = arrange(levels)
+        canvas = self._empty("canvas", (layout.height, layout.width, 3))
+        resize_into(canvas, image, layout, self._run)
+        places = _Places(layout)
         found = None
         if self._screen is not None:
-            found = self._look_again(self._screen, canvas, levels, rows, starts)
+            found = self._look_again(self._screen, canvas, layout, places)
         if found is None:
-            found = self._look_everywhere(torch.from_numpy(canvas).to(device), levels, rows, starts)
-        return _by_level(found, levels)
+            canvas_there = torch.from_numpy(canvas).to(device)
+            found = self._look_everywhere(canvas_there, layout, places)
+        return places.by_level(found)
 
-    def _look_everywhere(
-        self, canvas: Tensor, levels: Sequence[Level], rows: int, starts: Sequence[int]
-    ) -> Cells:
-        def look(start: int) -> Cells:
-            band = canvas[start * STRIDE :][: rows * STRIDE + PNet.margin]
-            features, log_odds = self._network(band, list(_ends(levels, start, rows)))
-            y, x = torch.nonzero(log_odds > self._threshold, as_tuple=True)
+    def _look_everywhere(self, canvas: Tensor, layout: Layout, places: _Places) -> _Found:
+        within = torch.from_numpy(places.within()).to(canvas.device)
+
+        def look(start: int) -> _Found:
+            features, log_odds = self._network(
+                _band(canvas, start, layout), list(_ends(layout, start))
+            )
+            passed = (log_odds > self._threshold) & within[start : start + layout.rows]
+            y, x = torch.nonzero(passed, as_tuple=True)
             offsets = self._network.offsets(features[y, x])
-            return Cells(torch.stack([x, y + start], 1), log_odds[y, x], offsets)
+            return _Found(torch.stack([x, y + start], 1), log_odds[y, x], offsets)
 
-        return _joined(self._run(look, starts))
+        return _joined(self._run(look, _starts(layout)))
 
     def _look_again(
-        self,
-        screen: Screen,
-        canvas: Floats,
-        levels: Sequence[Level],
-        rows: int,
-        starts: Sequence[int],
-    ) -> Cells | None:
+        self, screen: Screen, canvas: Floats, layout: Layout, places: _Places
+    ) -> _Found | None:
         """None where so much is worth a look that looking everywhere is quicker."""
-
         seen = _seen(torch.from_numpy(canvas))
-        beyond = _beyond(levels, seen.shape[0], seen.shape[1])
-        margin = torch.where(torch.logical_or(*beyond), END_MARGIN, MARGIN)
+        least = places.least(self._threshold)
 
-        def estimate(start: int) -> Tensor:
-            band = canvas[start * STRIDE :][: rows * STRIDE + PNet.margin]
-            log_odds = torch.from_numpy(screen.cells(band)) + margin[start : start + rows]
-            worth = torch.nonzero(log_odds > self._threshold).flip(1)
-            worth[:, 1] += start
+        def estimate(start: int) -> NDArray[np.intp]:
+            log_odds = screen.cells(_band(canvas, start, layout))
+            worth = np.argwhere(log_odds > least[start : start + layout.rows])
+            worth[:, 0] += start
             return worth
 
-        worth = torch.cat(self._run(estimate, starts))
+        worth = np.concatenate(self._run(estimate, _starts(layout)))
         if len(worth) * _DEARER > canvas.shape[0] * canvas.shape[1] / STRIDE**2:
             return None
 
-        def look(cells: Tensor) -> Cells:
-            x, y = cells.T
+        def look(cells: NDArray[np.intp]) -> _Found:
+            # numbers of patches are few, for convolutions are prepared for each
+            padded = np.pad(cells, ((0, -len(cells) % _PATCHES_STEP), (0, 0)), "edge")
+            y, x = torch.from_numpy(padded).T
             patches = seen[y, x].view(-1, _SEEN, _SEEN, 3)
-            padding = patches.new_zeros(-len(cells) % _PATCHES_STEP, *patches.shape[1:])
-            below, beside = (torch.nonzero(mask[y, x])[:, 0] for mask in beyond)
-            features, log_odds = self._network.cells(torch.cat([patches, padding]), below, beside)
+            features, log_odds = self._network.cells(patches, *places.beyond(padded))
             passed = torch.nonzero(log_odds[: len(cells)] > self._threshold)[:, 0]
-            return Cells(cells[passed], log_odds[passed], self._network.offsets(features[passed]))
+            offsets = self._network.offsets(features[passed])
+            return _Found(torch.stack([x[passed], y[passed]], 1), log_odds[passed], offsets)
 
-        return _joined(self._run(look, torch.split(worth, _PATCHES)))
+        chunks = [worth[at : at + _PATCHES] for at in range(0, max(1, len(worth)), _PATCHES)]
+        return _joined(self._run(look, chunks))
+
+
+class _Places:
+    """What lies where among a canvas's cells, `(h, w)`."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        height, width = layout.bands * layout.rows, (layout.width - MARGIN) // STRIDE
+        self._strip = np.full((height, width), -1, np.int16)
+        # of each strip the row and the column that see beyond a level of odd size
+        self._last = np.full((len(layout.strips), 2), -1)
+        for number, strip in enumerate(layout.strips):
+            bottom, right = strip.top + strip.rows, strip.left + strip.columns
+            self._strip[strip.top : bottom, strip.left : right] = number
+            level = layout.levels[strip.level]
+            if level.height % 2:
+                self._last[number, 0] = bottom - 1
+            if _has_end(level, strip):
+                self._last[number, 1] = right - 1
+
+    def within(self) -> NDArray[np.bool_]:
+        """Mask of the cells that belong to a level."""
+        mask: NDArray[np.bool_] = self._strip >= 0
+        return mask
+
+    def least(self, threshold: float) -> Floats:
+        """What a cell's estimate must exceed for its score to be able to exceed a threshold."""
+        least = np.where(self.within(), np.float32(threshold - ERROR), np.float32(np.inf))
+        for strip, (row, column) in zip(self._layout.strips, self._last.tolist(), strict=True):
+            if row >= 0:
+                least[row, strip.left : strip.left + strip.columns] = threshold - END_ERROR
+            if column >= 0:
+                least[strip.top : strip.top + strip.rows, column] = threshold - END_ERROR
+        return least
+
+    def beyond(self, cells: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Indices of those of the cells `(N, 2)`, y and x, that see a row, and a column, beyond."""
+        last = self._last[self._strip[cells[:, 0], cells[:, 1]]]
+        below, beside = (np.flatnonzero(axis) for axis in (cells == last).T)
+        return torch.from_numpy(below), torch.from_numpy(beside)
+
+    def by_level(self, found: _Found) -> Cells:
+        """The cells placed in their levels."""
+        x, y = found.place.T
+        strip = torch.from_numpy(self._strip).to(x.device)[y, x].long()
+        strips = self._layout.strips
+        level = x.new_tensor([strip.level for strip in strips])[strip]
+        shift = x.new_tensor([[strip.first - strip.left, -strip.top] for strip in strips])[strip]
+        place = found.place + shift
+        order = (level << 40 | place[:, 1] << 20 | place[:, 0]).argsort()
+        return Cells(level[order], place[order], found.log_odds[order], found.offsets[order])
+
+
+def _starts(layout: Layout) -> Sequence[int]:
+    """The row of cells at which each band starts."""
+    return range(0, layout.bands * layout.rows, layout.rows)
+
+
+def _band(canvas: Pixels, start: int, layout: Layout) -> Pixels:
+    return canvas[start * STRIDE :][: layout.rows * STRIDE + MARGIN]
 
 
 def _seen(canvas: Tensor) -> Tensor:
@@ -119,64 +189,25 @@ def _seen(canvas: Tensor) -> Tensor:
     return rows.unfold(1, 3 * _SEEN, 3 * STRIDE)
 
 
-def _joined(parts: Iterable[Cells]) -> Cells:
-    return Cells(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+def _joined(parts: Iterable[_Found]) -> _Found:
+    return _Found(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _by_level(found: Cells, levels: Sequence[Level]) -> list[tuple[Level, Cells]]:
-    """The cells of each level that has any, placed within it; what lies between levels is left."""
-    divided = []
-    for level in levels:
-        place = found.place - found.place.new_tensor([level.left, level.top]) // STRIDE
-        inside = (place >= 0) & (place < place.new_tensor(_extent(level)))
-        here = torch.nonzero(inside.all(1))[:, 0]
-        if len(here):
-            cells = Cells(place[here], found.log_odds[here], found.offsets[here])
-            divided.append((level, cells))
-    return divided
+def _has_end(level: Level, strip: Strip) -> bool:
+    """Whether the strip's last cells see a column beyond the level's last."""
+    return level.width % 2 == 1 and strip.first + strip.columns == level.columns
 
 
-def _beyond(levels: Sequence[Level], height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Masks `(h, w)` of the cells that see a row, and a column, beyond a level of odd size."""
-    below, beside = torch.zeros(2, height, width, dtype=torch.bool)
-    for level in levels:
-        top, left = level.top // STRIDE, level.left // STRIDE
-        columns, rows = _extent(level)
-        if level.height % 2:
-            below[top + rows - 1, left : left + columns] = True
-        if level.width % 2:
-            beside[top : top + rows, left + columns - 1] = True
-    return below, beside
-
-
-def _extent(level: Level) -> tuple[int, int]:
-    """Columns and rows of a level's cells."""
-    return _pooled(level.width) - 4, _pooled(level.height) - 4
-
-
-def _pooled(length: int) -> int:
-    return (length - 1) // 2
-
-
-def _bands(height: int, width: int) -> tuple[int, list[int]]:
-    """Rows of scores in a band of the canvas, and the row at which each band starts."""
-    rows = max(1, (height - PNet.margin) // STRIDE)
-    count = math.ceil(rows * STRIDE * width / _BAND_PIXELS)
-    if count > 1:
-        count += count % 2  # so that two cores share them evenly
-    size = rounded_up(math.ceil(rows / count))
-    return size, list(range(0, rows, size))
-
-
-def _ends(levels: Sequence[Level], start: int, rows: int) -> Iterator[tuple[slice, slice, slice]]:
+def _ends(layout: Layout, start: int) -> Iterator[tuple[slice, slice, slice]]:
     """What the first layer computes, in one band, beyond the last pixel of a level of odd size."""
-    for level in levels:
-        top, left = level.top // STRIDE - start, level.left // STRIDE
-        bottom, right = top + _pooled(level.height), left + _pooled(level.width)
+    for strip in layout.strips:
+        top, left = strip.top - start, strip.left
+        bottom, right = top + strip.rows + _POOLED_MARGIN, left + strip.columns + _POOLED_MARGIN
         visible = slice(max(top, 0), max(bottom, 0))
-        if top >= rows + 4 or bottom <= 0:
+        if top >= layout.rows + _POOLED_MARGIN or bottom <= 0:
             continue
-        if level.width % 2:
+        level = layout.levels[strip.level]
+        if _has_end(level, strip):
             for channels in LAST_COLUMN:
                 yield channels, visible, slice(right - 1, right)
         if level.height % 2:

@@ -1,0 +1,172 @@
+"""MTCNN's networks in OpenVINO.
+
+Its kernels keep a layer's activation, pooling and bias in its convolution and hold the weights in
+the order that they read, which PyTorch's do not; one call is one step that other threads need not
+wait for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facerec.faces import Floats
+
+Arrays = Sequence[NDArray[np.float32]]
+
+_SCALE = np.float32(1 / 128)
+_KEPT_KERNELS = "128"
+"""Kernels that OpenVINO keeps; its own default, 5,000, is memory that climbs."""
+
+
+class Network:
+    """A network that is compiled when it is first asked, and may be asked by many threads.
+
+    Args:
+        build: makes OpenVINO's model; its one input and one output are float32.
+        precision: `bf16` or `f32`.
+        threads: how many may ask at a time; each runs it on its own core.
+    """
+
+    def __init__(self, build: Callable[[], Any], precision: str, threads: int) -> None:
+        self._build = build
+        self._precision = precision
+        self._threads = threads
+        self._compiled: Any = None
+        self._compiling = threading.Lock()
+        self._mine = threading.local()
+
+    def compile(self) -> Any:
+        """Compile it, unless that is done."""
+        import openvino
+
+        with self._compiling:
+            if self._compiled is None:
+                self._compiled = openvino.Core().compile_model(
+                    self._build(),
+                    "CPU",
+                    {
+                        "INFERENCE_PRECISION_HINT": self._precision,
+                        "INFERENCE_NUM_THREADS": self._threads,
+                        "NUM_STREAMS": self._threads,
+                        "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
+                    },
+                )
+            return self._compiled
+
+    def __call__(self, values: Floats) -> Floats:
+        """The output for an input in one piece."""
+        import openvino
+
+        if not hasattr(self._mine, "request"):
+            self._mine.request = self.compile().create_infer_request()
+        request = self._mine.request
+        request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
+        request.infer()
+        output: Floats = request.get_output_tensor().data.copy()
+        return output
+
+
+class Refinement:
+    """The second or third network in float32, as `RNet` and `ONet` are called.
+
+    Args:
+        side: pixels of a crop.
+        network: takes crops `(N, side, side, 3)`, gives `(N, C, 1, 1)`.
+    """
+
+    def __init__(self, side: int, network: Network) -> None:
+        self.side = side
+        self._network = network
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """Outputs `(N, C)` for crops `(N, 3, side, side)`, channels last in memory."""
+        return torch.from_numpy(self._network(crops.permute(0, 2, 3, 1).numpy())).flatten(1)
+
+
+def proposal_scores(arrays: Arrays) -> Any:
+    """`pnet`: log-odds `(1, 1, h, w)` of a face for a picture `(1, H, W, 3)` less 127.5."""
+    from openvino import Model
+
+    pixels, x = _picture([1, -1, -1, 3])
+    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 2)
+    x = _layer(x, arrays[3], arrays[4], arrays[5])
+    x = _layer(x, arrays[6], arrays[7], arrays[8])
+    return Model([_heads(x, [arrays[11]], [arrays[12]])], [pixels])
+
+
+def refinement(arrays: Arrays, *, scores_only: bool = False) -> Any:
+    """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1)`, or the log-odds alone, for crops
+    `(N, 24, 24, 3)` less 127.5."""
+    from openvino import Model
+
+    crops, x = _picture([-1, 24, 24, 3])
+    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
+    x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
+    x = _layer(x, arrays[6], arrays[7], arrays[8])
+    x = _layer(x, _dense(arrays[9]), arrays[10], arrays[11])
+    heads = slice(14 if scores_only else 12, 16)
+    return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [crops])
+
+
+def final(arrays: Arrays) -> Any:
+    """`onet`: offsets, landmarks and log-odds of a face `(N, 15, 1, 1)` for crops
+    `(N, 48, 48, 3)` less 127.5."""
+    from openvino import Model
+
+    crops, x = _picture([-1, 48, 48, 3])
+    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
+    x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
+    x = _pooled(_layer(x, arrays[6], arrays[7], arrays[8]), 2)
+    x = _layer(x, arrays[9], arrays[10], arrays[11])
+    x = _layer(x, _dense(arrays[12]), arrays[13], arrays[14])
+    return Model([_heads(x, arrays[15::2], arrays[16::2])], [crops])
+
+
+def _picture(shape: Sequence[int]) -> tuple[Any, Any]:
+    from openvino import PartialShape
+    from openvino import opset13 as op
+
+    pixels = op.parameter(PartialShape(shape), np.float32)
+    return pixels, op.transpose(pixels, [0, 3, 1, 2])
+
+
+def _layer(x: Any, kernel: Floats, bias: Floats, slope: Floats) -> Any:
+    from openvino import opset13 as op
+
+    return op.prelu(_convolved(x, kernel, bias), op.constant(slope.reshape(-1)))
+
+
+def _heads(x: Any, kernels: Sequence[Floats], biases: Sequence[Floats]) -> Any:
+    # The last pair is a softmax over (no face, face): its difference is the log-odds.
+    *others, last = (kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels)
+    *others_bias, last_bias = biases
+    kernel = np.concatenate([*others, last[:, 1:] - last[:, :1]], 1)
+    bias = np.concatenate([*others_bias, last_bias[1:] - last_bias[:1]])
+    return _convolved(x, kernel[None, None], bias)
+
+
+def _dense(weight: Floats) -> Floats:
+    # A dense layer on a 3 x 3 map as a convolution; its input is flattened with x slowest,
+    # channel last.
+    return weight.reshape(3, 3, -1, weight.shape[1]).transpose(1, 0, 2, 3)
+
+
+def _convolved(x: Any, kernel: Floats, bias: Floats) -> Any:
+    from openvino import opset13 as op
+
+    weight = op.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+    y = op.convolution(x, weight, [1, 1], [0, 0], [0, 0], [1, 1])
+    return op.add(y, op.constant(bias.reshape(1, -1, 1, 1)))
+
+
+def _pooled(x: Any, side: int) -> Any:
+    from openvino import opset13 as op
+
+    return op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [side, side], "ceil").output(0)

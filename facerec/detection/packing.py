@@ -1,0 +1,149 @@
+"""Where the levels of an image's pyramid lie in one canvas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+STRIDE = 2
+"""Pixels between the cells of MTCNN's first network."""
+
+MARGIN = 10
+"""Cells see 12 pixels: `n` cells in a row see `STRIDE * n + MARGIN`."""
+
+_WIDTHS = (48, 96, 160, 256, 352)
+_TRIED = 3
+_BAND_PIXELS = 170_000
+
+
+class Level(NamedTuple):
+    """One level of a pyramid, in pixels."""
+
+    scale: float
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of cells; a level of odd size has one more than whole ones, cut at its end."""
+        return _cells(self.height)
+
+    @property
+    def columns(self) -> int:
+        """Columns of cells."""
+        return _cells(self.width)
+
+
+class Strip(NamedTuple):
+    """Neighbouring columns of a level's cells, and where they lie among the canvas's cells."""
+
+    level: int
+    first: int
+    columns: int
+    rows: int
+    top: int = 0
+    left: int = 0
+
+    @property
+    def height(self) -> int:
+        """Pixels that its cells see."""
+        return self.rows * STRIDE + MARGIN
+
+    @property
+    def width(self) -> int:
+        """Pixels that its cells see."""
+        return self.columns * STRIDE + MARGIN
+
+
+class Layout(NamedTuple):
+    """All levels in a canvas of pixels `(height, width)`, cut into bands of `rows` cells' rows."""
+
+    levels: list[Level]
+    strips: list[Strip]
+    width: int
+    rows: int
+    bands: int
+
+    @property
+    def height(self) -> int:
+        """Pixels, those past the last level that its band takes in among them."""
+        return self.bands * self.rows * STRIDE + MARGIN
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels the bands have, those that two share counted twice."""
+        return self.bands * (self.rows * STRIDE + MARGIN) * self.width
+
+
+def arrange(levels: Sequence[Level]) -> Layout:
+    """The layout that wastes least, for levels in order, largest first.
+
+    Convolutions are prepared for each shape that they meet, which takes as long as a tenth of a
+    photo. So levels are cut into strips, canvases have one of few widths, and a band's rows are
+    rounded up: pictures of all sizes meet some 80 shapes.
+    """
+    whole = levels[0].columns * STRIDE + MARGIN
+    narrower = [width for width in _WIDTHS if width < whole]
+    widths = [*narrower[-_TRIED:], *_WIDTHS[len(narrower) :][:1]]
+    return min((_packed(levels, width) for width in widths), key=lambda layout: layout.pixels)
+
+
+def rounded_up(length: int) -> int:
+    """The next of eight lengths per doubling: …, 28, 32, 36, 40, …"""
+    step = max(4, 1 << max(0, (length - 1).bit_length() - 4))
+    return -(-length // step) * step
+
+
+def _packed(levels: Sequence[Level], width: int) -> Layout:
+    # Shelves below one another: each starts with the tallest strip that has no place yet, and the
+    # room to its right is filled with columns of lower ones.
+    waiting = sorted(
+        (strip for number, level in enumerate(levels) for strip in _cut(number, level, width)),
+        key=lambda strip: (-strip.height, -strip.width),
+    )
+    placed: list[Strip] = []
+    top = 0
+    while waiting:
+        shelf = waiting[0].height
+        left = column = down = 0
+        rest: list[Strip] = []
+        for strip in waiting:
+            if strip.width <= column and down + strip.height <= shelf:
+                placed.append(_moved(strip, top + down, left - column))
+                down += strip.height
+            elif left + strip.width <= width and strip.height <= shelf:
+                column = strip.width
+                placed.append(_moved(strip, top, left))
+                left += column
+                down = strip.height
+            else:
+                rest.append(strip)
+        waiting = rest
+        top += shelf
+    rows, bands = _bands(top, width)
+    return Layout(list(levels), placed, width, rows, bands)
+
+
+def _cut(number: int, level: Level, width: int) -> Iterator[Strip]:
+    most = (width - MARGIN) // STRIDE
+    for first in range(0, level.columns, most):
+        yield Strip(number, first, min(most, level.columns - first), level.rows)
+
+
+def _moved(strip: Strip, top: int, left: int) -> Strip:
+    return strip._replace(top=top // STRIDE, left=left // STRIDE)
+
+
+def _bands(height: int, width: int) -> tuple[int, int]:
+    """Rows of cells in a band, and the number of bands."""
+    rows = (height - MARGIN) // STRIDE
+    count = math.ceil(rows * STRIDE * width / _BAND_PIXELS)
+    if count > 1:
+        count += count % 2  # so that two cores share them evenly
+    size = rounded_up(math.ceil(rows / count))
+    return size, math.ceil(rows / size)
+
+
+def _cells(length: int) -> int:
+    return (length - 1) // 2 - 4
