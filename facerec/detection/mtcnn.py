@@ -15,7 +15,7 @@ from torch import Tensor
 
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
 from facerec.detection.mtcnn_networks import ONet, PNet, RNet
-from facerec.detection.openvino_networks import Network, Refinement, final, refinement
+from facerec.detection.openvino_networks import Network, Refinement, build_onet, build_rnet
 from facerec.detection.packing import STRIDE, Level
 from facerec.detection.proposals import Proposer
 from facerec.detection.pyramid import pyramid_levels
@@ -46,10 +46,10 @@ class MTCNN:
     the very numbers that its pictures give one by one. Where the processor multiplies bfloat16,
     a first look in it (`Screen`) leaves the float32 networks little to see.
 
-    Memory: 46 bytes per pixel of each picture in work (at most `threads` at a time; a single
-    one for CUDA), and besides less than 100 MB: the first network runs on bands of 170,000
-    pixels and on 256 cells by themselves, the others on 32 and 8 crops (2,048 on CUDA),
-    suppression on 128 x `max_candidates` pairs.
+    Memory: 30 bytes per pixel of each picture in work (at most `threads` at a time; a single
+    one for CUDA), of which each thread keeps up to 100 MB for the next picture, and besides less
+    than 100 MB: the first network runs on bands of 170,000 pixels and on 256 cells by themselves,
+    the others on 32 and 8 crops (2,048 on CUDA), suppression on 128 x `max_candidates` pairs.
 
     Args:
         weights: arrays of `pnet`, `rnet` and `onet`, as in the `mtcnn` package's files.
@@ -94,7 +94,7 @@ class MTCNN:
         if self._workers and find_spec("openvino"):
             second, third = (
                 Network(partial(build, weights[name]), "f32", threads)
-                for build, name in ((refinement, "rnet"), (final, "onet"))
+                for build, name in ((build_rnet, "rnet"), (build_onet, "onet"))
             )
             self._rnet, self._onet = Refinement(RNet.side, second), Refinement(ONet.side, third)
             first = [self._screen.proposals] if self._screen else []
@@ -118,6 +118,8 @@ class MTCNN:
         if not levels:
             return []
         boxes = self._propose(image, levels)
+        if not len(boxes):
+            return []
         pixels = torch.from_numpy(self._centred(image)).to(self._device)
         boxes = self._worth(pixels, boxes)
         refined = self._run(self._rnet, pixels, boxes)

@@ -90,7 +90,7 @@ class Refinement:
         return torch.from_numpy(self._network(crops.permute(0, 2, 3, 1).numpy())).flatten(1)
 
 
-def proposal_scores(arrays: Arrays) -> Any:
+def build_pnet_scores(arrays: Arrays) -> Any:
     """`pnet`: log-odds `(1, 1, h, w)` of a face for a picture `(1, H, W, 3)` less 127.5."""
     from openvino import Model
 
@@ -101,7 +101,7 @@ def proposal_scores(arrays: Arrays) -> Any:
     return Model([_heads(x, [arrays[11]], [arrays[12]])], [pixels])
 
 
-def refinement(arrays: Arrays, *, scores_only: bool = False) -> Any:
+def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1)`, or the log-odds alone, for crops
     `(N, 24, 24, 3)` less 127.5."""
     from openvino import Model
@@ -115,7 +115,7 @@ def refinement(arrays: Arrays, *, scores_only: bool = False) -> Any:
     return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [crops])
 
 
-def final(arrays: Arrays) -> Any:
+def build_onet(arrays: Arrays) -> Any:
     """`onet`: offsets, landmarks and log-odds of a face `(N, 15, 1, 1)` for crops
     `(N, 48, 48, 3)` less 127.5."""
     from openvino import Model

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
-from facerec.detection.openvino_networks import Arrays, Network, proposal_scores, refinement
+from facerec.detection.openvino_networks import Arrays, Network, build_pnet_scores, build_rnet
 from facerec.faces import Floats
 
 ERROR = 0.35
@@ -33,9 +33,9 @@ class Screen:
     """
 
     def __init__(self, weights: Mapping[str, Arrays], threads: int) -> None:
-        self.proposals = Network(partial(proposal_scores, weights["pnet"]), "bf16", threads)
+        self.proposals = Network(partial(build_pnet_scores, weights["pnet"]), "bf16", threads)
         self._refinement = Network(
-            partial(refinement, weights["rnet"], scores_only=True), "bf16", threads
+            partial(build_rnet, weights["rnet"], scores_only=True), "bf16", threads
         )
 
     def cells(self, pixels: Floats) -> Floats:
