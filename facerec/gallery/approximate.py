@@ -9,7 +9,7 @@ exact search; a person may be missed. Distances, not products, say what is near:
 around a mean far from zero, where the greatest product would favour the longest centroid.
 
 A vector of D values takes D/4 bytes and 8 for its number, all read into memory when the index is
-opened: 41 MB for a million of 128. README, *Scaling*, has the recall and the times.
+opened: 41 MB for a million of 128, made in 10 s. README, *Scaling*, has the recall and the times.
 """
 
 from __future__ import annotations
