@@ -13,7 +13,7 @@ from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.gallery.hdf5 import check_gallery
 from facerec.gallery.lock import locked
-from facerec.gallery.store import extend
+from facerec.gallery.store import Batch, extend
 from tests.conftest import make_card, make_face
 
 
@@ -50,6 +50,39 @@ def test_the_file_is_version_1_and_readable_with_h5py_alone(tmp_path: Path) -> N
         assert file["embeddings"].dtype == np.float32
         assert file["templates"].shape == (2, 4)
         assert file["source"].asstr()[2] == "zoë/1.jpg"
+
+
+def large_gallery(rows: int) -> Gallery:
+    vectors = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
+    gallery = Gallery(make_card())
+    gallery.append(
+        Batch(
+            [f"P{row % 7}" for row in range(rows)],
+            [f"{row}.jpg" for row in range(rows)],
+            [""] * rows,
+            [{}] * rows,
+            vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+            np.zeros((rows, 4), np.float32),
+            np.zeros((rows, 5, 2), np.float32),
+            np.ones(rows, np.float32),
+        )
+    )
+    return gallery
+
+
+def test_mapped_columns_need_no_copy_to_be_computed_with(tmp_path: Path) -> None:
+    large_gallery(1001).save(tmp_path / "g.h5")
+    base = Gallery.open(tmp_path / "g.h5").base
+    for name in ("embeddings", "person", "box", "landmarks", "score", "meta"):
+        assert getattr(base, name).flags.aligned, name
+
+
+def test_half_a_large_file_of_zeros_is_seen_at_opening(tmp_path: Path) -> None:
+    large_gallery(6000).save(tmp_path / "g.h5")
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        file["embeddings"][3000:] = 0
+    with pytest.raises(MissingError, match="unit length"):
+        Gallery.open(tmp_path / "g.h5")
 
 
 def test_an_empty_gallery_can_be_saved_and_opened(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import h5py
@@ -11,6 +13,8 @@ import pytest
 pytest.importorskip("faiss")
 
 from facerec import Gallery
+from facerec.errors import MissingError
+from facerec.faces import Floats
 from facerec.gallery import file
 from facerec.gallery.approximate import index_of
 from facerec.gallery.store import Batch, MatchBy, changing
@@ -23,24 +27,27 @@ PEOPLE, SIZE = 2000, 16
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A gallery of random people, that counts as large."""
     vectors = np.random.default_rng(0).normal(size=(2 * PEOPLE, SIZE)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    save(tmp_path / "g.h5", vectors, [f"P{row % PEOPLE}" for row in range(len(vectors))])
+    monkeypatch.setattr(file, "_WHOLE", 0)
+    return tmp_path / "g.h5"
+
+
+def save(path: Path, vectors: Floats, people: list[str]) -> None:
     rows = len(vectors)
-    gallery = Gallery(make_card(SIZE))
+    gallery = Gallery(make_card(vectors.shape[1]))
     gallery.append(
         Batch(
-            [f"P{row % PEOPLE}" for row in range(rows)],
+            people,
             [f"{row}.jpg" for row in range(rows)],
             [""] * rows,
             [{"half": str(row % 2)} for row in range(rows)],
-            vectors,
+            vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
             np.zeros((rows, 4), np.float32),
             np.zeros((rows, 5, 2), np.float32),
             np.ones(rows, np.float32),
         )
     )
-    gallery.save(tmp_path / "g.h5")
-    monkeypatch.setattr(file, "_WHOLE", 0)
-    return tmp_path / "g.h5"
+    gallery.save(path)
 
 
 def queries(path: Path) -> np.ndarray:
@@ -108,3 +115,70 @@ def test_an_index_takes_in_what_the_journal_holds(run: Run, path: Path) -> None:
     assert not path.with_name("g.h5.journal").exists()
     assert index_of(path, "template").exists()
     assert Gallery.open(path).index("template") is not None
+
+
+def test_vectors_far_from_the_origin_are_found(tmp_path: Path) -> None:
+    dice, rows, size = np.random.default_rng(0), 20_000, 32
+    # Alike as faces are: around a mean of 0.9, most of the spread in some directions.
+    spread = np.geomspace(1, 0.1, size) * 0.15
+    vectors = (np.eye(size)[-1] + dice.normal(size=(rows, size)) * spread).astype(np.float32)
+    save(tmp_path / "g.h5", vectors, [str(row) for row in range(rows)])
+    asked = vectors[::100] + dice.normal(size=(200, size)).astype(np.float32) * spread / 2
+    asked = (asked / np.linalg.norm(asked, axis=1, keepdims=True)).astype(np.float32)
+    exact = Gallery.open(tmp_path / "g.h5").search(asked, 1, match="exemplar")
+    file.index(tmp_path / "g.h5", "exemplar")
+    found = Gallery.open(tmp_path / "g.h5").search(asked, 1, match="exemplar")
+    assert np.mean([a == b for a, b in zip(exact, found, strict=True)]) >= 0.98
+
+
+def test_many_photos_of_one_person_hide_nobody(tmp_path: Path) -> None:
+    dice = np.random.default_rng(0)
+    one = np.eye(SIZE)[0] + dice.normal(size=(1500, SIZE)) * 0.01
+    vectors = np.concatenate((one, dice.normal(size=(1500, SIZE)))).astype(np.float32)
+    save(tmp_path / "g.h5", vectors, ["one"] * 1500 + [str(row) for row in range(1500)])
+    asked = np.eye(SIZE, dtype=np.float32)[:1]
+    exact = Gallery.open(tmp_path / "g.h5").search(asked, 3, match="exemplar")
+    file.index(tmp_path / "g.h5", "exemplar")
+    assert Gallery.open(tmp_path / "g.h5").search(asked, 3, match="exemplar") == exact
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 8), (15, 8), (1100, 3), (1100, 1)])
+def test_a_small_gallery_may_have_an_index(tmp_path: Path, rows: int, size: int) -> None:
+    vectors = np.random.default_rng(0).normal(size=(rows, size)).astype(np.float32)
+    save(tmp_path / "g.h5", vectors, [str(row) for row in range(rows)])
+    asked = Gallery.open(tmp_path / "g.h5").entries.embeddings[:1]
+    exact = Gallery.open(tmp_path / "g.h5").search(asked, 1, match="exemplar")
+    file.index(tmp_path / "g.h5", "exemplar")
+    indexed = Gallery.open(tmp_path / "g.h5")
+    assert indexed.index("exemplar") is not None
+    assert indexed.search(asked, 1, match="exemplar") == exact
+
+
+def test_an_index_is_made_alike_each_time(path: Path) -> None:
+    first = file.index(path, "exemplar").read_bytes()
+    assert file.index(path, "exemplar").read_bytes() == first
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.999])
+def test_a_damaged_index_is_told_with_what_to_do(path: Path, left: float) -> None:
+    index = file.index(path, "exemplar")
+    index.write_bytes(index.read_bytes()[: int(left * index.stat().st_size)])
+    with pytest.raises(MissingError, match="damaged; make it again: facerec gallery index"):
+        Gallery.open(path).index("exemplar")
+
+
+def test_an_index_of_another_kind_is_not_used(path: Path) -> None:
+    facts = file.index(path, "exemplar").with_name("g.h5.exemplar.index.json")
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"kind": "another"}))
+    assert Gallery.open(path).index("exemplar") is None
+
+
+def test_without_faiss_the_search_is_exact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = Gallery.open(path).search(queries(path), 3, match="exemplar")
+    file.index(path, "exemplar")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    opened = Gallery.open(path)
+    assert opened.search(queries(path), 3, match="exemplar") == exact
+    assert opened.index("exemplar") is None
+    with pytest.raises(MissingError, match=r"pip install 'facerec\[faiss\]'"):
+        file.index(path, "exemplar")

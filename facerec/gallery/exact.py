@@ -34,6 +34,8 @@ _WORTH = 64
 """Queries after which a copy in bytes has paid for its making, ..."""
 _LARGE = 16_384
 """... from so many rows on."""
+_FORGET = 64
+"""Blocks after which the file's pages are given back while the copy is made."""
 _INT32 = np.iinfo(np.int32)
 
 
@@ -82,10 +84,10 @@ class ExactSearch:
                 if allowed is not None:
                     query, row = query[allowed[row]], row[allowed[row]]
                 rerank(self._vectors, some, query, row, groups, part)
+                if self._bytes is not None:
+                    forget_pages(self._vectors)
                 first += rows
                 rows = first
-        if self._bytes is not None:
-            forget_pages(self._vectors)
 
 
 def rerank(
@@ -98,6 +100,8 @@ def rerank(
 ) -> None:
     """Offer `best` the exact similarities of `(M,)` pairs of a query and a row."""
     for first in range(0, len(row), _PAIRS):
+        if first:
+            forget_pages(vectors)
         pairs = slice(first, first + _PAIRS)
         exact = np.einsum(
             "nd,nd->n",
@@ -234,9 +238,12 @@ class _Bytes:
         self._rows = rows
         self._mean = np.mean(vectors[:: max(1, rows // 65_536)], axis=0)
         mean = torch.from_numpy(self._mean)
+        forget_pages(vectors)
         self._codes = torch.zeros((blocks * _BLOCK, size), dtype=torch.int8)
         self._scale, self._loss, self._size = np.empty((3, blocks), np.float32)
         for block in range(blocks):
+            if block % _FORGET == 0:
+                forget_pages(vectors)
             part = slice(block * _BLOCK, min((block + 1) * _BLOCK, rows))
             rest = torch.from_numpy(np.array(vectors[part], np.float32)) - mean
             scale = max(float(rest.abs().max()) / 127, 1e-30)

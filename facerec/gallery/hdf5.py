@@ -24,12 +24,16 @@ from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.gallery.columns import as_bytes, as_texts, fits_padded
 from facerec.gallery.entries import Base, Entries
+from facerec.gallery.exact import forget_pages
 from facerec.gallery.gallery import Gallery
 
 VERSION = 1
+ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}
+"""Where h5py puts columns: NumPy copies what does not lie at a multiple of its values' size."""
 _VERSION_KEY = "facerec_gallery"
 _ROWS = 1 << 16
-_CHECKED = 4096
+_CHECKED, _RUNS = 4096, 64
+"""So many vectors are looked at when a file is opened, in so many runs."""
 _TEXT = h5py.string_dtype("utf-8")
 _NUMBERS = ("embeddings", "person", "box", "landmarks", "score", "meta")
 _TEXTS = ("source", "sha256")
@@ -72,6 +76,7 @@ def read_gallery(path: Path, assume: ModelCard | None = None) -> Opened:
     problem = find_inconsistency(card, base, rows=_CHECKED)
     if problem:
         raise MissingError(f"{path}: damaged gallery: {problem}")
+    forget_pages(base.embeddings)
     return Opened(Gallery.of_base(card, base), identity, folds)
 
 
@@ -83,7 +88,7 @@ def write_gallery(path: Path, gallery: Gallery, identity: str, folds: str) -> No
     """
     numbers = gallery.numbers()
     count, size = len(gallery), gallery.card.embedding_size
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w", **ALIGNED) as file:
         file.attrs[_VERSION_KEY] = VERSION
         file.attrs["card"] = gallery.card.to_json()
         file.attrs["id"] = identity
@@ -118,7 +123,8 @@ def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) 
     """What contradicts itself in a gallery's columns, or None.
 
     Args:
-        rows: look at the lengths of so many vectors at most, evenly spread.
+        rows: look at the lengths of so many vectors at most, in runs evenly spread: the system
+            reads up to 2 MiB around each.
     """
     count = len(base)
     shapes = {
@@ -140,9 +146,12 @@ def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) 
     templates = base.templates
     if templates is not None and templates.shape != (len(base.people), card.embedding_size):
         return "templates are missing or of another shape"
-    step = max(1, count // (rows or max(count, 1)))
-    for first in range(0, count, _ROWS * step):
-        some = base.embeddings[first : first + _ROWS * step : step]
+    length, starts = _ROWS, range(0, count, _ROWS)
+    if rows is not None and rows < count:
+        length = rows // _RUNS
+        starts = range(0, count - length + 1, (count - length) // (_RUNS - 1))
+    for first in starts:
+        some = base.embeddings[first : first + length]
         if not np.allclose(np.linalg.norm(some, axis=1), 1, atol=1e-3):
             return "an embedding is not of unit length"
     return None

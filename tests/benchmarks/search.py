@@ -3,7 +3,8 @@
 Without `--faces`: 500,000 random vectors of 512 values, exact search by facerec, NumPy and FAISS,
 beside the time to read the matrix once. With the gallery of real faces (LFW: `facerec embed lfw/ -o
 lfw.h5`): of each person's photos one is the query and the others lie among a million distractors
-drawn from the real vectors' mean and covariance; the approximate index's recall at 1 and its time.
+(or `--distractors`) drawn from the real vectors' mean and covariance; the approximate index's
+recall at 1 and its time.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ DISTRACTORS = 1_000_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=Path, help="a gallery of real faces")
+    parser.add_argument("--distractors", type=int, default=DISTRACTORS)
+    parser.add_argument("--seed", type=int, default=0, help="of the distractors")
     arguments = parser.parse_args()
     if arguments.faces is None:
         exact()
     else:
-        approximate(arguments.faces)
+        approximate(arguments.faces, arguments.distractors, arguments.seed)
 
 
 def exact() -> None:
@@ -66,7 +69,7 @@ def exact() -> None:
     show("facerec, 64 queries", lambda: search(64))
 
 
-def approximate(faces: Path) -> None:
+def approximate(faces: Path, distractors: int, seed: int) -> None:
     """Print the index's recall at 1 against exact search, and milliseconds a query."""
     entries, card = Gallery.open(faces).entries, Gallery.open(faces).card
     # A person's last photo asks, where there are several.
@@ -74,10 +77,10 @@ def approximate(faces: Path) -> None:
         np.diff(entries.person, prepend=-1) == 0
     )
     held, queries = entries.embeddings[~asks], np.ascontiguousarray(entries.embeddings[asks])
-    dice = np.random.default_rng(0)
+    dice = np.random.default_rng(seed)
     mean, covariance = entries.embeddings.mean(axis=0), np.cov(entries.embeddings.T)
     spread = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(mean))).astype(np.float32)
-    made = mean + dice.standard_normal((DISTRACTORS, len(mean)), np.float32) @ spread.T
+    made = mean + dice.standard_normal((distractors, len(mean)), np.float32) @ spread.T
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     vectors = np.concatenate((held, made))
     rows = len(vectors)
