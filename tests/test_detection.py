@@ -138,6 +138,27 @@ def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
         )
 
 
+def test_what_runs_on_a_gpu_finds_the_same_faces(
+    detector: MTCNN, portrait: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's arrays instead of NumPy's, and no first look, but on the processor."""
+    (here,) = detector.detect([portrait])[0]
+    monkeypatch.setattr("facerec.detection.mtcnn.open_screen", lambda *_: None)
+    for room in ("mtcnn", "proposals"):
+        monkeypatch.setattr(f"facerec.detection.{room}.on_host", lambda tensor: tensor)
+    kinds = set()
+
+    def seen(boxes: torch.Tensor, *rest: object, **options: object) -> torch.Tensor:
+        kinds.add(type(boxes))
+        return suppress(boxes, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("facerec.detection.mtcnn.suppress", seen)
+    (there,) = MTCNN(load_mtcnn_weights()).detect([portrait])[0]
+    assert kinds == {torch.Tensor}
+    np.testing.assert_allclose(there.box, here.box, atol=0.05)
+    np.testing.assert_allclose(there.landmarks, here.landmarks, atol=0.05)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_finds_the_same_faces(detector: MTCNN, portrait: Image) -> None:
     (there,) = MTCNN(load_mtcnn_weights(), device="cuda").detect([portrait])[0]
@@ -168,8 +189,9 @@ def naive_suppress(boxes: np.ndarray, threshold: float, overlap: str) -> list[bo
 def test_suppression_equals_the_comparison_pair_by_pair(corners: np.ndarray, overlap: str) -> None:
     boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1).astype(np.float32)
     # 0.5123 is no quotient of areas this small, so rounding cannot decide.
-    kept = suppress(torch.from_numpy(boxes), 0.5123, overlap)  # type: ignore[arg-type]
-    assert kept.tolist() == naive_suppress(boxes.astype(np.float64), 0.5123, overlap)
+    expected = naive_suppress(boxes.astype(np.float64), 0.5123, overlap)
+    for kind in (boxes, torch.from_numpy(boxes)):
+        assert suppress(kind, 0.5123, overlap).tolist() == expected  # type: ignore[type-var,arg-type]
 
 
 @given(
@@ -183,17 +205,17 @@ def test_groups_are_suppressed_each_by_itself(corners: np.ndarray, cut: float) -
     boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1).astype(np.float32)
     first = int(cut * len(boxes))
     sizes = [first, 0, len(boxes) - first]
+    apart = [suppress(part, 0.5123, "union") for part in (boxes[:first], boxes[first:])]
+    expected = np.concatenate(apart).tolist()
+    assert suppress(boxes, 0.5123, "union", sizes=sizes).tolist() == expected
     kept = suppress(torch.from_numpy(boxes), 0.5123, "union", sizes=sizes)
-    apart = [
-        suppress(part, 0.5123, "union") for part in torch.split(torch.from_numpy(boxes), sizes)
-    ]
-    assert kept.tolist() == torch.cat(apart).tolist()
+    assert kept.tolist() == expected
 
 
 @given(scores=arrays(np.float32, st.integers(0, 60), elements=st.integers(0, 3)))
 def test_groups_are_ranked_each_by_itself_and_cut(scores: np.ndarray) -> None:
     sizes = [len(scores) // 2, len(scores) - len(scores) // 2]
-    ranked = rank(torch.from_numpy(scores), sizes, 5).tolist()
+    ranked = rank(scores, sizes, 5).tolist()
     parts = [ranked[: min(sizes[0], 5)], ranked[min(sizes[0], 5) :]]
     for part, group, start in zip(parts, np.split(scores, sizes[:1]), (0, sizes[0]), strict=True):
         places = np.array(part, int) - start

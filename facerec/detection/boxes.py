@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from facerec.detection.arrays import Array, alike, namespace, tensor_of
 from facerec.detection.workers import Map, in_turn
 
 Overlap = Literal["union", "min"]
 
 _BLOCK = 128
+_MANY = 256
+"""From so many boxes on PyTorch compares pairs in less time than NumPy."""
 _OUTSIDE = -3.0
 
 
-def rank(scores: Tensor, sizes: Sequence[int] = (), most: int | None = None) -> Tensor:
+def rank(scores: Array, sizes: Sequence[int] = (), most: int | None = None) -> Array:
     """Indices of the scores `(N,)`, highest first.
 
     Scores near 1 are often equal. NumPy's default sort, read backwards, breaks the tie as
@@ -29,26 +34,26 @@ def rank(scores: Tensor, sizes: Sequence[int] = (), most: int | None = None) -> 
         sizes: how many scores belong to each group; groups are ranked one after the other.
         most: how many of a group are kept.
     """
-    groups = torch.split(scores, list(sizes or [len(scores)]))
-    starts = np.cumsum([0, *sizes])
-    ranked = [start + _rank(group)[:most] for start, group in zip(starts, groups, strict=False)]
-    return torch.cat(ranked)
+    edges = np.cumsum([0, *(sizes or [len(scores)])]).tolist()
+    ranked = [start + _ranked(scores[start:stop])[:most] for start, stop in pairwise(edges)]
+    order: Array = namespace(scores).concatenate(ranked)
+    return order
 
 
-def _rank(scores: Tensor) -> Tensor:
-    if scores.is_cuda:
-        return scores.argsort(descending=True, stable=True)
-    return torch.from_numpy(np.argsort(scores.numpy().astype(np.float64))[::-1].copy())
+def _ranked(scores: NDArray[Any] | Tensor) -> Any:
+    if isinstance(scores, np.ndarray):
+        return np.argsort(scores.astype(np.float64))[::-1]
+    return scores.argsort(descending=True, stable=True)
 
 
 def suppress(
-    boxes: Tensor,
+    boxes: Array,
     threshold: float,
     overlap: Overlap,
     *,
     sizes: Sequence[int] = (),
     run: Map = in_turn,
-) -> Tensor:
+) -> Array:
     """Mask `(N,) bool` of the boxes that no box before them overlaps more than `threshold`.
 
     A box suppresses the ones after it even when it is suppressed itself, as in mtcnn 1.0.0;
@@ -61,31 +66,37 @@ def suppress(
         sizes: how many boxes belong to each group; only those of one group are compared.
         run: applies a function to items, in any order, perhaps in parallel.
     """
-    kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    if isinstance(boxes, np.ndarray) and len(boxes) >= _MANY:
+        many = suppress(tensor_of(boxes), threshold, overlap, sizes=sizes, run=run)
+        return many.numpy()
+    xp = namespace(boxes)
+    kept: Array = alike(np.ones(len(boxes), bool), boxes)
     if len(boxes) < 2:
         return kept
-    corner, opposite = torch.split(boxes.T.contiguous(), 2)
-    area = torch.mul(*(opposite - corner))
+    columns = xp.stack([boxes[:, column] for column in range(4)])
+    corner, opposite = columns[:2], columns[2:]
+    area = (opposite[0] - corner[0]) * (opposite[1] - corner[1])
     ends = np.cumsum(sizes or [len(boxes)], dtype=np.int32)
-    end = torch.from_numpy(np.repeat(ends, sizes or [len(boxes)])).to(boxes.device)
+    end = alike(np.repeat(ends, sizes or [len(boxes)]), boxes)
 
-    def overlapped(start: int) -> Tensor:
+    def overlapped(start: int) -> Any:
         """Of the boxes from `start` on, those that one of the next `_BLOCK` suppresses."""
         last = min(start + _BLOCK, len(boxes))
         block, rest = slice(start, last), slice(start, int(ends[np.searchsorted(ends, last)]))
-        sides = torch.minimum(opposite[:, block, None], opposite[:, None, rest])
-        sides -= torch.maximum(corner[:, block, None], corner[:, None, rest])
-        excess = torch.mul(*sides.clamp_min_(0))
+        sides = xp.minimum(opposite[:, block, None], opposite[:, None, rest])
+        sides -= xp.maximum(corner[:, block, None], corner[:, None, rest])
+        xp.clip(sides, 0, None, out=sides)
+        excess = sides[0] * sides[1]
         if overlap == "union":
             # i / (a + b - i) > t without dividing
-            allowed = (area[block, None] + area[rest]).mul_(threshold / (1 + threshold))
+            allowed = (area[block, None] + area[rest]) * (threshold / (1 + threshold))
         else:
-            allowed = torch.minimum(area[block, None], area[rest]).mul_(threshold)
+            allowed = xp.minimum(area[block, None], area[None, rest]) * threshold
         excess -= allowed
-        excess[:, : last - start].triu_(1)
+        excess[:, : last - start] = xp.triu(excess[:, : last - start], 1)
         if len(ends) > 1:
-            excess.masked_fill_(end[block, None] != end[rest], 0)
-        return excess.amax(0) > 0
+            excess *= end[block, None] == end[rest]
+        return xp.amax(excess, 0) > 0
 
     starts = range(0, len(boxes), _BLOCK)
     for start, lost in zip(starts, run(overlapped, starts), strict=True):
@@ -93,21 +104,24 @@ def suppress(
     return kept
 
 
-def regress(boxes: Tensor, offsets: Tensor) -> Tensor:
+def regress(boxes: Array, offsets: Array) -> Array:
     """Move each edge by its offset, in units of the box's side plus one pixel."""
-    sides = (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
-    return boxes + offsets * sides
+    sides = boxes[:, 2:] - boxes[:, :2] + 1
+    moved: Array = boxes + offsets * namespace(boxes).concatenate([sides, sides], 1)
+    return moved
 
 
-def squared(boxes: Tensor) -> Tensor:
+def squared(boxes: Array) -> Array:
     """Squares with the same centres and the longer side."""
+    xp = namespace(boxes)
     sides = boxes[:, 2:] - boxes[:, :2]
-    longer = sides.amax(1, keepdim=True)
+    longer = xp.maximum(sides[:, :1], sides[:, 1:])
     corner = boxes[:, :2] + sides * 0.5 - longer * 0.5
-    return torch.cat([corner, corner + longer], 1)
+    squares: Array = xp.concatenate([corner, corner + longer], 1)
+    return squares
 
 
-def crop(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crop(pixels: Tensor, boxes: Array, size: int) -> Tensor:
     """Cut boxes out of an image, bilinearly resized; what lies outside the image is 0.
 
     A crop's corner samples lie on the box's corners, whose coordinates are first shrunk by
@@ -122,16 +136,20 @@ def crop(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
         `(N, 3, size, size) float32`, channels last in memory.
     """
     height, width = pixels.shape[:2]
-    steps = torch.linspace(0, 1, size, device=boxes.device)
+    xp = namespace(boxes)
+    steps = alike(np.linspace(0, 1, size, dtype=np.float32), boxes)
 
-    def positions(first: Tensor, last: Tensor, length: int) -> Tensor:
+    def positions(first: Any, last: Any, length: int) -> Any:
         # in grid_sample's measure, where the image reaches from -1 to 1
         at = (first + (last - first) * steps) * (2 / length) - 1
-        return torch.where(at.abs() <= 1, at, _OUTSIDE)
+        return xp.where(abs(at) <= 1, at, _OUTSIDE)
 
-    x = positions(boxes[:, :1], boxes[:, 2:3], width)[:, None, :].expand(-1, size, size)
-    y = positions(boxes[:, 1:2], boxes[:, 3:], height)[:, :, None].expand(-1, size, size)
-    grid = torch.stack([x, y], -1).view(1, -1, size, 2)
-    crops = grid_sample(pixels.permute(2, 0, 1)[None], grid, align_corners=True)
+    x = positions(boxes[:, :1], boxes[:, 2:3], width)[:, None, :]
+    y = positions(boxes[:, 1:2], boxes[:, 3:], height)[:, :, None]
+    shape = (len(boxes), size, size)
+    grid = tensor_of(xp.stack([xp.broadcast_to(x, shape), xp.broadcast_to(y, shape)], -1))
+    crops = grid_sample(
+        pixels.permute(2, 0, 1)[None], grid.view(1, -1, size, 2), align_corners=True
+    )
     crops = crops.view(3, -1, size, size).permute(1, 0, 2, 3)
     return crops.contiguous(memory_format=torch.channels_last)

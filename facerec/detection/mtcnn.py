@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facerec.detection.arrays import Array, alike, namespace, numpy_of, on_host, tensor_of
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
 from facerec.detection.mtcnn_networks import ONet, PNet, RNet
 from facerec.detection.openvino_networks import Network, Refinement, build_onet, build_rnet
@@ -131,13 +132,17 @@ class MTCNN:
         chosen = self._passed(final[:, 14], 2)
         boxes, final = boxes[chosen], final[chosen]
         sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
-        landmarks = final[:, 4:14].view(-1, 2, 5).mT * sides + boxes[:, None, :2] - 1
+        landmarks = final[:, 4:14].reshape(-1, 2, 5).mT * sides + boxes[:, None, :2] - 1
         boxes = regress(boxes, final[:, :4])
         kept = suppress(boxes, _FINAL_SHARE, "min")
-        rows = torch.cat([boxes, landmarks.flatten(1), final[:, 14:].sigmoid()], 1)[kept]
         return [
-            Face(box=row[:4].copy(), score=float(row[14]), landmarks=row[4:14].reshape(5, 2).copy())
-            for row in rows.cpu().numpy()
+            Face(box=box.copy(), score=float(score), landmarks=points.copy())
+            for box, score, points in zip(
+                numpy_of(boxes[kept]),
+                numpy_of(_probability(final[kept, 14])),
+                numpy_of(landmarks[kept]),
+                strict=True,
+            )
         ]
 
     def _centred(self, image: Image) -> Floats:
@@ -146,44 +151,48 @@ class MTCNN:
         self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), list(slabs))
         return centred
 
-    def _passed(self, log_odds: Tensor, stage: int) -> Tensor:
+    def _passed(self, log_odds: Any, stage: int) -> Any:
         """Indices of what exceeds the stage's threshold, best first, cut to `max_candidates`."""
-        passed = torch.nonzero(log_odds > self._log_odds[stage])[:, 0]
-        return passed[rank(log_odds[passed].sigmoid(), most=self._max_candidates)]
+        passed = namespace(log_odds).where(log_odds > self._log_odds[stage])[0]
+        return passed[rank(_probability(log_odds[passed]), most=self._max_candidates)]
 
-    def _worth(self, pixels: Tensor, boxes: Tensor) -> Tensor:
+    def _worth(self, pixels: Tensor, boxes: Any) -> Any:
         """The boxes that the second network is to look at, in their order."""
         screen, threshold = self._screen, self._log_odds[1] - ERROR
         if screen is None or len(boxes) < _FEW_CROPS:
             return boxes
-
-        def estimate(chunk: Tensor) -> Tensor:
-            crops = crop(pixels, _padded(chunk, multiple), RNet.side).permute(0, 2, 3, 1)
-            return chunk[torch.from_numpy(screen.crops(crops.numpy())[: len(chunk)]) > threshold]
-
         size, multiple = _CROPS[RNet.side]
-        return torch.cat(self._map(estimate, torch.split(boxes, size)))
 
-    def _run(self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Tensor) -> Tensor:
+        def estimate(chunk: Floats) -> Floats:
+            crops = crop(pixels, _padded(chunk, multiple), RNet.side).permute(0, 2, 3, 1)
+            worth: Floats = chunk[screen.crops(crops.numpy())[: len(chunk)] > threshold]
+            return worth
+
+        return np.concatenate(self._map(estimate, _chunks(boxes, size)))
+
+    def _run(self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Any) -> Any:
         """The network's output for crops of the boxes, in chunks of few different sizes."""
         size, multiple = _CROPS[network.side] if self._workers else (_CUDA_CROPS, 1)
 
-        def run(chunk: Tensor) -> Tensor:
-            return network(crop(pixels, _padded(chunk, multiple), network.side))[: len(chunk)]
+        def run(chunk: Any) -> Any:
+            crops = crop(pixels, _padded(chunk, multiple), network.side)
+            return on_host(network(crops)[: len(chunk)])
 
         if not len(boxes):
-            return boxes.new_empty(0, 15)
-        return torch.cat(self._map(run, torch.split(boxes, size)))
+            return alike(np.empty((0, 15), np.float32), boxes)
+        return namespace(boxes).concatenate(self._map(run, _chunks(boxes, size)))
 
-    def _propose(self, image: Image, levels: Sequence[Level]) -> Tensor:
+    def _propose(self, image: Image, levels: Sequence[Level]) -> Any:
         """Squares `(N, 4)` that the first network takes for faces, best first."""
         cells = self._proposer(image, levels, self._device)
-        sizes = cells.level.bincount(minlength=len(levels)).tolist()
-        scores = cells.log_odds.sigmoid()
+        xp = namespace(cells.level)
+        sizes = xp.bincount(cells.level, minlength=len(levels)).tolist()
+        scores = _probability(cells.log_odds)
         order = rank(scores, sizes, self._max_candidates)
-        corner = cells.place[order] * STRIDE + 1
-        boxes = torch.cat([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
-        boxes /= scores.new_tensor([level.scale for level in levels])[cells.level[order], None]
+        corner = xp.asarray(cells.place[order] * STRIDE + 1, dtype=xp.float32)
+        boxes = xp.concatenate([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
+        scale = alike(np.array([level.scale for level in levels], np.float32), scores)
+        boxes = boxes / scale[cells.level[order], None]
         sizes = [min(size, self._max_candidates) for size in sizes]
         kept = suppress(boxes, _LEVEL_IOU, "union", sizes=sizes, run=self._map)
         boxes, scores = boxes[kept], scores[order][kept]
@@ -191,10 +200,19 @@ class MTCNN:
         return squared(boxes[suppress(boxes, _PICTURE_IOU, "union", run=self._map)])
 
 
-def _padded(boxes: Tensor, multiple: int) -> Tensor:
+def _probability(log_odds: Any) -> Any:
+    return on_host(tensor_of(log_odds).sigmoid())
+
+
+def _chunks(boxes: Array, size: int) -> list[Array]:
+    return [boxes[first : first + size] for first in range(0, len(boxes), size)]
+
+
+def _padded(boxes: Array, multiple: int) -> Array:
     """The boxes, the first again and again after them: networks are prepared for each number."""
-    missing = -len(boxes) % multiple
-    return torch.cat([boxes, boxes[:1].expand(missing, 4)]) if missing else boxes
+    missing: int = -len(boxes) % multiple
+    padded: Array = namespace(boxes).concatenate([boxes, *[boxes[:1]] * missing])
+    return padded
 
 
 def _log_odds(probability: float) -> float:

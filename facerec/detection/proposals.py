@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facerec.detection.arrays import alike, namespace, on_host
 from facerec.detection.mtcnn_networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.packing import MARGIN, STRIDE, Layout, Level, Strip, arrange
 from facerec.detection.pyramid import resize_into
@@ -32,16 +33,16 @@ class Cells(NamedTuple):
     level `(N,)`, place `(N, 2)` as x, y in its grid of cells, log-odds of a face `(N,)` and offsets
     `(N, 4)` of its box."""
 
-    level: Tensor
-    place: Tensor
-    log_odds: Tensor
-    offsets: Tensor
+    level: Any
+    place: Any
+    log_odds: Any
+    offsets: Any
 
 
 class _Found(NamedTuple):
-    place: Tensor
-    log_odds: Tensor
-    offsets: Tensor
+    place: Any
+    log_odds: Any
+    offsets: Any
 
 
 class Proposer:
@@ -88,7 +89,8 @@ class Proposer:
             passed = (log_odds > self._threshold) & within[start : start + layout.rows]
             y, x = torch.nonzero(passed, as_tuple=True)
             offsets = self._network.offsets(features[y, x])
-            return _Found(torch.stack([x, y + start], 1), log_odds[y, x], offsets)
+            found = torch.stack([x, y + start], 1), log_odds[y, x], offsets
+            return _Found(*map(on_host, found))
 
         return _joined(self._run(look, _starts(layout)))
 
@@ -115,9 +117,9 @@ class Proposer:
             y, x = torch.from_numpy(padded).T
             patches = seen[y, x].view(-1, _SEEN, _SEEN, 3)
             features, log_odds = self._network.cells(patches, *places.beyond(padded))
-            passed = torch.nonzero(log_odds[: len(cells)] > self._threshold)[:, 0]
-            offsets = self._network.offsets(features[passed])
-            return _Found(torch.stack([x[passed], y[passed]], 1), log_odds[passed], offsets)
+            passed = np.flatnonzero(log_odds.numpy()[: len(cells)] > self._threshold)
+            offsets = self._network.offsets(features[torch.from_numpy(passed)])
+            return _Found(cells[passed, ::-1], log_odds.numpy()[passed], offsets.numpy())
 
         chunks = [worth[at : at + _PATCHES] for at in range(0, max(1, len(worth)), _PATCHES)]
         return _joined(self._run(look, chunks))
@@ -129,7 +131,9 @@ class _Places:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         height, width = layout.bands * layout.rows, (layout.width - MARGIN) // STRIDE
-        self._strip = np.full((height, width), -1, np.int16)
+        self._strip = np.full((height, width), -1)
+        self._level = np.array([strip.level for strip in layout.strips])
+        self._shift = np.array([(strip.first - strip.left, -strip.top) for strip in layout.strips])
         # of each strip the row and the column that see beyond a level of odd size
         self._last = np.full((len(layout.strips), 2), -1)
         for number, strip in enumerate(layout.strips):
@@ -164,11 +168,8 @@ class _Places:
 
     def by_level(self, found: _Found) -> Cells:
         """The cells placed in their levels."""
-        x, y = found.place.T
-        strip = torch.from_numpy(self._strip).to(x.device)[y, x].long()
-        strips = self._layout.strips
-        level = x.new_tensor([strip.level for strip in strips])[strip]
-        shift = x.new_tensor([[strip.first - strip.left, -strip.top] for strip in strips])[strip]
+        strip = alike(self._strip, found.place)[found.place[:, 1], found.place[:, 0]]
+        level, shift = (alike(table, strip)[strip] for table in (self._level, self._shift))
         place = found.place + shift
         order = (level << 40 | place[:, 1] << 20 | place[:, 0]).argsort()
         return Cells(level[order], place[order], found.log_odds[order], found.offsets[order])
@@ -190,7 +191,8 @@ def _seen(canvas: Tensor) -> Tensor:
 
 
 def _joined(parts: Iterable[_Found]) -> _Found:
-    return _Found(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    columns = list(zip(*parts, strict=True))
+    return _Found(*(namespace(column[0]).concatenate(column) for column in columns))
 
 
 def _has_end(level: Level, strip: Strip) -> bool:
