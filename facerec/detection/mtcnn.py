@@ -98,9 +98,6 @@ class MTCNN:
                 for build, name in ((build_rnet, "rnet"), (build_onet, "onet"))
             )
             self._rnet, self._onet = Refinement(RNet.side, second), Refinement(ONet.side, third)
-            first = [self._screen.proposals] if self._screen else []
-            # meanwhile others load the model that follows detection
-            self._workers.prepare([network.compile for network in (*first, second, third)])
         else:
             self._rnet = RNet(weights["rnet"], self._device)
             self._onet = ONet(weights["onet"], self._device)

@@ -42,8 +42,7 @@ class Network:
         self._compiling = threading.Lock()
         self._mine = threading.local()
 
-    def compile(self) -> Any:
-        """Compile it, unless that is done."""
+    def _compile(self) -> Any:
         import openvino
 
         with self._compiling:
@@ -65,7 +64,7 @@ class Network:
         import openvino
 
         if not hasattr(self._mine, "request"):
-            self._mine.request = self.compile().create_infer_request()
+            self._mine.request = self._compile().create_infer_request()
         request = self._mine.request
         request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
         request.infer()

@@ -33,14 +33,14 @@ class Screen:
     """
 
     def __init__(self, weights: Mapping[str, Arrays], threads: int) -> None:
-        self.proposals = Network(partial(build_pnet_scores, weights["pnet"]), "bf16", threads)
+        self._proposals = Network(partial(build_pnet_scores, weights["pnet"]), "bf16", threads)
         self._refinement = Network(
             partial(build_rnet, weights["rnet"], scores_only=True), "bf16", threads
         )
 
     def cells(self, pixels: Floats) -> Floats:
         """Log-odds `(h, w)` for a picture `(H, W, 3)` less 127.5, as `PNet` has them."""
-        estimate: Floats = self.proposals(pixels[None])[0, 0]
+        estimate: Floats = self._proposals(pixels[None])[0, 0]
         return estimate
 
     def crops(self, crops: Floats) -> Floats:

@@ -55,11 +55,6 @@ class Workers:
         torch.set_num_threads(1)
         started.wait()
 
-    def prepare(self, steps: Iterable[Callable[[], object]]) -> None:
-        """Have steps done in the background; what one raises is lost."""
-        for step in steps:
-            self._pool.submit(step)
-
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Results in the items' order.
 
