@@ -34,6 +34,7 @@ _CROPS = {RNet.side: (32, 8), ONet.side: (8, 1)}
 _PARTS = 8
 """Into how many parts work of any size is split, so that cores share it evenly."""
 _CUDA_CROPS = 2048
+_SCREENED, _SCREENED_STEP = 128, 32
 _FEW_CROPS = 64
 """Fewer are looked at at once: a first look would cost as much."""
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
@@ -158,10 +159,11 @@ class MTCNN:
         screen, threshold = self._screen, self._log_odds[1] - ERROR
         if screen is None or len(boxes) < _FEW_CROPS:
             return boxes
-        size, multiple = _CROPS[RNet.side]
+        parts = 2 * math.ceil(len(boxes) / (2 * _SCREENED))  # so that two cores share them evenly
+        size = math.ceil(len(boxes) / parts / _SCREENED_STEP) * _SCREENED_STEP
 
         def estimate(chunk: Floats) -> Floats:
-            crops = crop(pixels, _padded(chunk, multiple), RNet.side).permute(0, 2, 3, 1)
+            crops = crop(pixels, _padded(chunk, _SCREENED_STEP), RNet.side).permute(0, 2, 3, 1)
             worth: Floats = chunk[screen.crops(crops.numpy())[: len(chunk)] > threshold]
             return worth
 
