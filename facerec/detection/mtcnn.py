@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +15,13 @@ from torch import Tensor
 from facerec.detection.arrays import Array, alike, namespace, numpy_of, on_host, tensor_of
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
 from facerec.detection.mtcnn_networks import ONet, PNet, RNet
-from facerec.detection.openvino_networks import Network, Refinement, build_onet, build_rnet
+from facerec.detection.openvino_networks import (
+    Network,
+    Refinement,
+    build_onet,
+    build_rnet,
+    is_installed,
+)
 from facerec.detection.packing import STRIDE, Level
 from facerec.detection.proposals import Proposer
 from facerec.detection.pyramid import pyramid_levels
@@ -93,7 +98,7 @@ class MTCNN:
         )
         self._rnet: RNet | Refinement
         self._onet: ONet | Refinement
-        if self._workers and find_spec("openvino"):
+        if self._workers and is_installed():
             second, third = (
                 Network(partial(build, weights[name]), "f32", threads)
                 for build, name in ((build_rnet, "rnet"), (build_onet, "onet"))

@@ -25,6 +25,15 @@ _KEPT_KERNELS = "128"
 """Kernels that OpenVINO keeps; its own default, 5,000, is memory that climbs."""
 
 
+def is_installed() -> bool:
+    """Whether OpenVINO can be imported."""
+    try:
+        import openvino  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 class Network:
     """A network that is compiled when it is first asked, and may be asked by many threads.
 
@@ -67,7 +76,7 @@ class Network:
             self._mine.request = self._compile().create_infer_request()
         request = self._mine.request
         request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
-        request.infer()
+        request.infer(share_outputs=True)
         output: Floats = request.get_output_tensor().data.copy()
         return output
 

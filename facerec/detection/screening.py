@@ -8,10 +8,15 @@ is computed again in float32, so that results are float32's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 
-from facerec.detection.openvino_networks import Arrays, Network, build_pnet_scores, build_rnet
+from facerec.detection.openvino_networks import (
+    Arrays,
+    Network,
+    build_pnet_scores,
+    build_rnet,
+    is_installed,
+)
 from facerec.faces import Floats
 
 ERROR = 0.35
@@ -50,9 +55,10 @@ class Screen:
 
 def open_screen(weights: Mapping[str, Arrays], threads: int) -> Screen | None:
     """A screen, where this processor multiplies bfloat16 and OpenVINO is installed."""
-    with suppress(ImportError):
-        import openvino
+    if not is_installed():
+        return None
+    import openvino
 
-        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            return Screen(weights, threads)
-    return None
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return None
+    return Screen(weights, threads)
