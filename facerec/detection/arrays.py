@@ -1,6 +1,6 @@
 """Arithmetic that runs on NumPy's arrays on a processor and on PyTorch's on a GPU.
 
-On a processor the detector's many steps on few boxes take NumPy a third of PyTorch's time, and
+On a processor the detector's many steps on few boxes take NumPy half of PyTorch's time, and
 NumPy, unlike PyTorch, does not let go of the interpreter for a step of microseconds: two threads
 that hand it to and fro at each step are slower than one.
 """

@@ -32,7 +32,7 @@ class PNet:
     """
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
-        w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
+        w = [_tensor(a, device) for a in arrays]
         self._first = _pooling_kernel(w[0] * _SCALE), w[1].repeat(4)
         self._second = _kernel(w[3]), w[4]
         self._third = _kernel(w[6]), w[7]
@@ -105,14 +105,14 @@ class RNet:
     side = 24
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
-        w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
+        w = [_tensor(a, device) for a in arrays]
         # oneDNN works on eight channels at a time; the first layer's 28 become 32.
         self._first = _kernel(pad(w[0] * _SCALE, (0, 4))), pad(w[1], (0, 4))
         self._second = _kernel(pad(w[3], (0, 0, 0, 4))), w[4]
         self._third = _kernel(w[6]), w[7]
-        self._fourth = _dense_kernel(w[9], 3), w[10]
+        self._fourth = _kernel(_tensor(dense_kernel(arrays[9]), device)), w[10]
         self._slopes = pad(w[2].flatten(), (0, 4)), w[5].flatten(), w[8].flatten(), w[11]
-        self._heads = _heads([w[12], w[14]], [w[13], w[15]])
+        self._heads = _heads(arrays[12::2], arrays[13::2], device)
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Offsets and log-odds of a face `(N, 5)` for crops `(N, 3, 24, 24) float32`."""
@@ -134,14 +134,14 @@ class ONet:
     side = 48
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
-        w = [torch.from_numpy(np.array(a)).to(device) for a in arrays]
+        w = [_tensor(a, device) for a in arrays]
         self._first = _kernel(w[0] * _SCALE), w[1]
         self._second = _kernel(w[3]), w[4]
         self._third = _kernel(w[6]), w[7]
         self._fourth = _kernel(w[9]), w[10]
-        self._fifth = _dense_kernel(w[12], 3), w[13]
+        self._fifth = _kernel(_tensor(dense_kernel(arrays[12]), device)), w[13]
         self._slopes = w[2].flatten(), w[5].flatten(), w[8].flatten(), w[11].flatten(), w[14]
-        self._heads = _heads([w[15], w[17], w[19]], [w[16], w[18], w[20]])
+        self._heads = _heads(arrays[15::2], arrays[16::2], device)
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Offsets, landmarks and log-odds of a face `(N, 15)` for crops `(N, 3, 48, 48) float32`.
@@ -172,19 +172,36 @@ def _pooling_kernel(weight: Tensor) -> Tensor:
     return cell.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _dense_kernel(weight: Tensor, side: int) -> Tensor:
-    # A dense layer on a map as a convolution; its input is flattened with x slowest, channel last.
-    kernel = weight.view(side, side, -1, weight.shape[1]).permute(3, 2, 1, 0)
-    return kernel.contiguous(memory_format=torch.channels_last)
+def dense_kernel(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A dense layer on a 3 x 3 map, `(9 in, out)`, as a convolution's kernel `(3, 3, in, out)`.
+
+    Its input is flattened with x slowest, channel last.
+    """
+    return weight.reshape(3, 3, -1, weight.shape[1]).transpose(1, 0, 2, 3)
 
 
-def _heads(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    # The last pair is a softmax over (no face, face): its difference is the log-odds.
-    *others, last = weights
+def merged_heads(
+    kernels: Arrays, biases: Arrays
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """All heads in one layer, `(in, out)` and `(out,)`.
+
+    The last head is a softmax over (no face, face): of it the difference stays, the log-odds.
+    """
+    *others, last = (kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels)
     *others_bias, last_bias = biases
-    weight = torch.cat([*others, last[:, 1:] - last[:, :1]], 1)
-    bias = torch.cat([*others_bias, last_bias[1:] - last_bias[:1]])
-    return weight.T[:, :, None, None].contiguous(memory_format=torch.channels_last), bias
+    return (
+        np.concatenate([*others, last[:, 1:] - last[:, :1]], 1),
+        np.concatenate([*others_bias, last_bias[1:] - last_bias[:1]]),
+    )
+
+
+def _tensor(array: NDArray[np.float32], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.array(array)).to(device)
+
+
+def _heads(kernels: Arrays, biases: Arrays, device: torch.device) -> tuple[Tensor, Tensor]:
+    kernel, bias = merged_heads(kernels, biases)
+    return _kernel(_tensor(kernel[None, None], device)), _tensor(bias, device)
 
 
 def _pool(x: Tensor) -> Tensor:

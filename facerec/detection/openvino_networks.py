@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from facerec.detection.mtcnn_networks import Arrays, dense_kernel, merged_heads
 from facerec.faces import Floats
-
-Arrays = Sequence[NDArray[np.float32]]
 
 _SCALE = np.float32(1 / 128)
 _KEPT_KERNELS = "128"
@@ -118,7 +116,7 @@ def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
     x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
     x = _layer(x, arrays[6], arrays[7], arrays[8])
-    x = _layer(x, _dense(arrays[9]), arrays[10], arrays[11])
+    x = _layer(x, dense_kernel(arrays[9]), arrays[10], arrays[11])
     heads = slice(14 if scores_only else 12, 16)
     return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [crops])
 
@@ -133,7 +131,7 @@ def build_onet(arrays: Arrays) -> Any:
     x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
     x = _pooled(_layer(x, arrays[6], arrays[7], arrays[8]), 2)
     x = _layer(x, arrays[9], arrays[10], arrays[11])
-    x = _layer(x, _dense(arrays[12]), arrays[13], arrays[14])
+    x = _layer(x, dense_kernel(arrays[12]), arrays[13], arrays[14])
     return Model([_heads(x, arrays[15::2], arrays[16::2])], [crops])
 
 
@@ -151,19 +149,9 @@ def _layer(x: Any, kernel: Floats, bias: Floats, slope: Floats) -> Any:
     return op.prelu(_convolved(x, kernel, bias), op.constant(slope.reshape(-1)))
 
 
-def _heads(x: Any, kernels: Sequence[Floats], biases: Sequence[Floats]) -> Any:
-    # The last pair is a softmax over (no face, face): its difference is the log-odds.
-    *others, last = (kernel.reshape(-1, kernel.shape[-1]) for kernel in kernels)
-    *others_bias, last_bias = biases
-    kernel = np.concatenate([*others, last[:, 1:] - last[:, :1]], 1)
-    bias = np.concatenate([*others_bias, last_bias[1:] - last_bias[:1]])
+def _heads(x: Any, kernels: Arrays, biases: Arrays) -> Any:
+    kernel, bias = merged_heads(kernels, biases)
     return _convolved(x, kernel[None, None], bias)
-
-
-def _dense(weight: Floats) -> Floats:
-    # A dense layer on a 3 x 3 map as a convolution; its input is flattened with x slowest,
-    # channel last.
-    return weight.reshape(3, 3, -1, weight.shape[1]).transpose(1, 0, 2, 3)
 
 
 def _convolved(x: Any, kernel: Floats, bias: Floats) -> Any:

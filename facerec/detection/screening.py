@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from facerec.detection.mtcnn_networks import Arrays
 from facerec.detection.openvino_networks import (
-    Arrays,
     Network,
     build_pnet_scores,
     build_rnet,
