@@ -16,7 +16,7 @@ from facerec.detection.boxes import crop, rank, squared, suppress
 from facerec.detection.factory import create_detector
 from facerec.detection.mtcnn import MTCNN
 from facerec.detection.packing import arrange
-from facerec.detection.pyramid import pyramid_levels, resize_into
+from facerec.detection.pyramid import Pyramid, pyramid_levels
 from facerec.detection.scratch import Scratch
 from facerec.detection.workers import in_turn
 from facerec.errors import MissingError
@@ -143,7 +143,8 @@ def test_what_runs_on_a_gpu_finds_the_same_faces(
 ) -> None:
     """PyTorch's arrays instead of NumPy's, and no first look, but on the processor."""
     (here,) = detector.detect([portrait])[0]
-    monkeypatch.setattr("facerec.detection.mtcnn.open_screen", lambda *_: None)
+    for opened in ("screen", "glances"):
+        monkeypatch.setattr(f"facerec.detection.mtcnn.open_{opened}", lambda *_: None)
     for room in ("mtcnn", "proposals"):
         monkeypatch.setattr(f"facerec.detection.{room}.on_host", lambda tensor: tensor)
     kinds = set()
@@ -253,7 +254,7 @@ def test_every_level_is_the_area_mean(height: int, width: int) -> None:
     image = noise(height, width)
     layout = arrange(pyramid_levels(height, width, 20, 0.709))
     canvas = np.zeros((layout.height, layout.width, 3), np.float32)
-    resize_into(canvas, image, layout, in_turn)
+    Pyramid(height, width, layout).fill(canvas, image, in_turn)
     assert len(layout.strips) > len(layout.levels) or width < 700
     for strip in layout.strips:
         level = layout.levels[strip.level]

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
@@ -138,7 +137,7 @@ def crop(pixels: Tensor, boxes: Array, size: int) -> Tensor:
         size: side of a crop.
 
     Returns:
-        `(N, 3, size, size) float32`, channels last in memory.
+        `(N, 3, size, size) float32`, in one piece.
     """
     height, width = pixels.shape[:2]
     xp = namespace(boxes)
@@ -153,8 +152,5 @@ def crop(pixels: Tensor, boxes: Array, size: int) -> Tensor:
     y = positions(boxes[:, 1:2], boxes[:, 3:], height)[:, :, None]
     shape = (len(boxes), size, size)
     grid = tensor_of(xp.stack([xp.broadcast_to(x, shape), xp.broadcast_to(y, shape)], -1))
-    crops = grid_sample(
-        pixels.permute(2, 0, 1)[None], grid.view(1, -1, size, 2), align_corners=True
-    )
-    crops = crops.view(3, -1, size, size).permute(1, 0, 2, 3)
-    return crops.contiguous(memory_format=torch.channels_last)
+    image = pixels.permute(2, 0, 1).expand(len(boxes), -1, -1, -1)
+    return grid_sample(image, grid, align_corners=True)

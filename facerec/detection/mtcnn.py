@@ -26,7 +26,7 @@ from facerec.detection.packing import STRIDE, Level
 from facerec.detection.proposals import Proposer
 from facerec.detection.pyramid import pyramid_levels
 from facerec.detection.scratch import Scratch
-from facerec.detection.screening import ERROR, open_screen
+from facerec.detection.screening import ERROR, open_glances, open_screen
 from facerec.detection.workers import Workers, in_turn
 from facerec.faces import Face, Floats, Image
 
@@ -51,7 +51,7 @@ class MTCNN:
     On a processor the picture's parts, or the pictures of a batch, are spread over threads. What
     is computed for a picture, and in which shapes, depends on that picture alone, so a batch gives
     the very numbers that its pictures give one by one. Where the processor multiplies bfloat16,
-    a first look in it (`Screen`) leaves the float32 networks little to see.
+    a first look in it (`Glance`, `Screen`) leaves the float32 networks little to see.
 
     Memory: 30 bytes per pixel of each picture in work (at most `threads` at a time; a single
     one for CUDA), of which each thread keeps up to 100 MB for the next picture, and besides less
@@ -92,7 +92,7 @@ class MTCNN:
         self._proposer = Proposer(
             PNet(weights["pnet"], self._device),
             self._log_odds[0],
-            screen=self._screen,
+            glances=open_glances(weights, threads) if on_cpu else None,
             run=self._map,
             empty=self._scratch.empty,
         )
@@ -168,8 +168,8 @@ class MTCNN:
         size = math.ceil(len(boxes) / parts / _SCREENED_STEP) * _SCREENED_STEP
 
         def estimate(chunk: Floats) -> Floats:
-            crops = crop(pixels, _padded(chunk, _SCREENED_STEP), RNet.side).permute(0, 2, 3, 1)
-            worth: Floats = chunk[screen.crops(crops.numpy())[: len(chunk)] > threshold]
+            crops = crop(pixels, _padded(chunk, _SCREENED_STEP), RNet.side)
+            worth: Floats = chunk[screen(crops.numpy())[: len(chunk)] > threshold]
             return worth
 
         return np.concatenate(self._map(estimate, _chunks(boxes, size)))

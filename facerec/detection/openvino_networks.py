@@ -32,6 +32,13 @@ def is_installed() -> bool:
     return True
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class Network:
     """A network that is compiled when it is first asked, and may be asked by many threads.
 
@@ -84,7 +91,7 @@ class Refinement:
 
     Args:
         side: pixels of a crop.
-        network: takes crops `(N, side, side, 3)`, gives `(N, C, 1, 1)`.
+        network: takes crops `(N, 3, side, side)`, gives `(N, C, 1, 1)`.
     """
 
     def __init__(self, side: int, network: Network) -> None:
@@ -92,28 +99,32 @@ class Refinement:
         self._network = network
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """Outputs `(N, C)` for crops `(N, 3, side, side)`, channels last in memory."""
-        return torch.from_numpy(self._network(crops.permute(0, 2, 3, 1).numpy())).flatten(1)
+        """Outputs `(N, C)` for crops `(N, 3, side, side)`, in one piece."""
+        return torch.from_numpy(self._network(crops.numpy())).flatten(1)
 
 
-def build_pnet_scores(arrays: Arrays) -> Any:
-    """`pnet`: log-odds `(1, 1, h, w)` of a face for a picture `(1, H, W, 3)` less 127.5."""
+def build_pnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
+    """`pnet`: offsets and log-odds of a face `(1, 5, h, w)`, or the log-odds alone, for a picture
+    `(1, H, W, 3)` less 127.5."""
     from openvino import Model
+    from openvino import opset13 as op
 
-    pixels, x = _picture([1, -1, -1, 3])
+    pixels = _parameter([1, -1, -1, 3])
+    x = op.transpose(pixels, [0, 3, 1, 2])
     x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 2)
     x = _layer(x, arrays[3], arrays[4], arrays[5])
     x = _layer(x, arrays[6], arrays[7], arrays[8])
-    return Model([_heads(x, [arrays[11]], [arrays[12]])], [pixels])
+    heads = slice(11 if scores_only else 9, 13)
+    return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [pixels])
 
 
 def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1)`, or the log-odds alone, for crops
-    `(N, 24, 24, 3)` less 127.5."""
+    `(N, 3, 24, 24)` less 127.5."""
     from openvino import Model
 
-    crops, x = _picture([-1, 24, 24, 3])
-    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
+    crops = _parameter([-1, 3, 24, 24])
+    x = _pooled(_layer(crops, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
     x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
     x = _layer(x, arrays[6], arrays[7], arrays[8])
     x = _layer(x, dense_kernel(arrays[9]), arrays[10], arrays[11])
@@ -123,11 +134,11 @@ def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
 
 def build_onet(arrays: Arrays) -> Any:
     """`onet`: offsets, landmarks and log-odds of a face `(N, 15, 1, 1)` for crops
-    `(N, 48, 48, 3)` less 127.5."""
+    `(N, 3, 48, 48)` less 127.5."""
     from openvino import Model
 
-    crops, x = _picture([-1, 48, 48, 3])
-    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
+    crops = _parameter([-1, 3, 48, 48])
+    x = _pooled(_layer(crops, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
     x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
     x = _pooled(_layer(x, arrays[6], arrays[7], arrays[8]), 2)
     x = _layer(x, arrays[9], arrays[10], arrays[11])
@@ -135,12 +146,11 @@ def build_onet(arrays: Arrays) -> Any:
     return Model([_heads(x, arrays[15::2], arrays[16::2])], [crops])
 
 
-def _picture(shape: Sequence[int]) -> tuple[Any, Any]:
+def _parameter(shape: Sequence[int]) -> Any:
     from openvino import PartialShape
     from openvino import opset13 as op
 
-    pixels = op.parameter(PartialShape(shape), np.float32)
-    return pixels, op.transpose(pixels, [0, 3, 1, 2])
+    return op.parameter(PartialShape(shape), np.float32)
 
 
 def _layer(x: Any, kernel: Floats, bias: Floats, slope: Floats) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -25,8 +23,6 @@ _SCALE_AND_OFFSET = np.array([1, -127.5], np.float32)
 _SLAB_VALUES = 1 << 18
 """Values that a thread works on at a time: they stay in its cache."""
 
-Task = Callable[[], None]
-
 
 def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float) -> list[Level]:
     """The pyramid's levels, largest first; none is smaller than 12 x 12 pixels.
@@ -45,56 +41,73 @@ def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float
     ]
 
 
-def resize_into(canvas: Floats, image: Image, layout: Layout, run: Map) -> None:
-    """Fill the canvas with the levels of a picture less 127.5, each pixel the mean of the area that
-    it covers.
-
-    A level of odd size repeats its last row or column, so that it is even.
+class Pyramid:
+    """Fills a canvas with the levels of pictures of one size.
 
     Args:
-        canvas: `(height, width, 3)`, written.
-        image: `(H, W, 3) uint8`.
+        height: of the pictures, in pixels.
+        width: of the pictures.
         layout: places in the canvas.
-        run: applies a function to the items of a list, in any order, perhaps in parallel.
     """
-    height, width, _ = image.shape
-    table = _table(image)
-    slab = max(16, _SLAB_VALUES // (3 * width))
-    strips: list[list[Strip]] = [[] for _ in layout.levels]
-    for strip in layout.strips:
-        strips[strip.level].append(strip)
 
-    def fill(number: int, down: _Shares, across: _Shares, first: int) -> None:
-        some = slice(first, first + slab)
-        lowered = _lowered(table, down.rows[some], down.share[some])
-        resized = _turned(_narrowed(_turned(lowered, width), across), len(lowered))
-        level = layout.levels[number]
-        pixels = resized.reshape(-1, level.width, 3)
-        if level.height % 2 and first + len(pixels) == level.height:
-            pixels = np.concatenate([pixels, pixels[-1:]])
-        for strip in strips[number]:
-            _place(canvas, pixels, strip, first)
+    def __init__(self, height: int, width: int, layout: Layout) -> None:
+        self._width = width
+        self._slab = max(16, _SLAB_VALUES // (3 * width))
+        self._levels = [
+            _Level(level.height, _shares(height, level.height), _shares(width, level.width), [])
+            for level in layout.levels
+        ]
+        for strip in layout.strips:
+            self._levels[strip.level].strips.append(strip)
 
-    def slabs() -> Iterator[Task]:
-        for number, level in enumerate(layout.levels):
-            down, across = _shares(height, level.height), _shares(width, level.width)
-            for first in range(0, level.height, slab):
-                yield partial(fill, number, down, across, first)
+    def fill(self, canvas: Floats, image: Image, run: Map) -> None:
+        """Write the levels of a picture less 127.5, each pixel the mean of the area it covers.
 
-    run(_do, list(slabs()))
+        A level of odd size repeats its last row or column, so that it is even.
+
+        Args:
+            canvas: `(height, width, 3)`, written.
+            image: `(H, W, 3) uint8`.
+            run: applies a function to the items of a list, in any order, perhaps in parallel.
+        """
+        table = _table(image)
+
+        def resize(slab: tuple[_Level, int]) -> None:
+            level, first = slab
+            some = slice(first, first + self._slab)
+            lowered = _lowered(table, level.down.rows[some], level.down.share[some])
+            narrowed = _narrowed(_turned(lowered, self._width), level.across)
+            columns = narrowed.reshape(len(narrowed), len(lowered), 3)
+            for strip in level.strips:
+                _place(canvas, columns, strip, first, first + len(lowered) == level.height)
+
+        slabs = [
+            (level, first) for level in self._levels for first in range(0, level.height, self._slab)
+        ]
+        run(resize, slabs)
 
 
-def _do(task: Task) -> None:
-    task()
+def _place(canvas: Floats, columns: Floats, strip: Strip, first: int, last: bool) -> None:
+    """Put rows of a level, from `first` on, perhaps to its last, where a strip of it lies.
 
-
-def _place(canvas: Floats, rows: Floats, strip: Strip, first: int) -> None:
-    """Put a level's rows, from `first` on, where a strip of it lies."""
+    Args:
+        columns: `(W, N, 3)`, the rows turned.
+    """
     top, left, start = (STRIDE * cells for cells in (strip.top, strip.left, strip.first))
-    columns = rows[:, start : start + strip.width]
-    place = canvas[top + first : top + first + len(rows), left : left + strip.width]
-    place[:, : columns.shape[1]] = columns
-    place[:, columns.shape[1] :] = columns[:, -1:]
+    columns = columns[start : start + strip.width]
+    width, height, _ = columns.shape
+    place = canvas[top + first : top + strip.height, left : left + strip.width]
+    cv2.transpose(columns, dst=place[:height, :width])
+    place[:height, width:] = place[:height, width - 1 : width]
+    if last:
+        place[height:] = place[height - 1]
+
+
+class _Level(NamedTuple):
+    height: int
+    down: _Shares
+    across: _Shares
+    strips: list[Strip]
 
 
 class _Shares(NamedTuple):

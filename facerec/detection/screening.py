@@ -1,20 +1,23 @@
-"""A first look in bfloat16: which of MTCNN's many cells and crops are worth an exact one.
+"""Quicker looks at MTCNN's many cells and crops: which of them are worth an exact one.
 
 Nearly all that the first two networks see is no face. Processors that multiply bfloat16 say so in
 half the time. Only the log-odds are estimated, and whatever comes within a margin of the threshold
-is computed again in float32, so that results are float32's.
+is computed again in float32, so that results are float32's. A float32 network that takes a canvas
+of many levels for one picture errs at their ends only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 from facerec.detection.mtcnn_networks import Arrays
 from facerec.detection.openvino_networks import (
     Network,
-    build_pnet_scores,
+    build_pnet,
     build_rnet,
+    has_bfloat16,
     is_installed,
 )
 from facerec.faces import Floats
@@ -29,36 +32,69 @@ END_ERROR = 2.0
 for none: there the largest error is 1.8."""
 
 
+class Glance(NamedTuple):
+    """One look at all cells of a picture, which takes the pixel repeated at the end of a level of
+    odd size for a real one.
+
+    Attributes:
+        network: see `build_pnet`.
+        error: how much too low its log-odds may be, but for the cells at such ends.
+    """
+
+    network: Network
+    error: float
+
+    def __call__(self, pixels: Floats) -> tuple[Floats, Floats]:
+        """Log-odds `(h, w)` and offsets `(4 or 0, h, w)` for a picture `(H, W, 3)` less 127.5."""
+        seen = self.network(pixels[None])[0]
+        return seen[-1], seen[:-1]
+
+
+class Glances(NamedTuple):
+    """OpenVINO's looks at all cells of a picture.
+
+    Attributes:
+        exact: in float32, with offsets.
+        rough: in bfloat16, the log-odds alone; None where the processor does not multiply it.
+    """
+
+    exact: Glance
+    rough: Glance | None
+
+
+def open_glances(weights: Mapping[str, Arrays], threads: int) -> Glances | None:
+    """Looks at cells, where OpenVINO is installed.
+
+    Args:
+        weights: arrays of `pnet`, as in the `mtcnn` package's files.
+        threads: how many threads may look at a time.
+    """
+    if not is_installed():
+        return None
+    build = partial(build_pnet, weights["pnet"])
+    rough = Network(partial(build, scores_only=True), "bf16", threads)
+    return Glances(
+        Glance(Network(build, "f32", threads), 0), Glance(rough, ERROR) if has_bfloat16() else None
+    )
+
+
 class Screen:
     """Estimated log-odds of a face.
 
     Args:
-        weights: arrays of `pnet` and `rnet`, as in the `mtcnn` package's files.
+        weights: arrays of `rnet`, as in the `mtcnn` package's files.
         threads: how many threads may ask at a time.
     """
 
     def __init__(self, weights: Mapping[str, Arrays], threads: int) -> None:
-        self._proposals = Network(partial(build_pnet_scores, weights["pnet"]), "bf16", threads)
-        self._refinement = Network(
-            partial(build_rnet, weights["rnet"], scores_only=True), "bf16", threads
-        )
+        build = partial(build_rnet, weights["rnet"], scores_only=True)
+        self._network = Network(build, "bf16", threads)
 
-    def cells(self, pixels: Floats) -> Floats:
-        """Log-odds `(h, w)` for a picture `(H, W, 3)` less 127.5, as `PNet` has them."""
-        estimate: Floats = self._proposals(pixels[None])[0, 0]
-        return estimate
-
-    def crops(self, crops: Floats) -> Floats:
-        """Log-odds `(N,)` for crops `(N, 24, 24, 3)` less 127.5, as `RNet` has them."""
-        return self._refinement(crops).reshape(-1)
+    def __call__(self, crops: Floats) -> Floats:
+        """Log-odds `(N,)` for crops `(N, 3, 24, 24)` less 127.5, as `RNet` has them."""
+        return self._network(crops).reshape(-1)
 
 
 def open_screen(weights: Mapping[str, Arrays], threads: int) -> Screen | None:
-    """A screen, where this processor multiplies bfloat16 and OpenVINO is installed."""
-    if not is_installed():
-        return None
-    import openvino
-
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return None
-    return Screen(weights, threads)
+    """A screen, where OpenVINO is installed and this processor multiplies bfloat16."""
+    return Screen(weights, threads) if is_installed() and has_bfloat16() else None
