@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+import torch
 
 from facerec.ahead import map_ahead
 from facerec.alignment import WHOLE, adapt_chip, views_of, warp, warp_to_template
@@ -13,19 +15,23 @@ from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
+from facerec.helpers import Batch, Batches, Order, divide
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.whole_batches import WholeBatches
-from facerec.opening import build_detector, open_embedder
+from facerec.opening import build_detector, choose_device, open_embedder
 from facerec.profile import Profile
 
+Item = TypeVar("Item")
 Select = Callable[[Image, list[Face]], list[Face]]
-Batch = list[tuple[Frame, list[Face]]]
 _PIXELS = 16_000_000
 _WHOLE = 8
 """Chips that another runtime embeds at once where vectors must come out the same to the bit."""
-_IN_WORK = 3
-"""Batches of a stream that are in work at once: detected, embedded, given out."""
+_IN_WORK = 4
+"""Batches of a stream that are in work at once: detected, embedded and given out, and one more for
+which there is room, so that 32 images make batches of 8, twice what is embedded in one pass."""
+_MOST_HELPERS = 8
+"""Each takes 0.7 GB."""
 
 
 class Engine:
@@ -35,10 +41,15 @@ class Engine:
     >>> [[face.box for face in faces] for faces in engine.detect([image])]
     """
 
-    def __init__(self, detector: Detector, embedder: Embedder, *, batch: int) -> None:
+    def __init__(
+        self, detector: Detector, embedder: Embedder, *, batch: int,
+        profile: Profile | None = None, whole: bool = False,
+    ) -> None:  # fmt: skip
         self._detector = detector
         self._embedder = embedder
         self._batch = batch
+        self._profile = profile
+        self._whole = whole
         self._views = views_of(embedder.card.augment)
 
     @classmethod
@@ -51,7 +62,8 @@ class Engine:
         """
         if isinstance(profile, str):
             profile = Profile.load(profile)
-        return cls(build_detector(profile), open_embedder(profile), batch=profile.runtime.batch)
+        detector, embedder = build_detector(profile), open_embedder(profile)
+        return cls(detector, embedder, batch=profile.runtime.batch, profile=profile)
 
     @property
     def card(self) -> ModelCard:
@@ -61,11 +73,11 @@ class Engine:
     def in_whole_batches(self) -> Engine:
         """This engine for work that must come out the same to the bit however it is divided."""
         whole = (
-            self._embedder.in_whole_batches()
+            self._embedder.in_whole_batches(self._most_frames)
             if isinstance(self._embedder, TorchEmbedder)
             else WholeBatches(self._embedder, _WHOLE)
         )
-        return Engine(self._detector, whole, batch=self._batch)
+        return Engine(self._detector, whole, batch=self._batch, profile=self._profile, whole=True)
 
     @property
     def arithmetic(self) -> str:
@@ -76,6 +88,11 @@ class Engine:
     def passes(self) -> int:
         """How often the network runs for one face."""
         return len(self._views) * (1 if self.card.augment == "none" else 2)
+
+    @property
+    def described(self) -> tuple[str, str]:
+        """What engines share whose vectors are alike: the card's fingerprint, the arithmetic."""
+        return self.card.fingerprint(), self.arithmetic
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each image, highest score first.
@@ -150,32 +167,60 @@ class Engine:
         together hold at most `batch` frames. A frame that could not be read, or whose aligned
         image has no known size, passes through with its error and no faces.
 
+        A stream of pictures that lasts is divided among `runtime.processes`, each of which holds
+        as many frames again.
+
         Args:
-            select: as in `embed`; called in a thread.
+            select: as in `embed`; called in a thread, and, where it is a module's function, in
+                other processes.
         """
-        located: Iterable[Batch] = (
-            map(self._take_aligned, self._batches(frames))
-            if aligned
-            else self._located(frames, select)
-        )
-        for batch in map_ahead(
-            located, lambda batch: self._complete(batch, aligned=aligned), workers=1, ahead=1
-        ):
+        if aligned:
+            located: Iterable[Batch] = map(self._take_aligned, self._batches(frames))
+            done = _in_turn(located, lambda batch: self._complete(batch, aligned=True))
+        else:
+            done = self._divided(
+                self._batches(frames),
+                lambda batches: _in_turn(
+                    _in_turn(batches, lambda batch: self._locate(batch, select)),
+                    lambda batch: self._complete(batch, aligned=False),
+                ),
+                select=select, embed=True,
+            )  # fmt: skip
+        for batch in done:
             yield from batch
 
     def detections(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         """As `faces`, without embedding."""
-        for batch in self._located(frames, None):
+        done = self._divided(
+            self._batches(frames),
+            lambda batches: _in_turn(batches, lambda batch: self._locate(batch, None)),
+            select=None, embed=False,
+        )  # fmt: skip
+        for batch in done:
             yield from batch
+
+    def _divided(
+        self, batches: Batches, alone: Callable[[Batches], Iterator[Batch]], *,
+        select: Select | None, embed: bool,
+    ) -> Iterator[Batch]:  # fmt: skip
+        if self._profile is None or choose_device(self._profile.runtime.device) != "cpu":
+            return alone(batches)
+        threads = torch.get_num_threads()
+        count = self._profile.runtime.processes or min(threads, _MOST_HELPERS)
+        own = {"processes": 1, "threads": max(1, threads // count), "device": "cpu"}
+        runtime = self._profile.runtime.model_copy(update=own)
+        profile = self._profile.model_copy(update={"runtime": runtime})
+        order = Order(profile, self._whole, self.described, select, embed)
+        return divide(batches, alone, order, count)
+
+    @property
+    def _most_frames(self) -> int:
+        """In a stream's batch."""
+        return max(1, self._batch // _IN_WORK)
 
     @property
     def _chip_size(self) -> tuple[int, int]:
         return self.card.input_height, self.card.input_width
-
-    def _located(self, frames: Iterable[Frame], select: Select | None) -> Iterator[Batch]:
-        return map_ahead(
-            self._batches(frames), lambda batch: self._locate(batch, select), workers=1, ahead=1
-        )
 
     def _locate(self, frames: Sequence[Frame], select: Select | None) -> Batch:
         """Each frame with its faces, or those of them that `select` picks."""
@@ -233,17 +278,21 @@ class Engine:
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Runs of frames, so few that `_IN_WORK` of them are at most `batch`, and beyond the first
         frame at most `_PIXELS` pixels."""
-        most = max(1, self._batch // _IN_WORK)
         batch: list[Frame] = []
         pixels = 0
         for frame in frames:
             batch.append(frame)
             pixels += frame.image.size // 3 if frame.image is not None else 0
-            if len(batch) >= most or pixels >= _PIXELS:
+            if len(batch) >= self._most_frames or pixels >= _PIXELS:
                 yield batch
                 batch, pixels = [], 0
         if batch:
             yield batch
+
+
+def _in_turn(items: Iterable[Item], function: Callable[[Item], Batch]) -> Iterator[Batch]:
+    """One item after the other, the next while the consumer has the last."""
+    return map_ahead(items, function, workers=1, ahead=1)
 
 
 def _whole(image: Image) -> Face:

@@ -82,6 +82,9 @@ class RuntimeSection(_Section):
     and for `int8` OpenVINO."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Processor threads for the networks; 0: one per core."""
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Processes that share a stream of pictures once it has lasted some seconds, on a processor;
+    0: one per thread, at most 8; 1: this one alone. Each takes 0.7 GB."""
     workers: Positive = 2
     """Threads that read and decode images."""
     batch: Positive = 32

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facerec.cores import takes_all_cores
 from facerec.detection.mtcnn_networks import Arrays, dense_kernel, merged_heads
 from facerec.faces import Floats
 
@@ -45,7 +46,7 @@ class Network:
     Args:
         build: makes OpenVINO's model; its one input and one output are float32.
         precision: `bf16` or `f32`.
-        threads: how many may ask at a time; each runs it on its own core.
+        threads: how many may ask at a time; each runs it by itself.
     """
 
     def __init__(self, build: Callable[[], Any], precision: str, threads: int) -> None:
@@ -69,6 +70,7 @@ class Network:
                         "INFERENCE_NUM_THREADS": self._threads,
                         "NUM_STREAMS": self._threads,
                         "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
+                        "ENABLE_CPU_PINNING": takes_all_cores(self._threads),
                     },
                 )
             return self._compiled

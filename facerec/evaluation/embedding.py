@@ -79,9 +79,9 @@ def embed_images(
     missing: dict[str, str] = {}
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers, ahead=2 * runtime.workers)
-    for row, (frame, faces) in enumerate(
-        engine.faces(frames, aligned=aligned, select=only_central_face)
-    ):
+    # in whole batches, so that the figures do not depend on how the work was divided
+    stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=only_central_face)
+    for row, (frame, faces) in enumerate(stream):
         observe()
         if frame.error is not None:
             missing[frame.source] = str(frame.error)

@@ -96,7 +96,7 @@ def describe_settings(card: ModelCard, profile: Profile, *, aligned: bool) -> st
             "card": card.fingerprint(),
             "detector": profile.detector.model_dump(mode="json"),
             "runtime": profile.runtime.model_dump(
-                mode="json", exclude={"device", "threads", "workers"}
+                mode="json", exclude={"device", "threads", "processes", "workers"}
             ),
             "faces": profile.gallery.faces,
             "aligned": aligned,

@@ -68,12 +68,16 @@ class TorchEmbedder:
         plane = one.expand(1, 3, card.input_height, card.input_width)
         return plane.contiguous(memory_format=torch.channels_last)
 
-    def in_whole_batches(self) -> TorchEmbedder:
+    def in_whole_batches(self, usual: int) -> TorchEmbedder:
         """This embedder with passes of one size only, so that a vector depends, to the bit, on
-        its chip alone: not on those beside it, nor on the number of threads."""
+        its chip alone: not on those beside it, nor on the number of threads.
+
+        Args:
+            usual: how many chips are mostly embedded at once: on a GPU, the passes' size.
+        """
         whole = copy.copy(self)
         # Matrix products work on blocks of rows; in a batch of whole blocks all rows fare alike.
-        whole._whole = _BLOCK if self._device.type == "cpu" else self._batch
+        whole._whole = _BLOCK if self._device.type == "cpu" else usual
         return whole
 
     @torch.inference_mode()

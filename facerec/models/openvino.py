@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from facerec.card import Augment, ModelCard
+from facerec.cores import takes_all_cores
 from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.models.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
@@ -35,6 +36,7 @@ class OpenVinoNetwork:
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
+            settings["ENABLE_CPU_PINNING"] = "YES" if takes_all_cores(threads) else "NO"
         parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
         if not all(part.is_file() for part in parts):
             raise MissingError(f"{path}: no such model file, or its .bin is not beside it")

@@ -1,0 +1,52 @@
+"""A process that takes batches of a stream off an engine's hands; see `facerec.helpers`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+from typing import Any, BinaryIO
+
+from facerec.engine import Engine
+from facerec.helpers import Order
+
+
+def main() -> None:
+    """Answer pickled batches on standard input until it ends.
+
+    Whatever goes wrong outside of a batch ends the process, quietly: its work is then done where
+    it came from.
+    """
+    with contextlib.suppress(Exception):
+        questions, answers = sys.stdin.buffer, _answers()
+        order: Order = pickle.load(questions)
+        engine = Engine.from_profile(order.profile)
+        if order.whole:
+            engine = engine.in_whole_batches()
+        # Otherwise the model's file has become another one.
+        if engine.described == order.described:
+            _send(answers, True)
+            while True:
+                _send(answers, _work(engine, order, pickle.load(questions)))
+
+
+def _work(engine: Engine, order: Order, images: Any) -> Any:
+    try:
+        if order.embed:
+            return engine.embed(images, select=order.select)
+        return engine.detect(images)
+    except Exception as error:  # noqa: BLE001  (raised where the batch came from)
+        return error
+
+
+def _answers() -> BinaryIO:
+    """Standard output, which from now on is standard error for whatever else prints."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def _send(answers: BinaryIO, answer: Any) -> None:
+    answers.write(pickle.dumps(answer, protocol=5))
+    answers.flush()
