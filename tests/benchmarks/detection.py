@@ -1,10 +1,11 @@
 """Speed of facerec's MTCNN beside facenet-pytorch and mtcnn (TensorFlow).
 
-    python tests/benchmarks/detection.py [PHOTO …] [--rounds 9]
+    python -m tests.benchmarks.detection [PHOTO …] [--rounds 12]
 
 needs `pip install --no-deps facenet-pytorch` and `pip install 'facerec[tensorflow]'`. All three see
 the same photos with the same minimum face (20 px), thresholds and scale factor, in turns within one
-process, so that whatever else the machine does slows them alike. Prints each photo's medians and
+process, so that whatever else the machine does slows them alike, and in each possible order, for
+TensorFlow's threads are busy for some time after it has answered. Prints each photo's medians and
 the ratios' geometric means, and fails when facerec's faces are not mtcnn's (IoU ≥ 0.95). Then
 pictures of LFW's size, cut out of the first photo, one by one and in one batch.
 """
@@ -17,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -66,14 +68,16 @@ def overlap(one: Face, other: Face) -> float:
 
 
 def median_seconds(functions: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Median seconds of each function, called in turns; the first turn is not counted."""
+    """Median seconds of each function, called in turns, whose order changes; the first turn is not
+    counted."""
     seconds: list[list[float]] = [[] for _ in functions]
+    orders = list(permutations(range(len(functions))))
     for turn in range(rounds + 1):
-        for function, mine in zip(functions, seconds, strict=True):
+        for number in orders[turn % len(orders)]:
             start = time.perf_counter()
-            function()
+            functions[number]()
             if turn:
-                mine.append(time.perf_counter() - start)
+                seconds[number].append(time.perf_counter() - start)
     return [statistics.median(mine) for mine in seconds]
 
 
@@ -87,7 +91,7 @@ def cut_out(image: Image, side: int, count: int) -> list[Image]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="*", type=Path)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
     photos = options.photos or [DATA / "photos" / name for name in PHOTOS]
 
