@@ -203,14 +203,17 @@ class Engine:
         self, batches: Batches, alone: Callable[[Batches], Iterator[Batch]], *,
         select: Select | None, embed: bool,
     ) -> Iterator[Batch]:  # fmt: skip
-        if self._profile is None or choose_device(self._profile.runtime.device) != "cpu":
+        profile = self._profile
+        if profile is None or choose_device(profile.runtime.device) != "cpu":
             return alone(batches)
+        if profile.detector.name == "mtcnn-tensorflow":
+            return alone(batches)  # TensorFlow fills all cores by itself
         threads = torch.get_num_threads()
-        count = self._profile.runtime.processes or min(threads, _MOST_HELPERS)
+        count = profile.runtime.processes or min(threads, _MOST_HELPERS)
         own = {"processes": 1, "threads": max(1, threads // count), "device": "cpu"}
-        runtime = self._profile.runtime.model_copy(update=own)
-        profile = self._profile.model_copy(update={"runtime": runtime})
-        order = Order(profile, self._whole, self.described, select, embed)
+        runtime = profile.runtime.model_copy(update=own)
+        helpers = profile.model_copy(update={"runtime": runtime})
+        order = Order(helpers, self._whole, self.described, select, embed)
         return divide(batches, alone, order, count)
 
     @property

@@ -8,6 +8,8 @@ import pickle
 import sys
 from typing import Any, BinaryIO
 
+import cv2
+
 from facerec.engine import Engine
 from facerec.helpers import Order
 
@@ -21,6 +23,7 @@ def main() -> None:
     with contextlib.suppress(Exception):
         questions, answers = sys.stdin.buffer, _answers()
         order: Order = pickle.load(questions)
+        cv2.setNumThreads(order.profile.runtime.threads)
         engine = Engine.from_profile(order.profile)
         if order.whole:
             engine = engine.in_whole_batches()

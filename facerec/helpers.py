@@ -55,6 +55,9 @@ class Helpers:
     Args:
         order: what they do, pickled.
         count: how many.
+
+    Attributes:
+        closed: whether they have been ended.
     """
 
     def __init__(self, order: bytes, count: int) -> None:
@@ -62,6 +65,7 @@ class Helpers:
         self._processes = [_start() for _ in range(count)]
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         self._ready = threading.Event()
+        self.closed = False
         for process in self._processes:
             threading.Thread(target=self._prepare, args=(process,), daemon=True).start()
 
@@ -88,6 +92,7 @@ class Helpers:
 
     def close(self) -> None:
         """End them."""
+        self.closed = True
         for process in self._processes:
             process.kill()
         for process in self._processes:
@@ -139,6 +144,8 @@ def divide(
         images = [frame.image for frame in batch if frame.image is not None]
         answer = helpers.work(images) if images else []
         if answer is None:
+            if helpers.closed:
+                return []  # nobody waits for it
             with one_at_a_time:
                 return next(alone(iter([batch])))
         found = iter(answer)
