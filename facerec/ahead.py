@@ -12,7 +12,11 @@ Result = TypeVar("Result")
 
 
 def map_ahead(
-    items: Iterable[Item], function: Callable[[Item], Result], *, workers: int, ahead: int
+    items: Iterable[Item],
+    function: Callable[[Item], Result],
+    *,
+    workers: int,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """Apply a function to each item in threads; the results come in the items' order.
 
@@ -24,9 +28,11 @@ def map_ahead(
     Args:
         items: read by the consumer's thread; may be endless.
         workers: threads.
-        ahead: most items that are taken beyond the one whose result is asked for.
+        ahead: most items that are taken beyond the one whose result is asked for; None: two for
+            each thread.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+    most = 2 * workers if ahead is None else ahead
     waiting: deque[Future[Result]] = deque()
     failure: Exception | None = None
     source = iter(items)
@@ -40,7 +46,7 @@ def map_ahead(
                 failure = error
             else:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
+                if len(waiting) > most:
                     yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -97,6 +97,10 @@ class Helpers:
             process.kill()
         for process in self._processes:
             process.wait()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None, "both are pipes"
+                with contextlib.suppress(OSError):  # what it did not take any more
+                    pipe.close()
 
     def _prepare(self, process: subprocess.Popen[bytes]) -> None:
         self._idle.put(process if _ask(process, self._order) is True else None)
@@ -153,7 +157,7 @@ def divide(
 
     try:
         yield from alone(until_helped())
-        yield from map_ahead(batches, have_done, workers=count, ahead=2 * count)
+        yield from map_ahead(batches, have_done, workers=count)
     finally:
         if helpers is not None:
             helpers.close()

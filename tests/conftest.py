@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from facerec.card import ModelCard, Template
-from facerec.faces import Face, Image
+from facerec.faces import Face, Floats, Image
+from facerec.gallery.store import Batch, Where
 
 ROOT = Path(__file__).parent.parent
 # So that figures are the same on every processor; also in the processes that tests start.
@@ -107,6 +108,21 @@ def spawn(*arguments: object, **options: object) -> subprocess.CompletedProcess[
     command = [sys.executable, "-m", "facerec", *map(str, arguments)]
     settings: dict = {"capture_output": True, "text": True, "timeout": 120, **options}
     return subprocess.run(command, **settings)
+
+
+def make_batch(vectors: Floats, people: Sequence[str], meta: Sequence[Where] = ()) -> Batch:
+    """Entries of vectors that need not be unit ones, each from a photo of its own."""
+    rows = len(vectors)
+    return Batch(
+        list(people),
+        [f"{row}.jpg" for row in range(rows)],
+        [""] * rows,
+        list(meta) or [{}] * rows,
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        np.zeros((rows, 4), np.float32),
+        np.zeros((rows, 5, 2), np.float32),
+        np.ones(rows, np.float32),
+    )
 
 
 def make_card(size: int = 4, **changes: object) -> ModelCard:

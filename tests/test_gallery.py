@@ -13,8 +13,8 @@ from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.gallery.hdf5 import check_gallery
 from facerec.gallery.lock import locked
-from facerec.gallery.store import Batch, extend
-from tests.conftest import make_card, make_face
+from facerec.gallery.store import extend
+from tests.conftest import make_batch, make_card, make_face
 
 
 def make_gallery() -> Gallery:
@@ -55,18 +55,7 @@ def test_the_file_is_version_1_and_readable_with_h5py_alone(tmp_path: Path) -> N
 def large_gallery(rows: int) -> Gallery:
     vectors = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
     gallery = Gallery(make_card())
-    gallery.append(
-        Batch(
-            [f"P{row % 7}" for row in range(rows)],
-            [f"{row}.jpg" for row in range(rows)],
-            [""] * rows,
-            [{}] * rows,
-            vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-            np.zeros((rows, 4), np.float32),
-            np.zeros((rows, 5, 2), np.float32),
-            np.ones(rows, np.float32),
-        )
-    )
+    gallery.append(make_batch(vectors, [f"P{row % 7}" for row in range(rows)]))
     return gallery
 
 

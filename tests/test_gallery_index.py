@@ -17,8 +17,8 @@ from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.gallery import file
 from facerec.gallery.approximate import index_of
-from facerec.gallery.store import Batch, MatchBy, changing
-from tests.conftest import Run, make_card, make_face
+from facerec.gallery.store import MatchBy, changing
+from tests.conftest import Run, make_batch, make_card, make_face
 
 PEOPLE, SIZE = 2000, 16
 
@@ -33,20 +33,9 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def save(path: Path, vectors: Floats, people: list[str]) -> None:
-    rows = len(vectors)
     gallery = Gallery(make_card(vectors.shape[1]))
-    gallery.append(
-        Batch(
-            people,
-            [f"{row}.jpg" for row in range(rows)],
-            [""] * rows,
-            [{"half": str(row % 2)} for row in range(rows)],
-            vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-            np.zeros((rows, 4), np.float32),
-            np.zeros((rows, 5, 2), np.float32),
-            np.ones(rows, np.float32),
-        )
-    )
+    halves = [{"half": str(row % 2)} for row in range(len(vectors))]
+    gallery.append(make_batch(vectors, people, halves))
     gallery.save(path)
 
 

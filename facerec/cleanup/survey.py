@@ -42,7 +42,7 @@ def survey(
         read: `path_reader` or `source_reader` of the same store.
         aligned: the images are aligned faces: nothing is detected.
     """
-    frames = map_ahead(my_share(items), read, workers=runtime.workers, ahead=2 * runtime.workers)
+    frames = map_ahead(my_share(items), read, workers=runtime.workers)
     look = _look_at_aligned if aligned else _look_at_photos
     return gather(list(_remember(look(frames, engine, runtime.batch), store, observe)), len(items))
 

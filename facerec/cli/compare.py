@@ -113,8 +113,8 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
 
 
 def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
-    from facerec.gallery.gallery import mean_vector
     from facerec.gallery.match import deciding_card
+    from facerec.gallery.means import mean_vector
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(profile.gallery.path, assume=engine.card)

@@ -80,7 +80,7 @@ def show(
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
     from facerec.card import similarity_to_distance
-    from facerec.gallery.gallery import mean_vector
+    from facerec.gallery.means import mean_vector
     from facerec.gallery.store import open_gallery
 
     opened = open_gallery(_address(gallery, profile, settings))

@@ -78,7 +78,7 @@ def embed_images(
     vectors = np.full((len(keys), engine.card.embedding_size), np.nan, np.float32)
     missing: dict[str, str] = {}
     unreadable = reused = 0
-    frames = map_ahead(keys, read, workers=runtime.workers, ahead=2 * runtime.workers)
+    frames = map_ahead(keys, read, workers=runtime.workers)
     # in whole batches, so that the figures do not depend on how the work was divided
     stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=only_central_face)
     for row, (frame, faces) in enumerate(stream):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
+from facerec.gallery.albums import Albums
 from facerec.gallery.changes import Append, Change, Merge, NewCard, Remove, Rename
 from facerec.gallery.entries import Base, Entries, Rows
 from facerec.gallery.exact import Best, ExactSearch
+from facerec.gallery.means import mean_vectors
 from facerec.gallery.metadata import format_meta, matches, parse_meta
 from facerec.gallery.names import Names, check_name
 from facerec.gallery.store import Batch, Hit, MatchBy, Where
@@ -25,28 +27,6 @@ if TYPE_CHECKING:
     from facerec.gallery.file import Origin
 
 _BATCH = 4096
-
-
-@dataclass(slots=True)
-class _Album:
-    """A person's rows, by photo and by its content."""
-
-    by_source: dict[str, list[int]] = field(default_factory=dict)
-    hashes: dict[int, str] = field(default_factory=dict)
-
-    def put(self, row: int, source: str, sha256: str) -> None:
-        self.by_source.setdefault(source, []).append(row)
-        self.hashes[row] = sha256
-
-    def pop(self, source: str) -> list[int]:
-        rows = self.by_source.pop(source, [])
-        for row in rows:
-            del self.hashes[row]
-        return rows
-
-    @property
-    def rows(self) -> list[int]:
-        return sorted(self.hashes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,8 +73,7 @@ class Gallery:
         self._added = Entries.empty(card.embedding_size)
         self._pending: list[Entries] = []
         self._dropped: list[int] = []
-        self._order: tuple[Rows, Rows] | None = None
-        self._albums: dict[int, _Album] = {}
+        self._albums = Albums(base)
         self._touched: set[int] = set()
         self._exact: dict[MatchBy, ExactSearch] = {}
         self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
@@ -214,7 +193,7 @@ class Gallery:
 
     def person(self, name: str, where: Where | None = None) -> Batch:
         """See `GalleryStore.person`."""
-        rows = self._rows(np.array(self._album(self._names.number(name)).rows, np.int64))
+        rows = self._rows(np.array(self._albums.of(self._names.number(name)).rows, np.int64))
         wanted = [matches(parse_meta(text), where or {}) for text in rows.meta]
         return self._batch(rows.take(np.array(wanted, bool)))
 
@@ -258,12 +237,12 @@ class Gallery:
     def holds(self, person: str, sha256: str) -> bool:
         """Whether that photo, by content, is enrolled for that person."""
         number = self._names.find(person)
-        return number is not None and sha256 in self._album(number).hashes.values()
+        return number is not None and sha256 in self._albums.of(number).hashes.values()
 
     def has_source(self, person: str, source: str) -> bool:
         """Whether a photo of that name, whatever its content, is enrolled for that person."""
         number = self._names.find(person)
-        return number is not None and source in self._album(number).by_source
+        return number is not None and source in self._albums.of(number).by_source
 
     def add(
         self,
@@ -323,14 +302,14 @@ class Gallery:
         giver, taker = self._names.number(source), self._names.number(target)
         if giver == taker:
             raise UsageError(f"{source} cannot be merged into itself")
-        given, taken = self._album(giver), self._album(taker)
+        given, taken = self._albums.of(giver), self._albums.of(taker)
         rows = given.rows
         self._person = self._person_of_rows().copy()
         self._person[rows] = taker
         for place, photos in given.by_source.items():
             for row in photos:
                 taken.put(row, place, given.hashes[row])
-        self._albums[giver] = _Album()
+        self._albums.add(giver)
         self._names.drop(giver)
         self._touch(giver, taker)
         self.changes.append(Merge(source, target))
@@ -343,7 +322,7 @@ class Gallery:
         """
         number = self._names.number(person)
         self.changes.append(Remove(person, None))
-        return sum(self._drop(number, source) for source in list(self._album(number).by_source))
+        return sum(self._drop(number, source) for source in list(self._albums.of(number).by_source))
 
     def remove_source(self, person: str, source: str) -> int:
         """Remove what one photo gave a person; returns how many faces.
@@ -384,8 +363,8 @@ class Gallery:
             number = self._names.find(name)
             if number is None:
                 number = self._names.append(name)
-                self._albums[number] = _Album()
-            self._album(number).put(row, source, sha256)
+                self._albums.add(number)
+            self._albums.of(number).put(row, source, sha256)
             self._touch(number)
             numbers.append(number)
         self._pending.append(
@@ -405,7 +384,7 @@ class Gallery:
 
     def _drop(self, number: int, source: str, *, keep: bool = False) -> int:
         """Take a photo's rows out; who has none left is gone, unless to be kept."""
-        album = self._album(number)
+        album = self._albums.of(number)
         rows = album.pop(source)
         self._dropped += rows
         self._length -= len(rows)
@@ -450,22 +429,8 @@ class Gallery:
         taken = self._base.take(rows[:cut]).join([self._added.take(rows[cut:] - len(self._base))])
         return replace(taken, person=self._person[rows])
 
-    def _album(self, number: int) -> _Album:
-        if number not in self._albums:
-            if self._order is None:
-                order = np.argsort(self._base.person, kind="stable")
-                people = np.arange(len(self._base.people) + 1)
-                self._order = order, np.searchsorted(self._base.person, people, sorter=order)
-            order, starts = self._order
-            rows = order[starts[number] : starts[number + 1]]
-            taken, album = self._base.take(rows), _Album()
-            for row, source, sha256 in zip(rows.tolist(), taken.source, taken.sha256, strict=True):
-                album.put(row, source, sha256)
-            self._albums[number] = album
-        return self._albums[number]
-
     def _means(self, numbers: Rows) -> Floats:
-        albums = [self._album(number).rows for number in numbers.tolist()]
+        albums = [self._albums.of(number).rows for number in numbers.tolist()]
         rows = np.array([row for album in albums for row in album], np.int64)
         person = np.repeat(np.arange(len(albums)), [len(album) for album in albums])
         order = np.argsort(rows, kind="stable")
@@ -503,7 +468,7 @@ class Gallery:
         touched = np.array(sorted(self._touched), np.int64)
         untouched[touched[touched < people]] = False
         search = self._search_of("template", exact=False)
-        living = np.array([n for n in touched.tolist() if self._album(n).hashes], np.int64)
+        living = np.array([n for n in touched.tolist() if self._albums.of(n).hashes], np.int64)
         return [
             _Part(search, np.arange(people, dtype=np.int32), untouched if len(touched) else None),
             _Part(ExactSearch(self._means(living)), living),
@@ -530,23 +495,3 @@ class Gallery:
         rows = self._rows(np.flatnonzero(self._allowed(where)))
         numbers, person = np.unique(rows.person, return_inverse=True)
         return [_Part(ExactSearch(mean_vectors(rows.embeddings, person, len(numbers))), numbers)]
-
-
-def mean_vector(embeddings: Floats) -> Floats:
-    """`(D,) float32`: the mean of unit vectors `(N, D) float32`, renormalised."""
-    (mean,) = mean_vectors(embeddings, np.zeros(len(embeddings), np.int32), 1)
-    return mean  # type: ignore[no-any-return]
-
-
-def mean_vectors(embeddings: Floats, person: NDArray[np.integer], people: int) -> Floats:
-    """`(P, D) float32`: the mean of each person's unit vectors, renormalised.
-
-    Args:
-        embeddings: `(N, D) float32`.
-        person: `(N,)` numbers below `people`.
-    """
-    sums = np.zeros((people, embeddings.shape[1]), np.float64)
-    np.add.at(sums, person, embeddings)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    means: Floats = (sums / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
-    return means

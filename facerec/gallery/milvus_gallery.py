@@ -20,7 +20,8 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
-from facerec.gallery.gallery import Gallery, mean_vectors
+from facerec.gallery.gallery import Gallery
+from facerec.gallery.means import mean_vectors
 from facerec.gallery.milvus_client import explained, parse_address
 from facerec.gallery.milvus_schema import (
     ENTRY_FIELDS,

@@ -30,7 +30,6 @@ def read_frames(
         photos,
         lambda photo: read_frame(photo, max_pixels, wanted),
         workers=workers,
-        ahead=2 * workers,
     )
 
 

@@ -38,7 +38,6 @@ def read(source: Source, names: Sequence[str], runtime: RuntimeSection) -> Itera
         names,
         lambda name: decode_frame(name, source.read(name), runtime.max_pixels),
         workers=runtime.workers,
-        ahead=2 * runtime.workers,
     )
 
 
