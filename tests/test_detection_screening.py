@@ -41,9 +41,8 @@ def glances() -> Glances:
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few the crops, however small the picture, however much is worth a look."""
+    """However few the crops, and however much of a picture is worth a look."""
     monkeypatch.setattr("facerec.detection.proposals._DEARER", 0)
-    monkeypatch.setattr("facerec.detection.proposals._FEW_BANDS", 0)
     monkeypatch.setattr("facerec.detection.mtcnn._FEW_CROPS", 1)
 
 

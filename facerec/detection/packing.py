@@ -12,7 +12,7 @@ STRIDE = 2
 MARGIN = 10
 """Cells see 12 pixels: `n` cells in a row see `STRIDE * n + MARGIN`."""
 
-_WIDTHS = (48, 80, 160, 256, 352)
+_WIDTHS = (48, 96, 160, 256, 352)
 _TRIED = 3
 _BAND_PIXELS = 170_000
 

@@ -28,8 +28,6 @@ _POOLED_MARGIN = 4
 _FEW_PATCHES, _PATCHES = 64, 256
 _PLANS = 4
 """Pictures often come in few sizes: upright and lying, or the frames of a video."""
-_FEW_BANDS = 1
-"""Of small pictures so much is worth a second look that a first one is no gain."""
 _DEARER = 20
 """How many times as long a cell by itself takes as one among its neighbours."""
 
@@ -101,7 +99,7 @@ class Proposer:
 
     def _look_by_glances(self, glances: Glances, canvas: Floats, plan: Plan) -> _Found:
         rough = glances.rough
-        if rough is not None and plan.layout.bands > _FEW_BANDS:
+        if rough is not None:
             seen = self._glance(rough, canvas, plan)
             if len(seen.place) * _DEARER <= canvas.shape[0] * canvas.shape[1] / STRIDE**2:
                 return self._look_closely(canvas, seen.place, plan.places)
