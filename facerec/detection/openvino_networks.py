@@ -20,7 +20,7 @@ from facerec.detection.mtcnn_networks import Arrays, dense_kernel, merged_heads
 from facerec.faces import Floats
 
 _SCALE = np.float32(1 / 128)
-_KEPT_KERNELS = "128"
+_KEPT_KERNELS = "64"
 """Kernels that OpenVINO keeps; its own default, 5,000, is memory that climbs."""
 
 
