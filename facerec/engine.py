@@ -15,7 +15,7 @@ from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
-from facerec.helpers import Batch, Batches, Order, divide
+from facerec.helpers import Batch, Batches, Order, Select, divide
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.whole_batches import WholeBatches
@@ -23,7 +23,6 @@ from facerec.opening import build_detector, choose_device, open_embedder
 from facerec.profile import Profile
 
 Item = TypeVar("Item")
-Select = Callable[[Image, list[Face]], list[Face]]
 _PIXELS = 16_000_000
 _WHOLE = 8
 """Chips that another runtime embeds at once where vectors must come out the same to the bit."""

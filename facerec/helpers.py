@@ -26,6 +26,7 @@ from facerec.profile import Profile
 
 Batch = list[tuple[Frame, list[Face]]]
 Batches = Iterator[list[Frame]]
+Select = Callable[[Image, list[Face]], list[Face]]
 
 _PATIENCE_SECONDS, _PATIENCE_FRAMES = 4.0, 64
 """A stream that has lasted as long as helpers take to start is worth starting them."""
@@ -45,7 +46,7 @@ class Order(NamedTuple):
     profile: Profile
     whole: bool
     described: tuple[str, str]
-    select: Callable[[Image, list[Face]], list[Face]] | None
+    select: Select | None
     embed: bool
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -20,23 +21,24 @@ from facerec.detection.workers import in_turn
 from facerec.faces import Image
 from facerec.weights.mtcnn import load_mtcnn_weights
 
+T = TypeVar("T")
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def screen() -> Screen:
-    opened = open_screen(load_mtcnn_weights(), threads=1)
+def or_skip(opened: T | None) -> T:
     if opened is None:
         pytest.skip("OpenVINO is not installed, or this processor has no bfloat16")
     return opened
 
 
 @pytest.fixture(scope="module")
+def screen() -> Screen:
+    return or_skip(open_screen(load_mtcnn_weights(), threads=1))
+
+
+@pytest.fixture(scope="module")
 def glances() -> Glances:
-    opened = open_glances(load_mtcnn_weights(), threads=1)
-    if opened is None:
-        pytest.skip("OpenVINO is not installed")
-    return opened
+    return or_skip(open_glances(load_mtcnn_weights(), threads=1))
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facerec.detection.arrays import Array, alike, namespace, numpy_of, on_host, tensor_of
 from facerec.detection.boxes import crop, rank, regress, squared, suppress
+from facerec.detection.chunks import in_chunks, in_even_chunks
 from facerec.detection.mtcnn_networks import ONet, PNet, RNet
 from facerec.detection.openvino_networks import (
     Network,
@@ -164,15 +165,13 @@ class MTCNN:
         screen, threshold = self._screen, self._log_odds[1] - ERROR
         if screen is None or len(boxes) < _FEW_CROPS:
             return boxes
-        parts = 2 * math.ceil(len(boxes) / (2 * _SCREENED))  # so that two cores share them evenly
-        size = math.ceil(len(boxes) / parts / _SCREENED_STEP) * _SCREENED_STEP
 
         def estimate(chunk: Floats) -> Floats:
             crops = crop(pixels, _padded(chunk, _SCREENED_STEP), RNet.side)
             worth: Floats = chunk[screen(crops.numpy())[: len(chunk)] > threshold]
             return worth
 
-        return np.concatenate(self._map(estimate, _chunks(boxes, size)))
+        return np.concatenate(self._map(estimate, in_even_chunks(boxes, _SCREENED, _SCREENED_STEP)))
 
     def _run(self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Any) -> Any:
         """The network's output for crops of the boxes, in chunks of few different sizes."""
@@ -184,7 +183,7 @@ class MTCNN:
 
         if not len(boxes):
             return alike(np.empty((0, 15), np.float32), boxes)
-        return namespace(boxes).concatenate(self._map(run, _chunks(boxes, size)))
+        return namespace(boxes).concatenate(self._map(run, in_chunks(boxes, size)))
 
     def _propose(self, image: Image, levels: Sequence[Level]) -> Any:
         """Squares `(N, 4)` that the first network takes for faces, best first."""
@@ -206,10 +205,6 @@ class MTCNN:
 
 def _probability(log_odds: Any) -> Any:
     return on_host(tensor_of(log_odds).sigmoid())
-
-
-def _chunks(boxes: Array, size: int) -> list[Array]:
-    return [boxes[first : first + size] for first in range(0, len(boxes), size)]
 
 
 def _padded(boxes: Array, multiple: int) -> Array:

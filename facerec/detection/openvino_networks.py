@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def is_installed() -> bool:
     return True
 
 
+@cache
 def has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16."""
     import openvino

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facerec.detection.arrays import alike, namespace, on_host
+from facerec.detection.chunks import in_chunks, in_even_chunks
 from facerec.detection.mtcnn_networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.packing import MARGIN, STRIDE, Layout, Level
 from facerec.detection.places import Places, Plan, has_end
@@ -125,24 +125,19 @@ class Proposer:
         seen = _seen(torch.from_numpy(canvas))
 
         def look(some: NDArray[np.intp]) -> _Found:
-            padded = np.pad(some, ((0, -len(some) % step), (0, 0)), "edge")
-            x, y = torch.from_numpy(padded).T
+            x, y = torch.from_numpy(some).T
             patches = seen[y, x].view(-1, _SEEN, _SEEN, 3)
             beside, below = (
-                torch.from_numpy(np.flatnonzero(axis)) for axis in places.see_beyond(padded).T
+                torch.from_numpy(np.flatnonzero(axis)) for axis in places.see_beyond(some).T
             )
             features, log_odds = self._network.cells(patches, below, beside)
-            passed = np.flatnonzero(log_odds.numpy()[: len(some)] > self._threshold)
+            passed = np.flatnonzero(log_odds.numpy() > self._threshold)
             offsets = self._network.offsets(features[torch.from_numpy(passed)])
             return _Found(some[passed], log_odds.numpy()[passed], offsets.numpy())
 
         nothing = _Found(cells[:0], np.empty(0, np.float32), np.empty((0, 4), np.float32))
-        # numbers of patches are few, for convolutions are prepared for each, and chunks are even
-        # in number, so that two cores share them alike
         few = len(cells) <= _FEW_PATCHES
-        step, parts = (8, 1) if few else (32, 2 * math.ceil(len(cells) / (2 * _PATCHES)))
-        size = math.ceil(len(cells) / parts / step) * step
-        chunks = [cells[at : at + size] for at in range(0, len(cells), max(1, size))]
+        chunks = in_chunks(cells, _FEW_PATCHES) if few else in_even_chunks(cells, _PATCHES)
         return _joined([nothing, *self._run(look, chunks)])
 
 

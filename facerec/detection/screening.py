@@ -72,10 +72,11 @@ def open_glances(weights: Mapping[str, Arrays], threads: int) -> Glances | None:
     if not is_installed():
         return None
     build = partial(build_pnet, weights["pnet"])
+    exact = Glance(Network(build, "f32", threads), 0)
+    if not has_bfloat16():
+        return Glances(exact, None)
     rough = Network(partial(build, scores_only=True), "bf16", threads)
-    return Glances(
-        Glance(Network(build, "f32", threads), 0), Glance(rough, ERROR) if has_bfloat16() else None
-    )
+    return Glances(exact, Glance(rough, ERROR))
 
 
 class Screen:

@@ -1,0 +1,19 @@
+"""Cutting rows of arrays into parts that are worked on by themselves."""
+
+from __future__ import annotations
+
+import math
+
+from facerec.detection.arrays import Array
+
+
+def in_chunks(rows: Array, size: int) -> list[Array]:
+    """Parts of `size` rows, the last perhaps of fewer."""
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+def in_even_chunks(rows: Array, most: int, multiple: int = 1) -> list[Array]:
+    """Parts of at most about `most` rows, and of a multiple of rows but for the last; their number
+    is even where that can be, so that two cores share them alike."""
+    parts = max(1, 2 * math.ceil(len(rows) / (2 * most)))
+    return in_chunks(rows, max(1, math.ceil(len(rows) / parts / multiple)) * multiple)
