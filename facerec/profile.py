@@ -87,7 +87,7 @@ class RuntimeSection(_Section):
     0: one per thread, at most 8; 1: this one alone. Each takes 0.7 GB."""
     workers: Positive = 2
     """Threads that read and decode images."""
-    batch: Positive = 32
+    batch: Positive = 64
     """Most images of a stream that are in work at once, and faces embedded together."""
     max_pixels: Positive = 150_000_000
     """Images with more pixels are refused before they are decoded."""

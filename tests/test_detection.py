@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Thread
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -86,6 +87,21 @@ def test_a_batch_gives_exactly_the_single_results(detector: MTCNN, portrait: Ima
     assert sum(map(len, together)) >= 4
     for image, faces in zip(images, together, strict=True):
         assert equal(faces, detector.detect([image])[0])
+
+
+def test_pictures_of_one_size_are_worked_on_together(portrait: Image) -> None:
+    """Those without a face too, and one that much of is worth a close look."""
+    lone = MTCNN(load_mtcnn_weights(), threads=1)
+    random = np.random.default_rng(2)
+    images = [portrait[top : top + 250, 100 : 100 + 280] for top in random.integers(0, 90, 17)]
+    images += [np.zeros((250, 280, 3), np.uint8), noise(250, 280)]
+    images.append(np.tile(cv2.resize(portrait[40:190, 140:300], (28, 25)), (10, 10, 1)))
+    images = [images[place] for place in random.permutation(len(images))]
+    together = lone.detect(images)
+    assert sorted(map(len, together))[:2] == [0, 0]
+    assert len(max(together, key=len)) > 10
+    for image, faces in zip(images, together, strict=True):
+        assert equal(faces, lone.detect([image])[0])
 
 
 def test_the_number_of_threads_changes_nothing(detector: MTCNN, portrait: Image) -> None:
@@ -253,8 +269,8 @@ def test_every_level_is_the_area_mean(height: int, width: int) -> None:
     """The second picture's largest level does not fit the canvas in one strip."""
     image = noise(height, width)
     layout = arrange(pyramid_levels(height, width, 20, 0.709))
-    canvas = np.zeros((layout.height, layout.width, 3), np.float32)
-    Pyramid(height, width, layout).fill(canvas, image, in_turn)
+    canvases = np.zeros((2, layout.height, layout.width, 3), np.float32)
+    Pyramid(height, width, layout).fill(canvases, [image, image[::-1]], in_turn)
     assert len(layout.strips) > len(layout.levels) or width < 700
     for strip in layout.strips:
         level = layout.levels[strip.level]
@@ -268,12 +284,13 @@ def test_every_level_is_the_area_mean(height: int, width: int) -> None:
             * (count / side)
             for count, side in ((level.height, height), (level.width, width))
         )
-        expected = np.einsum("ay,yxc,bx->abc", down, image - 127.5, across, optimize=True)
-        # a level of odd size repeats its last row and column
-        expected = np.pad(expected, ((0, level.height % 2), (0, level.width % 2), (0, 0)), "edge")
-        expected = expected[:, 2 * strip.first :][:, : strip.width]
-        place = canvas[2 * strip.top :, 2 * strip.left :][: strip.height, : strip.width]
-        np.testing.assert_allclose(place, expected, atol=0.02)
+        for canvas, picture in zip(canvases, (image, image[::-1]), strict=True):
+            expected = np.einsum("ay,yxc,bx->abc", down, picture - 127.5, across, optimize=True)
+            # a level of odd size repeats its last row and column
+            odd = (0, level.height % 2), (0, level.width % 2), (0, 0)
+            expected = np.pad(expected, odd, "edge")[:, 2 * strip.first :][:, : strip.width]
+            place = canvas[2 * strip.top :, 2 * strip.left :][: strip.height, : strip.width]
+            np.testing.assert_allclose(place, expected, atol=0.02)
 
 
 def test_memory_is_used_again_by_the_same_thread_alone() -> None:
@@ -291,13 +308,15 @@ def test_memory_is_used_again_by_the_same_thread_alone() -> None:
 
 
 def test_a_crop_of_the_whole_image_has_its_corners() -> None:
-    pixels = torch.rand(24, 24, 3)
-    whole = crop(pixels, torch.tensor([[0.0, 0.0, 24.0, 24.0]]), 24)[0].permute(1, 2, 0)
-    torch.testing.assert_close(whole, pixels, atol=1e-3, rtol=0)
+    images = torch.rand(3, 24, 24, 3)
+    boxes, of = torch.tensor([[0.0, 0.0, 24.0, 24.0]] * 3), np.array([0, 0, 2])
+    whole = crop(images, boxes, of, 24).permute(0, 2, 3, 1)
+    torch.testing.assert_close(whole, images[of], atol=1e-3, rtol=0)
 
 
 def test_a_crop_beyond_the_image_is_zero() -> None:
-    outside = crop(torch.rand(24, 24, 3) + 1, torch.tensor([[-30.0, 5.0, -10.0, 25.0]]), 24)
+    boxes = torch.tensor([[-30.0, 5.0, -10.0, 25.0]])
+    outside = crop(torch.rand(1, 24, 24, 3) + 1, boxes, np.zeros(1, int), 24)
     assert (outside == 0).all()
 
 

@@ -83,7 +83,7 @@ def test_a_glance_passes_the_cells_that_pytorch_passes(
     # so low a threshold that cells at the ends pass as well
     everywhere, glanced = (
         Proposer(network, -2.5, glances=looks, run=in_turn, empty=Scratch().empty)(
-            picture, levels, CPU
+            [picture], levels, CPU
         )
         for looks in (None, chosen)
     )
@@ -98,10 +98,10 @@ def test_a_glance_passes_the_cells_that_pytorch_passes(
 
 @torch.inference_mode()
 def test_estimates_err_by_less_than_the_margin(screen: Screen, picture: Image) -> None:
-    pixels = torch.from_numpy(picture - np.float32(127.5))
+    pixels = torch.from_numpy(picture - np.float32(127.5))[None]
     boxes = torch.rand(200, 2) * 250
     boxes = torch.cat([boxes, boxes + 20 + torch.rand(200, 1) * 60], 1)
-    crops = crop(pixels, boxes, RNet.side)
+    crops = crop(pixels, boxes, np.zeros(200, int), RNet.side)
     exact = RNet(load_mtcnn_weights()["rnet"], CPU)(crops)[:, 4].numpy()
     estimate = screen(crops.numpy())
     near = np.abs(exact) < 3

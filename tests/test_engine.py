@@ -13,6 +13,7 @@ from facerec.errors import InputError
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
 from facerec.imaging.reader import read_frames
+from facerec.profile import Profile
 from tests.conftest import make_card, make_face, noise
 
 
@@ -113,7 +114,7 @@ def test_a_stream_is_read_no_further_than_a_batch_ahead(engine) -> None:
             yield Frame(str(asked), noise(20, 20))
 
     next(engine.faces(endless()))
-    assert asked <= 32
+    assert asked <= Profile().runtime.batch
 
 
 def test_frames_are_read_in_order_with_what_is_unwanted_left_undecoded(

@@ -7,14 +7,17 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from facerec.detection.arrays import Array, alike, namespace, tensor_of
+from facerec.detection.arrays import Array, alike, namespace, numpy_of, tensor_of
 from facerec.detection.workers import Map, in_turn
 
 Overlap = Literal["union", "min"]
+Counts = list[int]
+"""How many rows of an array belong to each picture (or to each of its levels), in their order."""
 
 _BLOCK = 128
 _MANY = 256
@@ -23,6 +26,18 @@ _SHARED = 1500
 """From so many boxes on it is worth sharing the pairs out: below, threads would mostly wait for one
 another between steps of microseconds."""
 _OUTSIDE = -3.0
+
+
+def owners(counts: Counts) -> NDArray[np.intp]:
+    """The number of the picture that each row belongs to."""
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def count_kept(kept: Array, counts: Counts) -> Counts:
+    """How many rows of each picture a mask `(N,) bool` keeps."""
+    of = owners(counts)[numpy_of(kept)]
+    left: Counts = np.bincount(of, minlength=len(counts)).tolist()
+    return left
 
 
 def rank(scores: Array, sizes: Sequence[int] = (), most: int | None = None) -> Array:
@@ -125,21 +140,22 @@ def squared(boxes: Array) -> Array:
     return squares
 
 
-def crop(pixels: Tensor, boxes: Array, size: int) -> Tensor:
-    """Cut boxes out of an image, bilinearly resized; what lies outside the image is 0.
+def crop(images: Tensor, boxes: Array, of: NDArray[np.intp], size: int) -> Tensor:
+    """Cut boxes out of images, bilinearly resized; what lies outside an image is 0.
 
     A crop's corner samples lie on the box's corners, whose coordinates are first shrunk by
     `(H - 1) / H`: TensorFlow's `crop_and_resize` as mtcnn 1.0.0 calls it.
 
     Args:
-        pixels: `(H, W, 3) float32`, both sides longer than 1.
+        images: `(M, H, W, 3) float32`, both sides longer than 1.
         boxes: `(N, 4) float32`.
+        of: which image each box is of, `(N,)`, ascending.
         size: side of a crop.
 
     Returns:
         `(N, 3, size, size) float32`, in one piece.
     """
-    height, width = pixels.shape[:2]
+    height, width = images.shape[1:3]
     xp = namespace(boxes)
     steps = alike(np.linspace(0, 1, size, dtype=np.float32), boxes)
 
@@ -152,5 +168,13 @@ def crop(pixels: Tensor, boxes: Array, size: int) -> Tensor:
     y = positions(boxes[:, 1:2], boxes[:, 3:], height)[:, :, None]
     shape = (len(boxes), size, size)
     grid = tensor_of(xp.stack([xp.broadcast_to(x, shape), xp.broadcast_to(y, shape)], -1))
-    image = pixels.permute(2, 0, 1).expand(len(boxes), -1, -1, -1)
-    return grid_sample(image, grid, align_corners=True)
+    edges = [0, *(np.flatnonzero(np.diff(of)) + 1).tolist(), len(boxes)]
+    crops = [
+        grid_sample(
+            images[int(of[first])].permute(2, 0, 1).expand(last - first, -1, -1, -1),
+            grid[first:last],
+            align_corners=True,
+        )
+        for first, last in pairwise(edges)
+    ]
+    return torch.cat(crops) if len(crops) > 1 else crops[0]

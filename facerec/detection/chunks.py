@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from facerec.detection.arrays import Array
+from facerec.detection.arrays import Array, namespace
 
 
 def in_chunks(rows: Array, size: int) -> list[Array]:
@@ -17,3 +17,10 @@ def in_even_chunks(rows: Array, most: int, multiple: int = 1) -> list[Array]:
     is even where that can be, so that two cores share them alike."""
     parts = max(1, 2 * math.ceil(len(rows) / (2 * most)))
     return in_chunks(rows, max(1, math.ceil(len(rows) / parts / multiple)) * multiple)
+
+
+def filled_up(rows: Array, multiple: int) -> Array:
+    """The rows, at least one, and the last again and again until they are a multiple."""
+    missing: int = -len(rows) % multiple
+    filled: Array = namespace(rows).concatenate([rows, *[rows[-1:]] * missing])
+    return filled

@@ -107,6 +107,9 @@ class RNet:
     """
 
     side = 24
+    multiple = 16
+    """Of what number crops must be a multiple, so that, on a processor, the output for each is the
+    same to the bit whatever is beside it."""
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         w = [_tensor(a, device) for a in arrays]
@@ -136,6 +139,8 @@ class ONet:
     """
 
     side = 48
+    multiple = 2
+    """See `RNet`."""
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         w = [_tensor(a, device) for a in arrays]

@@ -95,11 +95,13 @@ class Refinement:
 
     Args:
         side: pixels of a crop.
+        multiple: see `RNet`.
         network: takes crops `(N, 3, side, side)`, gives `(N, C, 1, 1)`.
     """
 
-    def __init__(self, side: int, network: Network) -> None:
+    def __init__(self, side: int, multiple: int, network: Network) -> None:
         self.side = side
+        self.multiple = multiple
         self._network = network
 
     def __call__(self, crops: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""MTCNN's first stage: its network over all levels of a picture at once."""
+"""MTCNN's first stage: its network over all levels of pictures at once."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facerec.detection.arrays import alike, namespace, on_host
-from facerec.detection.chunks import in_chunks, in_even_chunks
+from facerec.detection.chunks import filled_up, in_chunks, in_even_chunks
 from facerec.detection.mtcnn_networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.packing import MARGIN, STRIDE, Layout, Level
 from facerec.detection.places import Places, Plan, has_end
@@ -26,6 +27,9 @@ Pixels = TypeVar("Pixels", Tensor, Floats)
 _SEEN = 12
 _POOLED_MARGIN = 4
 _FEW_PATCHES, _PATCHES = 64, 256
+_ALIKE = 16
+"""Of what number the cells that are looked at at once are a multiple: matrix products work on
+blocks of rows, and only in whole ones do all rows fare alike."""
 _PLANS = 4
 """Pictures often come in few sizes: upright and lying, or the frames of a video."""
 _DEARER = 20
@@ -33,9 +37,9 @@ _DEARER = 20
 
 
 class Cells(NamedTuple):
-    """Cells whose score exceeds the threshold, level after level and row after row: number of the
-    level `(N,)`, place `(N, 2)` as x, y in its grid of cells, log-odds of a face `(N,)` and offsets
-    `(N, 4)` of its box."""
+    """Cells whose score exceeds the threshold, picture after picture, level after level and row
+    after row: number of the level among those of all pictures `(N,)`, place `(N, 2)` as x, y in its
+    grid of cells, log-odds of a face `(N,)` and offsets `(N, 4)` of its box."""
 
     level: Any
     place: Any
@@ -44,20 +48,22 @@ class Cells(NamedTuple):
 
 
 class _Found(NamedTuple):
+    """Cells of canvases: their places `(N, 3)` as canvas, x, y."""
+
     place: Any
     log_odds: Any
     offsets: Any
 
 
 class Proposer:
-    """The first stage, over bands of a canvas that holds all of a picture's levels.
+    """The first stage, over bands of canvases that hold all of a picture's levels.
 
     Args:
         network: the first network.
         threshold: log-odds to exceed.
         glances: quicker looks, see `Glances`; None: the network looks everywhere.
         run: applies a function to items, in any order, perhaps in parallel.
-        empty: memory for a picture's pyramid.
+        empty: memory for the pictures' pyramids.
     """
 
     def __init__(
@@ -70,82 +76,101 @@ class Proposer:
         self._empty = empty
         self._plan = lru_cache(_PLANS)(Plan)
 
-    def __call__(self, image: Image, levels: Sequence[Level], device: torch.device) -> Cells:
-        """Cells of all levels of a picture `(H, W, 3) uint8`."""
-        plan = self._plan(*image.shape[:2], tuple(levels))
-        canvas = self._empty("canvas", (plan.layout.height, plan.layout.width, 3))
-        plan.pyramid.fill(canvas, image, self._run)
+    def __call__(
+        self, images: Sequence[Image], levels: Sequence[Level], device: torch.device
+    ) -> Cells:
+        """Cells of all levels of pictures `(H, W, 3) uint8` of one size."""
+        plan = self._plan(*images[0].shape[:2], tuple(levels))
+        size = plan.layout.height, plan.layout.width
+        canvases = self._empty("canvases", (len(images), *size, 3))
+        plan.pyramid.fill(canvases, images, self._run)
         if self._glances is None:
-            found = self._look_everywhere(torch.from_numpy(canvas).to(device), plan)
+            found = self._look_everywhere(torch.from_numpy(canvases).to(device), plan)
         else:
-            found = self._look_by_glances(self._glances, canvas, plan)
-        return _by_level(found, plan.places)
+            found = self._look_by_glances(self._glances, canvases, plan)
+        return _by_level(found, plan.places, len(levels))
 
-    def _look_everywhere(self, canvas: Tensor, plan: Plan) -> _Found:
+    def _look_everywhere(self, canvases: Tensor, plan: Plan) -> _Found:
         layout = plan.layout
-        within = torch.from_numpy(plan.places.strip >= 0).to(canvas.device)
+        within = torch.from_numpy(plan.places.strip >= 0).to(canvases.device)
 
-        def look(start: int) -> _Found:
+        def look(at: tuple[int, int]) -> _Found:
+            number, start = at
             features, log_odds = self._network(
-                _band(canvas, start, layout), list(_ends(layout, start))
+                _band(canvases[number], start, layout), list(_ends(layout, start))
             )
             passed = (log_odds > self._threshold) & within[start : start + layout.rows]
             y, x = torch.nonzero(passed, as_tuple=True)
             offsets = self._network.offsets(features[y, x])
-            found = torch.stack([x, y + start], 1), log_odds[y, x], offsets
-            return _Found(*map(on_host, found))
+            place = torch.stack([torch.full_like(x, number), x, y + start], 1)
+            return _Found(*map(on_host, (place, log_odds[y, x], offsets)))
 
-        return _joined(self._run(look, _starts(layout)))
+        everywhere = itertools.product(range(len(canvases)), _starts(layout))
+        return _joined(self._run(look, list(everywhere)))
 
-    def _look_by_glances(self, glances: Glances, canvas: Floats, plan: Plan) -> _Found:
-        rough = glances.rough
-        if rough is not None:
-            seen = self._glance(rough, canvas, plan)
-            if len(seen.place) * _DEARER <= canvas.shape[0] * canvas.shape[1] / STRIDE**2:
-                return self._look_closely(canvas, seen.place, plan.places)
-        seen = self._glance(glances.exact, canvas, plan)
-        unsure = plan.places.see_beyond(seen.place).any(1)
-        sure = _Found(*(column[~unsure] for column in seen))
-        return _joined([sure, self._look_closely(canvas, seen.place[unsure], plan.places)])
+    def _look_by_glances(self, glances: Glances, canvases: Floats, plan: Plan) -> _Found:
+        count, height, width, _ = canvases.shape
+        everywhere = height * width / STRIDE**2
+        crowded = np.ones(count, bool)
+        near, sure = [_NOTHING.place], [_NOTHING]
+        if glances.rough is not None:
+            seen = self._glance(glances.rough, canvases, range(count), plan).place
+            crowded = np.bincount(seen[:, 0], minlength=count) * _DEARER > everywhere
+            near.append(seen[~crowded[seen[:, 0]]])
+        if crowded.any():
+            exact = self._glance(glances.exact, canvases, np.flatnonzero(crowded).tolist(), plan)
+            unsure = plan.places.see_beyond(exact.place[:, 1:]).any(1)
+            sure.append(_Found(*(column[~unsure] for column in exact)))
+            near.append(exact.place[unsure])
+        closely = self._look_closely(canvases, np.concatenate(near), plan.places)
+        return _joined([*sure, closely])
 
-    def _glance(self, glance: Glance, canvas: Floats, plan: Plan) -> _Found:
-        """All cells that may exceed the threshold."""
+    def _glance(
+        self, glance: Glance, canvases: Floats, numbers: Sequence[int], plan: Plan
+    ) -> _Found:
+        """All cells of some of the canvases that may exceed the threshold."""
         layout, error = plan.layout, glance.error
         least = plan.places.least(self._threshold - error, self._threshold - END_ERROR)
 
-        def look(start: int) -> _Found:
-            log_odds, offsets = glance(_band(canvas, start, layout))
+        def look(at: tuple[int, int]) -> _Found:
+            number, start = at
+            log_odds, offsets = glance(_band(canvases[number], start, layout))
             y, x = np.nonzero(log_odds > least[start : start + layout.rows])
-            return _Found(np.stack([x, y + start], 1), log_odds[y, x], offsets[:, y, x].T)
+            place = np.stack([np.full_like(x, number), x, y + start], 1)
+            return _Found(place, log_odds[y, x], offsets[:, y, x].T)
 
-        return _joined(self._run(look, _starts(layout)))
+        return _joined(self._run(look, list(itertools.product(numbers, _starts(layout)))))
 
-    def _look_closely(self, canvas: Floats, cells: NDArray[np.intp], places: Places) -> _Found:
-        """Those of the cells `(N, 2)`, x and y, that exceed the threshold."""
-        seen = _seen(torch.from_numpy(canvas))
+    def _look_closely(self, canvases: Floats, cells: NDArray[np.intp], places: Places) -> _Found:
+        """Those of the cells `(N, 3)`, canvas, x and y, that exceed the threshold."""
+        seen = _seen(torch.from_numpy(canvases))
 
         def look(some: NDArray[np.intp]) -> _Found:
-            x, y = torch.from_numpy(some).T
-            patches = seen[y, x].view(-1, _SEEN, _SEEN, 3)
+            number, x, y = torch.from_numpy(filled_up(some, _ALIKE)).T
+            patches = seen[number, y, x].view(-1, _SEEN, _SEEN, 3)
             beside, below = (
-                torch.from_numpy(np.flatnonzero(axis)) for axis in places.see_beyond(some).T
+                torch.from_numpy(np.flatnonzero(axis)) for axis in places.see_beyond(some[:, 1:]).T
             )
             features, log_odds = self._network.cells(patches, below, beside)
-            passed = np.flatnonzero(log_odds.numpy() > self._threshold)
-            offsets = self._network.offsets(features[torch.from_numpy(passed)])
-            return _Found(some[passed], log_odds.numpy()[passed], offsets.numpy())
+            passed = np.flatnonzero(log_odds.numpy()[: len(some)] > self._threshold)
+            offsets = self._network.offsets(features)
+            return _Found(some[passed], log_odds.numpy()[passed], offsets.numpy()[passed])
 
-        nothing = _Found(cells[:0], np.empty(0, np.float32), np.empty((0, 4), np.float32))
         few = len(cells) <= _FEW_PATCHES
-        chunks = in_chunks(cells, _FEW_PATCHES) if few else in_even_chunks(cells, _PATCHES)
-        return _joined([nothing, *self._run(look, chunks)])
+        chunks = in_chunks(cells, _FEW_PATCHES) if few else in_even_chunks(cells, _PATCHES, _ALIKE)
+        return _joined([_NOTHING, *self._run(look, chunks)])
 
 
-def _by_level(found: _Found, places: Places) -> Cells:
-    """The cells placed in their levels."""
-    strip = alike(places.strip, found.place)[found.place[:, 1], found.place[:, 0]]
+_NOTHING = _Found(np.empty((0, 3), np.intp), np.empty(0, np.float32), np.empty((0, 4), np.float32))
+
+
+def _by_level(found: _Found, places: Places, levels: int) -> Cells:
+    """The cells placed in their levels, of which each picture has so many."""
+    number, place = found.place[:, 0], found.place[:, 1:]
+    strip = alike(places.strip, place)[place[:, 1], place[:, 0]]
     level, shift = (alike(table, strip)[strip] for table in (places.level, places.shift))
-    place = found.place + shift
+    level = level + number * levels
+    place = place + shift
     order = (level << 40 | place[:, 1] << 20 | place[:, 0]).argsort()
     return Cells(level[order], place[order], found.log_odds[order], found.offsets[order])
 
@@ -159,10 +184,11 @@ def _band(canvas: Pixels, start: int, layout: Layout) -> Pixels:
     return canvas[start * STRIDE :][: layout.rows * STRIDE + MARGIN]
 
 
-def _seen(canvas: Tensor) -> Tensor:
-    """What each cell sees of a canvas `(H, W, 3)`: a view `(h, w, 12, 36)`, rows in one piece."""
-    rows = canvas.flatten(1).unfold(0, _SEEN, STRIDE)
-    return rows.unfold(1, 3 * _SEEN, 3 * STRIDE)
+def _seen(canvases: Tensor) -> Tensor:
+    """What each cell sees of canvases `(N, H, W, 3)`: a view `(N, h, w, 12, 36)`, rows in one
+    piece."""
+    rows = canvases.flatten(2).unfold(1, _SEEN, STRIDE)
+    return rows.unfold(2, 3 * _SEEN, 3 * STRIDE)
 
 
 def _joined(parts: Iterable[_Found]) -> _Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -42,17 +43,16 @@ def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float
 
 
 class Pyramid:
-    """Fills a canvas with the levels of pictures of one size.
+    """Fills canvases with the levels of pictures of one size.
 
     Args:
         height: of the pictures, in pixels.
         width: of the pictures.
-        layout: places in the canvas.
+        layout: places in a canvas.
     """
 
     def __init__(self, height: int, width: int, layout: Layout) -> None:
         self._width = width
-        self._slab = max(16, _SLAB_VALUES // (3 * width))
         self._levels = [
             _Level(level.height, _shares(height, level.height), _shares(width, level.width), [])
             for level in layout.levels
@@ -60,29 +60,37 @@ class Pyramid:
         for strip in layout.strips:
             self._levels[strip.level].strips.append(strip)
 
-    def fill(self, canvas: Floats, image: Image, run: Map) -> None:
-        """Write the levels of a picture less 127.5, each pixel the mean of the area it covers.
+    def fill(self, canvases: Floats, images: Sequence[Image], run: Map) -> None:
+        """Write the levels of pictures less 127.5, each pixel the mean of the area it covers.
 
-        A level of odd size repeats its last row or column, so that it is even.
+        A level of odd size repeats its last row or column, so that it is even. The pictures are
+        worked on side by side, as one of all their widths.
 
         Args:
-            canvas: `(height, width, 3)`, written.
-            image: `(H, W, 3) uint8`.
+            canvases: `(N, height, width, 3)`, written.
+            images: `(H, W, 3) uint8` each.
             run: applies a function to the items of a list, in any order, perhaps in parallel.
         """
-        table = _table(image)
+        count = len(images)
+        table, width = _table(images), count * self._width
+        rows = max(16, _SLAB_VALUES // (3 * width))
 
-        def resize(slab: tuple[_Level, int]) -> None:
-            level, first = slab
-            some = slice(first, first + self._slab)
+        def resize(slab: tuple[_Level, _Shares, int]) -> None:
+            level, across, first = slab
+            some = slice(first, first + rows)
             lowered = _lowered(table, level.down.rows[some], level.down.share[some])
-            narrowed = _narrowed(_turned(lowered, self._width), level.across)
-            columns = narrowed.reshape(len(narrowed), len(lowered), 3)
-            for strip in level.strips:
-                _place(canvas, columns, strip, first, first + len(lowered) == level.height)
+            narrowed = _narrowed(_turned(lowered, width), across)
+            columns = narrowed.reshape(count, -1, len(lowered), 3)
+            last = first + len(lowered) == level.height
+            for canvas, part in zip(canvases, columns, strict=True):
+                for strip in level.strips:
+                    _place(canvas, part, strip, first, last)
 
         slabs = [
-            (level, first) for level in self._levels for first in range(0, level.height, self._slab)
+            (level, across, first)
+            for level in self._levels
+            for across in [_side_by_side(level.across, self._width, count)]
+            for first in range(0, level.height, rows)
         ]
         run(resize, slabs)
 
@@ -117,13 +125,21 @@ class _Shares(NamedTuple):
     share: Floats
 
 
-def _table(image: Image) -> Tensor:
-    """Rows of bytes, each followed by the scale and the offset that PyTorch's byte tables have."""
-    height, width, channels = image.shape
-    table = np.empty((height, width * channels + _SCALE_AND_OFFSET.nbytes), np.uint8)
-    table[:, : -_SCALE_AND_OFFSET.nbytes] = image.reshape(height, -1)
-    table[:, -_SCALE_AND_OFFSET.nbytes :] = _SCALE_AND_OFFSET.view(np.uint8)
-    return torch.from_numpy(table)
+def _side_by_side(shares: _Shares, length: int, count: int) -> _Shares:
+    """The shares of `length` rows for `count` times as many, one after the other."""
+    if count == 1:
+        return shares
+    starts = np.arange(0, count * length, length, dtype=np.int32)[:, None, None]
+    rows = (starts + shares.rows).reshape(-1, shares.rows.shape[1])
+    return _Shares(rows, np.tile(shares.share, (count, 1)))
+
+
+def _table(images: Sequence[Image]) -> Tensor:
+    """Rows of bytes, those of all pictures side by side, each followed by the scale and the offset
+    that PyTorch's byte tables have."""
+    pixels = [image.reshape(len(image), -1) for image in images]
+    ends = np.tile(_SCALE_AND_OFFSET.view(np.uint8), (len(pixels[0]), 1))
+    return torch.from_numpy(np.concatenate([*pixels, ends], 1))
 
 
 def _lowered(table: Tensor, rows: NDArray[np.int32], share: Floats) -> Floats:

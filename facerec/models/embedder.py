@@ -16,7 +16,7 @@ from facerec.faces import Floats, Image
 from facerec.models import fill_batch, require_chips
 from facerec.models.folding import fold_batch_norms
 
-_BLOCK = 4
+_BLOCK = 8
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
