@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import sys
@@ -27,6 +28,8 @@ def main() -> None:
         engine = Engine.from_profile(order.profile)
         if order.whole:
             engine = engine.in_whole_batches()
+        gc.freeze()
+        gc.enable()
         # Otherwise the model's file has become another one.
         if engine.described == order.described:
             _send(answers, True)

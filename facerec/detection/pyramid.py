@@ -80,11 +80,10 @@ class Pyramid:
             some = slice(first, first + rows)
             lowered = _lowered(table, level.down.rows[some], level.down.share[some])
             narrowed = _narrowed(_turned(lowered, width), across)
-            columns = narrowed.reshape(count, -1, len(lowered), 3)
+            rows_of = _turned_back(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
             last = first + len(lowered) == level.height
-            for canvas, part in zip(canvases, columns, strict=True):
-                for strip in level.strips:
-                    _place(canvas, part, strip, first, last)
+            for strip in level.strips:
+                _place(canvases, rows_of.transpose(1, 0, 2, 3), strip, first, last)
 
         slabs = [
             (level, across, first)
@@ -95,20 +94,17 @@ class Pyramid:
         run(resize, slabs)
 
 
-def _place(canvas: Floats, columns: Floats, strip: Strip, first: int, last: bool) -> None:
-    """Put rows of a level, from `first` on, perhaps to its last, where a strip of it lies.
-
-    Args:
-        columns: `(W, N, 3)`, the rows turned.
-    """
+def _place(canvases: Floats, rows: Floats, strip: Strip, first: int, last: bool) -> None:
+    """Put rows `(N, h, w, 3)` of a level, from `first` on, perhaps to its last, where a strip of it
+    lies."""
     top, left, start = (STRIDE * cells for cells in (strip.top, strip.left, strip.first))
-    columns = columns[start : start + strip.width]
-    width, height, _ = columns.shape
-    place = canvas[top + first : top + strip.height, left : left + strip.width]
-    cv2.transpose(columns, dst=place[:height, :width])
-    place[:height, width:] = place[:height, width - 1 : width]
+    rows = rows[:, :, start : start + strip.width]
+    _, height, width, _ = rows.shape
+    place = canvases[:, top + first : top + strip.height, left : left + strip.width]
+    place[:, :height, :width] = rows
+    place[:, :height, width:] = place[:, :height, width - 1 : width]
     if last:
-        place[height:] = place[height - 1]
+        place[:, height:] = place[:, height - 1 : height]
 
 
 class _Level(NamedTuple):
@@ -163,6 +159,12 @@ def _turned(rows: Floats, columns: int) -> Floats:
     """
     turned: Floats = np.asarray(cv2.transpose(rows.reshape(len(rows), columns, 3)), np.float32)
     return turned.reshape(columns, -1)
+
+
+def _turned_back(columns: Floats, rows: int) -> Floats:
+    """Columns `(N, rows * 3)` as pixels `(rows, N, 3)`."""
+    turned: Floats = np.asarray(cv2.transpose(columns.reshape(-1, rows, 3)), np.float32)
+    return turned
 
 
 def _narrowed(rows: Floats, shares: _Shares) -> Floats:
