@@ -81,6 +81,13 @@ def similarity_to_template(landmarks: Floats, template: Template) -> Floats:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
 
 
+def enlargement(landmarks: Floats, template: Template) -> float:
+    """How many of the chip's pixels, to a side, are one of the image's; above 1 the image has less
+    of the face than the chip could show."""
+    matrix = similarity_to_template(landmarks, template)
+    return float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
 def warp_to_template(
     image: Image, faces: Sequence[Face], template: Template, size: tuple[int, int]
 ) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -10,12 +11,21 @@ import numpy as np
 import torch
 
 from facerec.ahead import map_ahead
-from facerec.alignment import WHOLE, adapt_chip, views_of, warp, warp_to_template
+from facerec.alignment import (
+    WHOLE,
+    adapt_chip,
+    enlargement,
+    views_of,
+    warp,
+    warp_to_template,
+)
 from facerec.card import ModelCard
 from facerec.detection import Detector
+from facerec.detection.reduction import power_of_two
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.helpers import Batch, Batches, Order, Select, divide
+from facerec.imaging.reader import read_again
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.whole_batches import WholeBatches
@@ -101,6 +111,11 @@ class Engine:
         """
         return self._detector.detect(images)
 
+    def reduction(self, height: int, width: int) -> int:
+        """By what factor a picture may be read smaller, see `read_frames`: its faces are found in
+        it so, and embedded so where it has as many pixels of them as the model takes."""
+        return self._detector.reduction(height, width)
+
     def align(self, image: Image, faces: Sequence[Face]) -> Image:
         """One chip per face on the model's template, `(N, H, W, 3) uint8` RGB."""
         return warp_to_template(image, faces, self.card.template, self._chip_size)
@@ -157,6 +172,14 @@ class Engine:
             located = self._locate([Frame("", image) for image in images], select)
         return [faces for _, faces in self._complete(located, aligned=aligned)]
 
+    def faces_of(
+        self, frames: Sequence[Frame], *, select: Select | None, embed: bool
+    ) -> list[list[Face]]:
+        """Faces of frames that could be read, as `faces` and `detections` find them."""
+        located = self._locate(frames, select)
+        done = self._complete(located, aligned=False) if embed else _in_whole(located)
+        return [faces for _, faces in done]
+
     def faces(
         self, frames: Iterable[Frame], *, aligned: bool = False, select: Select | None = None
     ) -> Iterator[tuple[Frame, list[Face]]]:
@@ -192,7 +215,9 @@ class Engine:
         """As `faces`, without embedding."""
         done = self._divided(
             self._batches(frames),
-            lambda batches: _in_turn(batches, lambda batch: self._locate(batch, None)),
+            lambda batches: _in_turn(
+                batches, lambda batch: _in_whole(self._locate(batch, None))
+            ),
             select=None, embed=False,
         )  # fmt: skip
         for batch in done:
@@ -225,15 +250,15 @@ class Engine:
         return self.card.input_height, self.card.input_width
 
     def _locate(self, frames: Sequence[Frame], select: Select | None) -> Batch:
-        """Each frame with its faces, or those of them that `select` picks."""
-        found = iter(self.detect([frame.image for frame in frames if frame.image is not None]))
-        located = []
-        for frame in frames:
-            faces = [] if frame.image is None else next(found)
-            if faces and select is not None and frame.image is not None:
-                faces = select(frame.image, faces)
-            located.append((frame, faces))
-        return located
+        """Each frame with its faces in its image, or those of them that `select` picks."""
+        found: list[list[Face]] = [[] for _ in frames]
+        for factor in {_factor(frame) for frame in frames}:
+            of = [i for i, frame in enumerate(frames) if _factor(frame) == factor]
+            images = {i: image for i in of if (image := frames[i].image) is not None}
+            detector = self._detector if factor == 1 else self._detector.reduced(factor)
+            for i, faces in zip(images, detector.detect(list(images.values())), strict=True):
+                found[i] = select(images[i], faces) if faces and select is not None else faces
+        return list(zip(frames, found, strict=True))
 
     def _take_aligned(self, frames: Sequence[Frame]) -> Batch:
         """Frames that are one face each, brought to the model's template."""
@@ -252,12 +277,7 @@ class Engine:
 
     def _complete(self, located: Batch, *, aligned: bool) -> Batch:
         """The frames' faces with their embeddings."""
-        wanted = [
-            (frame.image, face)
-            for frame, faces in located
-            for face in faces
-            if frame.image is not None
-        ]
+        wanted = [found for frame, faces in located for found in self._sharp(frame, faces)]
         vectors = iter(
             self.embed_chips(np.stack([image for image, _ in wanted]))
             if aligned and wanted
@@ -265,8 +285,22 @@ class Engine:
         )
         return [
             (frame, [dataclasses.replace(face, embedding=next(vectors)) for face in faces])
-            for frame, faces in located
+            for frame, faces in _in_whole(located)
         ]
+
+    def _sharp(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Image, Face]]:
+        """The faces, and a version of the picture that has as many pixels of them as the model
+        takes, if there is one."""
+        if frame.image is None or not faces:
+            return []
+        image, factor = frame.image, _factor(frame)
+        least = max(enlargement(face.landmarks, self.card.template) for face in faces)
+        enough = power_of_two(factor / least)
+        if enough < factor:
+            with contextlib.suppress(InputError):  # of what could be read smaller
+                image = read_again(frame, enough)
+                faces = [face.enlarged(factor // enough) for face in faces]
+        return [(image, face) for face in faces]
 
     def _average(self, views: Sequence[Image]) -> Floats:
         """Unit vectors of faces from chips of their views, `(N, H, W, 3) uint8` each."""
@@ -295,6 +329,18 @@ class Engine:
 def _in_turn(items: Iterable[Item], function: Callable[[Item], Batch]) -> Iterator[Batch]:
     """One item after the other, the next while the consumer has the last."""
     return map_ahead(items, function, workers=1, ahead=1)
+
+
+def _factor(frame: Frame) -> int:
+    return 1 if frame.original is None else frame.original.factor
+
+
+def _in_whole(located: Batch) -> Batch:
+    """The faces in pixels of the pictures themselves, of which smaller versions were read."""
+    return [
+        (frame, faces if _factor(frame) == 1 else [face.enlarged(_factor(frame)) for face in faces])
+        for frame, faces in located
+    ]
 
 
 def _whole(image: Image) -> Face:

@@ -6,7 +6,8 @@ the origin at its top-left pixel's centre. Arrays inside are made read-only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ Image = NDArray[np.uint8]
 """`(H, W, 3) uint8`, RGB, upright."""
 
 Floats = NDArray[np.float32]
+
+Reduction = Callable[[int, int], int]
+"""By what factor (1, 2, 4 or 8) a picture of a height and width may be read smaller."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,13 @@ class Face:
         """The longer side of the box, in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
+    def enlarged(self, factor: int) -> Face:
+        """The same face in a picture of `factor` times as many pixels to a side."""
+        # the centre of the first pixel becomes the centre of the first `factor` pixels
+        first = np.float32((factor - 1) / 2)
+        box, landmarks = self.box * np.float32(factor), self.landmarks * np.float32(factor)
+        return replace(self, box=box + first, landmarks=landmarks + first)
+
     def to_record(self) -> dict[str, Any]:
         """Box, score and landmarks as JSON values, to a hundredth of a pixel."""
         return {
@@ -54,6 +65,23 @@ class Face:
             "score": round(float(self.score), 4),
             "landmarks": self.landmarks.astype(float).round(2).tolist(),
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Original:
+    """A picture of which a smaller one was read.
+
+    Attributes:
+        encoded: the file.
+        height: in pixels, upright.
+        width: in pixels, upright.
+        factor: how many of its pixels, to a side, are one of the smaller picture's.
+    """
+
+    encoded: bytes
+    height: int
+    width: int
+    factor: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +93,22 @@ class Frame:
         image: pixels, or None when it could not be read.
         sha256: hex hash of the encoded bytes; empty when they could not be read.
         error: why `image` is None.
+        original: what `image` is a smaller version of; None: it is the picture itself.
     """
 
     source: str
     image: Image | None
     sha256: str = ""
     error: FacerecError | None = None
+    original: Original | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture itself, which faces' pixels are counted in."""
+        assert self.image is not None, "the picture was read"
+        if self.original is not None:
+            return self.original.height, self.original.width
+        return self.image.shape[0], self.image.shape[1]
 
 
 @dataclass(frozen=True, slots=True)

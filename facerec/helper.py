@@ -37,11 +37,9 @@ def main() -> None:
                 _send(answers, _work(engine, order, pickle.load(questions)))
 
 
-def _work(engine: Engine, order: Order, images: Any) -> Any:
+def _work(engine: Engine, order: Order, frames: Any) -> Any:
     try:
-        if order.embed:
-            return engine.embed(images, select=order.select)
-        return engine.detect(images)
+        return engine.faces_of(frames, select=order.select, embed=order.embed)
     except Exception as error:  # noqa: BLE001  (raised where the batch came from)
         return error
 

@@ -75,8 +75,8 @@ class Helpers:
         """Whether one of them has begun to work, or has ended."""
         return self._ready.is_set()
 
-    def work(self, images: Sequence[Image]) -> list[list[Face]] | None:
-        """The faces of each picture; None from a helper that has ended.
+    def work(self, frames: Sequence[Frame]) -> list[list[Face]] | None:
+        """The faces of each frame; None from a helper that has ended.
 
         As many threads as there are helpers may call this at a time.
 
@@ -84,7 +84,7 @@ class Helpers:
             Exception: what was raised there.
         """
         process = self._idle.get()
-        answer = None if process is None else _ask(process, pickle.dumps(images, protocol=5))
+        answer = None if process is None else _ask(process, pickle.dumps(frames, protocol=5))
         self._idle.put(None if answer is None else process)
         if isinstance(answer, Exception):
             raise answer
@@ -146,8 +146,8 @@ def divide(
 
     def have_done(batch: list[Frame]) -> Batch:
         assert helpers is not None, "there is no batch left otherwise"
-        images = [frame.image for frame in batch if frame.image is not None]
-        answer = helpers.work(images) if images else []
+        pictures = [frame for frame in batch if frame.image is not None]
+        answer = helpers.work(pictures) if pictures else []
         if answer is None:
             if helpers.closed:
                 return []  # nobody waits for it

@@ -32,6 +32,7 @@ def demo(
     from facerec.cli.recognize import LABELS, draw_matches, picture_record, table_rows
     from facerec.demo import compose_picture
     from facerec.engine import Engine
+    from facerec.faces import Frame
     from facerec.files import replacing
     from facerec.gallery import Gallery
     from facerec.gallery.enrol import enrol_photos
@@ -60,7 +61,7 @@ def demo(
     matches = Matcher(gallery, profile.recognize, engine.card).match_faces(faces)
     write_image(drawn, draw_matches(image, faces, matches, profile.recognize.unknown))
 
-    record = picture_record(str(picture), image, faces, matches)
+    record = picture_record(Frame(str(picture), image), faces, matches)
     results = Results(*LABELS, as_json=as_json)
     results.add(record, *table_rows(record, profile.recognize.unknown))
     results.close(title=f"recognised in {picture}")

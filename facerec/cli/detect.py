@@ -69,11 +69,15 @@ def detect(
     from facerec.alignment import crop_box
     from facerec.engine import Engine
     from facerec.imaging.draw import Label, annotate
-    from facerec.imaging.reader import read_frames
+    from facerec.imaging.reader import as_it_is, read_frames
 
     engine = Engine.from_profile(loaded)
+    whole = save is not None or crops is not None
     frames = read_frames(
-        pictures, workers=loaded.runtime.workers, max_pixels=loaded.runtime.max_pixels
+        pictures,
+        workers=loaded.runtime.workers,
+        max_pixels=loaded.runtime.max_pixels,
+        reduction=as_it_is if whole else engine.reduction,
     )
     results = Results("picture", "score", "box", as_json=as_json)
     failures = 0
@@ -84,7 +88,7 @@ def detect(
                 advance.say(str(frame.error))
                 failures += 1
                 continue
-            height, width = frame.image.shape[:2]
+            height, width = frame.size
             results.add(
                 {
                     "image": frame.source,

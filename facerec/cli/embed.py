@@ -157,10 +157,10 @@ def embed(
 
 def _keep_chips(engine: Engine, folder: Path, frame: Frame, faces: Sequence[Face]) -> None:
     from facerec.imaging.draw import write_image
+    from facerec.imaging.reader import read_again
 
-    assert frame.image is not None
     stem = Path(frame.source).stem
-    for number, chip in enumerate(engine.align(frame.image, faces), start=1):
+    for number, chip in enumerate(engine.align(read_again(frame), faces), start=1):
         # The hash keeps photos of one name apart, and a rerun on the same file.
         suffix = f"-{number}" if len(faces) > 1 else ""
         write_image(folder / f"{stem}-{frame.sha256[:8]}{suffix}.png", chip)

@@ -30,7 +30,7 @@ from facerec.cli.recognize_video import cam, video
 from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from facerec.faces import Candidate, Face, Image, Match
+    from facerec.faces import Candidate, Face, Frame, Image, Match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -126,7 +126,7 @@ def image(
     opened = open_gallery(loaded.gallery.path)
     from facerec.engine import Engine
     from facerec.gallery.match import Matcher
-    from facerec.imaging.reader import read_frames
+    from facerec.imaging.reader import as_it_is, read_frames
 
     engine = Engine.from_profile(loaded)
     matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
@@ -137,6 +137,7 @@ def image(
         pictures,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
+        reduction=as_it_is if save is not None or show else engine.reduction,
     )
     with progress("recognising", None) as advance:
         for frame, faces in engine.faces(frames):
@@ -146,7 +147,7 @@ def image(
                 failures += 1
                 continue
             matches = matcher.match_faces(faces)
-            record = picture_record(frame.source, frame.image, faces, matches)
+            record = picture_record(frame, faces, matches)
             results.add(record, *table_rows(record, label))
             if save is not None or show:
                 drawn = draw_matches(
@@ -165,14 +166,13 @@ def image(
     exit_with_failures(failures)
 
 
-def picture_record(
-    source: str, image: Image, faces: Sequence[Face], matches: Sequence[Match]
-) -> dict[str, Any]:
+def picture_record(frame: Frame, faces: Sequence[Face], matches: Sequence[Match]) -> dict[str, Any]:
     """The JSON object of one picture; `name` is null for a stranger."""
+    height, width = frame.size
     return {
-        "image": source,
-        "width": image.shape[1],
-        "height": image.shape[0],
+        "image": frame.source,
+        "width": width,
+        "height": height,
         "faces": [_face_record(face, match) for face, match in zip(faces, matches, strict=True)],
     }
 

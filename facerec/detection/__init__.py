@@ -21,3 +21,12 @@ class Detector(Protocol):
             images: `(H, W, 3) uint8` RGB each, of any sizes.
         """
         ...
+
+    def reduction(self, height: int, width: int) -> int:
+        """By what factor (1, 2, 4 or 8) a picture may be read smaller, so that the faces sought
+        are still large enough to be found; 1 where that would save little."""
+        ...
+
+    def reduced(self, factor: int) -> Detector:
+        """This detector for pictures so many times smaller."""
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -36,6 +37,7 @@ from facerec.detection.openvino_networks import (
 from facerec.detection.packing import STRIDE, Level
 from facerec.detection.proposals import Proposer
 from facerec.detection.pyramid import pyramid_levels
+from facerec.detection.reduction import reduction_for_mtcnn
 from facerec.detection.scratch import Scratch
 from facerec.detection.screening import ERROR, open_glances, open_screen
 from facerec.detection.workers import Workers, in_turn
@@ -138,6 +140,16 @@ class MTCNN:
             for number, those in zip(part, faces, strict=True):
                 found[number] = those
         return found
+
+    def reduction(self, height: int, width: int) -> int:
+        """See `Detector.reduction`."""
+        return reduction_for_mtcnn(height, width, self._min_face)
+
+    def reduced(self, factor: int) -> MTCNN:
+        """See `Detector.reduced`; the networks are shared."""
+        reduced = copy.copy(self)
+        reduced._min_face = self._min_face / factor
+        return reduced
 
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return (in_turn if self._workers is None else self._workers.map)(function, items)

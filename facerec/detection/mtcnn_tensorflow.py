@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from facerec.detection.reduction import reduction_for_mtcnn
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 
@@ -49,8 +51,8 @@ class TensorFlowMTCNN:
         from mtcnn import MTCNN
 
         self._network = MTCNN()
+        self._min_face = min_face
         self._settings = {
-            "min_face_size": min_face,
             "scale_factor": scale_factor,
             "threshold_pnet": thresholds[0],
             "threshold_rnet": thresholds[1],
@@ -61,11 +63,26 @@ class TensorFlowMTCNN:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         return [self._detect_one(image) for image in images]
 
+    def reduction(self, height: int, width: int) -> int:
+        """See `Detector.reduction`."""
+        return reduction_for_mtcnn(height, width, self._min_face)
+
+    def reduced(self, factor: int) -> TensorFlowMTCNN:
+        """See `Detector.reduced`; the networks are shared."""
+        reduced = copy.copy(self)
+        reduced._min_face = self._min_face / factor
+        return reduced
+
     def _detect_one(self, image: Image) -> list[Face]:
         if min(image.shape[:2]) < 12:
             return []
         rows = self._network.detect_faces(
-            image, fit_to_image=False, box_format="xyxy", output_type="numpy", **self._settings
+            image,
+            fit_to_image=False,
+            box_format="xyxy",
+            output_type="numpy",
+            min_face_size=self._min_face,
+            **self._settings,
         )
         return [
             Face(

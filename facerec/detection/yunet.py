@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from facerec.detection.reduction import power_of_two
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 
@@ -61,9 +63,22 @@ class YuNet:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         return [self._detect_one(image) for image in images]
 
+    def reduction(self, height: int, width: int) -> int:
+        """See `Detector.reduction`."""
+        return power_of_two(1 / self._scale(height, width))
+
+    def reduced(self, factor: int) -> YuNet:
+        """See `Detector.reduced`; the network is shared."""
+        reduced = copy.copy(self)
+        reduced._min_face = self._min_face / factor
+        return reduced
+
+    def _scale(self, height: int, width: int) -> float:
+        return min(1.0, _LONGEST_SIDE / max(height, width), _SMALLEST_FACE / self._min_face * 2)
+
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]
-        scale = min(1.0, _LONGEST_SIDE / max(height, width), _SMALLEST_FACE / self._min_face * 2)
+        scale = self._scale(height, width)
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))

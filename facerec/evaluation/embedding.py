@@ -15,7 +15,7 @@ from facerec.engine import Engine
 from facerec.errors import InputError
 from facerec.evaluation.cache import EmbeddingCache
 from facerec.faces import Floats, Frame, Image
-from facerec.imaging.reader import decode_frame
+from facerec.imaging.reader import as_it_is, decode_frame
 from facerec.profile import RuntimeSection
 
 Observe = Callable[[], None]
@@ -54,6 +54,7 @@ def embed_images(
         regions: x, y, width and height of the face meant, for keys whose image shows several.
     """
     places = regions or {}
+    reduction = as_it_is if aligned else engine.reduction
 
     def read(key: str) -> Frame:
         if key not in files:
@@ -64,7 +65,7 @@ def embed_images(
             return Frame(key, None, "", error)
         region = places.get(key)
         if region is None:
-            return decode_frame(key, data, runtime.max_pixels, wanted)
+            return decode_frame(key, data, runtime.max_pixels, wanted, reduction)
         mark = ":" + ",".join(f"{side:g}" for side in region)
         frame = decode_frame(
             key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + mark)

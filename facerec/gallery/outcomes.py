@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from facerec.alignment import only_central_face
 from facerec.engine import Engine
 from facerec.faces import Face, Frame
-from facerec.imaging.reader import read_frames
+from facerec.imaging.reader import as_it_is, read_frames
 from facerec.imaging.stored import Photo
 from facerec.profile import Profile
 
@@ -59,6 +59,7 @@ def embed_photos(
         workers=profile.runtime.workers,
         max_pixels=profile.runtime.max_pixels,
         wanted=lambda source, digest: not held(person_of[source], digest),
+        reduction=as_it_is if aligned else engine.reduction,
     )
     select = only_central_face if profile.gallery.faces == "central" else None
     stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)

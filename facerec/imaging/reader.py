@@ -8,16 +8,39 @@ from pathlib import Path
 
 from facerec.ahead import map_ahead
 from facerec.errors import InputError
-from facerec.faces import Frame
-from facerec.imaging.decode import decode_image, read_file
+from facerec.faces import Frame, Image, Reduction
+from facerec.imaging.decode import decode_reduced, read_file
 from facerec.imaging.stored import Photo
 
 Wanted = Callable[[str, str], bool]
 
 
+def as_it_is(height: int, width: int) -> int:
+    """A `Reduction` that leaves every picture as large as it is."""
+    return 1
+
+
+def read_again(frame: Frame, factor: int = 1) -> Image:
+    """The picture of which a frame has a smaller version, or one that is less so.
+
+    Args:
+        factor: how much smaller it may be, no more than the frame's; 1: the picture itself.
+
+    Raises:
+        InputError: it cannot be read, though the smaller one could.
+    """
+    assert frame.image is not None, "the picture was read"
+    if frame.original is None or frame.original.factor == factor:
+        return frame.image
+    height, width = frame.size
+    encoded, source = frame.original.encoded, frame.source
+    return decode_reduced(encoded, source, height * width, lambda *_: factor)[0]
+
+
 def read_frames(
-    photos: Iterable[Photo], *, workers: int, max_pixels: int, wanted: Wanted | None = None
-) -> Iterator[Frame]:
+    photos: Iterable[Photo], *, workers: int, max_pixels: int, wanted: Wanted | None = None,
+    reduction: Reduction = as_it_is,
+) -> Iterator[Frame]:  # fmt: skip
     """Decode pictures in threads, in the order given, at most `2 * workers` ahead.
 
     What cannot be read becomes a frame with an error.
@@ -25,29 +48,36 @@ def read_frames(
     Args:
         wanted: told a source and its hash, says whether to decode it; a frame that is not
             wanted has neither image nor error.
+        reduction: how much smaller a picture may be read, see `Engine.reduction`.
     """
     return map_ahead(
         photos,
-        lambda photo: read_frame(photo, max_pixels, wanted),
+        lambda photo: read_frame(photo, max_pixels, wanted, reduction),
         workers=workers,
     )
 
 
-def read_frame(photo: Photo, max_pixels: int, wanted: Wanted | None = None) -> Frame:
+def read_frame(
+    photo: Photo, max_pixels: int, wanted: Wanted | None = None, reduction: Reduction = as_it_is
+) -> Frame:
     """Read and decode one picture; see `read_frames`."""
     try:
         data = read_file(photo, max_pixels) if isinstance(photo, Path) else photo.read()
     except InputError as error:
         return Frame(str(photo), None, "", error)
-    return decode_frame(str(photo), data, max_pixels, wanted)
+    return decode_frame(str(photo), data, max_pixels, wanted, reduction)
 
 
-def decode_frame(source: str, data: bytes, max_pixels: int, wanted: Wanted | None = None) -> Frame:
+def decode_frame(
+    source: str, data: bytes, max_pixels: int, wanted: Wanted | None = None,
+    reduction: Reduction = as_it_is,
+) -> Frame:  # fmt: skip
     """Decode one picture from its bytes; see `read_frames`."""
     digest = hashlib.sha256(data).hexdigest()
     if wanted is not None and not wanted(source, digest):
         return Frame(source, None, digest)
     try:
-        return Frame(source, decode_image(data, source, max_pixels), digest)
+        image, original = decode_reduced(data, source, max_pixels, reduction)
+        return Frame(source, image, digest, original=original)
     except InputError as error:
         return Frame(source, None, digest, error)
