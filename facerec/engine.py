@@ -291,15 +291,16 @@ class Engine:
     def _sharp(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Image, Face]]:
         """The faces, and a version of the picture that has as many pixels of them as the model
         takes, if there is one."""
-        if frame.image is None or not faces:
-            return []
         image, factor = frame.image, _factor(frame)
-        least = max(enlargement(face.landmarks, self.card.template) for face in faces)
-        enough = power_of_two(factor / least)
-        if enough < factor:
-            with contextlib.suppress(InputError):  # of what could be read smaller
-                image = read_again(frame, enough)
-                faces = [face.enlarged(factor // enough) for face in faces]
+        if image is None:
+            return []
+        if faces and factor > 1:
+            largest = max(enlargement(face.landmarks, self.card.template) for face in faces)
+            enough = power_of_two(factor / largest)
+            if enough < factor:
+                with contextlib.suppress(InputError):  # of what could be read smaller
+                    image = read_again(frame, enough)
+                    faces = [face.enlarged(factor // enough) for face in faces]
         return [(image, face) for face in faces]
 
     def _average(self, views: Sequence[Image]) -> Floats:
