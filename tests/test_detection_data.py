@@ -100,7 +100,14 @@ def test_a_face_is_found_in_every_lfw_image(detector: MTCNN, data: Path) -> None
 def test_a_batch_of_all_photos_gives_exactly_the_single_results(
     detector: MTCNN, data: Path
 ) -> None:
-    images = [read(path) for path in photos(data)]
+    assert_as_single(detector, [read(path) for path in photos(data)])
+
+
+def test_pictures_of_one_size_give_exactly_the_single_results(detector: MTCNN, data: Path) -> None:
+    assert_as_single(detector, [image for _, image in lfw(data, step=25)])
+
+
+def assert_as_single(detector: MTCNN, images: list[Image]) -> None:
     for image, faces in zip(images, detector.detect(images), strict=True):
         alone = detector.detect([image])[0]
         assert [face.score for face in alone] == [face.score for face in faces]
