@@ -127,6 +127,10 @@ def test_yunet_is_given_what_it_would_shrink_itself(data: Path, portrait: Image)
     section = Profile.load(settings=["detector.name=yunet", f"detector.weights={model}"]).detector
     yunet = create_detector(section, load_mtcnn_weights=dict)
     assert [yunet.reduction(side, side) for side in (1280, 2559, 2560, 5120)] == [1, 1, 2, 4]
+    # small pictures are read as they are, also where only large faces are sought
+    large = section.model_copy(update={"min_face": 80})
+    seeks_large = create_detector(large, load_mtcnn_weights=dict)
+    assert [seeks_large.reduction(side, side) for side in (999, 1000)] == [1, 4]
     file = jpeg(np.asarray(cv2.resize(portrait, (2560, 2560))))
     frame = decode_frame("", file, 10**8, reduction=yunet.reduction)
     assert frame.image is not None and frame.image.shape[0] == 1280

@@ -68,8 +68,9 @@ def detect(
     pictures = expand_photos(paths, stdin=standard_input(), null=null)
     from facerec.alignment import crop_box
     from facerec.engine import Engine
+    from facerec.imaging.decode import as_it_is
     from facerec.imaging.draw import Label, annotate
-    from facerec.imaging.reader import as_it_is, read_frames
+    from facerec.imaging.reader import read_frames
 
     engine = Engine.from_profile(loaded)
     whole = save is not None or crops is not None

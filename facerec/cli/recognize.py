@@ -126,7 +126,8 @@ def image(
     opened = open_gallery(loaded.gallery.path)
     from facerec.engine import Engine
     from facerec.gallery.match import Matcher
-    from facerec.imaging.reader import as_it_is, read_frames
+    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.reader import read_frames
 
     engine = Engine.from_profile(loaded)
     matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)

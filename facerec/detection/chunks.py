@@ -1,13 +1,19 @@
-"""Cutting rows of arrays into parts that are worked on by themselves."""
+"""Cutting rows into parts that are worked on by themselves."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+from torch import Tensor
 
 from facerec.detection.arrays import Array, namespace
 
+Rows = TypeVar("Rows", NDArray[Any], Tensor, list[int])
 
-def in_chunks(rows: Array, size: int) -> list[Array]:
+
+def in_chunks(rows: Rows, size: int) -> list[Rows]:
     """Parts of `size` rows, the last perhaps of fewer."""
     return [rows[first : first + size] for first in range(0, len(rows), size)]
 

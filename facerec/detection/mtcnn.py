@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -37,7 +36,7 @@ from facerec.detection.openvino_networks import (
 from facerec.detection.packing import STRIDE, Level
 from facerec.detection.proposals import Proposer
 from facerec.detection.pyramid import pyramid_levels
-from facerec.detection.reduction import reduction_for_mtcnn
+from facerec.detection.reduction import Reducible
 from facerec.detection.scratch import Scratch
 from facerec.detection.screening import ERROR, open_glances, open_screen
 from facerec.detection.workers import Workers, in_turn
@@ -61,7 +60,7 @@ _FEW_CROPS = 64
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
 
-class MTCNN:
+class MTCNN(Reducible):
     """Three networks in a cascade over an image pyramid.
 
     On a processor the picture's parts, or the pictures of a batch, are spread over threads;
@@ -125,7 +124,7 @@ class MTCNN:
             )
             self._rnet, self._onet = (
                 Refinement(RNet.side, 8, second),
-                Refinement(ONet.side, 2, third),
+                Refinement(ONet.side, ONet.multiple, third),
             )
         else:
             self._rnet = RNet(weights["rnet"], self._device)
@@ -142,16 +141,6 @@ class MTCNN:
                 found[number] = those
         return found
 
-    def reduction(self, height: int, width: int) -> int:
-        """See `Detector.reduction`."""
-        return reduction_for_mtcnn(height, width, self._min_face)
-
-    def reduced(self, factor: int) -> MTCNN:
-        """See `Detector.reduced`; the networks are shared."""
-        reduced = copy.copy(self)
-        reduced._min_face = self._min_face / factor
-        return reduced
-
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return (in_turn if self._workers is None else self._workers.map)(function, items)
 
@@ -164,7 +153,7 @@ class MTCNN:
         for shape, numbers in sizes.items():
             share = math.ceil(len(numbers) / self._threads)
             most = max(1, min(share, _TOGETHER, _TOGETHER_PIXELS // max(1, math.prod(shape[:2]))))
-            parts += [numbers[at : at + most] for at in range(0, len(numbers), most)]
+            parts += in_chunks(numbers, most)
         return parts
 
     def _detect_alike(self, images: Sequence[Image]) -> list[list[Face]]:

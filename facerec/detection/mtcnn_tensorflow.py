@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,7 +9,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from facerec.detection.reduction import reduction_for_mtcnn
+from facerec.detection.reduction import Reducible
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 
@@ -22,7 +21,7 @@ def import_triton_first() -> None:
         import triton._C.libtriton  # noqa: F401
 
 
-class TensorFlowMTCNN:
+class TensorFlowMTCNN(Reducible):
     """mtcnn 1.0.0, one image at a time, boxes not clipped to the image.
 
     Args:
@@ -62,16 +61,6 @@ class TensorFlowMTCNN:
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         return [self._detect_one(image) for image in images]
-
-    def reduction(self, height: int, width: int) -> int:
-        """See `Detector.reduction`."""
-        return reduction_for_mtcnn(height, width, self._min_face)
-
-    def reduced(self, factor: int) -> TensorFlowMTCNN:
-        """See `Detector.reduced`; the networks are shared."""
-        reduced = copy.copy(self)
-        reduced._min_face = self._min_face / factor
-        return reduced
 
     def _detect_one(self, image: Image) -> list[Face]:
         if min(image.shape[:2]) < 12:

@@ -80,10 +80,10 @@ class Pyramid:
             some = slice(first, first + rows)
             lowered = _lowered(table, level.down.rows[some], level.down.share[some])
             narrowed = _narrowed(_turned(lowered, width), across)
-            rows_of = _turned_back(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
-            last = first + len(lowered) == level.height
+            turned = _turned(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
+            pictures, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
             for strip in level.strips:
-                _place(canvases, rows_of.transpose(1, 0, 2, 3), strip, first, last)
+                _place(canvases, pictures, strip, first, last)
 
         slabs = [
             (level, across, first)
@@ -159,12 +159,6 @@ def _turned(rows: Floats, columns: int) -> Floats:
     """
     turned: Floats = np.asarray(cv2.transpose(rows.reshape(len(rows), columns, 3)), np.float32)
     return turned.reshape(columns, -1)
-
-
-def _turned_back(columns: Floats, rows: int) -> Floats:
-    """Columns `(N, rows * 3)` as pixels `(rows, N, 3)`."""
-    turned: Floats = np.asarray(cv2.transpose(columns.reshape(-1, rows, 3)), np.float32)
-    return turned
 
 
 def _narrowed(rows: Floats, shares: _Shares) -> Floats:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from facerec.detection.reduction import power_of_two
+from facerec.detection.reduction import Reducible, reduction_of
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 
@@ -20,7 +19,7 @@ _NMS_IOU = 0.3
 _KEPT_BEFORE_NMS = 5000
 
 
-class YuNet:
+class YuNet(Reducible):
     """A one-stage detector.
 
     YuNet sees faces of about 10 to 300 pixels, so a picture is shown to it once, scaled down to
@@ -65,13 +64,7 @@ class YuNet:
 
     def reduction(self, height: int, width: int) -> int:
         """See `Detector.reduction`."""
-        return power_of_two(1 / self._scale(height, width))
-
-    def reduced(self, factor: int) -> YuNet:
-        """See `Detector.reduced`; the network is shared."""
-        reduced = copy.copy(self)
-        reduced._min_face = self._min_face / factor
-        return reduced
+        return reduction_of(height, width, 1 / self._scale(height, width))
 
     def _scale(self, height: int, width: int) -> float:
         return min(1.0, _LONGEST_SIDE / max(height, width), _SMALLEST_FACE / self._min_face * 2)

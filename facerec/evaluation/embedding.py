@@ -15,7 +15,8 @@ from facerec.engine import Engine
 from facerec.errors import InputError
 from facerec.evaluation.cache import EmbeddingCache
 from facerec.faces import Floats, Frame, Image
-from facerec.imaging.reader import as_it_is, decode_frame
+from facerec.imaging.decode import as_it_is
+from facerec.imaging.reader import decode_frame
 from facerec.profile import RuntimeSection
 
 Observe = Callable[[], None]

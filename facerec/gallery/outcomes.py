@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from facerec.alignment import only_central_face
 from facerec.engine import Engine
 from facerec.faces import Face, Frame
-from facerec.imaging.reader import as_it_is, read_frames
+from facerec.imaging.decode import as_it_is
+from facerec.imaging.reader import read_frames
 from facerec.imaging.stored import Photo
 from facerec.profile import Profile
 

@@ -9,15 +9,10 @@ from pathlib import Path
 from facerec.ahead import map_ahead
 from facerec.errors import InputError
 from facerec.faces import Frame, Image, Reduction
-from facerec.imaging.decode import decode_reduced, read_file
+from facerec.imaging.decode import as_it_is, decode_reduced, read_file
 from facerec.imaging.stored import Photo
 
 Wanted = Callable[[str, str], bool]
-
-
-def as_it_is(height: int, width: int) -> int:
-    """A `Reduction` that leaves every picture as large as it is."""
-    return 1
 
 
 def read_again(frame: Frame, factor: int = 1) -> Image:

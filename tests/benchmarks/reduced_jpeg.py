@@ -24,9 +24,9 @@ from facerec.evaluation.folds import fold_accuracy, pair_similarities
 from facerec.evaluation.protocols.opening import open_protocol
 from facerec.faces import Floats, Image, Original
 from facerec.imaging import reader
-from facerec.imaging.decode import decode_image
+from facerec.imaging.decode import as_it_is, decode_image
 from facerec.imaging.draw import write_image
-from facerec.imaging.reader import as_it_is, read_frames
+from facerec.imaging.reader import read_frames
 from facerec.profile import Profile
 from tests.benchmarks.pipeline import DATA
 
