@@ -4,9 +4,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +20,8 @@ from facerec.cleanup.plan import plan
 from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError
 from tests.cleanup_data import noise_vectors, outputs, person, snapshot
+from tests.conftest import spawn
+from tests.killing import kill_before, operations
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -215,27 +214,22 @@ def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, arguments, message):
 @pytest.mark.slow
 def test_killing_a_cleanup_at_any_point_harms_nothing(dirty, tmp_path):
     before = snapshot(dirty)
-    cleanup = [sys.executable, "-m", "facerec", "cleanup", str(dirty)]
-    started = time.monotonic()
     timed = tmp_path / "timed"
     timed.mkdir()
-    subprocess.run([*cleanup, *map(str, outputs(timed))], check=True, capture_output=True)
-    seconds = time.monotonic() - started
+    for _ in range(2):
+        fewest = operations(tmp_path, "cleanup", dirty, *outputs(timed))
     shutil.rmtree(timed)
-    command = [*cleanup, *map(str, outputs(tmp_path))]
-    dice, killed = random.Random(0), 0
-    for _ in range(12):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(dice.uniform(0.5, 1) * seconds)
-        process.kill()
-        killed += process.wait() == -9
+    command = ["cleanup", dirty, *outputs(tmp_path)]
+    # Any run has the operations of one that finds all done, so none ends before it is killed.
+    for operation in sorted(random.Random(0).sample(range(1, fewest + 1), 12)):
+        kill_before(operation, tmp_path, *command)
         assert snapshot(dirty) == before
-    assert killed >= 3
-    subprocess.run(command, check=True, capture_output=True)
+    done = spawn(*command)
+    assert done.returncode == 0, done.stderr
     images = [data for tree in ("clean", "dirt") for data in snapshot(tmp_path / tree).values()]
     assert sorted(filter(None, images)) == sorted(filter(None, before.values()))
-    manifest = str(tmp_path / "report/manifest.jsonl")
-    subprocess.run([*command[:4], "undo", manifest], check=True, capture_output=True)
+    done = spawn("cleanup", "undo", tmp_path / "report/manifest.jsonl")
+    assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"dirty", "report"}
 
 
