@@ -230,6 +230,8 @@ def test_helpers_end_with_whom_they_help(how: signal.Signals, tmp_path: Path) ->
         [sys.executable, str(script)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        # A shell that starts the tests in the background has them ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout is not None
     children = [int(process.stdout.readline()) for _ in range(2)]
