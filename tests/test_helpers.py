@@ -237,7 +237,10 @@ def test_helpers_end_with_whom_they_help(how: signal.Signals, tmp_path: Path) ->
     children = [int(process.stdout.readline()) for _ in range(2)]
     assert process.stdout.readline() == "going\n"
     os.killpg(process.pid, how)
-    rest, errors = process.communicate(timeout=60)
+    try:
+        rest, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (rest, errors) == ("interrupted\n" if how == signal.SIGINT else "", "")
     end = time.monotonic() + 20
     while any(_runs(child) for child in children):
