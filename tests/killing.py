@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -28,11 +29,15 @@ finally:
 """
 
 
-def operations(folder: Path, *arguments: object) -> int:
-    """How often a run opens, makes, renames, links or removes something below a folder."""
-    process = _run(folder, 0, arguments)
-    assert process.returncode == 0, process.stderr
-    return int(process.stderr.split()[-1])
+def random_operations(count: int, folder: Path, *arguments: object) -> list[int]:
+    """So many times at which a run opens, makes, renames, links or removes something below a
+    folder, counted from its start. Every run gets that far: they are those of a second run, which
+    finds all done."""
+    for _ in range(2):
+        process = _run(folder, 0, arguments)
+        assert process.returncode == 0, process.stderr
+    fewest = int(process.stderr.split()[-1])
+    return random.Random(0).sample(range(1, fewest + 1), count)
 
 
 def kill_before(operation: int, folder: Path, *arguments: object) -> None:
@@ -45,4 +50,6 @@ def _run(
     folder: Path, last: int, arguments: tuple[object, ...]
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _CODE, str(folder), str(last), *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=120
+    )

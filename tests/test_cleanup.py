@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, u
 from facerec.errors import MissingError, UsageError
 from tests.cleanup_data import noise_vectors, outputs, person, snapshot
 from tests.conftest import spawn
-from tests.killing import kill_before, operations
+from tests.killing import kill_before, random_operations
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -214,14 +213,12 @@ def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, arguments, message):
 @pytest.mark.slow
 def test_killing_a_cleanup_at_any_point_harms_nothing(dirty, tmp_path):
     before = snapshot(dirty)
-    timed = tmp_path / "timed"
-    timed.mkdir()
-    for _ in range(2):
-        fewest = operations(tmp_path, "cleanup", dirty, *outputs(timed))
-    shutil.rmtree(timed)
+    counted = tmp_path / "counted"
+    counted.mkdir()
+    points = random_operations(12, tmp_path, "cleanup", dirty, *outputs(counted))
+    shutil.rmtree(counted)
     command = ["cleanup", dirty, *outputs(tmp_path)]
-    # Any run has the operations of one that finds all done, so none ends before it is killed.
-    for operation in sorted(random.Random(0).sample(range(1, fewest + 1), 12)):
+    for operation in sorted(points):
         kill_before(operation, tmp_path, *command)
         assert snapshot(dirty) == before
     done = spawn(*command)

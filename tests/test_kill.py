@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from facerec import Gallery
 from facerec.gallery.hdf5 import check_gallery
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
-from tests.killing import kill_before, operations
+from tests.conftest import spawn
+from tests.killing import kill_before, random_operations
 
 TRIALS = 20
 COPIES = 24
@@ -33,12 +33,10 @@ def many(tmp_path: Path, portraits: dict[str, Path]) -> Path:
 def test_killing_embed_loses_nothing_and_a_rerun_finishes(many: Path, tmp_path: Path) -> None:
     path = tmp_path / "g.h5"
     command = ["embed", many, "-o", path, "--batch", "2"]
-    for _ in range(2):
-        fewest = operations(tmp_path, *command)
+    points = random_operations(TRIALS, tmp_path, *command)
     path.unlink()
     held = 0
-    # Any run has the operations of one that finds all done, so none ends before it is killed.
-    for operation in random.Random(0).sample(range(1, fewest + 1), TRIALS):
+    for operation in points:
         kill_before(operation, tmp_path, *command)
         if not path.exists():
             continue
@@ -51,10 +49,10 @@ def test_killing_embed_loses_nothing_and_a_rerun_finishes(many: Path, tmp_path: 
             path.unlink()
             held = 0
 
-    operations(tmp_path, *command)
+    assert spawn(*command).returncode == 0
     killed = Gallery.open(path)
     path.unlink()
-    operations(tmp_path, *command)
+    assert spawn(*command).returncode == 0
     whole = Gallery.open(path)
     assert killed.counts() == whole.counts() == {"eileen_collins": COPIES, "grace_hopper": COPIES}
     assert killed.entries.source.tolist() == whole.entries.source.tolist()
