@@ -1,7 +1,6 @@
 """Face recognition, whole: detect, align, embed, recognise, over one shared engine.
 
-`Engine`, `Gallery` and `Profile` are imported when first used, so that `import facerec` costs
-nothing.
+Public names are imported when first used, so that `import facerec` costs nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +9,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facerec.engine import Engine
+    from facerec.card import ModelCard
+    from facerec.engine.engine import Engine
+    from facerec.faces import Face, Match
     from facerec.gallery import Gallery
-    from facerec.profile import Profile
+    from facerec.gallery.match import Matcher
+    from facerec.imaging.decode import read_image
+    from facerec.profile.loading import Profile
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "Gallery", "Profile", "__version__"]
+__all__ = [
+    "Engine",
+    "Face",
+    "Gallery",
+    "Match",
+    "Matcher",
+    "ModelCard",
+    "Profile",
+    "__version__",
+    "read_image",
+]
 
-_HOMES = {"Engine": "engine", "Gallery": "gallery", "Profile": "profile"}
+_HOMES = {
+    "Engine": "engine.engine",
+    "Face": "faces",
+    "Gallery": "gallery",
+    "Match": "faces",
+    "Matcher": "gallery.match",
+    "ModelCard": "card",
+    "Profile": "profile.loading",
+    "read_image": "imaging.decode",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"facerec.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'facerec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

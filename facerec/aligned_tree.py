@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from facerec.alignment import central_face, crop_box, warp_to_template
+from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
+from facerec.alignment.warp import central_face, crop_box, warp_to_template
 from facerec.card import Template
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.reader import read_frames
 from facerec.imaging.stored import Photo
-from facerec.profile import Profile
-from facerec.templates import ARCFACE, ARCFACE_SIZE
+from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""Writing so that a killed process leaves the old file or the new one, and content hashes."""
+"""Atomic writing, one writer at a time, and content hashes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from facerec.errors import UsageError
 
@@ -48,6 +50,29 @@ def _default_mode() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the one writer's lock of a path; readers are never blocked.
+
+    Raises:
+        UsageError: another process is writing it, or its folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"{path}: another facerec is writing it; try again when it is done"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise UsageError(f"{path}: cannot be written: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256_of(path: Path) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from facerec.card import ModelCard, Template
 from facerec.faces import Face, Floats, Image
-from facerec.gallery.store import Batch, Where
+from facerec.gallery.base import Batch, Where
 
 ROOT = Path(__file__).parent.parent
 # So that figures are the same on every processor; also in the processes that tests start.
@@ -34,7 +34,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def portraits() -> dict[str, Path]:
     """Two photos with one face each, which pip packages carry."""
-    from facerec.portraits import portrait_files
+    from facerec.imaging.portraits import portrait_files
 
     return portrait_files()
 
@@ -73,8 +73,8 @@ def dirty(tmp_path: Path, portraits: dict[str, Path]) -> Path:
 @pytest.fixture(scope="session")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demonstration's picture: both people, changed, beside pixels without a face."""
-    from facerec.demo import compose_picture
     from facerec.imaging.draw import write_image
+    from facerec.imaging.portraits import compose_picture
 
     path = tmp_path_factory.mktemp("picture") / "picture.jpg"
     write_image(path, compose_picture())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from facerec.ahead import map_ahead
+from facerec.parallel.ahead import map_ahead
 
 
 def test_results_come_in_the_items_order_whichever_is_done_first() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facerec.alignment import (
+from facerec.alignment.warp import (
     ARCFACE,
     adapt_chip,
     central_face,

@@ -19,7 +19,7 @@ from facerec.cleanup.threshold import choose_threshold
 from facerec.errors import UsageError
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
 from tests.conftest import make_card, noise
 

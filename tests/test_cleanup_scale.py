@@ -19,7 +19,7 @@ from facerec.cleanup.graph_linkage import link_neighbours
 from facerec.cleanup.linkage import cut, link
 from facerec.cleanup.neighbours import neighbour_pairs
 from facerec.errors import UsageError
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
 
 

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerec.alignment import ARCFACE, adapt_chip
-from facerec.datasets.augmentation import Augmentation
-from facerec.datasets.fitting import fit
-from facerec.datasets.loader import Loader
-from facerec.datasets.opening import open_examples
-from facerec.datasets.selection import select, split
-from facerec.datasets.synthetic import Synthetic
+from facerec.alignment.warp import ARCFACE, adapt_chip
 from facerec.errors import InputError, MissingError, UsageError
+from facerec.training.data.augmentation import Augmentation
+from facerec.training.data.fitting import fit
+from facerec.training.data.loader import Loader
+from facerec.training.data.opening import open_examples
+from facerec.training.data.selection import select, split
+from facerec.training.data.synthetic import Synthetic
 from tests.conftest import make_card, noise
 
 MAGIC = 0xCED7230A

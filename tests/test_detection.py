@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from facerec.detection.boxes import crop, rank, squared, suppress
-from facerec.detection.factory import create_detector
-from facerec.detection.mtcnn import MTCNN
-from facerec.detection.packing import arrange
-from facerec.detection.pyramid import Pyramid, pyramid_levels
-from facerec.detection.scratch import Scratch
-from facerec.detection.workers import in_turn
+from facerec.detection.mtcnn.boxes import crop, rank, squared, suppress
+from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.mtcnn.packing import arrange
+from facerec.detection.mtcnn.pyramid import Pyramid, pyramid_levels
+from facerec.detection.mtcnn.scratch import Scratch
+from facerec.detection.registry import create_detector
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
-from facerec.profile import DetectorSection
+from facerec.parallel.workers import in_turn
+from facerec.profile.schema import DetectorSection
 from facerec.weights import mtcnn as mtcnn_weights
 from facerec.weights.mtcnn import load_mtcnn_weights
 
@@ -147,7 +147,7 @@ def test_yunet_without_its_file_says_what_to_do() -> None:
 def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("facerec.detection.mtcnn_tensorflow.find_spec", lambda _: None)
+    monkeypatch.setattr("facerec.detection.tensorflow.find_spec", lambda _: None)
     with pytest.raises(MissingError, match=r"facerec\[tensorflow\]"):
         create_detector(
             DetectorSection(name="mtcnn-tensorflow"), load_mtcnn_weights=load_mtcnn_weights
@@ -160,7 +160,7 @@ def test_what_runs_on_a_gpu_finds_the_same_faces(
     """PyTorch's arrays instead of NumPy's, and no first look, but on the processor."""
     (here,) = detector.detect([portrait])[0]
     for opened in ("screen", "glances"):
-        monkeypatch.setattr(f"facerec.detection.mtcnn.open_{opened}", lambda *_: None)
+        monkeypatch.setattr(f"facerec.detection.mtcnn.detector.open_{opened}", lambda *_: None)
     for room in ("mtcnn", "proposals"):
         monkeypatch.setattr(f"facerec.detection.{room}.on_host", lambda tensor: tensor)
     kinds = set()
@@ -169,7 +169,7 @@ def test_what_runs_on_a_gpu_finds_the_same_faces(
         kinds.add(type(boxes))
         return suppress(boxes, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("facerec.detection.mtcnn.suppress", seen)
+    monkeypatch.setattr("facerec.detection.mtcnn.detector.suppress", seen)
     (there,) = MTCNN(load_mtcnn_weights()).detect([portrait])[0]
     assert kinds == {torch.Tensor}
     np.testing.assert_allclose(there.box, here.box, atol=0.05)

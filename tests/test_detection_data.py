@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from facerec.detection.mtcnn import MTCNN
+from facerec.detection.mtcnn.detector import MTCNN
 from facerec.evaluation.detection import Rectangle
 from facerec.faces import Face, Image
 from facerec.weights.mtcnn import load_mtcnn_weights
@@ -58,7 +58,7 @@ def differences(name: str, mine: list[Face], theirs: list[Face]) -> list[str]:
 
 
 def test_every_shared_photo_has_mtcnns_faces(detector: MTCNN, data: Path) -> None:
-    from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN, import_triton_first
+    from facerec.detection.tensorflow import TensorFlowMTCNN, import_triton_first
 
     import_triton_first()
     pytest.importorskip("tensorflow")
@@ -73,7 +73,7 @@ def test_every_shared_photo_has_mtcnns_faces(detector: MTCNN, data: Path) -> Non
 
 
 def test_500_lfw_images_have_mtcnns_faces(detector: MTCNN, data: Path) -> None:
-    from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN, import_triton_first
+    from facerec.detection.tensorflow import TensorFlowMTCNN, import_triton_first
 
     import_triton_first()
     pytest.importorskip("tensorflow")

@@ -10,15 +10,15 @@ import pytest
 import skimage.data
 import torch
 
-from facerec.detection.boxes import crop
-from facerec.detection.mtcnn import MTCNN
-from facerec.detection.mtcnn_networks import PNet, RNet
-from facerec.detection.proposals import Proposer
-from facerec.detection.pyramid import pyramid_levels
-from facerec.detection.scratch import Scratch
-from facerec.detection.screening import ERROR, Glances, Screen, open_glances, open_screen
-from facerec.detection.workers import in_turn
+from facerec.detection.mtcnn.boxes import crop
+from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.mtcnn.networks import PNet, RNet
+from facerec.detection.mtcnn.proposals import Proposer
+from facerec.detection.mtcnn.pyramid import pyramid_levels
+from facerec.detection.mtcnn.scratch import Scratch
+from facerec.detection.mtcnn.screening import ERROR, Glances, Screen, open_glances, open_screen
 from facerec.faces import Image
+from facerec.parallel.workers import in_turn
 from facerec.weights.mtcnn import load_mtcnn_weights
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ def glances() -> Glances:
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few the crops, and however much of a picture is worth a look."""
-    monkeypatch.setattr("facerec.detection.proposals._DEARER", 0)
-    monkeypatch.setattr("facerec.detection.mtcnn._FEW_CROPS", 1)
+    monkeypatch.setattr("facerec.detection.mtcnn.proposals._DEARER", 0)
+    monkeypatch.setattr("facerec.detection.mtcnn.detector._FEW_CROPS", 1)
 
 
 @pytest.fixture(scope="module", params=[(512, 512), (333, 401)], ids=["even", "odd"])

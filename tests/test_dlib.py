@@ -9,9 +9,9 @@ from safetensors import safe_open
 
 from facerec.errors import MissingError
 from facerec.models.factory import create_embedder
-from facerec.packages import package_file
 from facerec.weights.catalog import catalogue, find_model
 from facerec.weights.dlib import read_dlib_resnet
+from facerec.weights.packages import package_file
 from facerec.weights.store import load_model, read_model, write_model
 from tests.conftest import make_card, noise
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
 from facerec.imaging.reader import read_frames
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.conftest import make_card, make_face, noise
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from facerec.archives import locate, open_source
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.evaluation.protocols.agedb import read_agedb
 from facerec.evaluation.protocols.bin import read_bin
@@ -22,6 +21,7 @@ from facerec.evaluation.protocols.lists import (
     read_two_line_pairs,
 )
 from facerec.evaluation.protocols.pairs import split_folds
+from facerec.imaging.archives import locate, open_source
 
 LFW = "2\t2\nA\t1\t2\nB\t1\t3\nA\t1\tB\t2\nA\t2\tC\t10\nD\t1\t2\nD\t3\t4\nD\t1\tE\t1\nD\t2\tE\t1\n"
 

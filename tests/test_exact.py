@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerec.gallery import exact
-from facerec.gallery.exact import Best, ExactSearch
+from facerec.gallery.search import exact
+from facerec.gallery.search.exact import Best, ExactSearch
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

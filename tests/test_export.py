@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facerec.engine import open_embedder
+from facerec.engine.engine import open_embedder
 from facerec.errors import UsageError
-from facerec.exporting import export_model
-from facerec.models.graphs import LEAST_COSINE
-from facerec.profile import Profile
+from facerec.models.exporting import export_model
+from facerec.models.runtimes.graphs import LEAST_COSINE
+from facerec.profile.loading import Profile
 from tests.conftest import noise
 
 pytest.importorskip("onnx")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from facerec import Gallery
-from facerec.gallery import file
-from facerec.gallery.journal import journal_of
+from facerec.gallery.files import backend as file
+from facerec.gallery.files.journal import journal_of
 from facerec.imaging.draw import write_image
 from tests.conftest import Run, make_card, make_face, noise
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.gallery import file
-from facerec.gallery.store import Batch, GalleryStore, changing, open_gallery
+from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.base import Batch, GalleryStore
+from facerec.gallery.files import backend as file
 from tests.conftest import make_card, make_face
 
 ADDRESSES: dict[str, Callable[[Path], str]] = {

@@ -15,9 +15,10 @@ pytest.importorskip("faiss")
 from facerec import Gallery
 from facerec.errors import MissingError
 from facerec.faces import Floats
-from facerec.gallery import file
-from facerec.gallery.approximate import index_of
-from facerec.gallery.store import MatchBy, changing
+from facerec.gallery.addresses import changing
+from facerec.gallery.base import MatchBy
+from facerec.gallery.files import backend as file
+from facerec.gallery.search.approximate import index_of
 from tests.conftest import Run, make_batch, make_card, make_face
 
 PEOPLE, SIZE = 2000, 16

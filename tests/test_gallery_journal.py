@@ -16,10 +16,10 @@ import pytest
 
 from facerec import Gallery
 from facerec.errors import MissingError
-from facerec.gallery import file
-from facerec.gallery.hdf5 import check_gallery
-from facerec.gallery.journal import journal_of
-from facerec.gallery.store import changing
+from facerec.gallery.addresses import changing
+from facerec.gallery.files import backend as file
+from facerec.gallery.files.hdf5 import check_gallery
+from facerec.gallery.files.journal import journal_of
 from tests.conftest import make_card, make_face
 
 PEOPLE = 20
@@ -178,8 +178,8 @@ def test_a_watcher_notices_changes_in_the_journal(path: Path) -> None:
 WRITER = """
 import os, sys
 from pathlib import Path
-from facerec.gallery import file
-from facerec.gallery.store import changing
+from facerec.gallery.files import backend as file
+from facerec.gallery.addresses import changing
 from tests.conftest import make_face
 file._WHOLE = 0
 path, first = sys.argv[1], int(sys.argv[2])

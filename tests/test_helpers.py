@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from facerec import helpers
-from facerec.engine import Engine
+from facerec.engine import pool as helpers
+from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Frame, Image
 from facerec.imaging.decode import read_image
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.conftest import noise
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("impatient")
 _LONGEST = 120  # seconds that helpers may take to start
 _SCRIPT = """
 import sys
-from facerec import helpers
-from facerec.engine import Engine
+from facerec.engine import pool as helpers
+from facerec.engine.engine import Engine
 from facerec.faces import Frame
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 import numpy as np
 
 helpers._PATIENCE_SECONDS = helpers._PATIENCE_FRAMES = 0

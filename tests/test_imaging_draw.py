@@ -16,7 +16,7 @@ from facerec.imaging import draw, fonts
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import Label, annotate, write_image
 from facerec.imaging.fonts import set_line, set_line_within
-from facerec.packages import package_file
+from facerec.weights.packages import package_file
 
 NAMES = ["Νίκος", "Алексей Ёлкин", "李小龍", "محمد علي", "Zoë 😀", "two\nlines\t", "caf\udce9", ""]
 FACE = (30.0, 30.0, 70.0, 70.0)

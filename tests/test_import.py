@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerec.engine import open_embedder
+from facerec.engine.engine import open_embedder
 from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
-from facerec.packages import package_file
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from facerec.weights.layouts.mxnet import read_params
 from facerec.weights.layouts.reading import read_foreign
+from facerec.weights.packages import package_file
 from tests import layouts
 from tests.conftest import make_card, noise
 from tests.layouts import randomise

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facerec import Gallery
-from facerec.gallery.hdf5 import check_gallery
+from facerec.gallery.files.hdf5 import check_gallery
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
 from tests.conftest import spawn

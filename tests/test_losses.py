@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from facerec.losses.centres import CentreLoss
-from facerec.losses.classifier import Classifier, Objective, shard_of
-from facerec.losses.margins import (
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier, Objective, shard_of
+from facerec.training.losses.margins import (
     AdaFaceMargin,
     CombinedMargin,
     CurricularFaceMargin,

@@ -10,7 +10,7 @@ from facerec import Gallery
 from facerec.card import distance_to_similarity
 from facerec.errors import IncompatibleError
 from facerec.gallery.match import Matcher
-from facerec.profile import RecognizeSection
+from facerec.profile.schema import RecognizeSection
 from tests.conftest import make_card, make_face
 
 

@@ -12,12 +12,13 @@ import pytest
 
 from facerec import Gallery
 from facerec.errors import MissingError, UsageError
-from facerec.gallery import milvus
+from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.base import Batch
 from facerec.gallery.match import Matcher
-from facerec.gallery.milvus_client import parse_address
-from facerec.gallery.milvus_schema import pack_face
-from facerec.gallery.store import Batch, changing, open_gallery
-from facerec.profile import RecognizeSection
+from facerec.gallery.milvus import backend as milvus
+from facerec.gallery.milvus.client import parse_address
+from facerec.gallery.milvus.schema import pack_face
+from facerec.profile.schema import RecognizeSection
 from tests.conftest import Run, make_card, make_face, spawn
 
 SIZE, PEOPLE, ENTRIES = 16, 60, 900
@@ -214,7 +215,7 @@ def test_killing_a_writer_at_any_point_loses_nothing_and_leaves_no_half(tmp_path
     place = f"milvus+lite://{tmp_path}/g.db"
     code = f"""
 import numpy as np
-from facerec.gallery.store import changing
+from facerec.gallery.addresses import changing
 from tests.conftest import make_card, make_face
 for number in range(1000):
     with changing({place!r}, create=make_card()) as store:
@@ -233,7 +234,7 @@ for number in range(1000):
         writer.kill()
         writer.wait()
         check = (
-            "from facerec.gallery.store import changing\n"
+            "from facerec.gallery.addresses import changing\n"
             "from facerec.gallery import milvus\n"
             "from tests.conftest import make_face\n"
             f"with changing({place!r}) as store:\n"

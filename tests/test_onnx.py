@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from facerec.errors import MissingError, UsageError
-from facerec.models.foreign import ForeignEmbedder
-from facerec.models.onnx import load_onnx, onnx_sha256
-from facerec.profile import Profile
+from facerec.models.runtimes.foreign import ForeignEmbedder
+from facerec.models.runtimes.onnx import load_onnx, onnx_sha256
+from facerec.profile.loading import Profile
 from facerec.weights.cards import read_card, write_card
 from tests.conftest import make_card, spawn
 
@@ -98,7 +98,7 @@ def test_a_missing_runtime_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_an_onnx_model_needs_a_card(network, tmp_path):
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
 
     profile = Profile.load("default", settings=[f"model.name={network}"])
     with pytest.raises(UsageError, match="carries no model card; give one with --card"):

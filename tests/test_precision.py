@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from facerec.engine.building import build_detector, calibration_chips, open_embedder
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.evaluation.cache import cache_path
+from facerec.imaging.portraits import portrait_files
 from facerec.models.factory import create_embedder, create_network
 from facerec.models.folding import fold_batch_norms
-from facerec.models.graphs import rounded_card
 from facerec.models.precision import choose_precision
-from facerec.opening import build_detector, calibration_chips, open_embedder
-from facerec.portraits import portrait_files
-from facerec.profile import DetectorSection, Profile
+from facerec.models.runtimes.graphs import rounded_card
+from facerec.profile.loading import Profile
+from facerec.profile.schema import DetectorSection
 from facerec.training.artefact import write_artefact
 from facerec.weights.store import load_model
 from tests.conftest import make_card, noise

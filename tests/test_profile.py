@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from facerec.errors import ProfileError
-from facerec.profile import Profile, json_schema, known_keys, resolve, shipped_profiles
+from facerec.profile.loading import Profile, json_schema, known_keys, resolve, shipped_profiles
 from tests.conftest import ROOT
 
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from facerec.detection.factory import create_detector
 from facerec.detection.reduction import reduction_for_mtcnn
-from facerec.engine import Engine
+from facerec.detection.registry import create_detector
+from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Frame, Image, Original
 from facerec.imaging import reader
 from facerec.imaging.decode import decode_image, decode_reduced
 from facerec.imaging.hush import can_hush
 from facerec.imaging.reader import decode_frame, read_again
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.conftest import Run, make_face
 
 pytestmark = pytest.mark.skipif(not can_hush(), reason="OpenCV's decoder is used under glibc only")

@@ -19,7 +19,7 @@ from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
 from facerec.imaging.sources import list_people
 from facerec.imaging.stored import Photo
-from facerec.profile import Profile, resolve
+from facerec.profile.loading import Profile, resolve
 from tests.conftest import Run
 
 COPIES = 80

@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from facerec.losses.centres import CentreLoss
-from facerec.losses.classifier import Classifier, Objective, shard_of
-from facerec.losses.margins import (
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier, Objective, shard_of
+from facerec.training.losses.margins import (
     CombinedMargin,
     CurricularFaceMargin,
     MagFaceMargin,

@@ -19,7 +19,8 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from facerec.models.factory import create_network
-from facerec.profile import Profile, TrainSection, shipped_profiles
+from facerec.profile.loading import Profile, shipped_profiles
+from facerec.profile.schema import TrainSection
 from facerec.training.optimisation import backbone_groups, create_optimizer, learning_rate
 from facerec.training.trainer import Trainer
 from facerec.weights.store import read_model
@@ -99,7 +100,7 @@ def test_the_model_learns_and_every_other_command_can_use_it(run, tmp_path):
     assert log(tmp_path / "run", "validation")[-1]["accuracy"] > 97
     assert json.loads(out)["calibrated"]
 
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
 
     model = tmp_path / "run" / "model.safetensors"
     engine = Engine.from_profile(Profile.load(settings=[f"model.name={model}"]))
@@ -292,8 +293,8 @@ def test_an_evaluation_that_fails_is_told_and_training_goes_on(run, tmp_path):
 
 def write_pairs(folder: Path) -> Path:
     """Chips of two synthetic people, and 240 pairs of them in a list."""
-    from facerec.datasets.synthetic import Synthetic
     from facerec.imaging.draw import write_image
+    from facerec.training.data.synthetic import Synthetic
 
     made = Synthetic(12, 12, 32, 32, seed=0)
     for index, label in enumerate(made.labels):

@@ -100,7 +100,7 @@ def test_the_video_is_saved_with_its_rate_and_the_best_face_of_each_track(
 
 
 def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_path):
-    from facerec.cli.video_outputs import Outputs
+    from facerec.cli.video.outputs import Outputs
     from facerec.video.sources import TimedFrame
 
     saved = tmp_path / "live.mp4"
@@ -114,7 +114,7 @@ def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_pa
 
 
 def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portraits, monkeypatch):
-    monkeypatch.setattr("facerec.cli.video_people.WATCH", 0.0)
+    monkeypatch.setattr("facerec.cli.video.people.WATCH", 0.0)
     somebody = next(iter(portraits))
     from facerec import Gallery
     from facerec.video.recognizer import VideoRecognizer
@@ -423,7 +423,7 @@ def test_the_face_that_was_clicked_is_enrolled_under_the_typed_name(
 ):
     stranger = list(portraits)[1]
     assert run("gallery", "remove", stranger, "-g", gallery, "--force")[0] == 0
-    monkeypatch.setattr("facerec.cli.recognize_video.has_display", lambda: True)
+    monkeypatch.setattr("facerec.cli.video.command.has_display", lambda: True)
     terminal, stdin = os.openpty()
     monkeypatch.setattr("sys.stdin", os.fdopen(stdin, encoding="utf-8"))
     keys = iter([255] * 5 + [ord("e")] + [255] * 36 + [ord("q")])
@@ -460,10 +460,10 @@ def test_the_face_that_was_clicked_is_enrolled_under_the_typed_name(
 
 def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, portraits):
     from facerec import Engine, Gallery
-    from facerec.cli.video_people import People
+    from facerec.cli.video.people import People
     from facerec.errors import IncompatibleError, UsageError
-    from facerec.gallery.lock import locked
-    from facerec.profile import Profile
+    from facerec.files import locked
+    from facerec.profile.loading import Profile
 
     profile = Profile.load(flags={"gallery.path": str(gallery)})
     engine = Engine.from_profile(profile)
@@ -481,7 +481,7 @@ def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, p
 
 
 def test_without_a_terminal_the_window_says_where_names_are_typed(run, clip, gallery, monkeypatch):
-    monkeypatch.setattr("facerec.cli.recognize_video.has_display", lambda: True)
+    monkeypatch.setattr("facerec.cli.video.command.has_display", lambda: True)
     keys = iter([255, ord("e"), ord("q")])
     for name in ("namedWindow", "setMouseCallback", "imshow", "destroyAllWindows"):
         monkeypatch.setattr(cv2, name, lambda *_: None)

@@ -11,7 +11,7 @@ import pytest
 from facerec import Gallery
 from facerec.faces import Face
 from facerec.gallery.match import Matcher
-from facerec.profile import RecognizeSection
+from facerec.profile.schema import RecognizeSection
 from facerec.video.recognizer import Event, VideoRecognizer, _quality
 from facerec.video.sources import TimedFrame
 from facerec.video.tracks import Flow

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from facerec import Engine
-from facerec.alignment import VIEWS, WHOLE, View, similarity_to_template, warp_to_template
+from facerec.alignment.warp import VIEWS, WHOLE, View, similarity_to_template, warp_to_template
 from facerec.card import ModelCard
+from facerec.engine.building import build_detector
 from facerec.errors import IncompatibleError
 from facerec.gallery import Gallery
 from facerec.gallery.match import Matcher
 from facerec.imaging.decode import read_image
 from facerec.models.factory import create_embedder
-from facerec.opening import build_detector
-from facerec.profile import Profile, RecognizeSection
+from facerec.profile.loading import Profile
+from facerec.profile.schema import RecognizeSection
 from facerec.weights.store import load_model
 from tests.conftest import Run, make_card
 

@@ -8,11 +8,12 @@ from facerec.bench.figures import Figure
 from facerec.bench.machine import matmul_peak
 from facerec.bench.pictures import small_photos
 from facerec.bench.timing import seconds_of
-from facerec.demo import compose_picture
-from facerec.engine import Engine
+from facerec.engine.building import build_detector, open_embedder
+from facerec.engine.engine import Engine
+from facerec.imaging.portraits import compose_picture
 from facerec.models.embedder import TorchEmbedder
-from facerec.opening import build_detector, choose_device, open_embedder
-from facerec.profile import Profile
+from facerec.parallel.devices import choose_device
+from facerec.profile.loading import Profile
 
 
 def bench_detection(profile: Profile) -> list[Figure]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
-from facerec.portraits import portrait_files
+from facerec.imaging.portraits import portrait_files
 
 SIDE = 250
 """As LFW's."""

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from facerec.alignment import only_central_face
+from facerec.alignment.warp import only_central_face
 from facerec.bench.figures import Figure
 from facerec.bench.pictures import write_photos
 from facerec.bench.timing import seconds_of
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.faces import Frame
 from facerec.imaging.reader import read_frames
 from facerec.imaging.sources import find_files
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 
 _COUNT = 128
 

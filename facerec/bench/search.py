@@ -10,7 +10,7 @@ from facerec.bench.timing import seconds_of
 from facerec.faces import Face
 from facerec.gallery import Gallery
 from facerec.gallery.match import Matcher
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from facerec.weights.store import load_card
 
 PEOPLE = 50_000

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from facerec.bench.figures import Figure
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from facerec.training.run import Observer, train
 from facerec.training.trainer import Progress
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from facerec.archives import locate
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import UsageError
 from facerec.evaluation.folds import accuracy_at
 from facerec.evaluation.protocols.opening import open_protocol
 from facerec.evaluation.run import Setting, embed_set
 from facerec.evaluation.verification import percent, verify
-from facerec.profile import Profile
+from facerec.imaging.archives import locate
+from facerec.profile.loading import Profile
 
 _ALLOWED, _ALLOWED_IN_INT8 = 0.05, 0.1
 _ROUNDING = 1e-9

@@ -13,7 +13,7 @@ from facerec.cleanup.linkage import cut
 from facerec.cleanup.photos import Photos
 from facerec.errors import UsageError
 from facerec.files import replacing
-from facerec.profile import CleanupSection
+from facerec.profile.schema import CleanupSection
 
 _LEAVES = 60
 """Branches that a dendrogram can show and be read; the rest is joined."""

@@ -17,10 +17,10 @@ from facerec.cleanup.neighbours import neighbour_pairs, similar_pairs
 from facerec.cleanup.outliers import find_outliers
 from facerec.cleanup.people import Judgement, judge
 from facerec.cleanup.photos import UNREADABLE, Photos
-from facerec.cleanup.sharing import share
 from facerec.errors import UsageError
 from facerec.faces import Floats
-from facerec.profile import CleanupSection
+from facerec.parallel.ranks import map_sharded
+from facerec.profile.schema import CleanupSection
 
 
 def examine(photos: Photos, section: CleanupSection) -> list[Finding]:
@@ -67,7 +67,7 @@ def _examine_people(photos: Photos, rows: Rows, section: CleanupSection) -> Iter
     vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     members = rows_by_group(person, len(numbers))
-    trees = share(members, lambda own: link_person(vectors[own], section))
+    trees = map_sharded(members, lambda own: link_person(vectors[own], section))
     judgement = judge(vectors, person, trees)
     centroids = Groups.of(vectors, person, len(numbers)).centroids()
     least = least_alike(judgement.scale.gap)
@@ -82,7 +82,7 @@ def _examine_people(photos: Photos, rows: Rows, section: CleanupSection) -> Iter
             *find_near_copies_of(photos, rows[own], vectors[own], section, least),
         ]
 
-    for found in share(range(len(members)), examine_person):
+    for found in map_sharded(range(len(members)), examine_person):
         yield from found
     yield from find_wrong_people(photos, rows, vectors, members, judgement)
     yield from find_wrong_folders(photos, rows, vectors, judgement)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Rows
-from facerec.cleanup.sharing import share
 from facerec.faces import Floats
+from facerec.parallel.ranks import map_sharded
 
 _CELLS = 1 << 24
 """Similarities that are in memory at once: 64 MiB."""
@@ -70,7 +70,7 @@ def _search_all(vectors: Floats, count: int) -> list[tuple[int, Rows]]:
         similarity[lines, start + lines] = -np.inf
         return start, np.argpartition(similarity, -count, axis=1)[:, -count:]
 
-    return share(range(0, len(vectors), size), search)
+    return map_sharded(range(0, len(vectors), size), search)
 
 
 def _search_lists(vectors: Floats, count: int) -> list[tuple[int, Rows]]:
@@ -91,4 +91,4 @@ def _search_lists(vectors: Floats, count: int) -> list[tuple[int, Rows]]:
         block = np.ascontiguousarray(vectors[start : start + _FAISS_BLOCK])
         return start, index.search(block, count + 1)[1]
 
-    return share(range(0, rows, _FAISS_BLOCK), search)
+    return map_sharded(range(0, rows, _FAISS_BLOCK), search)

@@ -17,7 +17,7 @@ from facerec.cleanup.groups import Groups, Scale, rows_by_group
 from facerec.cleanup.people import SAME, gaps_apart
 from facerec.cleanup.photos import Photos
 from facerec.cleanup.quality import hamming
-from facerec.cleanup.sharing import share
+from facerec.parallel.ranks import map_sharded
 
 _SAME_AS_ONE = 0.10
 """As `SAME`, where one side has a single image: of half of LFW's people, divided in two, it finds
@@ -71,7 +71,7 @@ def _find_images(photos: Photos, excluded: Photos, least: float) -> Iterator[Fin
                 best[a] = found
         return list(best.values())
 
-    blocks = share(range(0, len(rows), _BLOCK), compare) if np.isfinite(least) else []
+    blocks = map_sharded(range(0, len(rows), _BLOCK), compare) if np.isfinite(least) else []
     for row, other, cosine, different in (found for block in blocks for found in block):
         if exact[row] < 0:
             yield about(
@@ -105,7 +105,7 @@ def _find_people(
         lines = np.flatnonzero(beyond.min(1) < 1)
         return [(start + int(n), int(best[n]), float(beyond[n, best[n]])) for n in lines]
 
-    blocks = share(range(0, len(groups.sizes), _BLOCK), compare)
+    blocks = map_sharded(range(0, len(groups.sizes), _BLOCK), compare)
     members = rows_by_group(photos.person, len(photos.people))
     for person, other, share_of_limit in (found for block in blocks for found in block):
         files = [str(photos.file[row]) for row in members[person]]

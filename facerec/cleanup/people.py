@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Groups, Rows, Scale
 from facerec.cleanup.linkage import Tree
-from facerec.cleanup.sharing import share
 from facerec.faces import Floats
+from facerec.parallel.ranks import map_sharded
 
 SAME = 0.15
 """Two groups nearer than this, in gaps, are one person. Random halves of the folders of LFW people
@@ -134,7 +134,7 @@ def _compare_parts(
         cosines[alike | own] = -norms[block].max()
         return [pair for pair in pairs if pair[0] < pair[1]], cosines.max(1) / norms[block]
 
-    blocks = share(range(0, len(folder), _BLOCK), compare)
+    blocks = map_sharded(range(0, len(folder), _BLOCK), compare)
     same = [pair for found, _ in blocks for pair in found]
     return same, np.concatenate([nearest for _, nearest in blocks])
 
@@ -172,7 +172,7 @@ def _compare_images(
 
     other = np.full(len(part), -1, np.intp)
     margin = np.zeros(len(part), np.float32)
-    blocks = share(range(0, len(hard), _BLOCK), compare)
+    blocks = map_sharded(range(0, len(hard), _BLOCK), compare)
     if blocks:
         found, cosine, gain = (np.concatenate(column) for column in zip(*blocks, strict=True))
         wrong = (gain > _MARGIN * scale.gap) & (cosine >= floor)
@@ -251,7 +251,7 @@ def _divide_folders(
 
     part = np.empty(len(trusted), np.intp)
     folder: list[int] = list(range(len(trees)))
-    for number, local in enumerate(share(range(len(trees)), divide_folder)):
+    for number, local in enumerate(map_sharded(range(len(trees)), divide_folder)):
         largest_first = np.argsort(-np.bincount(local), kind="stable")
         names = np.empty(len(largest_first), np.intp)
         names[largest_first] = [number, *range(len(folder), len(folder) + len(names) - 1)]

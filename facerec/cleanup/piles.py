@@ -13,7 +13,7 @@ from facerec.cleanup.findings import Finding, Kind
 from facerec.cleanup.groups import Groups, Rows, Scale, rows_by_group
 from facerec.cleanup.linkage import cut
 from facerec.cleanup.photos import Photos
-from facerec.profile import CleanupSection
+from facerec.profile.schema import CleanupSection
 
 UNKNOWN = "unknown"
 """The folder of photos that are nobody's, and the name all have before they are grouped."""

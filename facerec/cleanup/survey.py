@@ -9,19 +9,19 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from facerec.ahead import map_ahead
-from facerec.alignment import central_face, warp_to_template
-from facerec.archives import Source
+from facerec.alignment.warp import central_face, warp_to_template
 from facerec.card import ModelCard
 from facerec.cleanup.photos import UNREADABLE, Facts
 from facerec.cleanup.quality import perceptual_hash, sharpness, yaw
-from facerec.cleanup.sharing import gather, my_share
 from facerec.cleanup.store import Store
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Floats, Frame, Image
+from facerec.imaging.archives import Source
 from facerec.imaging.reader import decode_frame, read_frame, read_frames
-from facerec.profile import RuntimeSection
+from facerec.parallel.ahead import map_ahead
+from facerec.parallel.ranks import gather_shards, shard
+from facerec.profile.schema import RuntimeSection
 
 Item = TypeVar("Item")
 Observe = Callable[[str], None]
@@ -42,9 +42,11 @@ def survey(
         read: `path_reader` or `source_reader` of the same store.
         aligned: the images are aligned faces: nothing is detected.
     """
-    frames = map_ahead(my_share(items), read, workers=runtime.workers)
+    frames = map_ahead(shard(items), read, workers=runtime.workers)
     look = _look_at_aligned if aligned else _look_at_photos
-    return gather(list(_remember(look(frames, engine, runtime.batch), store, observe)), len(items))
+    return gather_shards(
+        list(_remember(look(frames, engine, runtime.batch), store, observe)), len(items)
+    )
 
 
 def path_reader(runtime: RuntimeSection, store: Store) -> Callable[[Path], Frame]:
@@ -75,10 +77,10 @@ def survey_known(
     An image that is no longer there keeps its vector, without a hash or facts.
     """
     chip_size = (card.input_height, card.input_width)
-    frames = read_frames(my_share(paths), workers=runtime.workers, max_pixels=runtime.max_pixels)
+    frames = read_frames(shard(paths), workers=runtime.workers, max_pixels=runtime.max_pixels)
 
     def look() -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
-        for frame, face in zip(frames, my_share(faces), strict=True):
+        for frame, face in zip(frames, shard(faces), strict=True):
             known = frame.image is not None and bool(np.isfinite(face.landmarks).all())
             chip = (
                 warp_to_template(frame.image, [face], card.template, chip_size)[0]
@@ -87,7 +89,7 @@ def survey_known(
             )
             yield frame, 1, face, chip
 
-    found = gather(list(_remember(look(), store, observe)), len(paths))
+    found = gather_shards(list(_remember(look(), store, observe)), len(paths))
     return [
         (sha256, face.embedding, facts)
         for (sha256, _, facts), face in zip(found, faces, strict=True)

@@ -74,7 +74,7 @@ def align(
 
     photos = photos_below(source)
     from facerec.aligned_tree import align_tree
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
 
     aside = failed or out.with_name(f"{out.name}_failed")
     engine = Engine.from_profile(loaded)

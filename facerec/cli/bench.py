@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from facerec.bench.figures import Figure
-    from facerec.profile import Profile
+    from facerec.profile.loading import Profile
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from facerec.cleanup.findings import Finding
     from facerec.cleanup.photos import Photos
     from facerec.cleanup.plan import Placement
-    from facerec.profile import CleanupSection
+    from facerec.profile.schema import CleanupSection
 
 _DEFAULT = "run"
 
@@ -138,9 +138,8 @@ def run(
     import tempfile
 
     from facerec.cleanup.plan import plan
-    from facerec.cleanup.sharing import processes
     from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
-    from facerec.training.processes import process_group
+    from facerec.parallel.ranks import process_group, rank
 
     with tempfile.TemporaryDirectory() as scratch, process_group(loaded.runtime.device) as device:
         seen = Path(scratch) if dry_run else report
@@ -151,8 +150,8 @@ def run(
         chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
         section = section.model_copy(update={"threshold": chosen})
         photos, findings = _find(photos, section, unlabelled, avoided)
-        if processes()[1] > 0:
-            return  # the first process has all that the others found, and writes it
+        if rank() > 0:
+            return  # rank 0 has gathered all findings and writes them
     if reason:
         say(f"threshold {chosen:.4f}: {reason}")
     if plot is not None:

@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from facerec.archives import IMAGE_SUFFIXES, FolderSource, Source, open_source
 from facerec.card import ModelCard
 from facerec.cleanup.photos import Photos, collect
 from facerec.cleanup.piles import UNKNOWN
-from facerec.cleanup.sharing import my_share
 from facerec.cleanup.store import Store
 from facerec.cleanup.survey import Observe, path_reader, source_reader, survey, survey_known
 from facerec.cli.console import progress
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face
 from facerec.gallery import Gallery
+from facerec.imaging.archives import IMAGE_SUFFIXES, FolderSource, Source, open_source
 from facerec.imaging.sources import find_files, list_people
-from facerec.profile import Profile
+from facerec.parallel.ranks import shard
+from facerec.profile.loading import Profile
 
 Item = tuple[str, str, str]
 """Person, path, and place in a tree of folders by person."""
@@ -107,7 +107,7 @@ def _origin(engine: Engine, profile: Profile, aligned: bool) -> str:
 
 @contextmanager
 def _looking(items: Sequence[Item]) -> Iterator[Observe]:
-    with progress("looking", len(my_share(items))) as advance:
+    with progress("looking", len(shard(items))) as advance:
 
         def observe(problem: str) -> None:
             advance()

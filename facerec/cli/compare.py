@@ -24,9 +24,9 @@ from facerec.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.faces import Floats
-    from facerec.profile import Profile
+    from facerec.profile.loading import Profile
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -62,7 +62,7 @@ def compare(
         recognize__where=parse_pairs(where, "--where"),
     )
     from facerec.card import similarity_to_distance
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.gallery.match import decision_threshold
 
     engine = Engine.from_profile(loaded)
@@ -95,7 +95,7 @@ def compare(
 
 
 def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool) -> Floats:
-    from facerec.alignment import only_central_face
+    from facerec.alignment.warp import only_central_face
     from facerec.imaging.reader import read_frame
 
     frame, faces = next(
@@ -113,9 +113,9 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
 
 
 def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
+    from facerec.gallery.addresses import open_gallery
+    from facerec.gallery.entries import mean_vector
     from facerec.gallery.match import deciding_card
-    from facerec.gallery.means import mean_vector
-    from facerec.gallery.store import open_gallery
 
     opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)

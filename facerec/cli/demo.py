@@ -30,8 +30,7 @@ def demo(
     if out.exists() and not force:
         raise UsageError(f"{out} exists; --force writes the demo into it")
     from facerec.cli.recognize import LABELS, draw_matches, picture_record, table_rows
-    from facerec.demo import compose_picture
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.faces import Frame
     from facerec.files import replacing
     from facerec.gallery import Gallery
@@ -39,8 +38,8 @@ def demo(
     from facerec.gallery.match import Matcher
     from facerec.imaging.decode import read_image
     from facerec.imaging.draw import write_image
-    from facerec.portraits import portrait_files
-    from facerec.profile import Profile
+    from facerec.imaging.portraits import compose_picture, portrait_files
+    from facerec.profile.loading import Profile
 
     profile = Profile.load()
     photos = []

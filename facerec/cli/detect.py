@@ -66,8 +66,8 @@ def detect(
     from facerec.imaging.sources import expand_photos
 
     pictures = expand_photos(paths, stdin=standard_input(), null=null)
-    from facerec.alignment import crop_box
-    from facerec.engine import Engine
+    from facerec.alignment.warp import crop_box
+    from facerec.engine.engine import Engine
     from facerec.imaging.decode import as_it_is
     from facerec.imaging.draw import Label, annotate
     from facerec.imaging.reader import read_frames

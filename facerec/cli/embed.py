@@ -25,7 +25,7 @@ from facerec.errors import InputError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.faces import Face, Frame
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -96,18 +96,17 @@ def embed(
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
+    from facerec.gallery.addresses import open_gallery
     from facerec.gallery.enrol import Team, enrol_photos
-    from facerec.gallery.store import open_gallery
-    from facerec.losses.collectives import rank, world_size
-    from facerec.training.processes import process_group, wait
+    from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     address = loaded.gallery.path
     with process_group(loaded.runtime.device) as device:
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
         loaded = loaded.model_copy(update={"runtime": runtime})
         engine = Engine.from_profile(loaded)
-        team = Team(rank(), world_size(), wait)
+        team = Team(rank(), world_size(), barrier)
         with progress("enrolling", -(-len(photos) // team.size)) as advance:
 
             def keep_chips(person: str, frame: Frame, faces: Sequence[Face]) -> None:

@@ -136,12 +136,12 @@ def identification(
     )  # fmt: skip
     run.check()
     chosen = run.profiles()
-    from facerec.archives import locate, open_source
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.evaluation.protocols.lists import read_text
     from facerec.evaluation.protocols.people import read_identification
     from facerec.evaluation.run import describe, embed_set, identify
     from facerec.evaluation.search_figures import search_record
+    from facerec.imaging.archives import locate, open_source
 
     protocol = read_identification(read_text(gallery), str(gallery), read_text(probes), str(probes))
     source = open_source(data)
@@ -203,13 +203,13 @@ def ijb(
     if calibrate is not None and model is not None and len(model) > 1:
         raise UsageError("--calibrate takes one --model")
     chosen = run.profiles()
-    from facerec.archives import open_source
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.evaluation.calibration import calibrate as read_thresholds
     from facerec.evaluation.protocols.ijb import read_ijb
     from facerec.evaluation.run import compare_templates, describe, embed_set, locate_templates
     from facerec.evaluation.search_figures import search_record
     from facerec.evaluation.verification import verification_record
+    from facerec.imaging.archives import open_source
 
     source = open_source(data)
     protocol = read_ijb(source)

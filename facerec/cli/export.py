@@ -59,17 +59,17 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name.
     """
-    from facerec.exporting import SUFFIXES, export_model
+    from facerec.models.exporting import SUFFIXES, export_model
 
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
     target = out or Path(f"{Path(model).stem}{name}{SUFFIXES[to.value]}")
     if target.suffix != SUFFIXES[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {SUFFIXES[to.value]}")
     refuse_to_replace(target, force=force)
+    from facerec.engine.building import build_detector, calibration_chips
+    from facerec.imaging.portraits import portrait_files
     from facerec.imaging.sources import find_files
-    from facerec.opening import build_detector, calibration_chips
-    from facerec.portraits import portrait_files
-    from facerec.profile import Profile
+    from facerec.profile.loading import Profile
     from facerec.weights.store import load_card
 
     photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))

@@ -34,7 +34,7 @@ def _address(path: str | None, profile: str, settings: list[str] | None) -> str:
 
 
 def _complete_person(ctx: typer.Context, incomplete: str) -> list[str]:
-    from facerec.gallery.store import open_gallery
+    from facerec.gallery.addresses import open_gallery
 
     try:
         people = open_gallery(_address(ctx.params.get("gallery"), "default", None)).counts()
@@ -61,7 +61,7 @@ def list_people(
         gallery__path=gallery,
         recognize__where=parse_pairs(where, "--where"),
     )
-    from facerec.gallery.store import open_gallery
+    from facerec.gallery.addresses import open_gallery
 
     address = loaded.gallery.path
     results = Results("person", "faces", as_json=as_json)
@@ -80,8 +80,8 @@ def show(
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
     from facerec.card import similarity_to_distance
-    from facerec.gallery.means import mean_vector
-    from facerec.gallery.store import open_gallery
+    from facerec.gallery.addresses import open_gallery
+    from facerec.gallery.entries import mean_vector
 
     opened = open_gallery(_address(gallery, profile, settings))
     rows = opened.person(person)
@@ -105,7 +105,7 @@ def rename(
     settings: Settings = None,
 ) -> None:
     """Give a person another name."""
-    from facerec.gallery.store import changing
+    from facerec.gallery.addresses import changing
 
     with changing(_address(gallery, profile, settings)) as opened:
         opened.rename(person, name)
@@ -124,7 +124,7 @@ def remove(
     settings: Settings = None,
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
-    from facerec.gallery.store import changing
+    from facerec.gallery.addresses import changing
 
     address = _address(gallery, profile, settings)
     what = f"{photo} of {person}" if photo else person
@@ -146,7 +146,7 @@ def merge(
     settings: Settings = None,
 ) -> None:
     """Merge people into one (--into), or add other galleries' people to this one."""
-    from facerec.gallery.store import changing, extend, open_gallery
+    from facerec.gallery.addresses import changing, extend, open_gallery
 
     address = _address(gallery, profile, settings)
     others = [] if into else [open_gallery(source) for source in sources]
@@ -204,10 +204,9 @@ def export_to(
     settings: Settings = None,
 ) -> None:
     """Write the gallery as protobuf (the seed's message and the card), npz, CSV or Parquet."""
-    from facerec.gallery.address import local_path
+    from facerec.gallery.addresses import local_path, open_gallery
     from facerec.gallery.copying import in_memory
     from facerec.gallery.exchange import ENDINGS, export_gallery
-    from facerec.gallery.store import open_gallery
 
     address = _address(gallery, profile, settings)
     path = local_path(address) or Path(address.rpartition("/")[2])
@@ -250,8 +249,9 @@ def compact(
     settings: Settings = None,
 ) -> None:
     """Write a large gallery's file anew with the changes that its journal holds."""
-    from facerec.gallery import Gallery, file
-    from facerec.gallery.lock import locked
+    from facerec.files import locked
+    from facerec.gallery import Gallery
+    from facerec.gallery.files import backend as file
 
     path = _file(_address(gallery, profile, settings))
     with locked(path):
@@ -272,8 +272,8 @@ def index(
 ) -> None:
     """Make an approximate index of a very large gallery; searches use it until the file changes."""
     loaded = load_profile(profile, settings, gallery__path=gallery, recognize__match=match)
-    from facerec.gallery import file
-    from facerec.gallery.lock import locked
+    from facerec.files import locked
+    from facerec.gallery.files import backend as file
 
     path = _file(loaded.gallery.path)
     with locked(path):
@@ -289,7 +289,7 @@ def verify(
     settings: Settings = None,
 ) -> None:
     """Check a gallery: its format, its vectors, and that its templates are their means."""
-    from facerec.gallery.store import backend_of
+    from facerec.gallery.addresses import backend_of
 
     address = _address(gallery, profile, settings)
     opened = backend_of(address).verify(address)
@@ -319,8 +319,8 @@ def copy(
 
     A copy that was interrupted goes on where it stopped when the same command is given again.
     """
+    from facerec.gallery.addresses import changing, open_gallery
     from facerec.gallery.copying import continue_copy, replacing
-    from facerec.gallery.store import changing, open_gallery
 
     if source == target:
         raise UsageError(f"{target}: cannot be copied onto itself")
@@ -352,7 +352,7 @@ def _refuse_to_replace(address: str, *, force: bool) -> None:
     Raises:
         UsageError: there is one, and `force` is not set.
     """
-    from facerec.gallery.store import backend_of
+    from facerec.gallery.addresses import backend_of
 
     if not force and backend_of(address).exists(address):
         raise UsageError(f"{address} exists; --force replaces it")

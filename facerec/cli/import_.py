@@ -53,7 +53,7 @@ def import_(
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")
     refuse_to_replace(target, force=force)
-    from facerec.importing import import_model
+    from facerec.models.importing import import_model
     from facerec.weights.cards import read_card
 
     given = None if card is None else read_card(card, "0" * 64)

@@ -48,8 +48,8 @@ def show(
     as_json: Json = None,
 ) -> None:
     """A model's card, size, arithmetic, speed here and thresholds."""
-    from facerec.opening import open_embedder
-    from facerec.profile import Profile
+    from facerec.engine.building import open_embedder
+    from facerec.profile.loading import Profile
 
     profile = Profile.load(flags={"model.name": name})
     embedder = open_embedder(profile)
@@ -102,7 +102,7 @@ def _speed(embedder: Embedder) -> float:
     """Faces per second in batches, best of what fits in the time."""
     import numpy as np
 
-    from facerec.alignment import views_of
+    from facerec.alignment.warp import views_of
 
     card = embedder.card
     chips = np.random.default_rng(0).integers(

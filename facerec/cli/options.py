@@ -10,19 +10,19 @@ import typer
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
-    from facerec.profile import Profile
+    from facerec.profile.loading import Profile
 
-# Importing facerec.profile builds its models, which help and completion need not wait for.
+# Importing facerec.profile.loading builds its models, which help and completion need not wait for.
 
 
 def complete_profile(incomplete: str) -> list[str]:
-    from facerec.profile import shipped_profiles
+    from facerec.profile.loading import shipped_profiles
 
     return [name for name in shipped_profiles() if name.startswith(incomplete)]
 
 
 def _complete_key(incomplete: str) -> list[tuple[str, str]]:
-    from facerec.profile import known_keys
+    from facerec.profile.loading import known_keys
 
     return [
         (f"{key}=", documentation)
@@ -118,7 +118,7 @@ def standard_input() -> BinaryIO | None:
 
 def load_profile(name: str, settings: list[str] | None, **flags: Any) -> Profile:
     """The profile with the command's own flags on top; `section__key=value`, None left out."""
-    from facerec.profile import resolve
+    from facerec.profile.loading import resolve
 
     given = {key.replace("__", ".", 1): value for key, value in flags.items()}
     return resolve(name, settings=settings or (), flags=given).profile

@@ -22,7 +22,7 @@ def profile() -> None:
 @app.command("list")
 def list_profiles(as_json: Json = None) -> None:
     """List the shipped profiles."""
-    from facerec.profile import resolve, shipped_profiles
+    from facerec.profile.loading import resolve, shipped_profiles
 
     results = Results("profile", "description", "file", as_json=as_json)
     for name, path in shipped_profiles().items():
@@ -48,7 +48,7 @@ def show(
     settings: Settings = None,
 ) -> None:
     """Show every value of a profile, and where it came from."""
-    from facerec.profile import known_keys, resolve
+    from facerec.profile.loading import known_keys, resolve
 
     resolved = resolve(name, settings=settings or ())
     values = resolved.profile.model_dump(mode="json")
@@ -67,6 +67,6 @@ def show(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of profiles, for editors."""
-    from facerec.profile import json_schema
+    from facerec.profile.loading import json_schema
 
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

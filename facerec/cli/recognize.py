@@ -26,7 +26,7 @@ from facerec.cli.options import (
     parse_pairs,
     standard_input,
 )
-from facerec.cli.recognize_video import cam, video
+from facerec.cli.video.command import cam, video
 from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ def image(
     from facerec.imaging.sources import expand_photos
 
     pictures = expand_photos(paths, stdin=standard_input(), null=null)
-    from facerec.gallery.store import open_gallery
+    from facerec.gallery.addresses import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.gallery.match import Matcher
     from facerec.imaging.decode import as_it_is
     from facerec.imaging.reader import read_frames

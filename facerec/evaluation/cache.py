@@ -20,7 +20,7 @@ from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.files import sha256_of
-from facerec.profile import DetectorSection
+from facerec.profile.schema import DetectorSection
 
 _BATCH = 256
 _BUSY_SECONDS = 60

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facerec.ahead import map_ahead
-from facerec.alignment import only_central_face
-from facerec.archives import Source
-from facerec.engine import Engine
+from facerec.alignment.warp import only_central_face
+from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.evaluation.cache import EmbeddingCache
 from facerec.faces import Floats, Frame, Image
+from facerec.imaging.archives import Source
 from facerec.imaging.decode import as_it_is
 from facerec.imaging.reader import decode_frame
-from facerec.profile import RuntimeSection
+from facerec.parallel.ahead import map_ahead
+from facerec.profile.schema import RuntimeSection
 
 Observe = Callable[[], None]
 Region = tuple[float, float, float, float]

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from facerec.archives import Source, locate
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.cache import EmbeddingCache, cache_path
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
@@ -21,7 +20,8 @@ from facerec.evaluation.protocols.people import IdentificationProtocol
 from facerec.evaluation.templates import template_features
 from facerec.evaluation.verification import Verification, verify_scores
 from facerec.faces import Floats
-from facerec.profile import Profile
+from facerec.imaging.archives import Source, locate
+from facerec.profile.loading import Profile
 from facerec.weights.folder import cache_folder
 
 

@@ -1,5 +1,5 @@
 """People and the vectors of their faces."""
 
-from facerec.gallery.gallery import Gallery
+from facerec.gallery.files.backend import Gallery
 
 __all__ = ["Gallery"]

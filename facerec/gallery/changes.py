@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facerec.card import ModelCard
-from facerec.gallery.store import Batch
+from facerec.gallery.base import Batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)

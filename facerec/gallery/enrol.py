@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.errors import FacerecError
-from facerec.gallery.address import local_path
-from facerec.gallery.names import check_name
+from facerec.gallery.addresses import backend_of, changing, local_path, open_gallery
+from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.files.saving import Saver
 from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
 from facerec.gallery.parts import Parts, describe_settings
-from facerec.gallery.saving import Saver
-from facerec.gallery.store import GalleryStore, Where, backend_of, changing, open_gallery
+from facerec.gallery.people import check_name
 from facerec.imaging.remote import is_url
 from facerec.imaging.stored import Photo
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 
 Observer = Callable[[str], None]
 """Told after each photo, with a problem or ""."""

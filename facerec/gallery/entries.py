@@ -1,17 +1,62 @@
-"""Columns of a gallery, one row per enrolled face."""
+"""A gallery's columns: entries, their metadata, people's mean vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facerec.faces import Floats
+from facerec.gallery.base import Where
 from facerec.gallery.columns import Texts, as_bytes, as_texts
-from facerec.gallery.metadata import matches, parse_meta
-from facerec.gallery.store import Where
+
+
+def format_meta(meta: Mapping[str, str]) -> str:
+    """The metadata as it is kept: a JSON object with sorted keys, or "" for none."""
+    return json.dumps(dict(meta), ensure_ascii=False, sort_keys=True) if meta else ""
+
+
+def parse_meta(text: str) -> dict[str, str]:
+    """The inverse of `format_meta`.
+
+    Raises:
+        ValueError: the text is no JSON object of texts.
+    """
+    if not text:
+        return {}
+    meta = json.loads(text)
+    if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
+        raise ValueError(f"{text[:60]!r} is no metadata")
+    return meta
+
+
+def matches(meta: Mapping[str, str], where: Mapping[str, str]) -> bool:
+    """Whether metadata carry every key of `where` with its value."""
+    return all(meta.get(key) == value for key, value in where.items())
+
+
+def mean_vector(embeddings: Floats) -> Floats:
+    """`(D,) float32`: the mean of unit vectors `(N, D) float32`, renormalised."""
+    (mean,) = mean_vectors(embeddings, np.zeros(len(embeddings), np.int32), 1)
+    return mean  # type: ignore[no-any-return]
+
+
+def mean_vectors(embeddings: Floats, person: NDArray[np.integer], people: int) -> Floats:
+    """`(P, D) float32`: the mean of each person's unit vectors, renormalised.
+
+    Args:
+        embeddings: `(N, D) float32`.
+        person: `(N,)` numbers below `people`.
+    """
+    sums = np.zeros((people, embeddings.shape[1]), np.float64)
+    np.add.at(sums, person, embeddings)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    means: Floats = (sums / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
+    return means
+
 
 Rows = NDArray[np.int64]
 

@@ -17,11 +17,10 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.files import replacing
-from facerec.gallery.entries import Base, Entries
-from facerec.gallery.gallery import Gallery
-from facerec.gallery.hdf5 import find_inconsistency
-from facerec.gallery.metadata import format_meta, parse_meta
-from facerec.gallery.names import check_name
+from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
+from facerec.gallery.files.backend import Gallery
+from facerec.gallery.files.hdf5 import find_inconsistency
+from facerec.gallery.people import check_name
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"

@@ -9,9 +9,9 @@ import numpy as np
 from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
 from facerec.errors import UsageError
 from facerec.faces import Candidate, Face, Floats, Match
-from facerec.gallery.means import mean_vector
-from facerec.gallery.store import GalleryStore, Hit
-from facerec.profile import RecognizeSection
+from facerec.gallery.base import GalleryStore, Hit
+from facerec.gallery.entries import mean_vector
+from facerec.profile.schema import RecognizeSection
 
 
 def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelCard:

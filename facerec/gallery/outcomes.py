@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from facerec.alignment import only_central_face
-from facerec.engine import Engine
+from facerec.alignment.warp import only_central_face
+from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
 from facerec.imaging.decode import as_it_is
 from facerec.imaging.reader import read_frames
 from facerec.imaging.stored import Photo
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 
 Held = Callable[[str, str], bool]
 """Told a person and a photo's hash, says whether that is enrolled."""

@@ -24,7 +24,7 @@ from facerec.faces import Face
 from facerec.files import replacing
 from facerec.gallery.outcomes import Held, Outcome
 from facerec.imaging.stored import Photo, Stored, stamp_of
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 
 _RUN = 64
 _ARRAYS = ("box", "landmarks", "embedding")

@@ -10,7 +10,7 @@ from math import ceil
 
 from PIL import ImageDraw, ImageFont
 
-from facerec.packages import package_file
+from facerec.weights.packages import package_file
 
 _ELLIPSIS = "…"
 

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from facerec.ahead import map_ahead
 from facerec.errors import InputError
 from facerec.faces import Frame, Image, Reduction
 from facerec.imaging.decode import as_it_is, decode_reduced, read_file
 from facerec.imaging.stored import Photo
+from facerec.parallel.ahead import map_ahead
 
 Wanted = Callable[[str, str], bool]
 

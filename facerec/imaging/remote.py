@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from facerec.archives import MAX_FILE
 from facerec.errors import FacerecError, InputError, MissingError, UsageError
+from facerec.imaging.archives import MAX_FILE
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)", re.IGNORECASE)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from facerec.archives import expand_braces, is_archive
 from facerec.errors import InputError, UsageError
+from facerec.imaging.archives import expand_braces, is_archive
 from facerec.imaging.remote import file_name, is_url
 from facerec.imaging.stored import (
     IMAGE_SUFFIXES,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
-from facerec.archives import (
+from facerec.errors import InputError, UsageError
+from facerec.imaging.archives import (
     Source,
     archive_stem,
     is_archive,
@@ -15,7 +16,6 @@ from facerec.archives import (
     open_source,
     read_labels,
 )
-from facerec.errors import InputError, UsageError
 from facerec.imaging.remote import Remote, file_name
 
 IMAGE_SUFFIXES = frozenset(

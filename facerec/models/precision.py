@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from facerec.errors import MissingError, UsageError
-from facerec.profile import RuntimeEngine, RuntimePrecision
+from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 
 _BF16_INSTRUCTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 _OFFERED: dict[RuntimeEngine, dict[str, tuple[RuntimePrecision, ...]]] = {

@@ -26,8 +26,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from facerec.errors import MissingError, UsageError
-from facerec.losses.collectives import rank, world_size
-from facerec.training.processes import wait
+from facerec.parallel.ranks import barrier, rank, world_size
 from facerec.training.state import TrainingState
 
 _NAME = re.compile(r"step-(\d+)$")
@@ -48,7 +47,7 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
     if rank() == 0:
         shutil.rmtree(unfinished, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-    wait()
+    barrier()
     tensors, sharded = state.tensors()
     tensors[f"random/{rank()}"] = torch.get_rng_state()
     if torch.cuda.is_available():
@@ -64,7 +63,7 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
                 shutil.rmtree(old, ignore_errors=True)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{final}: cannot be written: {error}") from error
-    wait()
+    barrier()
     return final
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from facerec.alignment.templates import arcface_template
 from facerec.card import ModelCard
 from facerec.errors import MissingError
-from facerec.losses.margins import (
+from facerec.models.factory import create_network
+from facerec.profile.schema import TrainSection
+from facerec.training.losses.margins import (
     AdaFaceMargin,
     CombinedMargin,
     CurricularFaceMargin,
     MagFaceMargin,
     Margin,
 )
-from facerec.models.factory import create_network
-from facerec.profile import TrainSection
-from facerec.templates import arcface_template
 from facerec.weights.store import load_model
 
 _UNKNOWN = "0" * 64

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from facerec.profile import TrainSection
+from facerec.profile.schema import TrainSection
 
 _NORMALISATIONS = (
     nn.modules.batchnorm._NormBase,

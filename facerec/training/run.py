@@ -12,28 +12,28 @@ import torch
 from torch import nn
 
 from facerec.card import Calibration, ModelCard
-from facerec.datasets import Examples
-from facerec.datasets.augmentation import Augmentation
-from facerec.datasets.fitting import fit
-from facerec.datasets.loader import Batch, Loader
-from facerec.datasets.opening import open_examples
-from facerec.datasets.selection import Selection, select, split
-from facerec.datasets.synthetic import Synthetic
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.calibration import calibrate, with_calibration
 from facerec.evaluation.folds import pair_similarities
 from facerec.evaluation.verification import verify_scores
 from facerec.faces import Image
 from facerec.files import replacing
-from facerec.losses.collectives import rank, world_size
 from facerec.models.embedder import TorchEmbedder
-from facerec.profile import DataSection, Profile
+from facerec.parallel.ranks import barrier, process_group, rank, world_size
+from facerec.profile.loading import Profile
+from facerec.profile.schema import DataSection
 from facerec.training import run_folder
 from facerec.training.artefact import write_artefact
 from facerec.training.checkpoint import list_checkpoints, load_checkpoint
+from facerec.training.data import Examples
+from facerec.training.data.augmentation import Augmentation
+from facerec.training.data.fitting import fit
+from facerec.training.data.loader import Batch, Loader
+from facerec.training.data.opening import open_examples
+from facerec.training.data.selection import Selection, select, split
+from facerec.training.data.synthetic import Synthetic
 from facerec.training.measuring import MeasuringError, headline, measure
 from facerec.training.network import create_backbone
-from facerec.training.processes import process_group, wait
 from facerec.training.trainer import Progress, Trainer, snapshot
 from facerec.training.watching import Pace, Watcher
 
@@ -100,13 +100,13 @@ def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resu
         first = rank() == 0
         if first:
             run_folder.require_free(folder, profile, resume=resume)
-        wait()
+        barrier()
         watcher = Watcher(folder if first else None)
         run = _Run(profile, name, folder, device, observer if first else _silent(), watcher)
         # Not before the data is open: a wrong path must not leave a folder that bars the next try.
         if first and not resume:
             run_folder.describe(folder, profile)
-        wait()
+        barrier()
         with watcher:
             return run.go(resume=resume)
 
@@ -156,7 +156,7 @@ class _Run:
         self._watcher.event("began", trainer.state.step, people=classes, images=images)
         trainer.run(self._report, self._tell, self._after_step)
         calibrated = self._finish() if rank() == 0 else False
-        wait()
+        barrier()
         return Ended(
             self._folder / run_folder.MODEL, trainer.state.step, classes, images, self._best,
             calibrated, trainer.corrupt,
@@ -187,7 +187,7 @@ class _Run:
         if step % self._measure_steps == 0 and not at_end:
             if rank() == 0:
                 self._measure(step)
-            wait()
+            barrier()
 
     def _measure(self, step: int) -> None:
         """Validate, and evaluate a copy of the network as it is."""

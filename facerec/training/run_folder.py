@@ -15,7 +15,7 @@ import yaml
 
 from facerec.errors import UsageError
 from facerec.files import replacing
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 
 MODEL, BEST, LOG, CHECKPOINTS, TENSORBOARD = (
     "model.safetensors", "best.safetensors", "log.jsonl", "checkpoints", "tensorboard",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from facerec.losses.centres import CentreLoss
-from facerec.losses.classifier import Classifier
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier
 
 Tensors = dict[str, Tensor]
 

@@ -16,13 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from facerec.card import ModelCard
-from facerec.datasets.loader import Batch, Loader
 from facerec.errors import InputError
-from facerec.losses.centres import CentreLoss
-from facerec.losses.classifier import Classifier, Objective
-from facerec.losses.collectives import max_over_processes, rank, world_size
-from facerec.profile import TrainSection
+from facerec.parallel.ranks import max_over_ranks, rank, world_size
+from facerec.profile.schema import TrainSection
 from facerec.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from facerec.training.data.loader import Batch, Loader
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier, Objective
 from facerec.training.network import create_margin
 from facerec.training.optimisation import (
     Group,
@@ -276,7 +276,7 @@ def snapshot(network: nn.Module) -> nn.Module:
 
 def _anywhere(condition: bool, device: torch.device) -> bool:
     """Whether it holds on any process."""
-    return bool(max_over_processes(torch.tensor(float(condition), device=device)))
+    return bool(max_over_ranks(torch.tensor(float(condition), device=device)))
 
 
 def _no_sync(network: nn.Module) -> Any:

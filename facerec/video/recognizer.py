@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 
 from facerec.card import distance_to_similarity
-from facerec.engine import Engine
+from facerec.engine.engine import Engine
 from facerec.faces import Face, Match
 from facerec.gallery.match import Matcher
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from facerec.video.sources import TimedFrame
 from facerec.video.tracks import Flow, Track, apart, find_again, join
 

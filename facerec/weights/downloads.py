@@ -11,10 +11,10 @@ from typing import Protocol
 
 from facerec.errors import MissingError, UsageError
 from facerec.files import replacing, sha256_of
-from facerec.packages import package_file
 from facerec.weights.archives import extract
 from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder
+from facerec.weights.packages import package_file
 from facerec.weights.transfer import Progress, discard, transfer
 
 _EXTRACTED = "extracted"

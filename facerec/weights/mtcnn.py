@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import MissingError
-from facerec.packages import package_file
+from facerec.weights.packages import package_file
 
 _SHA256 = {
     "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",

@@ -13,7 +13,6 @@ from facerec.card import ModelCard
 from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing, sha256_of
-from facerec.packages import package_file
 from facerec.weights.catalog import (
     ModelRecord,
     PackageFile,
@@ -25,6 +24,7 @@ from facerec.weights.dlib import read_dlib_resnet
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
 from facerec.weights.layouts.reading import read_foreign
+from facerec.weights.packages import package_file
 
 _CARD_KEY = "facerec.card"
 StateDict = dict[str, Tensor]

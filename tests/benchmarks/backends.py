@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facerec.gallery.store import Batch, changing, open_gallery
+from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.base import Batch
 from tests.conftest import make_card
 
 SIZE, PHOTOS, CHUNK = 128, 3, 4095

@@ -17,7 +17,7 @@ from facerec.cleanup.groups import Rows
 from facerec.cleanup.photos import Photos
 from facerec.cleanup.piles import UNKNOWN, group
 from facerec.cli.cleanup_inputs import look_at_people
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.cleanup_noise import unpack_people
 
 RATES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)

@@ -50,7 +50,7 @@ def measure(count: int) -> str:
     from facerec.cleanup.records import write_findings
     from facerec.cleanup.store import Store
     from facerec.cleanup.trees import MANIFEST, prepare
-    from facerec.profile import Profile
+    from facerec.profile.loading import Profile
 
     photos, planted = make_photos(count)
     with tempfile.TemporaryDirectory() as folder:

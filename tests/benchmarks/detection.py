@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from PIL import Image as Pillow
 
-from facerec.detection.mtcnn import MTCNN
-from facerec.detection.mtcnn_tensorflow import TensorFlowMTCNN
+from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.tensorflow import TensorFlowMTCNN
 from facerec.faces import Face, Image
 from facerec.weights.mtcnn import load_mtcnn_weights
 

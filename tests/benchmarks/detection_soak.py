@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 
-from facerec.detection.mtcnn import MTCNN
+from facerec.detection.mtcnn.detector import MTCNN
 from facerec.faces import Image
 from facerec.weights.mtcnn import load_mtcnn_weights
 

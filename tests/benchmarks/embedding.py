@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from facerec.card import ModelCard
+from facerec.engine.building import build_detector, calibration_chips, open_embedder
+from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import load_network
-from facerec.models.graphs import OPSET, write_onnx
-from facerec.opening import build_detector, calibration_chips, open_embedder
-from facerec.portraits import portrait_files
-from facerec.profile import Profile
+from facerec.models.runtimes.graphs import OPSET, write_onnx
+from facerec.profile.loading import Profile
 from facerec.training.artefact import write_artefact
 from facerec.training.network import create_backbone
 from facerec.weights.store import load_model

@@ -24,9 +24,9 @@ import numpy as np
 from facerec import Gallery
 from facerec.card import ModelCard
 from facerec.faces import Face, Floats
-from facerec.gallery import file
-from facerec.gallery.hdf5 import ALIGNED
-from facerec.gallery.store import changing
+from facerec.gallery.addresses import changing
+from facerec.gallery.files import backend as file
+from facerec.gallery.files.hdf5 import ALIGNED
 from facerec.weights.store import load_card
 
 SIZE, FACES, TOP = 128, 10, 10

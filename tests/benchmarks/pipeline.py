@@ -18,14 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facerec.ahead import map_ahead
-from facerec.alignment import only_central_face
-from facerec.archives import Source, open_source
-from facerec.engine import Engine
+from facerec.alignment.warp import only_central_face
+from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
+from facerec.imaging.archives import Source, open_source
 from facerec.imaging.decode import decode_image
 from facerec.imaging.reader import decode_frame
-from facerec.profile import Profile, RuntimeSection
+from facerec.parallel.ahead import map_ahead
+from facerec.profile.loading import Profile
+from facerec.profile.schema import RuntimeSection
 
 DATA = Path(
     os.environ.get("FACEREC_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data")

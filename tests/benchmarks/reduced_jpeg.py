@@ -17,17 +17,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facerec.alignment import only_central_face
-from facerec.archives import locate
-from facerec.engine import Engine
+from facerec.alignment.warp import only_central_face
+from facerec.engine.engine import Engine
 from facerec.evaluation.folds import fold_accuracy, pair_similarities
 from facerec.evaluation.protocols.opening import open_protocol
 from facerec.faces import Floats, Image, Original
 from facerec.imaging import reader
+from facerec.imaging.archives import locate
 from facerec.imaging.decode import as_it_is, decode_image
 from facerec.imaging.draw import write_image
 from facerec.imaging.reader import read_frames
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from tests.benchmarks.pipeline import DATA
 
 _TIMES = 4

@@ -20,9 +20,9 @@ import numpy as np
 
 from facerec import Gallery
 from facerec.faces import Floats
-from facerec.gallery import file
-from facerec.gallery.exact import Best, ExactSearch
-from facerec.gallery.store import Batch
+from facerec.gallery.base import Batch
+from facerec.gallery.files import backend as file
+from facerec.gallery.search.exact import Best, ExactSearch
 
 ROWS, SIZE, TOP = 500_000, 512, 10
 DISTRACTORS = 1_000_000

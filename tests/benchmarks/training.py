@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from facerec.datasets.synthetic import Synthetic
 from facerec.imaging.draw import write_image
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
+from facerec.training.data.synthetic import Synthetic
 from facerec.training.run import Observer, train
 from facerec.training.trainer import Progress
 

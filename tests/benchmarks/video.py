@@ -25,7 +25,7 @@ import numpy as np
 from facerec import Engine, Gallery
 from facerec.faces import Face, Image
 from facerec.gallery.match import Matcher
-from facerec.profile import Profile
+from facerec.profile.loading import Profile
 from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 from facerec.video.sources import FileSource, TimedFrame
 from tests.benchmarks.detection import DATA, overlap

@@ -13,8 +13,8 @@ def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -
     from facerec.evaluation.calibration import with_calibration
 
     if target.suffix in (".h5", ".hdf5"):
+        from facerec.files import locked
         from facerec.gallery import Gallery
-        from facerec.gallery.lock import locked
 
         with locked(target):
             gallery = Gallery.open(target, assume=card)

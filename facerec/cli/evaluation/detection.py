@@ -14,7 +14,7 @@ from facerec.cli.options import Force, Json, ProfileName, Settings, load_profile
 if TYPE_CHECKING:
     from facerec.detection import Detector
     from facerec.evaluation.detection import DetectionReport
-    from facerec.profile import Profile
+    from facerec.profile.loading import Profile
 
 
 def detection(
@@ -53,9 +53,9 @@ def detection(
     profiles: dict[str, Profile] = {first.detector.name: first}
     for name in compare or ():
         profiles[name] = load_profile(profile, settings, detector__name=name)
+    from facerec.engine.building import build_detector
     from facerec.evaluation.detection import evaluate_detectors, read_fddb, read_wider_face
     from facerec.imaging.decode import read_image
-    from facerec.opening import build_detector
 
     pictures = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
     detectors: dict[str, Detector] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,26 @@ from facerec.cli.console import exit_with_failures, say
 from facerec.cli.evaluation.options import Run
 
 if TYPE_CHECKING:
+    from facerec.card import ModelCard
     from facerec.evaluation.embedding import Embedded
+    from facerec.evaluation.groups import GroupTable
     from facerec.evaluation.run import Setting
+    from facerec.evaluation.verification import Verification
 
 
 _TOLD_MISSING = 10
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's outcome on pairs."""
+
+    name: str
+    card: ModelCard
+    embedded: Embedded
+    result: Verification
+    record: dict[str, Any]
+    groups: GroupTable | None
 
 
 def model_names(settings: Sequence[Setting]) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.cli.console import Results, print_json, progress
 from facerec.cli.evaluation.calibration import write_calibration
 from facerec.cli.evaluation.models import (
+    Measured,
     finish,
     image_counts,
     model_names,
@@ -23,25 +23,9 @@ from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
-    from facerec.archives import Source
-    from facerec.card import ModelCard
-    from facerec.evaluation.embedding import Embedded
-    from facerec.evaluation.groups import GroupTable
     from facerec.evaluation.protocols.pairs import PairProtocol
     from facerec.evaluation.run import Setting
-    from facerec.evaluation.verification import Verification
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One model's outcome on pairs."""
-
-    name: str
-    card: ModelCard
-    embedded: Embedded
-    result: Verification
-    record: dict[str, Any]
-    groups: GroupTable | None
+    from facerec.imaging.archives import Source
 
 
 def evaluate_pairs(
@@ -52,9 +36,9 @@ def evaluate_pairs(
     if calibrate is not None and run.models is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     settings = run.profiles()
-    from facerec.archives import locate
     from facerec.evaluation.groups import read_groups
     from facerec.evaluation.protocols.opening import open_protocol
+    from facerec.imaging.archives import locate
 
     by_group = read_groups(groups) if groups is not None else None
     protocol, source = open_protocol(protocol_name, data, pairs)
@@ -86,7 +70,7 @@ def _measure_pairs(
     setting: Setting, name: str, protocol: PairProtocol, source: Source,
     files: Mapping[str, str], groups: Mapping[str, str] | None,
 ) -> Measured:  # fmt: skip
-    from facerec.engine import Engine
+    from facerec.engine.engine import Engine
     from facerec.evaluation.groups import group_figures
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.verification import verification_record, verify

@@ -12,12 +12,12 @@ from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, cell, table_rows
 
 if TYPE_CHECKING:
-    from facerec.archives import Source
     from facerec.card import ModelCard
-    from facerec.cli.evaluation.pairs import Measured
+    from facerec.cli.evaluation.models import Measured
     from facerec.evaluation.protocols.pairs import PairProtocol
     from facerec.evaluation.run import Setting
     from facerec.evaluation.verification import Verification
+    from facerec.imaging.archives import Source
 
 
 def write_pair_report(

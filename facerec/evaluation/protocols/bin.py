@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facerec.archives import MemorySource
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.imaging.archives import MemorySource
 
 
 def read_bin(path: Path) -> tuple[PairProtocol, MemorySource]:

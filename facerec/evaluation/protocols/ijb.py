@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.archives import Source
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.lists import decode_text
+from facerec.imaging.archives import Source
 
 Region = tuple[float, float, float, float]
 Ints = NDArray[np.int64]

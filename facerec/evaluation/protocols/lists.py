@@ -9,9 +9,9 @@ from __future__ import annotations
 import posixpath
 from pathlib import Path
 
-from facerec.archives import Source
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.imaging.archives import Source
 
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
 

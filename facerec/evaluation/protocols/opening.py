@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from pathlib import Path
 
-from facerec.archives import Source, open_source
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.agedb import read_agedb
 from facerec.evaluation.protocols.bin import read_bin
@@ -17,6 +16,7 @@ from facerec.evaluation.protocols.lists import (
     read_two_line_pairs,
 )
 from facerec.evaluation.protocols.pairs import PairProtocol
+from facerec.imaging.archives import Source, open_source
 
 LISTS = {
     "lfw": ("pairs.txt",),

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facerec.archives import Source
 from facerec.errors import InputError
 from facerec.evaluation.metrics import best_threshold
 from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.evaluation.verification import Verification
+from facerec.imaging.archives import Source
 
 SHOWN = 12
 _SIDE = 160

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from facerec.alignment.templates import ARCFACE
 from facerec.errors import MissingError
-from facerec.templates import ARCFACE
 from facerec.weights.layouts import Imported, State
 
 _LIST_MAGIC = 0x112

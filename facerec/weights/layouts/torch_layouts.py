@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from facerec.alignment.templates import ARCFACE, arcface_template
 from facerec.card import Template
-from facerec.templates import ARCFACE, arcface_template
 from facerec.weights.layouts import Imported, Layout, State
 
 # The same points on SphereFace's 112x96: 8 pixels less on either side.

@@ -1,0 +1,1 @@
+"""Alignment: similarity warp of five landmarks to a template."""

@@ -1,0 +1,1 @@
+"""The commands on video: recognize cam, recognize video."""

@@ -1,0 +1,245 @@
+"""`facerec recognize cam` and `video`: who is in moving pictures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facerec.cli.console import (
+    has_display,
+    print_json,
+    printable,
+    progress,
+    refuse_to_replace,
+    say,
+    wants_json,
+)
+from facerec.cli.options import (
+    Far,
+    Force,
+    GalleryPath,
+    Json,
+    ProfileName,
+    Settings,
+    Threshold,
+    load_profile,
+    standard_input,
+)
+from facerec.cli.video.outputs import Blur, Outputs
+from facerec.cli.video.people import People
+
+if TYPE_CHECKING:
+    from facerec.cli.video.window import Window
+    from facerec.profile.loading import Profile
+    from facerec.video.recognizer import Event, VideoRecognizer
+    from facerec.video.server import LivePage
+    from facerec.video.sources import VideoSource
+
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.mp4",
+        help="Write the video with boxes and names, and a file's sound.",
+    ),
+]
+Snapshots = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep the best face of each track here.")
+]
+BlurFaces = Annotated[
+    Blur | None, typer.Option("--blur", help="Make these faces unrecognisable in what is shown.")
+]
+Stats = Annotated[
+    bool,
+    typer.Option(
+        "--stats", help="Speed, dropped frames and milliseconds, in the picture and at the end."
+    ),
+]
+EveryFrame = Annotated[
+    bool,
+    typer.Option("--every-frame", help="Detect in each frame: slower, the same on every machine."),
+]
+Serve = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Serve a page with the live picture and the people seen; beyond this machine it asks "
+        "for a token.",
+    ),
+]
+NoWindow = Annotated[bool, typer.Option("--no-window", help="Show nothing; print events.")]
+
+
+def cam(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="A camera's number or name, a video, an rtsp:// or http:// stream, a folder of "
+            "pictures, or - for MJPEG on stdin.",
+        ),
+    ] = "0",
+    gallery: GalleryPath = None,
+    threshold: Threshold = None,
+    far: Far = None,
+    no_window: NoWindow = False,
+    as_json: Json = None,
+    every_frame: EveryFrame = False,
+    save: Save = None,
+    snapshots: Snapshots = None,
+    blur: BlurFaces = None,
+    stats: Stats = False,
+    serve: Serve = None,
+    force: Force = False,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Recognise people live; prints what happens, as JSON lines where stdout is no terminal.
+
+    In the window q quits, s saves the frame, r reads the gallery again, e enrols the face that was
+    clicked on, or the largest, under the name then typed in the terminal. A live source's newest
+    frame wins: older ones are dropped. A stream that drops is opened again. A photo of a face is
+    taken for the face: there is no check that somebody is alive.
+    """
+    loaded = load_profile(
+        profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
+    )
+    window = not (no_window or serve) and has_display()
+    if not (window or no_window or serve):
+        say("no display to show a window on; printing events only")
+    _run(
+        loaded, source, window=window, every_frame=every_frame, save=save, snapshots=snapshots,
+        blur=blur, stats=stats, serve=serve, force=force, as_json=as_json,
+    )  # fmt: skip
+
+
+def video(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A video.")],
+    gallery: GalleryPath = None,
+    threshold: Threshold = None,
+    far: Far = None,
+    as_json: Json = None,
+    every_frame: EveryFrame = False,
+    save: Save = None,
+    snapshots: Snapshots = None,
+    blur: BlurFaces = None,
+    stats: Stats = False,
+    force: Force = False,
+    profile: ProfileName = "default",
+    settings: Settings = None,
+) -> None:
+    """Recognise people in a video; prints what happens; JSON lines but on a terminal."""
+    loaded = load_profile(
+        profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
+    )
+    _run(
+        loaded, source, window=False, every_frame=every_frame, save=save, snapshots=snapshots,
+        blur=blur, stats=stats, serve=None, force=force, as_json=as_json,
+    )  # fmt: skip
+
+
+def _run(
+    profile: Profile, source: str,
+    *, window: bool, every_frame: bool, save: Path | None, snapshots: Path | None,
+    blur: Blur | None, stats: bool, serve: str | None, force: bool,
+    as_json: bool | None,
+) -> None:  # fmt: skip
+    if save is not None:
+        refuse_to_replace(save, force=force)
+    from facerec.video.sources import open_video
+
+    opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
+    from facerec.engine.engine import Engine
+    from facerec.video.recognizer import VideoRecognizer, with_weak_faces
+
+    lenient, strong = with_weak_faces(profile)
+    engine = Engine.from_profile(lenient)
+    people = People(profile, engine)
+    recognizer = VideoRecognizer(
+        engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
+    )
+    as_json = wants_json(as_json)
+    page = _serve(serve) if serve is not None else None
+    outputs = Outputs(
+        opened, save, snapshots, blur,
+        unknown=profile.recognize.unknown, window=_window() if window else None, page=page,
+    )  # fmt: skip
+    started = time.monotonic()
+    seconds = 0.0
+
+    def tell(events: list[Event]) -> None:
+        for event in events:
+            if as_json:
+                print_json(_record(event))
+            else:
+                sys.stdout.write(f"{printable(_sentence(event))}\n")
+        if page is not None:
+            page.tell(events)
+
+    # A window shows how it goes, and a bar would be drawn over the name that is typed.
+    watching = nullcontext() if window else progress(f"watching {opened.name}", opened.total)
+    with watching as advance:
+        try:
+            for frame in opened.frames():
+                recognizer.matcher = people.newest()
+                tell(recognizer.feed(frame))
+                seconds = frame.seconds
+                if advance is not None:
+                    advance()
+                told = _figures(recognizer, opened, time.monotonic() - started) if stats else ""
+                if not outputs.take(frame, recognizer, people, told):
+                    break
+        finally:
+            tell(recognizer.finish(seconds))
+            outputs.close()
+            if stats:
+                elapsed = time.monotonic() - started
+                say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")
+                say(_figures(recognizer, opened, elapsed))
+
+
+def _serve(place: str) -> LivePage:
+    from facerec.video.server import LivePage
+
+    page = LivePage(place)
+    say(f"live at {page.address}")
+    return page
+
+
+def _window() -> Window:
+    from facerec.cli.video.window import Window
+
+    return Window()
+
+
+def _record(event: Event) -> dict[str, Any]:
+    return {
+        "event": event.kind,
+        "time": event.seconds,
+        "track": event.track,
+        "name": event.name,
+        "similarity": event.similarity,
+        "box": list(event.box),
+    }
+
+
+def _sentence(event: Event) -> str:
+    minutes, seconds = divmod(event.seconds, 60)
+    similarity = "" if event.similarity is None else f", similarity {event.similarity:.2f}"
+    name = event.name or "unknown"
+    return f"{minutes:02.0f}:{seconds:06.3f}  {name} {event.kind} (track {event.track}{similarity})"
+
+
+def _figures(recognizer: VideoRecognizer, source: VideoSource, seconds: float) -> str:
+    spent = recognizer.spent
+    detection = 1000 * spent.detecting / max(spent.detections, 1)
+    embedding = 1000 * spent.embedding / max(spent.embeddings, 1)
+    return (
+        f"{spent.frames / max(seconds, 1e-9):.1f} frames a second, {source.dropped} dropped, "
+        f"{spent.detections} detections of {detection:.1f} ms, {spent.embeddings} embeddings of "
+        f"{embedding:.1f} ms"
+    )

@@ -1,0 +1,145 @@
+"""What is made of each frame of a video: window, page, file, the best face of each track."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facerec.cli.console import say
+from facerec.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    import cv2
+
+    from facerec.cli.video.people import People
+    from facerec.cli.video.window import Window
+    from facerec.faces import Image
+    from facerec.video.recognizer import VideoRecognizer
+    from facerec.video.server import LivePage
+    from facerec.video.sources import TimedFrame, VideoSource
+    from facerec.video.tracks import Track
+
+
+class Blur(str, Enum):
+    UNKNOWN = "unknown"
+    ALL = "all"
+
+
+class Outputs:
+    """Everything but the events.
+
+    Args:
+        source: where the frames come from.
+        save: the video to write.
+        snapshots: the folder of best faces.
+        blur: whose faces are hidden in what is shown and written.
+        unknown: written at strangers.
+        window: shows the picture.
+        page: serves it.
+    """
+
+    def __init__(
+        self, source: VideoSource, save: Path | None, snapshots: Path | None, blur: Blur | None,
+        *, unknown: str, window: Window | None, page: LivePage | None,
+    ) -> None:  # fmt: skip
+        self._source, self._save, self._snapshots = source, save, snapshots
+        self._blur, self._unknown, self._window, self._page = blur, unknown, window, page
+        self._writer: cv2.VideoWriter | None = None
+        self._written = -1
+        self._best: dict[int, float] = {}
+
+    def take(
+        self, frame: TimedFrame, recognizer: VideoRecognizer, people: People, caption: str
+    ) -> bool:
+        """A frame that was looked at; whether to go on.
+
+        Args:
+            caption: written at the picture's lower edge.
+        """
+        self._keep_best(frame, recognizer)
+        if self._save is None and self._window is None and self._page is None:
+            return True
+        drawn = self._drawn(frame, recognizer, caption)
+        if self._save is not None:
+            self._write(drawn, frame.index)
+        if self._page is not None:
+            self._page.show(drawn)
+        if self._window is None:
+            return True
+        return self._window.show(drawn, frame, recognizer.tracks, people)
+
+    def close(self) -> None:
+        """Finish the files, close the window and the page."""
+        if self._window is not None:
+            self._window.close()
+        if self._page is not None:
+            self._page.close()
+        if self._writer is not None:
+            self._writer.release()
+            self._keep_sound()
+
+    def _keep_sound(self) -> None:
+        from facerec.video.sound import add_sound
+        from facerec.video.sources import FileSource
+
+        assert self._save is not None
+        if not isinstance(self._source, FileSource):
+            return
+        try:
+            add_sound(self._save, Path(self._source.name))
+        except MissingError as error:
+            say(f"{self._save}: saved without sound: {error}")
+
+    def _drawn(self, frame: TimedFrame, recognizer: VideoRecognizer, caption: str) -> Image:
+        from facerec.imaging.draw import Label, annotate, blur_boxes, write_caption
+
+        tracks = recognizer.tracks
+        picture = frame.image
+        if self._blur is not None:
+            hidden = [
+                track.face.box
+                for track in recognizer.whereabouts
+                if self._blur is Blur.ALL or track.name is None
+            ]
+            picture = blur_boxes(picture, hidden)
+        labels = [
+            Label(track.face.box, self._text(track), known=track.name is not None)
+            for track in tracks
+        ]
+        drawn = annotate(picture, labels)
+        return write_caption(drawn, caption) if caption else drawn
+
+    def _text(self, track: Track) -> str:
+        if self._window is not None and self._window.asks(track):
+            return "name?"
+        return track.name or self._unknown
+
+    def _write(self, drawn: Image, index: int) -> None:
+        """Again for each frame that was dropped before it, so that time goes as it went."""
+        import cv2
+
+        assert self._save is not None
+        if self._writer is None:
+            self._save.parent.mkdir(parents=True, exist_ok=True)
+            size = (drawn.shape[1], drawn.shape[0])
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._save), code, self._source.rate, size)
+            if not self._writer.isOpened():
+                raise UsageError(f"{self._save}: cannot be written as a video; name it .mp4")
+        for _ in range(index - self._written):
+            self._writer.write(drawn[:, :, ::-1])
+        self._written = index
+
+    def _keep_best(self, frame: TimedFrame, recognizer: VideoRecognizer) -> None:
+        """Replace a track's snapshot when it was just embedded from a better picture."""
+        if self._snapshots is None:
+            return
+        from facerec.alignment.warp import crop_box
+        from facerec.imaging.draw import write_image
+
+        for track in recognizer.tracks:
+            if track.embedded == frame.seconds and track.quality > self._best.get(track.number, 0):
+                self._best[track.number] = track.quality
+                chip = crop_box(frame.image, track.face, 224, 0.3)
+                write_image(self._snapshots / f"track-{track.number:04}.jpg", chip)

@@ -1,0 +1,288 @@
+"""MTCNN (Zhang et al. 2016, arXiv:1604.02878) in PyTorch, with mtcnn 1.0.0's results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facerec.detection.mtcnn.arrays import alike, namespace, numpy_of, on_host, tensor_of
+from facerec.detection.mtcnn.boxes import (
+    Counts,
+    count_kept,
+    crop,
+    owners,
+    rank,
+    regress,
+    squared,
+    suppress,
+)
+from facerec.detection.mtcnn.chunks import filled_up, in_chunks, in_even_chunks
+from facerec.detection.mtcnn.networks import ONet, PNet, RNet
+from facerec.detection.mtcnn.openvino import (
+    Network,
+    Refinement,
+    build_onet,
+    build_rnet,
+    is_installed,
+)
+from facerec.detection.mtcnn.packing import STRIDE, Level
+from facerec.detection.mtcnn.proposals import Proposer
+from facerec.detection.mtcnn.pyramid import pyramid_levels
+from facerec.detection.mtcnn.scratch import Scratch
+from facerec.detection.mtcnn.screening import ERROR, open_glances, open_screen
+from facerec.detection.reduction import Reducible
+from facerec.faces import Face, Floats, Image
+from facerec.parallel.workers import Workers, in_turn
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_SIDE = 11  # mtcnn's cells reach from pixel 1 to pixel 12
+_MEAN = np.float32(127.5)
+_TOGETHER, _TOGETHER_PIXELS = 16, 1_000_000
+"""Pictures of one size that are worked on at once: the steps between the networks take as long for
+all of them as for one."""
+_CROPS = {RNet.side: 32, ONet.side: 8}
+_PARTS = 8
+"""Into how many parts work of any size is split, so that cores share it evenly."""
+_CUDA_CROPS = 2048
+_SCREENED, _SCREENED_STEP = 128, 32
+_FEW_CROPS = 64
+"""Fewer are looked at at once: a first look would cost as much."""
+_LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
+
+
+class MTCNN(Reducible):
+    """Three networks in a cascade over an image pyramid.
+
+    On a processor the picture's parts, or the pictures of a batch, are spread over threads;
+    pictures of one size go through the stages together. The networks are given cells and crops in
+    such numbers that what they say of each is the same to the bit whatever is beside it (on the
+    processor that this was tried on), so a batch gives the very numbers that its pictures give one
+    by one. Where the processor multiplies bfloat16, a first look in it (`Glance`, `Screen`) leaves
+    the float32 networks little to see.
+
+    Memory: 30 bytes per pixel of what is in work (on each of `threads` a picture, or up to 16 of
+    one size with together a million pixels; for CUDA one of these), of which each thread keeps up
+    to 100 MB for the next, and besides less than 100 MB: the first network runs on bands of
+    170,000 pixels and on 256 cells by themselves, the others on 32 and 8 crops (2,048 on CUDA),
+    suppression on 128 x `max_candidates` pairs.
+
+    Args:
+        weights: arrays of `pnet`, `rnet` and `onet`, as in the `mtcnn` package's files.
+        min_face: smallest face sought, in pixels.
+        thresholds: scores to exceed after each of the three stages.
+        scale_factor: ratio between neighbouring levels of the pyramid.
+        max_candidates: most candidates per image and stage; the best are kept.
+        device: where the networks run.
+        threads: how many cores to use; default: as many as PyTorch.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Sequence[NDArray[np.float32]]],
+        *,
+        min_face: float = 20,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
+        scale_factor: float = 0.709,
+        max_candidates: int = 4000,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self._device = torch.device(device)
+        self._min_face = min_face
+        self._log_odds = [_log_odds(threshold) for threshold in thresholds]
+        self._scale_factor = scale_factor
+        self._max_candidates = max_candidates
+        on_cpu = self._device.type == "cpu"
+        threads = threads or torch.get_num_threads()
+        self._threads = threads if on_cpu else 1
+        self._workers = Workers(threads) if on_cpu else None
+        self._scratch = Scratch()
+        self._screen = open_screen(weights, threads) if on_cpu else None
+        self._proposer = Proposer(
+            PNet(weights["pnet"], self._device),
+            self._log_odds[0],
+            glances=open_glances(weights, threads) if on_cpu else None,
+            run=self._map,
+            empty=self._scratch.empty,
+        )
+        self._rnet: RNet | Refinement
+        self._onet: ONet | Refinement
+        if self._workers and is_installed():
+            second, third = (
+                Network(partial(build, weights[name]), "f32", threads)
+                for build, name in ((build_rnet, "rnet"), (build_onet, "onet"))
+            )
+            self._rnet, self._onet = (
+                Refinement(RNet.side, 8, second),
+                Refinement(ONet.side, ONet.multiple, third),
+            )
+        else:
+            self._rnet = RNet(weights["rnet"], self._device)
+            self._onet = ONet(weights["onet"], self._device)
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
+        found: list[list[Face]] = [[] for _ in images]
+        parts = self._parts_alike(images)
+        alike_faces = self._map(self._detect_alike, [[images[i] for i in part] for part in parts])
+        for part, faces in zip(parts, alike_faces, strict=True):
+            for number, those in zip(part, faces, strict=True):
+                found[number] = those
+        return found
+
+    def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        return (in_turn if self._workers is None else self._workers.map)(function, items)
+
+    def _parts_alike(self, images: Sequence[Image]) -> list[list[int]]:
+        """Numbers of images of one size that are worked on together, as many on each thread."""
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for number, image in enumerate(images):
+            sizes.setdefault(image.shape, []).append(number)
+        parts = []
+        for shape, numbers in sizes.items():
+            share = math.ceil(len(numbers) / self._threads)
+            most = max(1, min(share, _TOGETHER, _TOGETHER_PIXELS // max(1, math.prod(shape[:2]))))
+            parts += in_chunks(numbers, most)
+        return parts
+
+    def _detect_alike(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Faces of images of one size."""
+        height, width = images[0].shape[:2]
+        levels = pyramid_levels(height, width, self._min_face, self._scale_factor)
+        if not levels:
+            return [[] for _ in images]
+        boxes, counts = self._propose(images, levels)
+        if not len(boxes):
+            return [[] for _ in images]
+        pixels = torch.from_numpy(self._centred(images)).to(self._device)
+        boxes, counts = self._worth(pixels, boxes, counts)
+        refined = self._run(self._rnet, pixels, boxes, counts)
+        chosen, counts = self._passed(refined[:, 4], counts, 1)
+        boxes = regress(boxes[chosen], refined[chosen, :4])
+        kept = suppress(boxes, _REFINED_IOU, "union", sizes=counts)
+        boxes, counts = squared(boxes[kept]), count_kept(kept, counts)
+
+        final = self._run(self._onet, pixels, boxes, counts)
+        chosen, counts = self._passed(final[:, 14], counts, 2)
+        boxes, final = boxes[chosen], final[chosen]
+        sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
+        landmarks = final[:, 4:14].reshape(-1, 2, 5).mT * sides + boxes[:, None, :2] - 1
+        boxes = regress(boxes, final[:, :4])
+        kept = suppress(boxes, _FINAL_SHARE, "min", sizes=counts)
+        faces = [
+            Face(box=box.copy(), score=float(score), landmarks=points.copy())
+            for box, score, points in zip(
+                numpy_of(boxes[kept]),
+                numpy_of(_probability(final[kept, 14])),
+                numpy_of(landmarks[kept]),
+                strict=True,
+            )
+        ]
+        ends = np.cumsum([0, *count_kept(kept, counts)]).tolist()
+        return [faces[first:last] for first, last in pairwise(ends)]
+
+    def _centred(self, images: Sequence[Image]) -> Floats:
+        """The images' pixels less 127.5, `(N, H, W, 3)`."""
+        centred = self._scratch.empty("centred", (len(images), *images[0].shape))
+        parts = math.ceil(_PARTS / len(images))
+        slabs = [
+            slab
+            for pair in zip(images, centred, strict=True)
+            for slab in zip(*(np.array_split(rows, parts) for rows in pair), strict=True)
+        ]
+        self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), slabs)
+        return centred
+
+    def _passed(self, log_odds: Any, counts: Counts, stage: int) -> tuple[Any, Counts]:
+        """Indices of what exceeds the stage's threshold, and how many they are of each picture:
+        best first, at most `max_candidates`."""
+        exceeds = log_odds > self._log_odds[stage]
+        counts = count_kept(exceeds, counts)
+        passed = namespace(log_odds).where(exceeds)[0]
+        order = rank(_probability(log_odds[passed]), counts, most=self._max_candidates)
+        return passed[order], self._at_most(counts)
+
+    def _at_most(self, counts: Counts) -> Counts:
+        return [min(count, self._max_candidates) for count in counts]
+
+    def _worth(self, pixels: Tensor, boxes: Any, counts: Counts) -> tuple[Any, Counts]:
+        """The boxes that the second network is to look at, in their order."""
+        screen, threshold = self._screen, self._log_odds[1] - ERROR
+        if screen is None or len(boxes) < _FEW_CROPS:
+            return boxes, counts
+
+        def estimate(chunk: tuple[Floats, NDArray[np.intp]]) -> NDArray[np.bool_]:
+            crops = _cropped(pixels, *chunk, RNet.side, _SCREENED_STEP)
+            worth: NDArray[np.bool_] = screen(crops.numpy())[: len(chunk[0])] > threshold
+            return worth
+
+        chunks = [
+            in_even_chunks(rows, _SCREENED, _SCREENED_STEP) for rows in (boxes, owners(counts))
+        ]
+        worth = np.concatenate(self._map(estimate, list(zip(*chunks, strict=True))))
+        return boxes[worth], count_kept(worth, counts)
+
+    def _run(
+        self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Any, counts: Counts
+    ) -> Any:
+        """The network's output for crops of the boxes, in chunks of few different sizes."""
+        on_cpu = self._workers is not None
+        size, multiple = (_CROPS[network.side], network.multiple) if on_cpu else (_CUDA_CROPS, 1)
+
+        def run(chunk: tuple[Any, NDArray[np.intp]]) -> Any:
+            crops = _cropped(pixels, *chunk, network.side, multiple)
+            return on_host(network(crops)[: len(chunk[0])])
+
+        if not len(boxes):
+            return alike(np.empty((0, 15), np.float32), boxes)
+        chunks = zip(in_chunks(boxes, size), in_chunks(owners(counts), size), strict=True)
+        return namespace(boxes).concatenate(self._map(run, list(chunks)))
+
+    def _propose(self, images: Sequence[Image], levels: Sequence[Level]) -> tuple[Any, Counts]:
+        """Squares `(N, 4)` that the first network takes for faces, picture after picture and best
+        first, and how many each has."""
+        cells = self._proposer(images, levels, self._device)
+        xp = namespace(cells.level)
+        pictures = len(images)
+        counts = xp.bincount(cells.level, minlength=pictures * len(levels)).tolist()
+        scores = _probability(cells.log_odds)
+        order = rank(scores, counts, self._max_candidates)
+        corner = xp.asarray(cells.place[order] * STRIDE + 1, dtype=xp.float32)
+        boxes = xp.concatenate([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
+        scales = np.tile(np.array([level.scale for level in levels], np.float32), pictures)
+        boxes = boxes / alike(scales, scores)[cells.level[order], None]
+        counts = self._at_most(counts)
+        kept = suppress(boxes, _LEVEL_IOU, "union", sizes=counts, run=self._map)
+        boxes, scores = boxes[kept], scores[order][kept]
+        of_levels = np.array(count_kept(kept, counts)).reshape(pictures, -1)
+        counts = of_levels.sum(1).tolist()
+        boxes = boxes[rank(scores, counts, self._max_candidates)]
+        counts = self._at_most(counts)
+        kept = suppress(boxes, _PICTURE_IOU, "union", sizes=counts, run=self._map)
+        return squared(boxes[kept]), count_kept(kept, counts)
+
+
+def _cropped(pixels: Tensor, boxes: Any, of: NDArray[np.intp], side: int, multiple: int) -> Tensor:
+    """Crops of the boxes, the last again and again until they are a multiple."""
+    return crop(pixels, filled_up(boxes, multiple), filled_up(of, multiple), side)
+
+
+def _probability(log_odds: Any) -> Any:
+    return on_host(tensor_of(log_odds).sigmoid())
+
+
+def _log_odds(probability: float) -> float:
+    if probability in (0, 1):
+        return math.copysign(math.inf, probability - 0.5)
+    return math.log(probability / (1 - probability))

@@ -1,0 +1,1 @@
+"""The shared engine and the processes it divides streams among."""

@@ -1,0 +1,251 @@
+"""From a profile to the detector and the embedder that it describes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facerec import __version__
+from facerec.alignment.warp import VIEWS, warp_to_template
+from facerec.card import ModelCard
+from facerec.detection import Detector
+from facerec.detection.registry import create_detector
+from facerec.errors import UsageError
+from facerec.faces import Image
+from facerec.imaging.decode import read_image
+from facerec.imaging.portraits import portrait_files
+from facerec.models import Embedder
+from facerec.models.factory import create_embedder, load_network
+from facerec.models.precision import choose_precision
+from facerec.models.runtimes.graphs import (
+    OPSET,
+    Format,
+    Precision,
+    keep_parts,
+    quantise,
+    require_agreement,
+    rounded_card,
+    write_onnx,
+    write_openvino,
+)
+from facerec.models.runtimes.onnx import embedded_card, embeds_preprocessing, load_onnx, onnx_sha256
+from facerec.models.runtimes.openvino import import_openvino, load_openvino
+from facerec.parallel.devices import choose_device
+from facerec.parallel.workers import Workers
+from facerec.profile.loading import Profile
+from facerec.profile.schema import RuntimeEngine, RuntimePrecision
+from facerec.weights.cards import read_card
+from facerec.weights.catalog import catalogue
+from facerec.weights.downloads import find_download, require_download
+from facerec.weights.folder import cache_folder
+from facerec.weights.mtcnn import load_mtcnn_weights
+from facerec.weights.store import load_model
+
+Write = Callable[[Path, Image], None]
+_GAINS = (1.0, 0.6, 1.4)
+_MOST_PIXELS = 50_000_000
+_ENOUGH_CHIPS = 84
+
+
+def build_detector(profile: Profile) -> Detector:
+    """The detector that a profile describes.
+
+    Raises:
+        MissingError: its weights, its package or the device is missing.
+    """
+    device = choose_device(profile.runtime.device)
+    if profile.runtime.threads:
+        torch.set_num_threads(profile.runtime.threads)
+    section = profile.detector
+    if section.name == "yunet" and section.weights is None:
+        section = section.model_copy(update={"weights": find_download("yunet")})
+    return create_detector(section, device=device, load_mtcnn_weights=load_mtcnn_weights)
+
+
+def open_embedder(profile: Profile) -> Embedder:
+    """The embedder that a profile describes.
+
+    Raises:
+        MissingError: weights, a package or the device is missing.
+        UsageError: the runtime does not run such a model, or not in that precision.
+    """
+    section = profile.model
+    path = Path(section.name)
+    if path.suffix == ".ts":
+        from facerec.models.runtimes.torchscript import load_torchscript
+
+        plan = _Plan(profile, path.name, ("torch",))
+        plan.require_unrounded("fp32")
+        return load_torchscript(
+            path, device=plan.device, batch=profile.runtime.batch, augment=section.augment
+        )
+    if path.suffix == ".xml":
+        plan = _Plan(profile, path.name, ("openvino",))
+        plan.require_unrounded("fp32", "bf16")
+        return plan.load(path, None)
+    record = catalogue().get(section.name)
+    if path.suffix == ".onnx":
+        card = (
+            embedded_card(path)
+            if section.card is None
+            else read_card(section.card, onnx_sha256(path))
+        )
+        return _open_onnx(path, card, profile)
+    if record is not None and record.file.format == "onnx":
+        path = require_download(section.name, record)
+        card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
+        return _open_onnx(path, card, profile)
+    card, state = load_model(section.name)
+    if section.card is not None:
+        card.require_same_model(given := read_card(section.card), str(section.card))
+        card = given
+    card = card.with_augment(section.augment)
+    plan = _Plan(profile, card.name, ("torch", "onnxruntime", "openvino"))
+    if plan.engine == "torch":
+        return create_embedder(
+            card, state, device=plan.device, batch=profile.runtime.batch,
+            precision=plan.precision,
+            team=Workers(torch.get_num_threads()) if plan.device == "cpu" else None,
+        )  # fmt: skip
+
+    def write(target: Path, chips: Image) -> None:
+        network = load_network(card, state)
+        convert = write_openvino if plan.engine == "openvino" else write_onnx
+        convert(network, target, card, chips, plan.kept, OPSET, normalise=False)
+
+    exact = create_embedder(card, state, device="cpu", batch=profile.runtime.batch)
+    return plan.load_converted(card, ".xml" if plan.engine == "openvino" else ".onnx", write, exact)
+
+
+def _open_onnx(path: Path, card: ModelCard, profile: Profile) -> Embedder:
+    card = card.with_augment(profile.model.augment)
+    plan = _Plan(profile, path.name, ("onnxruntime", "openvino"))
+    if plan.precision != "int8":
+        return plan.load(path, card)
+
+    def write(target: Path, chips: Image) -> None:
+        quantise(path, target, card, chips, normalise=embeds_preprocessing(path))
+
+    exact = load_onnx(
+        path, card, device="cpu", threads=profile.runtime.threads, batch=profile.runtime.batch
+    )
+    return plan.load_converted(card, ".onnx", write, exact)
+
+
+class _Plan:
+    """What runs a model, and how: a profile's `runtime`, resolved.
+
+    Args:
+        profile: with `model` and `runtime`.
+        model: its name in an error.
+        runtimes: those that can run it, the usual one first.
+
+    Attributes:
+        kept: the precision of a converted file's weights.
+
+    Raises:
+        MissingError: the device or the runtime is missing.
+        UsageError: the runtime asked for is another, or does not compute in that precision.
+    """
+
+    def __init__(self, profile: Profile, model: str, runtimes: Sequence[RuntimeEngine]) -> None:
+        runtime = profile.runtime
+        usual: RuntimeEngine = runtimes[0]
+        if runtime.precision == "int8" and "openvino" in runtimes:
+            usual = "openvino"
+        self.engine: RuntimeEngine = runtime.engine or usual
+        self._profile, self._model = profile, model
+        if self.engine not in runtimes:
+            raise UsageError(
+                f"runtime.engine {self.engine}: {model} runs in {' or '.join(runtimes)}"
+            )
+        if self.engine == "openvino":
+            import_openvino(f"runtime.engine {self.engine}")
+        automatic = self.engine == "openvino" and runtime.device == "auto"
+        self.device = "cpu" if automatic else choose_device(runtime.device)
+        self.precision = choose_precision(runtime.precision, self.engine, self.device)
+        self.kept: Precision = "int8" if self.precision == "int8" else "fp32"
+
+    def require_unrounded(self, *offered: RuntimePrecision) -> None:
+        """Refuse what a finished file cannot be turned into.
+
+        Raises:
+            UsageError: the precision asked for is none of `offered`.
+        """
+        asked = self._profile.runtime.precision
+        if asked not in ("auto", *offered):
+            raise UsageError(f"runtime.precision {asked}: {self._model} is run in {offered[0]}")
+
+    def load(self, path: Path, card: ModelCard | None) -> Embedder:
+        """A file's embedder; `card` is None for a file that carries its own."""
+        runtime = self._profile.runtime
+        if self.engine == "openvino":
+            return load_openvino(
+                path, card, threads=runtime.threads, batch=runtime.batch,
+                precision=self.precision, augment=self._profile.model.augment,
+            )  # fmt: skip
+        assert card is not None
+        return load_onnx(
+            path, card, device=self.device, threads=runtime.threads, batch=runtime.batch
+        )
+
+    def load_converted(
+        self, card: ModelCard, suffix: str, write: Write, exact: Embedder
+    ) -> Embedder:
+        """The embedder of a file that is written once and kept in facerec's cache folder.
+
+        Args:
+            suffix: of the file.
+            write: writes it, from chips to calibrate on.
+            exact: the model unrounded, which the file is compared with.
+
+        Raises:
+            UsageError: the file's vectors differ too much.
+        """
+        format_: Format = "openvino" if self.engine == "openvino" else "onnx"
+        rounded = rounded_card(card, format_, self.kept)
+        identity = card.model_copy(update={"augment": "none"}).fingerprint()
+        name = f"{card.name}-{identity}-{self.kept}-{__version__}{suffix}".replace("/", "_")
+        kept = cache_folder() / "runtimes" / name
+        if not kept.is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                made = Path(folder) / name
+                # Not the profile's detector: the file must not depend on it.
+                detector = build_detector(Profile())
+                chips = calibration_chips(detector, card, list(portrait_files().values()))
+                write(made, chips)
+                require_agreement(
+                    exact, self.load(made, rounded), chips, self.precision,
+                    f"runtime.precision {self.precision} in {self.engine}",
+                )  # fmt: skip
+                keep_parts(Path(folder), kept)
+        return self.load(kept, rounded)
+
+
+def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[Path]) -> Image:
+    """Real faces to see a network's ranges on: `(N, H, W, 3) uint8` RGB, N >= 42.
+
+    The faces of few photos are seen in several views, mirrored, darker and brighter.
+
+    Raises:
+        UsageError: the photos show no face.
+    """
+    size = (card.input_height, card.input_width)
+    images = [read_image(photo, _MOST_PIXELS) for photo in photos]
+    found = list(zip(images, detector.detect(images), strict=True))
+    if not any(faces for _, faces in found):
+        raise UsageError(f"{photos[0] if photos else 'no photo'}: no face there")
+    chips: list[Image] = []
+    for view, mirrored, gain in product(VIEWS, (False, True), _GAINS):
+        template = view.template(card.template, size)
+        for image, faces in found:
+            seen = warp_to_template(image, faces, template, size)[:, :, :: -1 if mirrored else 1]
+            chips += list(np.clip(seen * gain, 0, 255).astype(np.uint8))
+        if len(chips) >= _ENOUGH_CHIPS:
+            break
+    return np.stack(chips)

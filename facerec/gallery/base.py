@@ -1,0 +1,176 @@
+"""What every gallery backend implements: its rows, its search, its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from facerec.card import ModelCard
+from facerec.faces import Face, Floats
+
+Where = Mapping[str, str]
+"""Metadata that an entry must carry: every key with that value. Empty: any entry."""
+
+MatchBy = Literal["template", "exemplar"]
+"""Compare with each person's mean vector, or with the nearest of their entries."""
+
+
+class Hit(NamedTuple):
+    """A person found, and the cosine in [-1, 1] by which."""
+
+    name: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Consecutive entries of a gallery, one row per enrolled face.
+
+    Attributes:
+        person: whose face.
+        source: the photo, relative to the gallery's folder where possible.
+        sha256: hex hash of the photo's bytes, empty when unknown.
+        meta: the metadata given at enrolment.
+        embeddings: `(B, D) float32` unit vectors.
+        box: `(B, 4) float32`.
+        landmarks: `(B, 5, 2) float32`; NaN when unknown.
+        score: `(B,) float32`.
+    """
+
+    person: Sequence[str]
+    source: Sequence[str]
+    sha256: Sequence[str]
+    meta: Sequence[Where]
+    embeddings: Floats
+    box: Floats
+    landmarks: Floats
+    score: Floats
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The chosen rows."""
+        return Batch(
+            [self.person[row] for row in rows],
+            [self.source[row] for row in rows],
+            [self.sha256[row] for row in rows],
+            [self.meta[row] for row in rows],
+            self.embeddings[rows],
+            self.box[rows],
+            self.landmarks[rows],
+            self.score[rows],
+        )
+
+
+class GalleryStore(Protocol):
+    """People and the vectors of their faces.
+
+    Entries keep the order in which they were added, people that of their first entry. Changes
+    are kept by `commit`, all or none. `where` makes a question be answered as if the gallery held
+    only the entries that carry that metadata.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """The model that made the vectors; setting it (new thresholds) is a change."""
+
+    @card.setter
+    def card(self, card: ModelCard) -> None: ...
+
+    def __len__(self) -> int:
+        """Number of entries."""
+
+    def counts(self, where: Where | None = None) -> dict[str, int]:
+        """Entries per person, in the people's order; people without any are left out."""
+
+    def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
+        """All entries, in order, at most `size` at once."""
+
+    def person(self, name: str, where: Where | None = None) -> Batch:
+        """A person's entries, in order.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+
+    def search(
+        self,
+        queries: Floats,
+        top: int,
+        *,
+        match: MatchBy = "template",
+        least: float = -1.0,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """The most similar people of each query, most similar first.
+
+        Of equally similar people the one enrolled first comes first. Similarities are those of
+        the float32 vectors, whatever the gallery keeps for speed.
+
+        Args:
+            queries: `(Q, D) float32` unit vectors.
+            top: at most so many people each.
+            match: compare with each person's mean vector, or with their nearest entry.
+            least: people less similar are left out.
+        """
+
+    def holds(self, person: str, sha256: str) -> bool:
+        """Whether that photo, by content, is enrolled for that person."""
+
+    def has_source(self, person: str, source: str) -> bool:
+        """Whether a photo of that name, whatever its content, is enrolled for that person."""
+
+    def add(
+        self,
+        person: str,
+        faces: Sequence[Face],
+        source: str,
+        sha256: str = "",
+        meta: Where | None = None,
+    ) -> None:
+        """Enrol the faces of one photo, replacing what the same source gave that person before.
+
+        Raises:
+            UsageError: the name is empty or holds a slash or a control character.
+            ValueError: a face has no embedding of the card's size.
+        """
+
+    def append(self, batch: Batch) -> None:
+        """Add entries as they are; whether any is there already is not looked at."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a person another name.
+
+        Raises:
+            UsageError: `old` is unknown, or `new` is taken or no name.
+        """
+
+    def merge(self, source: str, target: str) -> None:
+        """Make two people one: all of `source`'s entries become `target`'s.
+
+        Raises:
+            UsageError: one of them is unknown, or they are the same.
+        """
+
+    def remove(self, person: str) -> int:
+        """Remove a person and all their entries; returns how many.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+
+    def remove_source(self, person: str, source: str) -> int:
+        """Remove what one photo gave a person; returns how many entries.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+
+    def commit(self) -> None:
+        """Keep all changes since the last commit, on disk, before it returns.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """

@@ -1,0 +1,1 @@
+"""Galleries in HDF5 files."""

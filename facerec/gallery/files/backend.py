@@ -1,0 +1,271 @@
+"""Galleries that are files: an HDF5 file, and beside a large one a journal of later changes.
+
+A small gallery is written whole at each commit, and is one file. From `_WHOLE` on a commit appends
+its changes to the journal, so that it costs what changed; when the journal has grown to a quarter
+of the file, both are written as a new file. Each file has an identity, the journal names the one it
+continues, and a new file names the one whose journal it contains. So whatever was going on when a
+writer was killed, the file and the journal that are found together tell what was committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facerec import files
+from facerec.card import ModelCard
+from facerec.errors import MissingError
+from facerec.gallery.base import MatchBy
+from facerec.gallery.files.hdf5 import check_gallery, read_gallery, write_gallery
+from facerec.gallery.files.journal import (
+    START,
+    append_changes,
+    create_journal,
+    journal_of,
+    read_identity,
+    read_journal,
+)
+from facerec.gallery.memory import MemoryGallery
+from facerec.gallery.search.approximate import build_index, open_index
+
+_WHOLE = 8 << 20
+"""Bytes below which a file is simply written again: about 0.1 s."""
+_SHARE = 4
+"""The journal is folded in when it is larger than this part of the file."""
+
+_FACTS = 3
+_ROWS = 1 << 14
+"""Entries looked at together for a file's identity."""
+
+Stamp = tuple[int, ...]
+"""Of a gallery's file and of its journal: when it was changed, its size, its node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which state of a place a gallery in memory continues.
+
+    Attributes:
+        path: the file.
+        identity: the file's.
+        end: where the journal's last whole record ends; 0 where there is none.
+        stamp: the place's when it was read or written.
+    """
+
+    path: Path
+    identity: str
+    end: int
+    stamp: Stamp
+
+
+class Gallery(MemoryGallery):
+    """Enrolled people, kept in an HDF5 file.
+
+    Changes stay in memory until `save` or `commit`.
+
+    >>> gallery = Gallery.open("gallery.h5")
+    >>> gallery.people
+    ['biden', 'obama']
+    """
+
+    origin: Origin | None = None
+    """Where the gallery was opened or saved, and up to where that was read."""
+
+    @classmethod
+    def open(cls, path: str | Path, *, assume: ModelCard | None = None) -> Gallery:
+        """Open a gallery file.
+
+        Args:
+            path: an HDF5 file, version 1 or one of the seed project's two older layouts.
+            assume: the card for an older layout, which carries none.
+
+        Raises:
+            MissingError: the file is absent, damaged or no gallery.
+        """
+        return read(Path(path), assume)
+
+    def save(self, path: str | Path) -> None:
+        """Write the gallery, or to where it was opened only the changes if that is cheaper.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """
+        save(self, Path(path))
+
+    def commit(self) -> None:
+        """Save the gallery to where it was opened.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """
+        if self.origin is None:
+            raise ValueError("the gallery was not opened from a file; save it to one")
+        self.save(self.origin.path)
+
+
+def open(address: str, assume: ModelCard | None) -> Gallery:
+    """See `Gallery.open`."""
+    return read(Path(address), assume)
+
+
+def create(address: str, card: ModelCard) -> Gallery:
+    """An empty gallery that `commit` writes to the path."""
+    gallery = Gallery(card)
+    gallery.origin = Origin(Path(address), "", 0, ())
+    return gallery
+
+
+def exists(address: str) -> bool:
+    return Path(address).exists()
+
+
+def locked(address: str) -> AbstractContextManager[None]:
+    """See `facerec.files.locked`."""
+    return files.locked(Path(address))
+
+
+def stamp(path: Path) -> Stamp:
+    """Something that changes whenever a gallery is changed."""
+    facts: list[int] = []
+    for place in (path, journal_of(path)):
+        try:
+            found = place.stat()
+            facts += (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            facts += (0,) * _FACTS
+    return tuple(facts)
+
+
+def read(path: Path, assume: ModelCard | None = None) -> Gallery:
+    """See `Gallery.open`."""
+    journal = journal_of(path)
+    while True:
+        before = stamp(path)
+        try:
+            opened = read_gallery(path, assume)
+            found = read_journal(journal, opened.card.embedding_size)
+        except MissingError:
+            if stamp(path) == before:
+                raise
+            continue
+        # Was the file replaced meanwhile, then the journal may be the new one's, or gone.
+        if stamp(path)[:_FACTS] == before[:_FACTS]:
+            break
+    gallery, end = Gallery.of_base(opened.card, opened.base), 0
+    if found is not None and found.identity != opened.folds:
+        if found.identity != opened.identity:
+            raise MissingError(
+                f"{journal}: continues another file than {path}; put back the file that it was "
+                "beside, or move it away"
+            )
+        for change in found.changes:
+            gallery.apply(change)
+        end = found.end
+    gallery.changes = []
+    gallery.origin = Origin(path, opened.identity, end, before)
+    gallery.find_index = lambda match: open_index(
+        path, match, gallery.base_vectors(match), before[:_FACTS]
+    )
+    return gallery
+
+
+def save(gallery: Gallery, path: Path) -> None:
+    """Keep a gallery's changes at a path, on disk, before it returns.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    origin = gallery.origin
+    if origin is None or origin.path != path or origin.stamp != stamp(path) or not origin.identity:
+        compact(gallery, path)
+    elif gallery.changes:
+        size = path.stat().st_size
+        if size < _WHOLE or origin.end > size // _SHARE:
+            compact(gallery, path)
+        else:
+            _append(gallery, origin)
+
+
+def compact(gallery: Gallery, path: Path) -> None:
+    """Write a gallery whole: the file contains everything, and there is no journal.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    journal = journal_of(path)
+    folds = read_identity(journal)
+    identity = _identify(gallery, folds)
+    write_gallery(path, gallery, identity, folds)
+    # Until this is done the journal is known to be contained, by its identity.
+    journal.unlink(missing_ok=True)
+    gallery.changes = []
+    gallery.origin = Origin(path, identity, 0, stamp(path))
+
+
+def tidy(gallery: Gallery) -> None:
+    """Write a gallery so that its bytes depend on its entries alone, not on how they were
+    committed.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    if (origin := gallery.origin) is not None and origin.path.stat().st_size >= _WHOLE:
+        compact(gallery, origin.path)
+        # Now that there is no journal, the file need not name it either.
+        compact(gallery, origin.path)
+
+
+def version(address: str) -> object:
+    """See `stamp`; None where there is no gallery."""
+    return stamp(Path(address)) if exists(address) else None
+
+
+def verify(address: str) -> Gallery:
+    """The gallery, whose stored mean vectors are those of its entries.
+
+    Raises:
+        MissingError: it is absent or damaged.
+    """
+    opened = Gallery.open(address)
+    check_gallery(Path(address), opened)
+    return opened
+
+
+def _identify(gallery: Gallery, folds: str) -> str:
+    """An identity that depends on the content, and is not that of the file it replaces."""
+    digest = hashlib.blake2b(folds.encode(), digest_size=16)
+    digest.update(json.dumps([gallery.card.to_json(), gallery.people]).encode())
+    for rows in gallery.blocks(_ROWS):
+        digest.update(json.dumps([*map(list, (rows.source, rows.sha256, rows.meta))]).encode())
+        for numbers in (rows.embeddings, rows.person, rows.box, rows.landmarks, rows.score):
+            digest.update(np.ascontiguousarray(numbers).data)
+    return digest.hexdigest()
+
+
+def index(path: Path, match: MatchBy) -> Path:
+    """Make the approximate index of a gallery, written whole before; returns where it lies.
+
+    Raises:
+        MissingError: FAISS is not installed, or the gallery is absent or damaged.
+        UsageError: a place cannot be written.
+    """
+    gallery = read(path)
+    if gallery.origin is not None and gallery.origin.end:
+        compact(gallery, path)
+        gallery = read(path)
+    return build_index(path, match, gallery.base_vectors(match), stamp(path)[:_FACTS])
+
+
+def _append(gallery: Gallery, origin: Origin) -> None:
+    journal, end = journal_of(origin.path), origin.end
+    if not end:
+        create_journal(journal, origin.identity)
+        end = START
+    end = append_changes(journal, end, gallery.changes)
+    gallery.changes = []
+    gallery.origin = Origin(origin.path, origin.identity, end, stamp(origin.path))

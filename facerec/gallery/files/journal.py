@@ -1,0 +1,220 @@
+"""The journal beside a gallery file: changes since the file was written, appended and flushed.
+
+It begins with a mark and the identity of the file that it continues. Each commit is one record:
+its length (uint64), the CRC-32 of its content and that of these two (uint32), the length of a JSON
+text (uint32), that text (a list of changes), then the numbers of added faces, `(n, D + 15)
+float32`: embedding, box, landmarks, score. All little-endian. A record that ends beyond the file,
+or the last one if its sum is wrong, was being written when the writer was killed: it was never
+committed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from facerec.card import ModelCard
+from facerec.errors import MissingError, UsageError
+from facerec.faces import Floats
+from facerec.files import replacing
+from facerec.gallery.base import Batch
+from facerec.gallery.changes import Append, Change, Merge, NewCard, Remove, Rename
+
+_MARK = b"facerec journal 1\n"
+_IDENTITY = 32
+START = len(_MARK) + _IDENTITY
+"""Where the first record begins."""
+_FRAME = struct.Struct("<QII")
+_LENGTH = struct.Struct("<I")
+
+
+def journal_of(path: Path) -> Path:
+    """The journal's place, for a gallery file's."""
+    return path.with_name(f"{path.name}.journal")
+
+
+class Journal(NamedTuple):
+    """A journal's content: the file it continues, its changes, where its last record ends."""
+
+    identity: str
+    changes: list[Change]
+    end: int
+
+
+def read_journal(path: Path, size: int) -> Journal | None:
+    """A journal, for embeddings of `size` values; None where there is none.
+
+    Raises:
+        MissingError: it is damaged elsewhere than at its end.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(content) < START or not content.startswith(_MARK):
+        raise MissingError(f"{path}: damaged: no journal of a gallery")
+    changes: list[Change] = []
+    end = START
+    for record, stop in _records(path, content):
+        try:
+            changes += _decode(record, size)
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            raise MissingError(f"{path}: damaged at byte {end} ({error})") from error
+        end = stop
+    return Journal(content[len(_MARK) : START].decode("ascii", "replace"), changes, end)
+
+
+def read_identity(path: Path) -> str:
+    """The file that a journal continues; empty where there is no journal."""
+    try:
+        with path.open("rb") as file:
+            return file.read(START)[len(_MARK) :].decode("ascii", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def create_journal(path: Path, identity: str) -> None:
+    """Begin an empty journal.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(_MARK + identity.encode("ascii"))
+
+
+def append_changes(path: Path, end: int, changes: Sequence[Change]) -> int:
+    """Write one record at `end`, over what a killed writer left there; returns where it ends.
+
+    It is on disk when this returns.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.truncate(end)
+            file.seek(end)
+            record = _encode(changes)
+            file.write(_frame(record) + record)
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _records(path: Path, content: bytes) -> Iterator[tuple[memoryview, int]]:
+    """Each whole record, and where it ends."""
+    start, view = START, memoryview(content)
+    while start + _FRAME.size <= len(content):
+        frame = content[start : start + _FRAME.size]
+        length, _, _ = _FRAME.unpack(frame)
+        stop = start + _FRAME.size + length
+        record = view[start + _FRAME.size : stop]
+        # Zeros: the file was made longer, and the power failed before its content was there.
+        if not any(frame):
+            return
+        if frame[-4:] != _crc(frame[:-4]):
+            raise MissingError(f"{path}: damaged at byte {start}: a record's frame is wrong")
+        if stop > len(content):
+            return
+        if frame != _frame(record):
+            if stop == len(content):
+                return
+            raise MissingError(f"{path}: damaged at byte {start}: a record's checksum is wrong")
+        yield record, stop
+        start = stop
+
+
+def _frame(record: bytes | memoryview) -> bytes:
+    sums = struct.pack("<Q", len(record)) + _crc(record)
+    return sums + _crc(sums)
+
+
+def _crc(content: bytes | memoryview) -> bytes:
+    return struct.pack("<I", zlib.crc32(content))
+
+
+def _encode(changes: Sequence[Change]) -> bytes:
+    text = json.dumps([_to_json(change) for change in changes], ensure_ascii=False)
+    encoded = text.encode("utf-8", "surrogateescape")
+    numbers = [_numbers(change.batch) for change in changes if isinstance(change, Append)]
+    return b"".join(
+        [_LENGTH.pack(len(encoded)), encoded, *(rows.astype("<f4").tobytes() for rows in numbers)]
+    )
+
+
+def _decode(record: memoryview, size: int) -> list[Change]:
+    (length,) = _LENGTH.unpack_from(record)
+    start = _LENGTH.size + length
+    text = bytes(record[_LENGTH.size : start]).decode("utf-8", "surrogateescape")
+    rows = np.frombuffer(record[start:], "<f4").reshape(-1, size + 15)
+    changes, first = [], 0
+    for fields in json.loads(text):
+        count = len(fields.get("person", ())) if fields["change"] == "append" else 0
+        changes.append(_from_json(fields, rows[first : first + count]))
+        first += count
+    return changes
+
+
+def _numbers(batch: Batch) -> Floats:
+    rows = len(batch)
+    parts = (batch.embeddings, batch.box, batch.landmarks, batch.score)
+    joined: Floats = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1)
+    return joined
+
+
+def _to_json(change: Change) -> dict[str, Any]:
+    if isinstance(change, Append):
+        batch = change.batch
+        return {
+            "change": "append",
+            "replace": change.replace,
+            "person": list(batch.person),
+            "source": list(batch.source),
+            "sha256": list(batch.sha256),
+            "meta": [dict(meta) for meta in batch.meta],
+        }
+    if isinstance(change, Remove):
+        return {"change": "remove", "name": change.person, "source": change.source}
+    if isinstance(change, Rename):
+        return {"change": "rename", "old": change.old, "new": change.new}
+    if isinstance(change, Merge):
+        return {"change": "merge", "source": change.source, "target": change.target}
+    return {"change": "card", "card": change.card.to_json()}
+
+
+def _from_json(fields: dict[str, Any], rows: Floats) -> Change:
+    kind = fields["change"]
+    if kind == "append":
+        embeddings, box, landmarks, score = np.split(rows, [-15, -11, -1], axis=1)
+        return Append(
+            Batch(
+                fields["person"],
+                fields["source"],
+                fields["sha256"],
+                fields["meta"],
+                embeddings,
+                box,
+                landmarks.reshape(-1, 5, 2),
+                score.reshape(-1),
+            ),
+            fields["replace"],
+        )
+    if kind == "remove":
+        return Remove(fields["name"], fields["source"])
+    if kind == "rename":
+        return Rename(fields["old"], fields["new"])
+    if kind == "merge":
+        return Merge(fields["source"], fields["target"])
+    if kind == "card":
+        return NewCard(ModelCard.from_json(fields["card"], "the journal"))
+    raise ValueError(f"unknown change {kind}")

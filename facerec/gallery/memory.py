@@ -1,0 +1,457 @@
+"""A gallery in memory: columns, perhaps memory-mapped, and what changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from facerec.card import ModelCard
+from facerec.errors import UsageError
+from facerec.faces import Face, Floats
+from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.changes import Append, Change, Merge, NewCard, Remove, Rename
+from facerec.gallery.entries import (
+    Base,
+    Entries,
+    Rows,
+    format_meta,
+    matches,
+    mean_vectors,
+    parse_meta,
+)
+from facerec.gallery.people import Albums, Names, check_name
+from facerec.gallery.search.exact import Best, ExactSearch
+
+if TYPE_CHECKING:
+    from facerec.gallery.search.approximate import ApproximateSearch
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Vectors to search: `groups` are people's numbers, `allowed` the rows that count."""
+
+    search: ExactSearch | ApproximateSearch
+    groups: NDArray[np.integer]
+    allowed: NDArray[np.bool_] | None = None
+
+
+class MemoryGallery:
+    """Enrolled people and the vectors of their faces, in the order of enrolment."""
+
+    def __init__(
+        self, card: ModelCard, people: Iterable[str] = (), entries: Entries | None = None
+    ) -> None:
+        if entries is None:
+            entries = Entries.empty(card.embedding_size)
+        self._begin(card, Base.of(list(people), entries))
+
+    @classmethod
+    def of_base(cls, card: ModelCard, base: Base) -> Self:
+        """A gallery of columns that may be memory-mapped."""
+        gallery = cls.__new__(cls)
+        gallery._begin(card, base)
+        return gallery
+
+    def _begin(self, card: ModelCard, base: Base) -> None:
+        self._card = card
+        self._base = base
+        self._names = Names(base.people)
+        # Each row's person: the file's, until a merge.
+        self._person = base.person
+        self._gone = np.zeros(len(base), bool)
+        self._length = len(base)
+        self._added = Entries.empty(card.embedding_size)
+        self._pending: list[Entries] = []
+        self._dropped: list[int] = []
+        self._albums = Albums(base)
+        self._touched: set[int] = set()
+        self._exact: dict[MatchBy, ExactSearch] = {}
+        self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
+        self.find_index: Callable[[MatchBy], ApproximateSearch | None] | None = None
+        """Finds an approximate search of what the gallery was opened with."""
+        self._parts: dict[tuple[str, str], list[_Part]] = {}
+        self.changes: list[Change] = []
+        """What changed since the last commit."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The model that made the vectors."""
+        return self._card
+
+    @card.setter
+    def card(self, card: ModelCard) -> None:
+        self._card = card
+        self.changes.append(NewCard(card))
+
+    @property
+    def base(self) -> Base:
+        """What the gallery was opened with."""
+        return self._base
+
+    @property
+    def people(self) -> list[str]:
+        """Names in the order of their first enrolment."""
+        return list(self.counts())
+
+    @property
+    def entries(self) -> Entries:
+        """All rows, copied when the gallery has changed."""
+        if len(self) == len(self._base) == len(self._person) and not self._touched:
+            entries = self._base.take(slice(None))
+        else:
+            entries = Entries.empty(self._card.embedding_size).join(list(self.blocks(1 << 16)))
+        _, person = np.unique(entries.person, return_inverse=True)
+        return replace(entries, person=person.astype(np.int32))
+
+    def __len__(self) -> int:
+        """Number of enrolled faces."""
+        return self._length
+
+    def counts(self, where: Where | None = None) -> dict[str, int]:
+        """Enrolled faces per person, of those whose metadata match."""
+        allowed = self._allowed(where)
+        counts = np.bincount(self._person_of_rows()[allowed], minlength=len(self._names))
+        names = self._names.all()
+        return {names[number]: int(counts[number]) for number in np.flatnonzero(counts)}
+
+    def batches(self, size: int = _BATCH, where: Where | None = None) -> Iterator[Batch]:
+        """The faces whose metadata match, in order, at most `size` at once."""
+        return map(self._batch, self.blocks(size, where))
+
+    def blocks(self, size: int, where: Where | None = None) -> Iterator[Entries]:
+        """As `batches`, as columns; `person` are the people's own numbers (see `numbers`)."""
+        allowed = self._allowed(where)
+        for first in range(0, len(allowed), size):
+            rows = first + np.flatnonzero(allowed[first : first + size])
+            if len(rows):
+                yield self._rows(rows)
+
+    def templates(self) -> Floats:
+        """`(P, D) float32`: the mean of each person's unit vectors, renormalised."""
+        return self.templates_of(self.numbers())
+
+    def numbers(self) -> Rows:
+        """`(P,)` the people's numbers, ascending; `entries` and a file count them from 0 on."""
+        return np.unique(self._person_of_rows()[self._allowed(None)]).astype(np.int64)
+
+    def templates_of(self, numbers: Rows) -> Floats:
+        """`(len(numbers), D) float32`: the means of the people of these numbers."""
+        means = np.empty((len(numbers), self._card.embedding_size), np.float32)
+        touched = (
+            np.isin(numbers, list(self._touched)) if self._touched else np.zeros(len(numbers), bool)
+        )
+        means[~touched] = self._base_templates()[numbers[~touched]]
+        means[touched] = self._means(numbers[touched])
+        return means
+
+    def person(self, name: str, where: Where | None = None) -> Batch:
+        """See `GalleryStore.person`."""
+        rows = self._rows(np.array(self._albums.of(self._names.number(name)).rows, np.int64))
+        wanted = [matches(parse_meta(text), where or {}) for text in rows.meta]
+        return self._batch(rows.take(np.array(wanted, bool)))
+
+    def _batch(self, rows: Entries) -> Batch:
+        numbers, places = np.unique(rows.person, return_inverse=True)
+        names = [self._names.name(number) for number in numbers.tolist()]
+        return Batch(
+            [names[place] for place in places],
+            rows.source.tolist(),
+            rows.sha256.tolist(),
+            [parse_meta(text) for text in rows.meta],
+            rows.embeddings,
+            rows.box,
+            rows.landmarks,
+            rows.score,
+        )
+
+    def search(
+        self,
+        queries: Floats,
+        top: int,
+        *,
+        match: MatchBy = "template",
+        least: float = -1.0,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """See `GalleryStore.search`."""
+        best = Best.of_none(len(queries), top, least if least > -1 else -np.inf)
+        for part in self._parts_of(match, where or {}):
+            part.search.search(queries, best, part.groups, part.allowed)
+        similarity = np.clip(best.similarity, -1, 1)
+        return [
+            [
+                Hit(self._names.name(number), value)
+                for number, value in zip(numbers, values, strict=True)
+                if number >= 0
+            ]
+            for numbers, values in zip(best.group.tolist(), similarity.tolist(), strict=True)
+        ]
+
+    def holds(self, person: str, sha256: str) -> bool:
+        """Whether that photo, by content, is enrolled for that person."""
+        number = self._names.find(person)
+        return number is not None and sha256 in self._albums.of(number).hashes.values()
+
+    def has_source(self, person: str, source: str) -> bool:
+        """Whether a photo of that name, whatever its content, is enrolled for that person."""
+        number = self._names.find(person)
+        return number is not None and source in self._albums.of(number).by_source
+
+    def add(
+        self,
+        person: str,
+        faces: Sequence[Face],
+        source: str,
+        sha256: str = "",
+        meta: Where | None = None,
+    ) -> None:
+        """Enrol the faces of one photo, replacing what the same source gave that person before.
+
+        Raises:
+            UsageError: the name is empty or holds a slash or a control character.
+            ValueError: a face has no embedding of the card's size.
+        """
+        size = self._card.embedding_size
+        if any(face.embedding is None or face.embedding.shape != (size,) for face in faces):
+            raise ValueError(f"every face needs an embedding of {size} values")
+        count = len(faces)
+        self._append(
+            Batch(
+                [person] * count,
+                [source] * count,
+                [sha256] * count,
+                [meta or {}] * count,
+                np.stack([face.embedding for face in faces]).astype(np.float32),  # type: ignore[misc]
+                np.stack([face.box for face in faces]),
+                np.stack([face.landmarks for face in faces]),
+                np.array([face.score for face in faces], np.float32),
+            ),
+            replace=True,
+        )
+
+    def append(self, batch: Batch) -> None:
+        """Add entries as they are; whether any is there already is not looked at."""
+        self._append(batch, replace=False)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a person another name.
+
+        Raises:
+            UsageError: `old` is unknown, or `new` is taken or no name.
+        """
+        check_name(new)
+        number = self._names.number(old)
+        if self._names.find(new) is not None:
+            raise UsageError(f"{new} is in the gallery already; to join them, merge {old} into it")
+        self._names.rename(number, new)
+        self.changes.append(Rename(old, new))
+
+    def merge(self, source: str, target: str) -> None:
+        """Make two people one: all of `source`'s faces become `target`'s.
+
+        Raises:
+            UsageError: one of them is unknown, or they are the same.
+        """
+        giver, taker = self._names.number(source), self._names.number(target)
+        if giver == taker:
+            raise UsageError(f"{source} cannot be merged into itself")
+        given, taken = self._albums.of(giver), self._albums.of(taker)
+        rows = given.rows
+        self._person = self._person_of_rows().copy()
+        self._person[rows] = taker
+        for place, photos in given.by_source.items():
+            for row in photos:
+                taken.put(row, place, given.hashes[row])
+        self._albums.add(giver)
+        self._names.drop(giver)
+        self._touch(giver, taker)
+        self.changes.append(Merge(source, target))
+
+    def remove(self, person: str) -> int:
+        """Remove a person and all their faces; returns how many.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+        number = self._names.number(person)
+        self.changes.append(Remove(person, None))
+        return sum(self._drop(number, source) for source in list(self._albums.of(number).by_source))
+
+    def remove_source(self, person: str, source: str) -> int:
+        """Remove what one photo gave a person; returns how many faces.
+
+        Raises:
+            UsageError: the person is unknown.
+        """
+        number = self._names.number(person)
+        self.changes.append(Remove(person, source))
+        return self._drop(number, source)
+
+    def apply(self, change: Change) -> None:
+        """Make a change that was made to another copy of this gallery."""
+        if isinstance(change, Append):
+            self._append(change.batch, replace=change.replace)
+        elif isinstance(change, Rename):
+            self.rename(change.old, change.new)
+        elif isinstance(change, Merge):
+            self.merge(change.source, change.target)
+        elif isinstance(change, NewCard):
+            self.card = change.card
+        elif change.source is None:
+            self.remove(change.person)
+        else:
+            self.remove_source(change.person, change.source)
+
+    def _append(self, batch: Batch, *, replace: bool) -> None:
+        for name in dict.fromkeys(batch.person):
+            check_name(name)
+        numbers = []
+        photos = list(zip(batch.person, batch.source, batch.sha256, strict=True))
+        if replace:
+            for name, source, _ in dict.fromkeys(photos):
+                if self.has_source(name, source):
+                    self._drop(self._names.number(name), source, keep=True)
+        first = len(self._gone) + sum(map(len, self._pending))
+        for row, (name, source, sha256) in enumerate(photos, start=first):
+            number = self._names.find(name)
+            if number is None:
+                number = self._names.append(name)
+                self._albums.add(number)
+            self._albums.of(number).put(row, source, sha256)
+            self._touch(number)
+            numbers.append(number)
+        self._pending.append(
+            Entries(
+                np.asarray(batch.embeddings, np.float32),
+                np.array(numbers, np.int32),
+                np.array(batch.source, object),
+                np.array(batch.sha256, object),
+                np.asarray(batch.box, np.float32),
+                np.asarray(batch.landmarks, np.float32),
+                np.asarray(batch.score, np.float32),
+                np.array([format_meta(meta) for meta in batch.meta], object),
+            )
+        )
+        self._length += len(batch)
+        self.changes.append(Append(batch, replace))
+
+    def _drop(self, number: int, source: str, *, keep: bool = False) -> int:
+        """Take a photo's rows out; who has none left is gone, unless to be kept."""
+        album = self._albums.of(number)
+        rows = album.pop(source)
+        self._dropped += rows
+        self._length -= len(rows)
+        if not album.hashes and not keep:
+            self._names.drop(number)
+        self._touch(number)
+        return len(rows)
+
+    def _touch(self, *numbers: int) -> None:
+        self._touched.update(numbers)
+        self._parts.clear()
+
+    def _settle(self) -> None:
+        """Join what was added to the rows, and mark what was dropped."""
+        if self._pending:
+            new = Entries.join(self._pending[0], self._pending[1:])
+            self._pending = []
+            self._added = self._added.join([new])
+            self._person = np.concatenate((self._person, new.person))
+            self._gone = np.concatenate((self._gone, np.zeros(len(new), bool)))
+        self._gone[self._dropped] = True
+        self._dropped = []
+
+    def _person_of_rows(self) -> NDArray[np.int32]:
+        self._settle()
+        return self._person
+
+    def _allowed(self, where: Where | None) -> NDArray[np.bool_]:
+        """The rows that are there and whose metadata match."""
+        self._settle()
+        if not where:
+            return ~self._gone
+        kept = {text for text in set(self._added.meta) if matches(parse_meta(text), where)}
+        added = np.array([text in kept for text in self._added.meta], bool)
+        allowed: NDArray[np.bool_] = np.concatenate((self._base.matching(where), added))
+        return allowed & ~self._gone
+
+    def _rows(self, rows: Rows) -> Entries:
+        """Rows by number, ascending, with the people's own numbers."""
+        self._settle()
+        cut = np.searchsorted(rows, len(self._base))
+        taken = self._base.take(rows[:cut]).join([self._added.take(rows[cut:] - len(self._base))])
+        return replace(taken, person=self._person[rows])
+
+    def _means(self, numbers: Rows) -> Floats:
+        albums = [self._albums.of(number).rows for number in numbers.tolist()]
+        rows = np.array([row for album in albums for row in album], np.int64)
+        person = np.repeat(np.arange(len(albums)), [len(album) for album in albums])
+        order = np.argsort(rows, kind="stable")
+        return mean_vectors(self._rows(rows[order]).embeddings, person[order], len(albums))
+
+    def _base_templates(self) -> Floats:
+        if self._base.templates is None:
+            base = self._base
+            means = mean_vectors(base.embeddings, base.person, len(base.people))
+            self._base = replace(base, templates=means)
+            return means
+        return self._base.templates
+
+    def _parts_of(self, match: MatchBy, where: Where) -> list[_Part]:
+        key = (match, format_meta(where))
+        if key not in self._parts:
+            if match == "exemplar":
+                parts = self._exemplars(where)
+            else:
+                parts = self._filtered_templates(where) if where else self._templates()
+            self._parts[key] = parts
+        return self._parts[key]
+
+    def _exemplars(self, where: Where) -> list[_Part]:
+        allowed, size = self._allowed(where), len(self._base)
+        search = self._search_of("exemplar", exact=bool(where))
+        return [
+            _Part(search, self._person[:size], None if allowed[:size].all() else allowed[:size]),
+            _Part(ExactSearch(self._added.embeddings), self._person[size:], allowed[size:]),
+        ]
+
+    def _templates(self) -> list[_Part]:
+        people = len(self._base.people)
+        untouched = np.ones(people, bool)
+        touched = np.array(sorted(self._touched), np.int64)
+        untouched[touched[touched < people]] = False
+        search = self._search_of("template", exact=False)
+        living = np.array([n for n in touched.tolist() if self._albums.of(n).hashes], np.int64)
+        return [
+            _Part(search, np.arange(people, dtype=np.int32), untouched if len(touched) else None),
+            _Part(ExactSearch(self._means(living)), living),
+        ]
+
+    def index(self, match: MatchBy) -> ApproximateSearch | None:
+        """The approximate search that is used where no metadata are asked for, if there is one."""
+        if match not in self._indexes:
+            self._indexes[match] = self.find_index(match) if self.find_index else None
+        return self._indexes[match]
+
+    def base_vectors(self, match: MatchBy) -> Floats:
+        """`(N or P, D) float32`: what the gallery was opened with, entries or people's means."""
+        return self._base.embeddings if match == "exemplar" else self._base_templates()
+
+    def _search_of(self, match: MatchBy, *, exact: bool) -> ExactSearch | ApproximateSearch:
+        if not exact and (index := self.index(match)) is not None:
+            return index
+        if match not in self._exact:
+            self._exact[match] = ExactSearch(self.base_vectors(match))
+        return self._exact[match]
+
+    def _filtered_templates(self, where: Where) -> list[_Part]:
+        rows = self._rows(np.flatnonzero(self._allowed(where)))
+        numbers, person = np.unique(rows.person, return_inverse=True)
+        return [_Part(ExactSearch(mean_vectors(rows.embeddings, person, len(numbers))), numbers)]

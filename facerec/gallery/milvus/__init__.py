@@ -1,0 +1,1 @@
+"""Galleries in Milvus, by URL."""

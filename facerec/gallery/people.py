@@ -1,0 +1,160 @@
+"""People of a gallery in memory: their numbers, names and rows by photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.errors import UsageError
+from facerec.gallery.columns import Lookup, as_texts
+from facerec.gallery.entries import Base, Rows
+
+
+class Names:
+    """Names by number: a file's, in its order, then those that were added.
+
+    Args:
+        base: `(P,)` UTF-8 bytes, padded.
+    """
+
+    def __init__(self, base: NDArray[np.bytes_]) -> None:
+        self._base = base
+        self._lookup: Lookup | None = None
+        self._changed: dict[int, str] = {}
+        self._numbers: dict[str, int | None] = {}
+        self._count = len(base)
+
+    def __len__(self) -> int:
+        """Numbers given so far."""
+        return self._count
+
+    def find(self, name: str) -> int | None:
+        """The number of that name, or None."""
+        if name in self._numbers:
+            return self._numbers[name]
+        if self._lookup is None:
+            self._lookup = Lookup(self._base)
+        return self._lookup.find(name)
+
+    def number(self, name: str) -> int:
+        """The number of that name.
+
+        Raises:
+            UsageError: nobody is called so; the nearest name is told.
+        """
+        number = self.find(name)
+        if number is None:
+            raise unknown_person(name, self.all())
+        return number
+
+    def name(self, number: int) -> str:
+        if number in self._changed:
+            return self._changed[number]
+        return bytes(self._base[number]).decode("utf-8", "surrogateescape")
+
+    def all(self) -> list[str]:
+        """Every number's name, in order, also of those that were dropped."""
+        names: list[str] = as_texts(self._base).tolist() + [""] * (self._count - len(self._base))
+        for number, name in self._changed.items():
+            names[number] = name
+        return names
+
+    def append(self, name: str) -> int:
+        number, self._count = self._count, self._count + 1
+        self._changed[number] = name
+        self._numbers[name] = number
+        return number
+
+    def rename(self, number: int, name: str) -> None:
+        self._numbers[self.name(number)] = None
+        self._changed[number] = name
+        self._numbers[name] = number
+
+    def drop(self, number: int) -> None:
+        """Nobody is called so any more; the number is not given again."""
+        self._numbers[self.name(number)] = None
+
+
+def unknown_person(name: str, people: Iterable[str]) -> UsageError:
+    """Says that nobody is called so, and who may have been meant."""
+    import difflib
+
+    close = difflib.get_close_matches(name, people, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return UsageError(f"the gallery holds nobody called {name}{hint}")
+
+
+def check_name(name: str) -> None:
+    """Refuse names that could not be a folder, a line of a list or a label.
+
+    Raises:
+        UsageError: the name is empty, `.` or `..`, or holds a slash or a control character.
+    """
+    if name.strip(" .") == "" or set(name) & {"/", "\\"} or not name.isprintable():
+        raise UsageError(f"{name!r} is no usable name: give printable characters without a slash")
+
+
+@dataclass(slots=True)
+class Album:
+    """A person's rows.
+
+    Attributes:
+        by_source: those of each photo.
+        hashes: of the photo that each row is from.
+    """
+
+    by_source: dict[str, list[int]] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)
+
+    def put(self, row: int, source: str, sha256: str) -> None:
+        """Add a photo's row."""
+        self.by_source.setdefault(source, []).append(row)
+        self.hashes[row] = sha256
+
+    def pop(self, source: str) -> list[int]:
+        """Take out a photo's rows."""
+        rows = self.by_source.pop(source, [])
+        for row in rows:
+            del self.hashes[row]
+        return rows
+
+    @property
+    def rows(self) -> list[int]:
+        """All of them, ascending."""
+        return sorted(self.hashes)
+
+
+class Albums:
+    """The albums of people by number, each read from a gallery's columns when it is first asked
+    for.
+
+    Args:
+        base: what the gallery was opened with.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._order: tuple[Rows, Rows] | None = None
+        self._albums: dict[int, Album] = {}
+
+    def add(self, number: int) -> None:
+        """Begin an empty album, or empty one."""
+        self._albums[number] = Album()
+
+    def of(self, number: int) -> Album:
+        """A person's album."""
+        if number not in self._albums:
+            if self._order is None:
+                order = np.argsort(self._base.person, kind="stable")
+                people = np.arange(len(self._base.people) + 1)
+                self._order = order, np.searchsorted(self._base.person, people, sorter=order)
+            order, starts = self._order
+            rows = order[starts[number] : starts[number + 1]]
+            taken, album = self._base.take(rows), Album()
+            for row, source, sha256 in zip(rows.tolist(), taken.source, taken.sha256, strict=True):
+                album.put(row, source, sha256)
+            self._albums[number] = album
+        return self._albums[number]

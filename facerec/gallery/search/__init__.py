@@ -1,0 +1,1 @@
+"""Nearest people among many vectors: exact and approximate (IVF)."""

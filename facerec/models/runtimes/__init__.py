@@ -1,0 +1,1 @@
+"""Embedders that another runtime than PyTorch runs."""

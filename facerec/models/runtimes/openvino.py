@@ -1,0 +1,107 @@
+"""Embedding models run by OpenVINO: `NAME.xml` with its weights in `NAME.bin`, or ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facerec.card import Augment, ModelCard
+from facerec.errors import MissingError
+from facerec.faces import Floats
+from facerec.models.precision import choose_precision
+from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
+from facerec.models.runtimes.onnx import embeds_preprocessing
+from facerec.parallel.cores import takes_all_cores
+from facerec.profile.schema import RuntimePrecision
+
+
+class OpenVinoNetwork:
+    """See `facerec.models.runtimes.foreign.Network`.
+
+    Args:
+        path: the `.xml` or `.onnx`.
+        threads: processor threads; 0: one per core.
+        precision: `bf16`, `fp32`, or `int8` for a file whose weights are so; what such a file
+            leaves open is then computed in what the processor is best at.
+
+    Raises:
+        MissingError: OpenVINO is not installed or cannot read the files.
+    """
+
+    def __init__(self, path: Path, *, threads: int, precision: RuntimePrecision = "fp32") -> None:
+        openvino = import_openvino(path)
+        # Left to itself it computes in bfloat16 where the processor can.
+        best = choose_precision("auto" if precision == "int8" else precision, "openvino", "cpu")
+        hint = "bf16" if best == "bf16" else "f32"
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = str(threads)
+            settings["ENABLE_CPU_PINNING"] = "YES" if takes_all_cores(threads) else "NO"
+        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+        if not all(part.is_file() for part in parts):
+            raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+            self._compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise MissingError(f"{path}: OpenVINO cannot read it") from error
+        self.takes = _shape(model.input(0))
+        self.gives = _shape(model.output(0))
+        self.card_text = _told(model, CARD_KEY)
+        # OpenVINO does not read what an ONNX file says beside its graph.
+        self.inside = (
+            embeds_preprocessing(path)
+            if path.suffix == ".onnx"
+            else _told(model, INSIDE_KEY) == "true"
+        )
+        self.arithmetic = f"openvino {precision}"
+
+    def run(self, x: Floats) -> Floats:
+        y: Floats = self._compiled(x)[0]
+        return y
+
+
+def load_openvino(
+    path: Path, card: ModelCard | None = None, *, threads: int, batch: int,
+    precision: RuntimePrecision = "fp32", augment: Augment | None = None,
+) -> ForeignEmbedder:  # fmt: skip
+    """An embedder of a file that OpenVINO reads.
+
+    Args:
+        card: None: the one that `facerec export --to openvino` put into it.
+        precision: see `OpenVinoNetwork`.
+        augment: what is averaged; None: as the card says.
+
+    Raises:
+        MissingError: OpenVINO is not installed or cannot read it, or it carries no card.
+    """
+    network = OpenVinoNetwork(path, threads=threads, precision=precision)
+    card = card or carried_card(network.card_text, path)
+    return ForeignEmbedder(path, network, card.with_augment(augment), batch=batch)
+
+
+def import_openvino(where: Path | str) -> Any:
+    """The package.
+
+    Args:
+        where: begins the error.
+
+    Raises:
+        MissingError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingError(
+            f"{where}: OpenVINO is not installed; pip install 'facerec[openvino]'"
+        ) from error
+    return openvino
+
+
+def _shape(port: Any) -> list[int | None]:
+    return [side.get_length() if side.is_static else None for side in port.partial_shape]
+
+
+def _told(model: Any, key: str) -> str:
+    return str(model.get_rt_info(key).astype(str)) if model.has_rt_info(key) else ""

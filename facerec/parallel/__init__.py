@@ -1,0 +1,1 @@
+"""Threads, worker processes, cores and torch.distributed ranks."""

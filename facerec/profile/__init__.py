@@ -1,0 +1,1 @@
+"""Profiles: their schema, and loading them in layers."""

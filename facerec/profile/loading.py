@@ -1,0 +1,272 @@
+"""Profiles: one YAML file, one section per concern, every value with a known origin.
+
+Precedence: shipped default < profile (and what it extends) < `FACEREC_…` < `--set` < a
+command's own flag.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from facerec.errors import ProfileError
+from facerec.profile.schema import (
+    AlignmentSection,
+    CleanupSection,
+    DataSection,
+    DetectorSection,
+    GallerySection,
+    ModelSection,
+    RecognizeSection,
+    RuntimeSection,
+    Section,
+    TrainSection,
+)
+
+
+class Profile(Section):
+    """Everything a command can be told, validated.
+
+    `Profile.load` resolves a name with all its layers; `Profile()` is the shipped default.
+    """
+
+    description: str = ""
+    """What the profile is for; shown by `facerec profile list`."""
+    detector: DetectorSection = DetectorSection()
+    alignment: AlignmentSection = AlignmentSection()
+    model: ModelSection = ModelSection()
+    runtime: RuntimeSection = RuntimeSection()
+    gallery: GallerySection = GallerySection()
+    recognize: RecognizeSection = RecognizeSection()
+    data: DataSection = DataSection()
+    train: TrainSection = TrainSection()
+    cleanup: CleanupSection = CleanupSection()
+
+    @classmethod
+    def load(
+        cls,
+        name: str = "default",
+        *,
+        settings: Iterable[str] = (),
+        flags: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Profile:
+        """`resolve(...)`, without the origins."""
+        return resolve(name, settings=settings, flags=flags, environment=environment).profile
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A profile and where each value came from (`"detector.min_face"` → `"crowd.yaml:3"`)."""
+
+    profile: Profile
+    origins: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    value: Any
+    origin: str
+
+
+_Layer = dict[str, _Value]
+_RESERVED = {"FACEREC_HOME", "FACEREC_PROFILE", "FACEREC_DEBUG", "FACEREC_TEST_DATA"}
+
+
+def resolve(
+    name: str = "default",
+    *,
+    settings: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Resolved:
+    """Resolve a profile by name or path with every layer above it.
+
+    Args:
+        name: a shipped profile's name or a YAML file.
+        settings: `section.key=value` strings, as given to `--set`.
+        flags: `section.key` → value of a command's own flags; None values are left out.
+        environment: `FACEREC_SECTION_KEY` variables; default `os.environ`.
+
+    Raises:
+        ProfileError: a file, key or value is unknown or invalid; names file, line and key.
+    """
+    merged: _Layer = {}
+    merged.update(_read_file(_find(name), ()))
+    merged.update(_read_environment(os.environ if environment is None else environment))
+    for setting in settings:
+        merged.update(_read_setting(setting))
+    for key, value in (flags or {}).items():
+        if value is not None:
+            merged[key] = _Value(value, "command line")
+    return _validate(merged)
+
+
+def shipped_profiles() -> dict[str, Path]:
+    """Names and files of the profiles that come with facerec, sorted."""
+    return {path.stem: path for path in sorted(_shipped_folder().glob("*.yaml"))}
+
+
+@cache
+def known_keys() -> dict[str, str]:
+    """Every `section.key` (and top-level key) with its documentation."""
+    keys: dict[str, str] = {}
+    for name, field in Profile.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            for key, inner in field.annotation.model_fields.items():
+                keys[f"{name}.{key}"] = inner.description or ""
+        else:
+            keys[name] = field.description or ""
+    return keys
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a profile file, for editors."""
+    schema = Profile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "facerec profile"
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "A shipped profile, or a file beside this one, that this one builds on.",
+    }
+    return schema
+
+
+def _shipped_folder() -> Path:
+    package = Path(__file__).parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _find(name: str, beside: Path | None = None) -> Path:
+    if name.endswith((".yaml", ".yml")) or "/" in name or os.sep in name:
+        path = Path(name) if beside is None else beside.parent / name
+        if not path.is_file():
+            raise ProfileError(f"{path}: no such profile file")
+        return path
+    shipped = shipped_profiles()
+    if name not in shipped:
+        hint = _nearest(name, shipped) or f"; there are {', '.join(shipped)}"
+        raise ProfileError(f"no profile is called {name}{hint}")
+    return shipped[name]
+
+
+def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
+    if path.resolve() in chain:
+        raise ProfileError(f"{path}: extends itself, by way of {chain[-1]}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise ProfileError(f"{path}{line}: {problem}") from error
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise ProfileError(f"{path}:1: a profile is a mapping of sections")
+
+    layer: _Layer = {}
+    for key, node, origin in _items(root, path):
+        if key == "extends":
+            parent = _find(str(_plain(node, origin)), beside=path)
+            layer = {**_read_file(parent, (*chain, path.resolve())), **layer}
+        elif isinstance(node, yaml.MappingNode):
+            for inner, value, where in _items(node, path):
+                _add(layer, f"{key}.{inner}", _plain(value, where), where)
+        else:
+            _add(layer, key, _plain(node, origin), origin)
+    return layer
+
+
+def _items(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node, str]]:
+    seen: set[str] = set()
+    for key_node, value_node in node.value:
+        key, where = str(key_node.value), f"{path}:{key_node.start_mark.line + 1}"
+        if key in seen:
+            raise ProfileError(f"{where}: {key} is given twice")
+        seen.add(key)
+        yield key, value_node, where
+
+
+def _plain(node: yaml.Node, origin: str) -> Any:
+    try:
+        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{origin}: {getattr(error, 'problem', error)}") from error
+
+
+def _add(layer: _Layer, key: str, value: Any, origin: str) -> None:
+    known = known_keys()
+    if key not in known:
+        if value is None and any(name.startswith(f"{key}.") for name in known):
+            return
+        raise ProfileError(f"{origin}: unknown key {key}{_nearest(key, known)}")
+    layer[key] = _Value(value, origin)
+
+
+def _read_environment(environment: Mapping[str, str]) -> _Layer:
+    layer: _Layer = {}
+    names = {f"FACEREC_{key.replace('.', '_').upper()}": key for key in known_keys()}
+    for variable in sorted(environment):
+        if not variable.startswith("FACEREC_") or variable in _RESERVED:
+            continue
+        if variable not in names:
+            raise ProfileError(
+                f"environment: unknown setting {variable}{_nearest(variable, names)}"
+            )
+        _add(layer, names[variable], _scalar(environment[variable], variable), variable)
+    return layer
+
+
+def _read_setting(setting: str) -> _Layer:
+    key, separator, value = setting.partition("=")
+    if not separator:
+        raise ProfileError(f"--set {setting}: give section.key=value")
+    layer: _Layer = {}
+    _add(layer, key.strip(), _scalar(value, f"--set {setting}"), f"--set {setting}")
+    return layer
+
+
+def _scalar(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{origin}: not a YAML value") from error
+
+
+def _validate(merged: _Layer) -> Resolved:
+    tree: dict[str, Any] = {}
+    for key, entry in merged.items():
+        section, _, name = key.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[name] = entry.value
+    try:
+        profile = Profile.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "value_error":
+            # Keys that do not go together; each alone is valid.
+            raise ProfileError(str(first["ctx"]["error"])) from error
+        key = ".".join(str(part) for part in first["loc"][:2])
+        origin = merged[key].origin if key in merged else "profile"
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        raise ProfileError(f"{origin}: {key}: {problem}, not {first['input']!r}") from error
+    return Resolved(
+        profile, {key: merged[key].origin if key in merged else "default" for key in known_keys()}
+    )

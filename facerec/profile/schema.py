@@ -1,0 +1,253 @@
+"""What a profile can say: one section per concern, a docstring and bounds per key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from facerec.card import Augment, Metric
+
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
+RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DetectorSection(Section):
+    name: Literal["mtcnn", "mtcnn-tensorflow", "yunet"] = "mtcnn"
+    """Which detector finds the faces."""
+    min_face: Annotated[float, Field(ge=12)] = 20
+    """Smallest face sought, in pixels; doubling it makes detection about four times faster."""
+    thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.8)
+    """Scores a candidate must exceed after each of MTCNN's three stages (mtcnn 1.0.0's own)."""
+    scale_factor: Annotated[float, Field(ge=0.3, le=0.95)] = 0.709
+    """Ratio between neighbouring levels of MTCNN's image pyramid."""
+    max_candidates: Positive = 4000
+    """Most candidates per image and stage, best kept; bounds memory on crowds and noise."""
+    score: Share = 0.6
+    """Score that a face found by a one-stage detector (yunet) must reach."""
+    weights: Path | None = None
+    """A detector's own weights file, for detectors whose weights no pip package carries."""
+
+
+class AlignmentSection(Section):
+    crop: Literal["points", "box"] = "points"
+    """`points` warps the five landmarks to the template; `box` cuts the box with its margin."""
+    template: Literal["model", "arcface"] = "model"
+    """Template that `facerec align` warps to; embedding always uses the model card's own."""
+    size: Positive | None = None
+    """Side of `facerec align`'s chips in pixels; empty: the template's own."""
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.3
+    """Room around the box for `crop: box`, as a share of its longer side."""
+
+
+class ModelSection(Section):
+    name: str = "dlib_resnet"
+    """A name from the catalogue, or a model file."""
+    card: Path | None = None
+    """Model card (YAML or JSON) for a model file that carries none."""
+    augment: Augment | None = None
+    """Average the vectors of the face alone (`none`), of it and its mirror image (`flip`), or of
+    seven shifted and scaled views and theirs (`views`); empty: as the card says."""
+
+
+class RuntimeSection(Section):
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:1`."""
+    precision: RuntimePrecision = "auto"
+    """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
+    GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
+    engine: RuntimeEngine | None = None
+    """What runs the embedding network; empty: torch (a model of another format: its own runtime),
+    and for `int8` OpenVINO."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Processor threads for the networks; 0: one per core."""
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Processes that share a stream of pictures once it has lasted some seconds, on a processor;
+    0: one per thread, at most 8; 1: this one alone. Each takes 0.7 GB."""
+    workers: Positive = 2
+    """Threads that read and decode images."""
+    batch: Positive = 64
+    """Most images of a stream that are in work at once, and faces embedded together."""
+    max_pixels: Positive = 150_000_000
+    """Images with more pixels are refused before they are decoded."""
+
+
+class GallerySection(Section):
+    path: str = "gallery.h5"
+    """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
+    faces: Literal["central", "all", "refuse"] = "central"
+    """Which face is enrolled when a photo shows several."""
+
+
+class RecognizeSection(Section):
+    threshold: Annotated[float, Field(ge=0)] | None = None
+    """Largest distance that still counts as the same person; empty: the card's at `far`."""
+    far: Rate = 1e-3
+    """False-accept rate whose calibrated threshold is used."""
+    metric: Metric | None = None
+    """Distance shown and thresholded; empty: the card's."""
+    match: Literal["template", "exemplar"] = "template"
+    """Compare with each person's mean vector, or with the nearest of their photos."""
+    unique: bool = True
+    """Give each person to at most one face of a picture, the nearest."""
+    candidates: Positive = 3
+    """How many of the nearest people are listed."""
+    where: dict[str, str] = {}
+    """Metadata that an enrolled face must carry to count; empty: any face."""
+    unknown: str = "unknown"
+    """Label for a stranger."""
+
+
+class DataSection(Section):
+    train: str | None = None
+    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    people: Path | None = None
+    """A text file of names, one a line: only these people are used."""
+    min_images: Positive = 1
+    """People with fewer images are left out."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each person's images that is kept from training, to measure on."""
+    drop_last: bool = True
+    """Leave out an epoch's last images when they do not fill a batch."""
+    flip: Share = 0.5
+    """Probability that a face is mirrored."""
+    zoom: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Smallest share of a face that may fill the input; 1: always the whole."""
+    crop: Share = 0.0
+    """Probability that only a part stays and the rest is black (AdaFace: 0.2)."""
+    low_resolution: Share = 0.0
+    """Probability that a face is coarsened (AdaFace: 0.2)."""
+    photometric: Share = 0.0
+    """Probability that brightness, contrast and saturation change (AdaFace: 0.2)."""
+    synthetic: bool = False
+    """Train on made-up faces instead: for measuring speed, and for trying a profile."""
+    synthetic_people: Annotated[int, Field(ge=2)] = 100
+    """How many people are made up."""
+    synthetic_images: Positive = 20
+    """How many faces of each."""
+
+
+class TrainSection(Section):
+    backbone: str = "ir_50"
+    """The network: a name from `facerec model list`."""
+    embedding_size: Positive = 512
+    """Values per face."""
+    input: Annotated[int, Field(ge=32, multiple_of=16)] = 112
+    """Height and width of the network's input; ArcFace's template is scaled to it."""
+    initial: str | None = None
+    """A model whose weights training starts from; backbone and sizes are then its own."""
+
+    loss: Literal[
+        "softmax", "normface", "arcface", "cosface", "sphereface", "combined", "adaface",
+        "curricularface", "magface",
+    ] = "arcface"  # fmt: skip
+    """What is minimised; softmax has no margin and no normalisation."""
+    scale: Annotated[float, Field(gt=0)] = 64.0
+    """Factor on the cosines, s."""
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """The loss's own margin; empty: as in its paper."""
+    m1: Annotated[float, Field(ge=1)] = 1.0
+    """`combined`: factor on the angle."""
+    m2: Annotated[float, Field(ge=0)] = 0.2
+    """`combined`: added to the angle, radians."""
+    m3: Annotated[float, Field(ge=0)] = 0.35
+    """`combined`: taken from the cosine."""
+    sub_centres: Positive = 1
+    """Centres per person, of which the nearest counts; more than 1 bears noisy labels."""
+    centre_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of Center loss beside the classifier's."""
+    centre_lr: Annotated[float, Field(gt=0)] = 0.5
+    """Learning rate of Center loss's centres."""
+    focal_gamma: Annotated[float, Field(ge=0)] = 0.0
+    """Exponent of the focal loss; 0: cross-entropy."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target that goes to all people alike."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Partial FC: share of the people in each step's softmax."""
+
+    optimizer: Literal["sgd", "sgd_bn", "adam", "adamw"] = "sgd_bn"
+    """`sgd_bn` and `adamw` do not decay the weights of normalisation layers."""
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    """Learning rate after warm-up."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; of Adam the first beta."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """L2 penalty."""
+    schedule: Literal["steps", "cosine", "polynomial"] = "steps"
+    """How the learning rate falls."""
+    steps: tuple[Annotated[float, Field(gt=0)], ...] = (30, 55, 75)
+    """`steps`: epochs at which it is multiplied by `gamma`."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """`steps`: the factor."""
+    power: Annotated[float, Field(gt=0)] = 2.0
+    """`polynomial`: the exponent."""
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs over which the learning rate rises from 0."""
+    epochs: Annotated[float, Field(gt=0)] = 90
+    """How often every image is seen."""
+    max_steps: Positive | None = None
+    """Stop after this many steps, whatever the epochs; the schedule is not squeezed."""
+    batch: Annotated[int, Field(ge=2)] = 128
+    """Images at a time, on each process."""
+    accumulate: Positive = 1
+    """Batches whose gradients make one step."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the backbone's gradient; longer ones are shortened."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 on a GPU that has it, else fp32. fp16 scales the loss."""
+    compile: bool = False
+    """Compile the backbone: slow to start, faster after."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of a running mean of the weights, which is then evaluated and kept; 0: none."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of weights, order and variation."""
+
+    evaluate: tuple[str, ...] = ()
+    """Measurements on the way: arguments of `facerec evaluate`, such as
+    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy decides which model is best,
+    and calibrates its thresholds."""
+    evaluate_every: Annotated[float, Field(gt=0)] = 1.0
+    """Epochs between them."""
+    save_every: Positive = 2000
+    """Steps between checkpoints."""
+    keep: Positive = 3
+    """Checkpoints that stay."""
+    log_every: Positive = 20
+    """Steps between lines of the log and points of TensorBoard."""
+
+    @model_validator(mode="after")
+    def _sampling_is_possible(self) -> TrainSection:
+        if self.share < 1 and (self.loss == "softmax" or self.accumulate > 1):
+            raise ValueError("train.share below 1 needs a margin loss and train.accumulate 1")
+        return self
+
+
+class CleanupSection(Section):
+    metric: Metric = "cosine"
+    """Distance between images of one person when they are clustered."""
+    linkage: Literal["average", "complete", "single", "ward"] = "average"
+    """Distance between clusters; `ward` needs `metric: euclidean`."""
+    threshold: Annotated[float, Field(gt=0)] = 0.7
+    """Clusters of one person this far apart or farther are not joined."""
+    exact_limit: Positive = 20_000
+    """People with more images than this are clustered on a graph of nearest neighbours: the exact
+    distances of 20,000 take 0.8 GB and a minute."""
+    group_far: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    """False-accept rate whose distance keeps groups of unlabelled photos apart. Of half of LFW's
+    people, this rate gave the best BCubed F1."""
+    min_face: Annotated[float, Field(ge=0)] = 32
+    """Faces whose box is smaller, in pixels, are reported as too small."""
+    min_sharpness: Annotated[float, Field(ge=0)] = 20
+    """Faces with a smaller variance of the Laplacian, at 112 pixels, are reported as blurred."""
+    max_yaw: Annotated[float, Field(gt=0)] = 0.45
+    """Faces turned farther are reported; 0.5 puts the nose before an eye."""

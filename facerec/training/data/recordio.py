@@ -1,0 +1,117 @@
+"""insightface's `train.rec` and `train.idx`, MXNet's RecordIO, read without MXNet.
+
+A record is the magic 0xced7230a, one word with a continuation flag (upper 3 bits) and a length
+(lower 29), that many bytes, and zeros up to a multiple of 4 (dmlc-core, recordio.h). Its content is
+an image header (`IfQQ`: flag, label, id, id2), `flag` more float32 labels, and the encoded image
+(mxnet, recordio.py). Record 0 of insightface's sets has two labels: the first key after the images,
+and the first key after the records that give each person's range of images.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from facerec.errors import InputError, MissingError
+from facerec.faces import Image
+from facerec.imaging.decode import decode_image
+from facerec.training.data import Labels
+from facerec.training.data.tree import MAX_PIXELS
+
+_MAGIC = 0xCED7230A
+_MAGIC_BYTES = struct.pack("<I", _MAGIC)
+_HEADER = struct.Struct("<IfQQ")
+_MAX_RECORD = 1 << 29
+
+
+class RecordFile:
+    """A `.rec` file with its `.idx` beside it.
+
+    Raises:
+        MissingError: one of them is absent, or they are no image records.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        index = path.with_suffix(".idx")
+        for part in (path, index):
+            if not part.is_file():
+                raise MissingError(f"{part}: no such file; a record file needs .rec and .idx")
+        self._offsets = _read_index(index)
+        self._file = os.open(path, os.O_RDONLY)
+        try:
+            self._keys, labels = self._list_images()
+        except (InputError, ValueError) as error:
+            raise MissingError(f"{path}: not insightface's image records: {error}") from error
+        unique, inverse = np.unique(labels, return_inverse=True)
+        self.people = [str(int(label)) for label in unique]
+        self.labels: Labels = inverse.astype(np.int64)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def name(self, index: int) -> str:
+        return f"{self._path}:{self._keys[index]}"
+
+    def image(self, index: int) -> Image:
+        key = self._keys[index]
+        _, _, data = _split(self._record(key))
+        return decode_image(data, self.name(index), MAX_PIXELS)
+
+    def _list_images(self) -> tuple[list[int], Labels]:
+        flag, labels, _ = _split(self._record(0)) if 0 in self._offsets else (0, (), b"")
+        if flag != 2:
+            keys = sorted(self._offsets)
+            labelled = [_split(self._record(key))[1][0] for key in keys]
+            return keys, np.array(labelled, np.int64)
+        images, people = (int(label) for label in labels)
+        keys, found = [], []
+        for number, key in enumerate(range(images, people)):
+            _, (first, after), _ = _split(self._record(key))
+            keys.extend(range(int(first), int(after)))
+            found.extend([number] * int(after - first))
+        return keys, np.array(found, np.int64)
+
+    def _record(self, key: int) -> bytes:
+        if key not in self._offsets:
+            raise InputError(f"{self._path}: its index has no record {key}")
+        position = self._offsets[key]
+        parts = []
+        while True:
+            magic, word = struct.unpack("<II", self._read(position, 8, key))
+            flag, length = word >> 29, word & 0x1FFFFFFF
+            if magic != _MAGIC or length > _MAX_RECORD:
+                raise InputError(f"{self._path}: damaged at record {key}")
+            parts.append(self._read(position + 8, length, key))
+            # 0: whole; 1, 2, 3: first, middle, last part of data in which the magic occurred.
+            if flag in (0, 3):
+                return _MAGIC_BYTES.join(parts)
+            position += 8 + length + -length % 4
+
+    def _read(self, position: int, length: int, key: int) -> bytes:
+        data = os.pread(self._file, length, position)
+        if len(data) != length:
+            raise InputError(f"{self._path}: ends within record {key}")
+        return data
+
+
+def _read_index(path: Path) -> dict[int, int]:
+    try:
+        lines = path.read_text(encoding="ascii").split("\n")
+        return {int(key): int(at) for key, at in (line.split("\t") for line in lines if line)}
+    except ValueError as error:
+        raise MissingError(f"{path}: not an index of records (key, tab, offset)") from error
+
+
+def _split(record: bytes) -> tuple[int, tuple[float, ...], bytes]:
+    """Flag, labels and image of a record's content."""
+    flag, label, _, _ = _HEADER.unpack_from(record.ljust(_HEADER.size, b"\0"))
+    start = _HEADER.size + 4 * flag
+    if start > len(record):
+        raise InputError("a record is shorter than its header says")
+    labels = struct.unpack_from(f"<{flag}f", record, _HEADER.size) if flag else (label,)
+    return flag, labels, record[start:]

@@ -1,0 +1,45 @@
+"""WebDataset shards: tars whose members share a key, `000017.jpg` and `000017.cls`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from facerec.errors import MissingError
+from facerec.faces import Image
+from facerec.imaging.archives import Source, read_labels
+from facerec.imaging.decode import decode_image
+from facerec.training.data import Labels
+from facerec.training.data.tree import MAX_PIXELS
+
+
+class Shards:
+    """Images of several tars, with the label of each in a `.cls` (text) or `.json` beside it.
+
+    Raises:
+        MissingError: no image has a label.
+        InputError: a label cannot be read.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = list(sources)
+        self._places: list[tuple[int, str]] = []
+        labels: list[str] = []
+        for number, source in enumerate(self._sources):
+            for name, label in read_labels(source).items():
+                self._places.append((number, name))
+                labels.append(label)
+        if not labels:
+            raise MissingError(f"{sources[0].name}: no image there has a label (.cls or .json)")
+        unique, inverse = np.unique(np.array(labels, dtype=object), return_inverse=True)
+        self.people = list(unique)
+        self.labels: Labels = inverse.astype(np.int64)
+
+    def name(self, index: int) -> str:
+        number, member = self._places[index]
+        return f"{self._sources[number].name}/{member}"
+
+    def image(self, index: int) -> Image:
+        number, member = self._places[index]
+        return decode_image(self._sources[number].read(member), member, MAX_PIXELS)
