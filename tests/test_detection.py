@@ -162,7 +162,7 @@ def test_what_runs_on_a_gpu_finds_the_same_faces(
     for opened in ("screen", "glances"):
         monkeypatch.setattr(f"facerec.detection.mtcnn.detector.open_{opened}", lambda *_: None)
     for room in ("mtcnn", "proposals"):
-        monkeypatch.setattr(f"facerec.detection.{room}.on_host", lambda tensor: tensor)
+        monkeypatch.setattr(f"facerec.detection.mtcnn.{room}.on_host", lambda tensor: tensor)
     kinds = set()
 
     def seen(boxes: torch.Tensor, *rest: object, **options: object) -> torch.Tensor:
