@@ -161,7 +161,7 @@ def test_what_runs_on_a_gpu_finds_the_same_faces(
     (here,) = detector.detect([portrait])[0]
     for opened in ("screen", "glances"):
         monkeypatch.setattr(f"facerec.detection.mtcnn.detector.open_{opened}", lambda *_: None)
-    for room in ("mtcnn", "proposals"):
+    for room in ("detector", "proposals"):
         monkeypatch.setattr(f"facerec.detection.mtcnn.{room}.on_host", lambda tensor: tensor)
     kinds = set()
 
