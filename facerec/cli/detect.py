@@ -16,9 +16,11 @@ from facerec.cli.options import (
     ProfileName,
     Settings,
     Workers,
+    complete_names,
     load_profile,
     standard_input,
 )
+from facerec.registry import DETECTORS
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -34,7 +36,11 @@ def detect(
     ],
     detector: Annotated[
         str | None,
-        typer.Option(metavar="mtcnn|mtcnn-tensorflow|yunet", help="Which. [detector.name]"),
+        typer.Option(
+            metavar="|".join(DETECTORS.names()),
+            help="Which. [detector.name]",
+            autocompletion=complete_names(DETECTORS),
+        ),
     ] = None,
     min_face: Annotated[
         float | None, typer.Option(help="Smallest face, in pixels. [detector.min_face]")

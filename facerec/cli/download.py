@@ -13,6 +13,7 @@ import typer
 from facerec.cli.console import Results, say
 from facerec.cli.options import Force, Json, Settings, complete_profile, load_profile
 from facerec.errors import MissingError, UsageError
+from facerec.registry import DETECTORS
 
 if TYPE_CHECKING:
     from facerec.weights.catalog import Record
@@ -139,8 +140,9 @@ def all_for(
     wanted: dict[str, Record] = {}
     if not Path(loaded.model.name).is_file():
         wanted |= _records(loaded.model.name, "models", "weights")
-    if loaded.detector.name == "yunet" and loaded.detector.weights is None:
-        wanted |= _records("yunet")
+    needed = DETECTORS.fact(loaded.detector.name, "weights")
+    if needed is not None and loaded.detector.weights is None:
+        wanted |= _records(needed)
     _obtain_all(wanted, yes, _fetch(offline, source), as_json)
 
 

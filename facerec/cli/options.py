@@ -10,7 +10,10 @@ import typer
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from facerec.profile.loading import Profile
+    from facerec.registry import Registry
 
 # Importing facerec.profile.loading builds its models, which help and completion need not wait for.
 
@@ -19,6 +22,15 @@ def complete_profile(incomplete: str) -> list[str]:
     from facerec.profile.loading import shipped_profiles
 
     return [name for name in shipped_profiles() if name.startswith(incomplete)]
+
+
+def complete_names(registry: Registry[Any]) -> Callable[[str], list[tuple[str, str]]]:
+    """Completion of registered names, with their help lines."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [item for item in registry.summaries().items() if item[0].startswith(incomplete)]
+
+    return complete
 
 
 def _complete_key(incomplete: str) -> list[tuple[str, str]]:

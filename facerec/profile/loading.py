@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from facerec.errors import ProfileError
 from facerec.profile.schema import (
+    UNKNOWN_NAME,
     AlignmentSection,
     CleanupSection,
     DataSection,
@@ -266,7 +267,9 @@ def _validate(merged: _Layer) -> Resolved:
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
         problem = first["msg"][0].lower() + first["msg"][1:]
-        raise ProfileError(f"{origin}: {key}: {problem}, not {first['input']!r}") from error
+        if first["type"] != UNKNOWN_NAME:
+            problem += f", not {first['input']!r}"
+        raise ProfileError(f"{origin}: {key}: {problem}") from error
     return Resolved(
         profile, {key: merged[key].origin if key in merged else "default" for key in known_keys()}
     )

@@ -9,7 +9,15 @@ import typer
 
 from facerec.cli.console import Results, progress, refuse_to_replace
 from facerec.cli.evaluation.options import Data, FailUnder
-from facerec.cli.options import Force, Json, ProfileName, Settings, load_profile
+from facerec.cli.options import (
+    Force,
+    Json,
+    ProfileName,
+    Settings,
+    complete_names,
+    load_profile,
+)
+from facerec.registry import DETECTORS
 
 if TYPE_CHECKING:
     from facerec.detection import Detector
@@ -28,11 +36,20 @@ def detection(
     ] = None,
     detector: Annotated[
         str | None,
-        typer.Option(metavar="mtcnn|mtcnn-tensorflow|yunet", help="Which. [detector.name]"),
+        typer.Option(
+            metavar="|".join(DETECTORS.names()),
+            help="Which. [detector.name]",
+            autocompletion=complete_names(DETECTORS),
+        ),
     ] = None,
     compare: Annotated[
         list[str] | None,
-        typer.Option("--compare", metavar="DETECTOR", help="Another beside it; repeatable."),
+        typer.Option(
+            "--compare",
+            metavar="DETECTOR",
+            help="Another beside it; repeatable.",
+            autocompletion=complete_names(DETECTORS),
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw recall over false positives (PNG).")
