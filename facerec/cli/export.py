@@ -9,16 +9,11 @@ from typing import Annotated
 import typer
 
 from facerec.cli.console import Results, refuse_to_replace
-from facerec.cli.options import Force, Json
+from facerec.cli.options import Force, Json, complete_names
 from facerec.errors import UsageError
+from facerec.registry import EXPORTS
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-
-class Target(str, Enum):
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-    TORCHSCRIPT = "torchscript"
 
 
 class Precision(str, Enum):
@@ -32,7 +27,15 @@ def export(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A catalogue name or a safetensors file.")
     ],
-    to: Annotated[Target, typer.Option("--to", help="The runtime's format.")] = Target.ONNX,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="|".join(EXPORTS.names()),
+            help="The runtime's format.",
+            autocompletion=complete_names(EXPORTS),
+        ),
+    ] = "onnx",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file.  [MODEL.FORMAT]")
     ] = None,
@@ -59,23 +62,25 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name.
     """
-    from facerec.models.exporting import SUFFIXES, export_model
-
+    if to not in EXPORTS:
+        raise UsageError(f"no {EXPORTS.kind} is called {to}{EXPORTS.hint(to)}")
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
-    target = out or Path(f"{Path(model).stem}{name}{SUFFIXES[to.value]}")
-    if target.suffix != SUFFIXES[to.value]:
-        raise UsageError(f"{target}: a {to.value} file ends in {SUFFIXES[to.value]}")
+    suffix = EXPORTS.fact(to, "suffix")
+    target = out or Path(f"{Path(model).stem}{name}{suffix}")
+    if target.suffix != suffix:
+        raise UsageError(f"{target}: a {to} file ends in {suffix}")
     refuse_to_replace(target, force=force)
     from facerec.engine.building import build_detector, calibration_chips
     from facerec.imaging.portraits import portrait_files
     from facerec.imaging.sources import find_files
+    from facerec.models.exporting import export_model
     from facerec.profile.loading import Profile
     from facerec.weights.store import load_card
 
     photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
     chips = calibration_chips(build_detector(Profile.load()), load_card(model), photos)
     card, cosine = export_model(
-        model, target, chips, format_=to.value, precision=precision.value,
+        model, target, chips, to=to, precision=precision.value,
         normalise=normalise, opset=opset,
     )  # fmt: skip
     results = Results("file", "model", "precision", "cosine to PyTorch", as_json=as_json)
@@ -83,7 +88,7 @@ def export(
         {
             "file": str(target),
             "model": card.name,
-            "format": to.value,
+            "format": to,
             "precision": precision.value,
             "cosine": round(cosine, 7),
         },

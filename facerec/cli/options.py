@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from facerec.errors import UsageError
+from facerec.registry import BACKBONES, DETECTORS, LOSSES, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from facerec.profile.loading import Profile
-    from facerec.registry import Registry
 
 # Importing facerec.profile.loading builds its models, which help and completion need not wait for.
+
+
+_NAMES = {"detector.name": DETECTORS, "train.backbone": BACKBONES, "train.loss": LOSSES}
+"""Keys whose values are registered names."""
 
 
 def complete_profile(incomplete: str) -> list[str]:
@@ -36,6 +40,10 @@ def complete_names(registry: Registry[Any]) -> Callable[[str], list[tuple[str, s
 def _complete_key(incomplete: str) -> list[tuple[str, str]]:
     from facerec.profile.loading import known_keys
 
+    key, equals, value = incomplete.partition("=")
+    if equals and key in _NAMES:
+        named = complete_names(_NAMES[key])(value)
+        return [(f"{key}={name}", help_) for name, help_ in named]
     return [
         (f"{key}=", documentation)
         for key, documentation in known_keys().items()
