@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.card import Metric
+from facerec.cleanup.sharing import products
 from facerec.faces import Floats
 
 Linkage = Literal["average", "complete", "single", "ward"]
@@ -74,7 +75,7 @@ def distance_triangle(embeddings: Floats, metric: Metric) -> Floats:
     triangle = np.empty(count * (count - 1) // 2, np.float32)
     end = 0
     for start in range(0, count, _BLOCK_ROWS):
-        block = embeddings[start : start + _BLOCK_ROWS] @ embeddings[start:].T
+        block = products(embeddings[start : start + _BLOCK_ROWS], embeddings[start:])
         for row, cosines in enumerate(block):
             pairs = cosines[row + 1 :]
             triangle[end : end + len(pairs)] = pairs
