@@ -26,6 +26,8 @@ from facerec.errors import UsageError
 from facerec.profile import Profile, RuntimeSection
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
 
+pytestmark = pytest.mark.numeric
+
 
 def people(dice: np.random.Generator, sizes: list[int]) -> np.ndarray:
     return np.concatenate([person(dice, size) for size in sizes])

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from facerec.gallery import exact
 from facerec.gallery.exact import Best, ExactSearch
 
+pytestmark = pytest.mark.numeric
+
 
 def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)

@@ -48,6 +48,7 @@ def measure(count: int) -> str:
     from facerec.cleanup.page import write_page
     from facerec.cleanup.plan import plan
     from facerec.cleanup.records import write_findings
+    from facerec.cleanup.sharing import same_on_any_threads
     from facerec.cleanup.store import Store
     from facerec.cleanup.trees import MANIFEST, prepare
     from facerec.profile import Profile
@@ -57,7 +58,8 @@ def measure(count: int) -> str:
         report = Path(folder)
         Store(report / "survey.sqlite", "").close()
         started = time.perf_counter()
-        findings = examine(photos, Profile().cleanup)
+        with same_on_any_threads():
+            findings = examine(photos, Profile().cleanup)
         placements = plan(photos.images(), findings, {})
         prepare(report / "clean", report / "dirt", "copy", placements).write(report / MANIFEST)
         write_findings(report, findings)
