@@ -4,15 +4,24 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # CI pins every version; a newcomer takes the newest that pyproject.toml allows.
 CONSTRAINTS ?=
+# A worker for each core, but each may take 3 GB.
+WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: demo test slow lint types completions clean
+.PHONY: demo test test-avx2 slow lint types completions clean
 
 demo: $(VENV)/installed
 	$(BIN)/facerec demo --out demo --force --table
 
 test: $(VENV)/developing
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
+
+# Each variable keeps one library from AVX-512: PyTorch, oneDNN (PyTorch's and OpenVINO's), MKL,
+# OpenBLAS (NumPy's), OpenVINO. In one process, so that threads and processes differ in the tests.
+test-avx2: $(VENV)/developing
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+	OPENBLAS_CORETYPE=Haswell OV_CPU_MAX_ISA=AVX2 \
+	$(BIN)/python -m pytest -m 'numeric and not slow'
 
 slow: $(VENV)/developing
 	$(BIN)/python -m pytest -m slow

@@ -26,6 +26,8 @@ from facerec.profile.schema import DetectorSection
 from facerec.weights import mtcnn as mtcnn_weights
 from facerec.weights.mtcnn import load_mtcnn_weights
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def detector() -> MTCNN:

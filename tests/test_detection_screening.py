@@ -21,6 +21,8 @@ from facerec.faces import Image
 from facerec.parallel.workers import in_turn
 from facerec.weights.mtcnn import load_mtcnn_weights
 
+pytestmark = pytest.mark.numeric
+
 T = TypeVar("T")
 CPU = torch.device("cpu")
 

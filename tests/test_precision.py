@@ -23,6 +23,8 @@ from facerec.training.artefact import write_artefact
 from facerec.weights.store import load_model
 from tests.conftest import make_card, noise
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def chips() -> np.ndarray:

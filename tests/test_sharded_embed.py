@@ -22,6 +22,8 @@ from facerec.imaging.stored import Photo
 from facerec.profile.loading import Profile, resolve
 from tests.conftest import Run
 
+pytestmark = pytest.mark.numeric
+
 COPIES = 80
 
 

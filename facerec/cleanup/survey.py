@@ -38,15 +38,17 @@ def survey(
 ) -> list[Found]:  # fmt: skip
     """Embed the central face of each image that `store` does not know yet.
 
+    What is found of an image depends neither on who looks at the others nor on what was looked at
+    before an interruption.
+
     Args:
         read: `path_reader` or `source_reader` of the same store.
         aligned: the images are aligned faces: nothing is detected.
     """
     frames = map_ahead(shard(items), read, workers=runtime.workers)
     look = _look_at_aligned if aligned else _look_at_photos
-    return gather_shards(
-        list(_remember(look(frames, engine, runtime.batch), store, observe)), len(items)
-    )
+    seen = look(frames, engine.in_whole_batches(), runtime.batch)
+    return gather_shards(list(_remember(seen, store, observe)), len(items))
 
 
 def path_reader(runtime: RuntimeSection, store: Store) -> Callable[[Path], Frame]:

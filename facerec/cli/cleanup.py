@@ -276,12 +276,14 @@ def _find(
     from facerec.cleanup.examine import examine
     from facerec.cleanup.overlap import find_overlap
     from facerec.cleanup.piles import group
+    from facerec.parallel.products import single_threaded_blas
 
-    if unlabelled:
-        photos, findings = group(photos, section)
-    else:
-        findings = examine(photos, section)
-    overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
+    with single_threaded_blas():
+        if unlabelled:
+            photos, findings = group(photos, section)
+        else:
+            findings = examine(photos, section)
+        overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
     # What is in two evaluation sets is said once.
     return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 

@@ -50,6 +50,7 @@ def measure(count: int) -> str:
     from facerec.cleanup.records import write_findings
     from facerec.cleanup.store import Store
     from facerec.cleanup.trees import MANIFEST, prepare
+    from facerec.parallel.products import single_threaded_blas
     from facerec.profile.loading import Profile
 
     photos, planted = make_photos(count)
@@ -57,7 +58,8 @@ def measure(count: int) -> str:
         report = Path(folder)
         Store(report / "survey.sqlite", "").close()
         started = time.perf_counter()
-        findings = examine(photos, Profile().cleanup)
+        with single_threaded_blas():
+            findings = examine(photos, Profile().cleanup)
         placements = plan(photos.images(), findings, {})
         prepare(report / "clean", report / "dirt", "copy", placements).write(report / MANIFEST)
         write_findings(report, findings)

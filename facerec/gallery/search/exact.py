@@ -37,6 +37,10 @@ _LARGE = 16_384
 _FORGET = 64
 """Blocks after which the file's pages are given back while the copy is made."""
 _INT32 = np.iinfo(np.int32)
+_BYTE = 127
+_QUERY_BYTES = (_BYTE, 64)
+"""Largest bytes of a query, the first that the processor multiplies exactly. Without VNNI two
+products of a signed and an unsigned byte are added in 16 bits, which hold 2 x 64 x 255."""
 
 
 class ExactSearch:
@@ -45,6 +49,7 @@ class ExactSearch:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
         self._asked = 0
+        self._weighed = False
         self._bytes: _Bytes | None = None
 
     def __len__(self) -> int:
@@ -67,8 +72,10 @@ class ExactSearch:
         if not len(self):
             return
         self._asked += len(queries)
-        if self._bytes is None and self._asked > _WORTH and len(self) >= _LARGE:
-            self._bytes = _Bytes(self._vectors)
+        if not self._weighed and self._asked > _WORTH and len(self) >= _LARGE:
+            self._weighed = True
+            largest = _largest_byte(self._vectors.shape[1])
+            self._bytes = _Bytes(self._vectors, largest) if largest else None
         estimates = _Plain(self._vectors) if self._bytes is None else self._bytes
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
@@ -227,12 +234,35 @@ class _Plain:
         return _query_and_row(cells, count)
 
 
-class _Bytes:
-    """Estimates that are products of bytes, around the rows' mean."""
+def _largest_byte(size: int) -> int | None:
+    """The largest byte of a query whose products are exact; None where none are."""
+    import torch
 
-    def __init__(self, vectors: Floats) -> None:
+    rows = torch.full((_BLOCK, size), _BYTE, dtype=torch.int8)
+    rows[1::2] = -_BYTE
+    sums = rows.sum(1, dtype=torch.int32)[:, None]
+
+    def is_exact(byte: int, count: int) -> bool:
+        column = torch.full((size, count), byte, dtype=torch.int8)
+        return torch.equal(torch._int_mm(rows, column), (byte * sums).expand(-1, count))
+
+    for largest in _QUERY_BYTES:
+        if all(is_exact(byte, count) for byte in (largest, -largest) for count in (1, _QUERIES)):
+            return largest
+    return None
+
+
+class _Bytes:
+    """Estimates that are products of bytes, around the rows' mean.
+
+    Args:
+        largest: byte of a query, see `_largest_byte`.
+    """
+
+    def __init__(self, vectors: Floats, largest: int) -> None:
         import torch
 
+        self._largest = largest
         rows, size = vectors.shape
         blocks = -(-rows // _BLOCK)
         self._rows = rows
@@ -246,7 +276,7 @@ class _Bytes:
                 forget_pages(vectors)
             part = slice(block * _BLOCK, min((block + 1) * _BLOCK, rows))
             rest = torch.from_numpy(np.array(vectors[part], np.float32)) - mean
-            scale = max(float(rest.abs().max()) / 127, 1e-30)
+            scale = max(float(rest.abs().max()) / _BYTE, 1e-30)
             codes = (rest / scale).round_()
             self._codes[part] = codes.to(torch.int8)
             self._scale[block] = scale
@@ -272,7 +302,7 @@ class _Bytes:
         import torch
 
         count = len(queries)
-        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / 127
+        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / self._largest
         codes = np.rint(queries / scale[:, None])
         lost = np.linalg.norm(queries - codes * scale[:, None], axis=1)
         blocks = slice(start // _BLOCK, min(stop // _BLOCK, len(self._scale)))
