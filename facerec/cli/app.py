@@ -31,6 +31,7 @@ COMMANDS = {
     "gallery": "facerec.cli.gallery",
     "download": "facerec.cli.download",
     "profile": "facerec.cli.profile",
+    "docs": "facerec.cli.docs",
     "demo": "facerec.cli.demo",
 }
 """Commands in the order of help, and the modules whose `app` they are."""
