@@ -21,8 +21,8 @@ from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import replacing
 from facerec.imaging.draw import write_image
+from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
-from facerec.imaging.stored import Photo
 from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
@@ -197,10 +197,10 @@ def _write_chips(
 
 def _copy_aside(photo: Photo, target: Path) -> None:
     """Copy a photo, if it can be read."""
-    if isinstance(photo, Path):
-        if photo.is_file():
+    if photo.path is not None:
+        if photo.path.is_file():
             with replacing(target) as temporary:
-                shutil.copyfile(photo, temporary)
+                shutil.copyfile(photo.path, temporary)
         return
     with suppress(InputError):
         content = photo.read()
