@@ -82,8 +82,8 @@ class Outcome:
 
 def align_tree(
     photos: Mapping[str, Photo],
-    out: Path,
-    aside: Path,
+    out: str | Path,
+    aside: str | Path,
     engine: Engine,
     profile: Profile,
     observe: Observer,
@@ -101,6 +101,7 @@ def align_tree(
     Raises:
         UsageError: `out` holds chips made in another way, or cannot be written.
     """
+    out, aside = Path(out), Path(aside)
     crop = Crop.from_profile(profile, engine)
     policy = profile.gallery.faces
     manifest = out / MANIFEST

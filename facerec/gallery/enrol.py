@@ -62,7 +62,7 @@ class Team:
 
 
 def enrol_photos(
-    address: str,
+    address: str | Path,
     photos: Sequence[tuple[str, Photo]],
     engine: Engine,
     profile: Profile,
@@ -94,6 +94,7 @@ def enrol_photos(
         IncompatibleError: the gallery was built with another model.
         MissingError: the gallery is damaged.
     """
+    address = str(address)
     for person in {person for person, _ in photos}:
         check_name(person)
 

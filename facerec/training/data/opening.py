@@ -16,7 +16,7 @@ from facerec.training.data.shards import Shards
 from facerec.training.data.tree import Tree
 
 
-def open_examples(where: str) -> Examples:
+def open_examples(where: str | Path) -> Examples:
     """Open a folder per person, a tar or zip of that, `train.rec`, or WebDataset shards.
 
     Args:
@@ -36,7 +36,7 @@ def open_examples(where: str) -> Examples:
         tars = sorted(tar for tar in path.glob("*.tar") if not is_junk(tar.name))
         return _open_shards(tars) if tars else Tree(open_source(path))
     if not path.exists():
-        shards = _expand(where)
+        shards = _expand(str(where))
         if not shards:
             raise MissingError(f"{where}: no training data there")
         return _open_shards(shards)
