@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -101,7 +102,7 @@ class ModelCard(_Record):
         return {"augment": "flip" if fields["flip"] else "none", **rest}
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> ModelCard:
+    def from_json(cls, text: str, where: str | Path) -> ModelCard:
         """Parse a stored card; `where` names its place in the error.
 
         Raises:

@@ -20,8 +20,8 @@ Image = NDArray[np.uint8]
 
 Floats = NDArray[np.float32]
 
-Reduction = Callable[[int, int], int]
-"""By what factor (1, 2, 4 or 8) a picture of a height and width may be read smaller."""
+DownscaleFactor = Callable[[int, int], int]
+"""The factor, 1, 2, 4 or 8, by which a JPEG of a height and width may be decoded smaller."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from facerec.errors import UsageError
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `target` that becomes `target` when the block ends well.
 
     The new file is flushed to disk before it is renamed; if the block fails, the temporary
@@ -24,6 +24,7 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         UsageError: the place cannot be written.
     """
+    target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
@@ -53,12 +54,13 @@ def _default_mode() -> int:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: str | Path) -> Iterator[None]:
     """Hold the one writer's lock of a path; readers are never blocked.
 
     Raises:
         UsageError: another process is writing it, or its folder cannot be written.
     """
+    path = Path(path)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,10 +77,10 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: str | Path) -> str:
     """Hex SHA-256 of a file's content."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

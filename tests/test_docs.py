@@ -129,7 +129,10 @@ def test_commands_and_options_exist() -> None:
             while words and (*path, words[0]) in known:
                 path = (*path, words.pop(0))
             assert path, f"{name(block)}: facerec {line}"
-            options = {text for p in known[path].params for text in (*p.opts, *p.secondary_opts)}
+            # `cleanup DIRTY` is a hidden command of the group `cleanup`.
+            below = [command for at, command in known.items() if at[: len(path)] == path]
+            params = [param for command in below for param in command.params]
+            options = {text for p in params for text in (*p.opts, *p.secondary_opts)}
             options |= {"--debug", "--help", "-h"}
             for word in words:
                 if re.match(r"--?[a-z]", word):

@@ -70,9 +70,9 @@ def align(
     )
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
-    from facerec.imaging.sources import photos_below
+    from facerec.imaging.sources import photo_tree
 
-    photos = photos_below(source)
+    photos = photo_tree(source)
     from facerec.aligned_tree import align_tree
     from facerec.engine.engine import Engine
 

@@ -17,8 +17,10 @@ from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face
 from facerec.gallery import Gallery
-from facerec.imaging.archives import IMAGE_SUFFIXES, FolderSource, Source, open_source
-from facerec.imaging.sources import find_files, list_people
+from facerec.imaging.archives import Source, open_source
+from facerec.imaging.folders import FolderSource
+from facerec.imaging.names import has_image_suffix, is_photo
+from facerec.imaging.sources import find_photos, list_people
 from facerec.parallel.ranks import shard
 from facerec.profile.loading import Profile
 
@@ -142,9 +144,9 @@ def _list_folder(dirty: Path) -> list[Item]:
         UsageError: it is no folder.
     """
     return [
-        (person, str(path), path.relative_to(dirty).as_posix())
-        for person, path in list_people([_folder(dirty)], name=None, stdin=None, null=False)
-        if isinstance(path, Path) and path.is_file()
+        (person, photo.name, photo.key)
+        for person, photo in list_people([_folder(dirty)])
+        if photo.path is not None and photo.path.is_file()
     ]
 
 
@@ -155,9 +157,9 @@ def _list_pile(dirty: Path) -> list[Item]:
         UsageError: it is no folder.
     """
     return [
-        (UNKNOWN, str(path), f"{UNKNOWN}/{path.relative_to(dirty).as_posix()}")
-        for path in find_files(_folder(dirty))
-        if path.is_file()
+        (UNKNOWN, photo.name, f"{UNKNOWN}/{photo.key}")
+        for photo in find_photos([_folder(dirty)])
+        if photo.path is not None and photo.path.is_file()
     ]
 
 
@@ -197,10 +199,10 @@ def _open_excluded(path: Path) -> tuple[Source, list[str]]:
         UsageError: it is none of these.
         InputError: no images are there.
     """
-    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+    if has_image_suffix(path.name) and path.is_file():
         return FolderSource(path.parent), [path.name]
     source = open_source(path)
-    keys = sorted(name for name in source.names() if name.lower().endswith(IMAGE_SUFFIXES))
+    keys = sorted(filter(is_photo, source.names()))
     if not keys:
         raise InputError(f"{path}: no images there")
     return source, keys

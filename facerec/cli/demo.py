@@ -38,6 +38,7 @@ def demo(
     from facerec.gallery.match import Matcher
     from facerec.imaging.decode import read_image
     from facerec.imaging.draw import write_image
+    from facerec.imaging.photos import FilePhoto
     from facerec.imaging.portraits import compose_picture, portrait_files
     from facerec.profile.loading import Profile
 
@@ -47,7 +48,7 @@ def demo(
         target = out / "people" / name / file.name
         with replacing(target) as temporary:
             shutil.copyfile(file, temporary)
-        photos.append((name, target))
+        photos.append((name, FilePhoto(target)))
     picture, drawn, path = out / "picture.jpg", out / "recognised.jpg", out / "gallery.h5"
     write_image(picture, compose_picture())
 

@@ -63,12 +63,12 @@ def detect(
         runtime__workers=workers,
         runtime__batch=batch,
     )
-    from facerec.imaging.sources import expand_photos
+    from facerec.imaging.sources import find_photos
 
-    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    pictures = find_photos(paths, stdin=standard_input(), null=null)
     from facerec.alignment.warp import crop_box
     from facerec.engine.engine import Engine
-    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.decode import full_size
     from facerec.imaging.draw import Label, annotate
     from facerec.imaging.reader import read_frames
 
@@ -78,7 +78,7 @@ def detect(
         pictures,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        reduction=as_it_is if whole else engine.reduction,
+        downscale=full_size if whole else engine.reduction,
     )
     results = Results("picture", "score", "box", as_json=as_json)
     failures = 0

@@ -91,7 +91,7 @@ def embed(
     if "-" in people and "RANK" in os.environ:
         raise UsageError("-: several processes cannot share standard input; give paths")
     photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
-    if not any(not isinstance(photo, Path) or photo.is_file() for _, photo in photos):
+    if not any(photo.path is None or photo.path.is_file() for _, photo in photos):
         # Known before anything slow is loaded.
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")

@@ -68,12 +68,12 @@ def export(
     refuse_to_replace(target, force=force)
     from facerec.engine.building import build_detector, calibration_chips
     from facerec.imaging.portraits import portrait_files
-    from facerec.imaging.sources import find_files
+    from facerec.imaging.sources import find_photos
     from facerec.profile.loading import Profile
     from facerec.weights.store import load_card
 
-    photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
-    chips = calibration_chips(build_detector(Profile.load()), load_card(model), photos)
+    photos = portrait_files().values() if faces is None else find_photos([faces])
+    chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
     card, cosine = export_model(
         model, target, chips, format_=to.value, precision=precision.value,
         normalise=normalise, opset=opset,

@@ -118,15 +118,15 @@ def image(
         raise UsageError(f"--save {save}: not a folder")
     if show:
         _require_display()
-    from facerec.imaging.sources import expand_photos
+    from facerec.imaging.sources import find_photos
 
-    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    pictures = find_photos(paths, stdin=standard_input(), null=null)
     from facerec.gallery.addresses import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
     from facerec.engine.engine import Engine
     from facerec.gallery.match import Matcher
-    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.decode import full_size
     from facerec.imaging.reader import read_frames
 
     engine = Engine.from_profile(loaded)
@@ -138,7 +138,7 @@ def image(
         pictures,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        reduction=as_it_is if save is not None or show else engine.reduction,
+        downscale=full_size if save is not None or show else engine.reduction,
     )
     with progress("recognising", None) as advance:
         for frame, faces in engine.faces(frames):

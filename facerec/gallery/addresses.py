@@ -39,14 +39,14 @@ class Backend(Protocol):
         """
 
 
-def backend_of(address: str) -> Any:
+def backend_of(address: str | Path) -> Any:
     """The `Backend` that an address names: a path is an HDF5 file, `milvus+lite://path.db` and
     `milvus://host:19530/collection` are Milvus's.
 
     Raises:
         UsageError: the address names no backend.
     """
-    scheme, separator, _ = address.partition("://")
+    scheme, separator, _ = str(address).partition("://")
     if not separator:
         from facerec.gallery.files import backend as files
 
@@ -61,7 +61,7 @@ def backend_of(address: str) -> Any:
     )
 
 
-def open_gallery(address: str, *, assume: ModelCard | None = None) -> GalleryStore:
+def open_gallery(address: str | Path, *, assume: ModelCard | None = None) -> GalleryStore:
     """Open a gallery for reading.
 
     Args:
@@ -72,12 +72,12 @@ def open_gallery(address: str, *, assume: ModelCard | None = None) -> GallerySto
         MissingError: it is absent, damaged or no gallery.
         UsageError: the address names no backend.
     """
-    store: GalleryStore = backend_of(address).open(address, assume)
+    store: GalleryStore = backend_of(address).open(str(address), assume)
     return store
 
 
 @contextmanager
-def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryStore]:
+def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[GalleryStore]:
     """Hold a gallery for writing, and commit what the block changed if it ends well.
 
     Args:
@@ -88,6 +88,7 @@ def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryS
         IncompatibleError: it was built with another model than `create`'s.
         UsageError: another process is writing it, or it cannot be written.
     """
+    address = str(address)
     backend = backend_of(address)
     with backend.locked(address):
         if create is not None and not backend.exists(address):
@@ -118,9 +119,9 @@ def extend(store: GalleryStore, other: GalleryStore) -> None:
             store.append(batch.take(new))
 
 
-def local_path(address: str) -> Path | None:
+def local_path(address: str | Path) -> Path | None:
     """The file or folder that an address names; None for a gallery on a server."""
-    scheme, separator, rest = address.rpartition("://")
+    scheme, separator, rest = str(address).rpartition("://")
     if not separator:
         return Path(address)
     return Path(rest) if scheme == "milvus+lite" else None

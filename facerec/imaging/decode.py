@@ -15,14 +15,12 @@ What is done to reach `(H, W, 3) uint8` RGB:
 from __future__ import annotations
 
 import io
-import stat
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from PIL import (
@@ -37,9 +35,9 @@ from PIL import (
 )
 from PIL import Image as Pillow
 
-from facerec.errors import InputError
-from facerec.faces import Image, Original, Reduction
+from facerec.faces import DownscaleFactor, Image, Original
 from facerec.imaging.hush import can_hush, hushed
+from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
 
 # Named, because Pillow knows 40 more, one of which starts Ghostscript. Cameras' multi-picture
 # files are opened by the JPEG plugin.
@@ -78,51 +76,23 @@ _DECODING_ERRORS = (
 # scan costs a pass over the whole picture, so a small file could keep a processor busy for hours.
 _MAX_SCANS = 500
 
-# 16-bit RGBA, uncompressed, with room for metadata.
-_BYTES_PER_PIXEL = 8
-_BYTES_OF_METADATA = 1 << 26
-
 _ORIENTATION = 0x0112
 
 _settings = threading.Lock()
 
 
-def read_image(path: Path, max_pixels: int) -> Image:
-    """The picture in a file, `(H, W, 3) uint8` RGB, upright.
+def read_image(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read a photo, or an image file by its path, as `(H, W, 3) uint8` RGB, upright.
 
     Raises:
-        InputError: the file is missing, unreadable, not an image, damaged, or has more than
-            `max_pixels` pixels; one line that starts with the path.
+        InputError: it is missing, unreadable, not an image, damaged, or has more than
+            `max_pixels` pixels; one line that starts with its name.
     """
-    return decode_image(read_file(path, max_pixels), str(path), max_pixels)
+    return decode_image(read_bytes(photo, max_pixels), str(photo), max_pixels)
 
 
-def read_file(path: Path, max_pixels: int) -> bytes:
-    """The bytes of an image file that is not too long to be one of `max_pixels`.
-
-    Raises:
-        InputError: it is missing, unreadable, no regular file, or too long.
-    """
-    try:
-        facts = path.stat()
-        if stat.S_ISDIR(facts.st_mode):
-            reason = "is a folder that gives no image (empty, unreadable, or listed on stdin)"
-            raise _refusal(path, reason)
-        if not stat.S_ISREG(facts.st_mode):
-            raise _refusal(path, "is not a regular file")
-        if facts.st_size > _BYTES_PER_PIXEL * max_pixels + _BYTES_OF_METADATA:
-            raise _refusal(path, f"{facts.st_size:,} bytes, too many for {max_pixels:,} pixels")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise _refusal(path, "no such file") from None
-    except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise _refusal(path, f"is not a path: {error}") from error
-
-
-def decode_image(data: bytes, name: str, max_pixels: int) -> Image:
-    """The picture in a file's bytes, `(H, W, 3) uint8` RGB, upright.
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """Decode an image file's bytes to `(H, W, 3) uint8` RGB, upright.
 
     Args:
         data: the whole file.
@@ -132,34 +102,37 @@ def decode_image(data: bytes, name: str, max_pixels: int) -> Image:
     Raises:
         InputError: one line, "name: reason".
     """
-    return decode_reduced(data, name, max_pixels, as_it_is)[0]
+    return decode_downscaled(data, name, max_pixels, full_size)[0]
 
 
-def as_it_is(height: int, width: int) -> int:
-    """A `Reduction` that leaves every picture as large as it is."""
+def full_size(height: int, width: int) -> int:
+    """A `DownscaleFactor` of 1 for every image."""
     return 1
 
 
-def decode_reduced(
-    data: bytes, name: str, max_pixels: int, reduction: Reduction
+def decode_downscaled(
+    data: bytes, name: str, max_pixels: int, downscale: DownscaleFactor
 ) -> tuple[Image, Original | None]:
-    """As `decode_image`, smaller where that takes less time and `reduction` allows it: the picture,
-    and what it is a smaller version of."""
+    """As `decode_image`, at the downscale factor that `downscale` allows where that is faster.
+
+    Returns:
+        the image, and what it is a downscaled version of, if it is one.
+    """
     if not data:
-        raise _refusal(name, "is empty")
+        raise unreadable(name, "is empty")
     try:
         with _process_settings():
             picture = Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise _refusal(name, f"is not an image, or its start is damaged ({_READABLE})") from None
+        raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
-        raise _refusal(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, f"cannot be decoded: {error}") from error
 
     width, height = picture.size
     if width < 1 or height < 1:
-        raise _refusal(name, "has no pixels")
+        raise unreadable(name, "has no pixels")
     if width * height > max_pixels:
-        raise _refusal(
+        raise unreadable(
             name, f"{width}x{height} is {width * height:,} pixels; at most {max_pixels:,} are read"
         )
 
@@ -167,7 +140,7 @@ def decode_reduced(
         _check_jpeg(data, name)
         if picture.mode in ("RGB", "L"):
             orientation = _orientation(picture)
-            factor = _factor(picture, orientation, reduction)
+            factor = _factor(picture, orientation, downscale)
             pixels = _decode_jpeg(data, factor)
             if pixels is not None:
                 pixels = _upright(pixels, orientation)
@@ -179,7 +152,7 @@ def decode_reduced(
         orientation = _orientation(picture)
         return _upright(_to_rgb(picture), orientation), None
     except _DECODING_ERRORS as error:
-        raise _refusal(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, f"cannot be decoded: {error}") from error
 
 
 @contextmanager
@@ -213,9 +186,9 @@ def _check_jpeg(data: bytes, name: str) -> None:
     scan = _first_scan(data)
     end = data.find(b"\xff\xd9", scan)
     if end < 0:
-        raise _refusal(name, "is truncated: its end is missing")
+        raise unreadable(name, "is truncated: its end is missing")
     if data.count(b"\xff\xda", scan, end) > _MAX_SCANS:
-        raise _refusal(name, f"is a JPEG of more than {_MAX_SCANS} scans")
+        raise unreadable(name, f"is a JPEG of more than {_MAX_SCANS} scans")
 
 
 def _first_scan(data: bytes) -> int:
@@ -235,10 +208,10 @@ def _first_scan(data: bytes) -> int:
     return len(data)
 
 
-def _factor(picture: Pillow.Image, orientation: int, reduction: Reduction) -> int:
+def _factor(picture: Pillow.Image, orientation: int, downscale: DownscaleFactor) -> int:
     """How much smaller the stored picture is to be read."""
     width, height = picture.size
-    factor = reduction(height, width)
+    factor = downscale(height, width)
     # A block of pixels that is cut at the end would be at the start once the picture is turned.
     while orientation != 1 and (width % factor or height % factor):
         factor //= 2
@@ -295,12 +268,3 @@ def _upright(pixels: Image, orientation: int) -> Image:
         pixels = pixels[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
-
-
-def _refusal(name: Path | str, reason: str) -> InputError:
-    """An error in one line, whatever characters the name and the reason hold."""
-    return InputError("".join(_visible(character) for character in f"{name}: {reason}"))
-
-
-def _visible(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]

@@ -86,13 +86,13 @@ def write_caption(image: Image, text: str) -> Image:
     return np.array(picture, np.uint8)
 
 
-def write_image(path: Path, image: Image) -> None:
+def write_image(path: str | Path, image: Image) -> None:
     """Write `(H, W, 3) uint8` RGB in the format that the suffix names: jpg, jpeg, png or webp.
 
     Raises:
         UsageError: the suffix is another one, or the file cannot be written.
     """
-    writer = _WRITERS.get(path.suffix.lower())
+    writer = _WRITERS.get(Path(path).suffix.lower())
     if writer is None:
         raise UsageError(f"{path}: images are written as {', '.join(_WRITERS)}")
     kind, options = writer

@@ -1,8 +1,7 @@
-"""Files behind URLs, by fsspec: s3://, https://, memory://, zip:// and all that it knows."""
+"""Files behind URLs, by fsspec: s3://, https://, memory://, zip:// and every other it knows."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,19 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from facerec.errors import FacerecError, InputError, MissingError, UsageError
-from facerec.imaging.archives import MAX_FILE
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)", re.IGNORECASE)
-
-
-def is_url(text: str) -> bool:
-    return _URL.match(text) is not None
-
-
-def file_name(url: str) -> str:
-    """The last part of a URL's path: `a.jpg` of `zip://b/a.jpg::https://c/d.zip`."""
-    place = next((part for part in url.split("::") if "://" in part), url)
-    return place.partition("?")[0].rpartition("/")[2]
+from facerec.imaging.photos import MAX_FILE
 
 
 class Remote:

@@ -53,7 +53,7 @@ class Profile(Section):
     @classmethod
     def load(
         cls,
-        name: str = "default",
+        name: str | Path = "default",
         *,
         settings: Iterable[str] = (),
         flags: Mapping[str, Any] | None = None,
@@ -82,7 +82,7 @@ _RESERVED = {"FACEREC_HOME", "FACEREC_PROFILE", "FACEREC_DEBUG", "FACEREC_TEST_D
 
 
 def resolve(
-    name: str = "default",
+    name: str | Path = "default",
     *,
     settings: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
@@ -151,8 +151,12 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _find(name: str, beside: Path | None = None) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name or os.sep in name:
+def _find(name: str | Path, beside: Path | None = None) -> Path:
+    if (
+        isinstance(name, Path)
+        or name.endswith((".yaml", ".yml"))
+        or not {"/", os.sep}.isdisjoint(name)
+    ):
         path = Path(name) if beside is None else beside.parent / name
         if not path.is_file():
             raise ProfileError(f"{path}: no such profile file")

@@ -80,7 +80,9 @@ class Observer:
     tell: Callable[[str], None]
 
 
-def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resume: bool) -> Ended:
+def train(
+    profile: Profile, name: str, folder: str | Path, observer: Observer, *, resume: bool
+) -> Ended:
     """Run a profile's recipe.
 
     Args:
@@ -94,6 +96,7 @@ def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resu
         MissingError: data, network or device is missing, or a checkpoint does not fit.
         InputError: the data cannot be read, or the loss keeps failing to be finite.
     """
+    folder = Path(folder)
     with process_group(profile.runtime.device) as device:
         if profile.runtime.threads:
             torch.set_num_threads(profile.runtime.threads)

@@ -18,7 +18,7 @@ from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protoco
 from facerec.imaging.archives import MemorySource
 
 
-def read_bin(path: Path) -> tuple[PairProtocol, MemorySource]:
+def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
     """Pairs and images of a `.bin` set; folds are ten blocks in the order of the file.
 
     Raises:
@@ -26,7 +26,7 @@ def read_bin(path: Path) -> tuple[PairProtocol, MemorySource]:
         UsageError: it is not such a set.
     """
     try:
-        data = path.read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
     try:
@@ -40,7 +40,7 @@ def read_bin(path: Path) -> tuple[PairProtocol, MemorySource]:
         raise UsageError(f"{path}: {len(images)} images for {len(same)} pairs, not two a pair")
     keys = [f"{number:06d}.jpg" for number in range(len(images))]
     pairs = [Pair(keys[2 * k], keys[2 * k + 1], flag) for k, flag in enumerate(same)]
-    name = f"bin:{path.stem}"
+    name = f"bin:{Path(path).stem}"
     return (
         build_protocol(name, pairs, None, str(path)),
         MemorySource(str(path), dict(zip(keys, images, strict=True))),

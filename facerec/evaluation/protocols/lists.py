@@ -16,7 +16,7 @@ from facerec.imaging.archives import Source
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
 
 
-def read_text(path: Path) -> str:
+def read_text(path: str | Path) -> str:
     """A text file's content.
 
     Raises:
@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
         UsageError: it is no text.
     """
     try:
-        return decode_text(path.read_bytes(), str(path))
+        return decode_text(Path(path).read_bytes(), str(path))
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
 

@@ -30,7 +30,9 @@ LISTS = {
 PROTOCOLS = ("lfw", "calfw", "cplfw", "cfp-ff", "cfp-fp", "agedb", "bin", "pairs")
 
 
-def open_protocol(name: str, data: Path, pairs: Path | None) -> tuple[PairProtocol, Source]:
+def open_protocol(
+    name: str, data: str | Path, pairs: str | Path | None
+) -> tuple[PairProtocol, Source]:
     """Open a verification protocol.
 
     Args:
@@ -60,10 +62,10 @@ def open_protocol(name: str, data: Path, pairs: Path | None) -> tuple[PairProtoc
     return read_two_line_pairs(text, where, name), source
 
 
-def _read_list(name: str, source: Source, pairs: Path | None) -> tuple[bytes, str]:
+def _read_list(name: str, source: Source, pairs: str | Path | None) -> tuple[bytes, str]:
     if pairs is not None:
         try:
-            return pairs.read_bytes(), str(pairs)
+            return Path(pairs).read_bytes(), str(pairs)
         except OSError as error:
             raise MissingError(f"{pairs}: {error.strerror}") from error
     for found in sorted(source.names(), key=lambda file: (file.count("/"), file)):
