@@ -23,7 +23,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from facerec.errors import MissingError
+from facerec.errors import MissingError, ProfileError
 
 T = TypeVar("T")
 
@@ -43,6 +43,33 @@ class Entry(Generic[T]):
     help: str
     target: T
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self, given: Mapping[str, Any], key: str) -> Any:
+        """The profile's values for it, as its options model (fact `options`, a pydantic model).
+
+        Args:
+            given: the profile's values.
+            key: the profile's key, for messages.
+
+        Returns:
+            The model; None where it has none.
+
+        Raises:
+            ProfileError: a value does not fit, or there is no such option.
+        """
+        model = self.facts.get("options")
+        if model is None:
+            if given:
+                raise ProfileError(f"{key}: {self.name} takes no options, not {min(given)}")
+            return None
+        from pydantic import ValidationError
+
+        try:
+            return model(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (key, *first["loc"])))
+            raise ProfileError(f"{where}: {first['msg']}") from error
 
 
 class Registry(Generic[T]):

@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from facerec.card import Augment, Metric
+from facerec.registry import LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+
+
+class _OneOf:
+    """A name of a registry: checked, and listed in the JSON Schema."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self._registry = registry
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": self._registry.names()}
+
+    def _check(self, name: str) -> str:
+        if name not in self._registry:
+            kind = self._registry.kind
+            raise ValueError(f"no {kind} is called {name}{self._registry.hint(name)}")
+        return name
+
+
+LossName = Annotated[str, _OneOf(LOSSES)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -147,11 +182,10 @@ class TrainSection(Section):
     initial: str | None = None
     """A model whose weights training starts from; backbone and sizes are then its own."""
 
-    loss: Literal[
-        "softmax", "normface", "arcface", "cosface", "sphereface", "combined", "adaface",
-        "curricularface", "magface",
-    ] = "arcface"  # fmt: skip
+    loss: LossName = "arcface"
     """What is minimised; softmax has no margin and no normalisation."""
+    options: dict[str, Any] = {}
+    """Options of a loss that another package registers."""
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Factor on the cosines, s."""
     margin: Annotated[float, Field(ge=0)] | None = None

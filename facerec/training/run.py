@@ -23,7 +23,7 @@ from facerec.parallel.ranks import barrier, process_group, rank, world_size
 from facerec.profile.loading import Profile
 from facerec.profile.schema import DataSection
 from facerec.training import run_folder
-from facerec.training.artefact import write_artefact
+from facerec.training.callbacks import MeasuringError, Pace, Watcher, headline, measure
 from facerec.training.checkpoint import list_checkpoints, load_checkpoint
 from facerec.training.data import Examples
 from facerec.training.data.augmentation import Augmentation
@@ -32,10 +32,9 @@ from facerec.training.data.loader import Batch, Loader
 from facerec.training.data.opening import open_examples
 from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.synthetic import Synthetic
-from facerec.training.measuring import MeasuringError, headline, measure
 from facerec.training.network import create_backbone
+from facerec.training.run_folder import write_artefact
 from facerec.training.trainer import Progress, Trainer, snapshot
-from facerec.training.watching import Pace, Watcher
 
 _MOST_VALIDATED = 4000
 
