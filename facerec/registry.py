@@ -21,11 +21,12 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from facerec.errors import MissingError, ProfileError
 
 T = TypeVar("T")
+Target = TypeVar("Target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Registry(Generic[T]):
         self._package = package
         self._entries: dict[str, Entry[T]] = {}
 
-    def register(self, name: str, *, help: str, **facts: Any) -> Callable[[T], T]:
+    def register(self, name: str, *, help: str, **facts: Any) -> Callable[[Target], Target]:
         """Register the decorated class or factory.
 
         Args:
@@ -97,8 +98,8 @@ class Registry(Generic[T]):
             facts: kept in the entry.
         """
 
-        def add(target: T) -> T:
-            self._entries[name] = Entry(name, help, target, facts)
+        def add(target: Target) -> Target:
+            self._entries[name] = Entry(name, help, cast(T, target), facts)
             return target
 
         return add

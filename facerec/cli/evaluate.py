@@ -23,6 +23,7 @@ from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, print_records
 from facerec.cli.help import INPUT, MEASUREMENT, App
 from facerec.cli.options import option
 from facerec.errors import UsageError
+from facerec.registry import PROTOCOLS
 
 app = App(
     no_args_is_help=True,
@@ -82,16 +83,7 @@ def _add_pair_protocol(name: str, summary: str) -> None:
         evaluate_pairs(name, data, pairs, run, calibrate=calibrate, groups=groups)
 
 
-for _name, _summary in {
-    "lfw": "LFW: pairs.txt, ten folds.",
-    "calfw": "CALFW: pairs_CALFW.txt.",
-    "cplfw": "CPLFW: pairs_CPLFW.txt.",
-    "cfp-ff": "CFP, frontal with frontal.",
-    "cfp-fp": "CFP, frontal with profile.",
-    "agedb": "AgeDB-30: its MATLAB file or a text list.",
-    "bin": "A .bin verification set of insightface.",
-    "pairs": "Any list: two images a line, and 1 for the same person or 0.",
-}.items():
+for _name, _summary in PROTOCOLS.summaries().items():
     _add_pair_protocol(_name, _summary)
 
 
@@ -127,8 +119,8 @@ def identification(
     run.check()
     chosen = run.profiles()
     from facerec.engine.engine import Engine
-    from facerec.evaluation.protocols.lists import read_text
-    from facerec.evaluation.protocols.people import read_identification
+    from facerec.evaluation.protocols.identification import read_identification
+    from facerec.evaluation.protocols.text import read_text
     from facerec.evaluation.run import describe, embed_set, identify
     from facerec.evaluation.search_figures import search_record
     from facerec.imaging.archives import locate, open_source

@@ -358,9 +358,12 @@ def _file(address: str) -> Path:
     Raises:
         UsageError: it is none.
     """
-    if "://" in address:
+    from facerec.gallery.addresses import local_path, scheme_of
+
+    path = local_path(address)
+    if path is None or scheme_of(address) != "file":
         raise UsageError(f"{address}: is no file; Milvus does this itself")
-    return Path(address)
+    return path
 
 
 def _refuse_to_replace(address: str, *, force: bool) -> None:

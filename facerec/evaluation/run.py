@@ -15,8 +15,8 @@ from facerec.evaluation.cache import EmbeddingCache, cache_path
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
 from facerec.evaluation.folds import pair_similarities
 from facerec.evaluation.identification import Search, search
+from facerec.evaluation.protocols.identification import IdentificationProtocol
 from facerec.evaluation.protocols.ijb import TemplateList, TemplateProtocol
-from facerec.evaluation.protocols.people import IdentificationProtocol
 from facerec.evaluation.templates import template_features
 from facerec.evaluation.verification import Verification, verify_scores
 from facerec.faces import Floats

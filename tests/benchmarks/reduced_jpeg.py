@@ -20,7 +20,7 @@ import numpy as np
 from facerec.alignment.warp import only_central_face
 from facerec.engine.engine import Engine
 from facerec.evaluation.folds import fold_accuracy, pair_similarities
-from facerec.evaluation.protocols.opening import open_protocol
+from facerec.evaluation.protocols.pairs import open_protocol
 from facerec.faces import Floats, Image, Original
 from facerec.imaging import reader
 from facerec.imaging.archives import locate

@@ -37,7 +37,7 @@ def evaluate_pairs(
         raise UsageError("--calibrate takes one --model")
     settings = run.profiles()
     from facerec.evaluation.groups import read_groups
-    from facerec.evaluation.protocols.opening import open_protocol
+    from facerec.evaluation.protocols.pairs import open_protocol
     from facerec.imaging.archives import locate
 
     by_group = read_groups(groups) if groups is not None else None

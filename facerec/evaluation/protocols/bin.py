@@ -16,8 +16,10 @@ from typing import Any
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
 from facerec.imaging.archives import MemorySource
+from facerec.registry import PROTOCOLS
 
 
+@PROTOCOLS.register("bin", help="A .bin verification set of insightface.")
 def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
     """Pairs and images of a `.bin` set; folds are ten blocks in the order of the file.
 
@@ -25,8 +27,9 @@ def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
         MissingError: the file cannot be read.
         UsageError: it is not such a set.
     """
+    path = Path(path)
     try:
-        data = Path(path).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
     try:
@@ -40,7 +43,7 @@ def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
         raise UsageError(f"{path}: {len(images)} images for {len(same)} pairs, not two a pair")
     keys = [f"{number:06d}.jpg" for number in range(len(images))]
     pairs = [Pair(keys[2 * k], keys[2 * k + 1], flag) for k, flag in enumerate(same)]
-    name = f"bin:{Path(path).stem}"
+    name = f"bin:{path.stem}"
     return (
         build_protocol(name, pairs, None, str(path)),
         MemorySource(str(path), dict(zip(keys, images, strict=True))),
