@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from facerec.detection.creation import create_detector
 from facerec.detection.reduction import reduction_for_mtcnn
-from facerec.detection.registry import create_detector
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Frame, Image, Original
@@ -125,11 +125,11 @@ def test_mtcnn_is_given_the_faces_that_it_seeks_in_40_pixels(
 def test_yunet_is_given_what_it_would_shrink_itself(data: Path, portrait: Image) -> None:
     model = data / "models" / "yunet_n_dynamic.onnx"
     section = Profile.load(settings=["detector.name=yunet", f"detector.weights={model}"]).detector
-    yunet = create_detector(section, load_mtcnn_weights=dict)
+    yunet = create_detector(section)
     assert [yunet.reduction(side, side) for side in (1280, 2559, 2560, 5120)] == [1, 1, 2, 4]
     # small pictures are read as they are, also where only large faces are sought
     large = section.model_copy(update={"min_face": 80})
-    seeks_large = create_detector(large, load_mtcnn_weights=dict)
+    seeks_large = create_detector(large)
     assert [seeks_large.reduction(side, side) for side in (999, 1000)] == [1, 4]
     file = jpeg(np.asarray(cv2.resize(portrait, (2560, 2560))))
     frame = decode_frame("", file, 10**8, downscale=yunet.reduction)

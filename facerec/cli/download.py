@@ -15,6 +15,7 @@ from facerec.cli.console import Results, say
 from facerec.cli.help import INPUT, RUNTIME, App
 from facerec.cli.options import Json, ProfileOptions, Settings, argument, force_option, option
 from facerec.errors import MissingError, UsageError
+from facerec.registry import DETECTORS
 
 if TYPE_CHECKING:
     from facerec.weights.catalog import Record
@@ -147,8 +148,9 @@ def all_for(
     wanted: dict[str, Record] = {}
     if not Path(loaded.model.name).is_file():
         wanted |= _records(loaded.model.name, "models", "weights")
-    if loaded.detector.name == "yunet" and loaded.detector.weights is None:
-        wanted |= _records("yunet")
+    needed = DETECTORS.fact(loaded.detector.name, "weights")
+    if needed is not None and loaded.detector.weights is None:
+        wanted |= _records(needed)
     _obtain_all(wanted, yes, _fetch(offline, source), as_json)
 
 

@@ -14,7 +14,7 @@ from facerec import __version__
 from facerec.alignment.warp import VIEWS, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
-from facerec.detection.registry import create_detector
+from facerec.detection.creation import create_detector
 from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
@@ -42,9 +42,8 @@ from facerec.profile.loading import Profile
 from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue
-from facerec.weights.downloads import find_download, require_download
+from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
-from facerec.weights.mtcnn import load_mtcnn_weights
 from facerec.weights.store import load_model
 
 Write = Callable[[Path, Image], None]
@@ -58,14 +57,12 @@ def build_detector(profile: Profile) -> Detector:
 
     Raises:
         MissingError: its weights, its package or the device is missing.
+        ProfileError: it has no such option.
     """
     device = choose_device(profile.runtime.device)
     if profile.runtime.threads:
         torch.set_num_threads(profile.runtime.threads)
-    section = profile.detector
-    if section.name == "yunet" and section.weights is None:
-        section = section.model_copy(update={"weights": find_download("yunet")})
-    return create_detector(section, device=device, load_mtcnn_weights=load_mtcnn_weights)
+    return create_detector(profile.detector, device=device)
 
 
 def open_embedder(profile: Profile) -> Embedder:

@@ -33,6 +33,7 @@ from facerec.models.whole_batches import WholeBatches
 from facerec.parallel.ahead import map_ahead
 from facerec.parallel.devices import choose_device
 from facerec.profile.loading import Profile
+from facerec.registry import DETECTORS
 
 Item = TypeVar("Item")
 _PIXELS = 16_000_000
@@ -232,8 +233,8 @@ class Engine:
         profile = self._profile
         if profile is None or choose_device(profile.runtime.device) != "cpu":
             return alone(batches)
-        if profile.detector.name == "mtcnn-tensorflow":
-            return alone(batches)  # TensorFlow fills all cores by itself
+        if DETECTORS.fact(profile.detector.name, "uses_all_cores"):
+            return alone(batches)
         threads = torch.get_num_threads()
         count = profile.runtime.processes or min(threads, _MOST_HELPERS)
         own = {"processes": 1, "threads": max(1, threads // count), "device": "cpu"}

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from facerec.errors import ProfileError
 from facerec.profile.schema import (
+    UNKNOWN_NAME,
     AlignmentSection,
     CleanupSection,
     DataSection,
@@ -264,15 +265,15 @@ def _validate(merged: _Layer) -> Resolved:
         profile = Profile.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":
+            # Keys that do not go together; each alone is valid.
+            raise ProfileError(str(first["ctx"]["error"])) from error
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
-        if first["type"] == "value_error":
-            problem = str(first["ctx"]["error"])
-            # Without a key: keys that do not go together; each alone is valid.
-            alone = key in merged
-            raise ProfileError(f"{origin}: {key}: {problem}" if alone else problem) from error
         problem = first["msg"][0].lower() + first["msg"][1:]
-        raise ProfileError(f"{origin}: {key}: {problem}, not {first['input']!r}") from error
+        if first["type"] != UNKNOWN_NAME:
+            problem += f", not {first['input']!r}"
+        raise ProfileError(f"{origin}: {key}: {problem}") from error
     return Resolved(
         profile, {key: merged[key].origin if key in merged else "default" for key in known_keys()}
     )
