@@ -3,9 +3,9 @@
 Products of low precision say which rows cannot be among the best: with `|q·v - estimate| <= error`
 for a whole block, a row whose estimate plus error is below the k-th best similarity so far is out.
 What remains is compared in float64 and rounded to float32, so the result depends neither on the
-estimates nor on how the rows were divided. The estimates are float32 products, or, once enough was
-asked to pay for the preparation, products of bytes: a quarter of the memory to read, and the
-processor's byte dot products (VNNI).
+estimates nor on how the rows were divided. The estimates are float32 products, or, where the
+processor has byte dot products (VNNI) and enough was asked to pay for the preparation, products of
+bytes: a quarter of the memory to read.
 """
 
 from __future__ import annotations
@@ -38,9 +38,6 @@ _FORGET = 64
 """Blocks after which the file's pages are given back while the copy is made."""
 _INT32 = np.iinfo(np.int32)
 _BYTE = 127
-_QUERY_BYTES = (_BYTE, 64)
-"""Largest bytes of a query, the first that the processor multiplies exactly. Without VNNI two
-products of a signed and an unsigned byte are added in 16 bits, which hold 2 x 64 x 255."""
 
 
 class ExactSearch:
@@ -74,8 +71,8 @@ class ExactSearch:
         self._asked += len(queries)
         if not self._weighed and self._asked > _WORTH and len(self) >= _LARGE:
             self._weighed = True
-            largest = _largest_byte(self._vectors.shape[1])
-            self._bytes = _Bytes(self._vectors, largest) if largest else None
+            if multiplies_bytes(self._vectors.shape[1]):
+                self._bytes = _Bytes(self._vectors)
         estimates = _Plain(self._vectors) if self._bytes is None else self._bytes
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
@@ -234,8 +231,12 @@ class _Plain:
         return _query_and_row(cells, count)
 
 
-def _largest_byte(size: int) -> int | None:
-    """The largest byte of a query whose products are exact; None where none are."""
+def multiplies_bytes(size: int) -> bool:
+    """Whether sums of so many products of bytes are exact here.
+
+    Without VNNI two products are added in 16 bits, which large ones overflow; and those kernels
+    are not faster than float32.
+    """
     import torch
 
     rows = torch.full((_BLOCK, size), _BYTE, dtype=torch.int8)
@@ -246,23 +247,15 @@ def _largest_byte(size: int) -> int | None:
         column = torch.full((size, count), byte, dtype=torch.int8)
         return torch.equal(torch._int_mm(rows, column), (byte * sums).expand(-1, count))
 
-    for largest in _QUERY_BYTES:
-        if all(is_exact(byte, count) for byte in (largest, -largest) for count in (1, _QUERIES)):
-            return largest
-    return None
+    return all(is_exact(byte, count) for byte in (_BYTE, -_BYTE) for count in (1, _QUERIES))
 
 
 class _Bytes:
-    """Estimates that are products of bytes, around the rows' mean.
+    """Estimates that are products of bytes, around the rows' mean."""
 
-    Args:
-        largest: byte of a query, see `_largest_byte`.
-    """
-
-    def __init__(self, vectors: Floats, largest: int) -> None:
+    def __init__(self, vectors: Floats) -> None:
         import torch
 
-        self._largest = largest
         rows, size = vectors.shape
         blocks = -(-rows // _BLOCK)
         self._rows = rows
@@ -302,7 +295,7 @@ class _Bytes:
         import torch
 
         count = len(queries)
-        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / self._largest
+        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / _BYTE
         codes = np.rint(queries / scale[:, None])
         lost = np.linalg.norm(queries - codes * scale[:, None], axis=1)
         blocks = slice(start // _BLOCK, min(stop // _BLOCK, len(self._scale)))
