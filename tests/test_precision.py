@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from facerec.engine.building import build_detector, calibration_chips, open_embedder
+from facerec.engine.cache import cache_path
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.evaluation.cache import cache_path
 from facerec.imaging.portraits import portrait_files
 from facerec.models.factory import create_embedder, create_network
 from facerec.models.folding import fold_batch_norms

@@ -10,8 +10,15 @@ from pathlib import Path, PurePosixPath
 from facerec.card import ModelCard
 from facerec.cleanup.photos import Photos, collect
 from facerec.cleanup.piles import UNKNOWN
-from facerec.cleanup.store import Store
-from facerec.cleanup.survey import Observe, path_reader, source_reader, survey, survey_known
+from facerec.cleanup.survey import (
+    SURVEY,
+    Observe,
+    open_survey,
+    path_reader,
+    source_reader,
+    survey,
+    survey_known,
+)
 from facerec.cli.console import progress
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
@@ -26,7 +33,6 @@ from facerec.profile.loading import Profile
 
 Item = tuple[str, str, str]
 """Person, path, and place in a tree of folders by person."""
-_SURVEY = "survey.sqlite"
 
 
 def look_at_people(
@@ -50,24 +56,24 @@ def look_at_people(
         items, known = _list_gallery(dirty)
         _require(items, dirty)
         with (
-            Store(report / _SURVEY, f"gallery {known.card.fingerprint()}") as store,
+            open_survey(report / SURVEY, f"gallery {known.card.fingerprint()}") as cache,
             _looking(items) as observe,
         ):
             found = survey_known(
                 [Path(path) for _, path, _ in items], known.faces, known.card, profile.runtime,
-                store, observe,
+                cache, observe,
             )  # fmt: skip
         return collect(items, found, known.card.embedding_size), known.card
     items = _list_pile(dirty) if pile else _list_folder(dirty)
     _require(items, dirty)
     engine = Engine.from_profile(profile)
     with (
-        Store(report / _SURVEY, _origin(engine, profile, aligned)) as store,
+        open_survey(report / SURVEY, _origin(engine, profile, aligned)) as cache,
         _looking(items) as observe,
     ):
         found = survey(
-            [Path(path) for _, path, _ in items], path_reader(profile.runtime, store), engine,
-            profile.runtime, store, aligned=aligned, observe=observe,
+            [Path(path) for _, path, _ in items], path_reader(profile.runtime, cache), engine,
+            profile.runtime, cache, aligned=aligned, observe=observe,
         )  # fmt: skip
     return collect(items, found, engine.card.embedding_size), engine.card
 
@@ -90,13 +96,13 @@ def look_at_excluded(
     engine = Engine.from_profile(profile)
     engine.card.require_same_model(card, "the gallery")
     seen = []
-    with Store(report / "excluded.sqlite", _origin(engine, profile, aligned)) as store:
+    with open_survey(report / "excluded.sqlite", _origin(engine, profile, aligned)) as cache:
         for source, keys in sources:
             items = [_excluded_item(source, key) for key in keys]
             with _looking(items) as observe:
                 found = survey(
-                    keys, source_reader(source, profile.runtime, store), engine, profile.runtime,
-                    store, aligned=aligned, observe=observe,
+                    keys, source_reader(source, profile.runtime, cache), engine, profile.runtime,
+                    cache, aligned=aligned, observe=observe,
                 )  # fmt: skip
             seen.append(collect(items, found, card.embedding_size))
     return seen

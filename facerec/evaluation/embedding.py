@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from facerec.alignment.warp import only_central_face
+from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
-from facerec.evaluation.cache import EmbeddingCache
 from facerec.faces import Floats, Frame, Image
 from facerec.imaging.archives import Source
 from facerec.imaging.decode import full_size
@@ -90,7 +90,7 @@ def embed_images(
             unreadable += 1
             continue
         if frame.image is None and cache is not None:
-            vector = cache.get(frame.sha256)
+            vector, _ = cache.get(frame.sha256)
             reused += 1
         else:
             vector = faces[0].embedding if faces else None
