@@ -119,17 +119,21 @@ class Registry(Generic[T]):
 
         return add
 
-    def summaries(self) -> dict[str, str]:
-        """Every listed name and its help line, shipped ones first; imports none of them."""
+    def summaries(self, *, tests: bool = False) -> dict[str, str]:
+        """Every name and its help line, shipped ones first; imports none of them.
+
+        Args:
+            tests: list those that start with `test_` too.
+        """
         told: dict[str, str] = {name: it.facts["help"] for name, it in self._shipped.items()}
         told |= {name: entry.help for name, entry in self._entries.items()}
         for name, point in self._plugins.items():
             told.setdefault(name, f"from {point.value.partition(':')[0]}")
-        return {name: line for name, line in told.items() if not name.startswith("test_")}
+        return {name: it for name, it in told.items() if tests or not name.startswith("test_")}
 
-    def names(self) -> list[str]:
-        """Every listed name."""
-        return list(self.summaries())
+    def names(self, *, tests: bool = False) -> list[str]:
+        """Every name; see `summaries`."""
+        return list(self.summaries(tests=tests))
 
     def fact(self, name: str, key: str) -> Any:
         """What a listed thing registered under the key; None where it registered no such fact.
@@ -228,7 +232,7 @@ def _read(decorator: ast.expr) -> tuple[str, dict[str, Any], set[str]]:
 
 DETECTORS: Registry[Any] = Registry("detector", "DETECTORS", "facerec.detection")
 LOSSES: Registry[Any] = Registry("loss", "LOSSES", "facerec.training.losses")
-BACKBONES: Registry[Any] = Registry("backbone", "BACKBONES", "facerec.models")
+BACKBONES: Registry[Any] = Registry("network", "BACKBONES", "facerec.models")
 PROTOCOLS: Registry[Any] = Registry("protocol", "PROTOCOLS", "facerec.evaluation")
 GALLERIES: Registry[Any] = Registry("gallery backend", "GALLERIES", "facerec.gallery")
 EXPORTS: Registry[Any] = Registry("export target", "EXPORTS", "facerec.models")

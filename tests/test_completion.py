@@ -36,6 +36,8 @@ def complete(*words: str) -> list[str]:
         (("facerec", "embed", "--ali"), "--aligned"),
         (("facerec", "embed", "--profile", "def"), "default"),
         (("facerec", "embed", "--set", "detector.min"), "detector.min_face="),
+        (("facerec", "train", "--set", "train.backbone=ir_1"), "train.backbone=ir_101"),
+        (("facerec", "detect", "--detector", "yu"), "yunet"),
     ],
 )
 def test_bash_completes_commands_options_and_values(words: tuple[str, ...], expected: str) -> None:

@@ -9,6 +9,7 @@ from facerec.cli.completing import complete_model
 from facerec.cli.console import Results, print_json
 from facerec.cli.help import App
 from facerec.cli.options import Json, argument
+from facerec.registry import BACKBONES
 
 if TYPE_CHECKING:
     from facerec.models import Embedder
@@ -27,7 +28,6 @@ def model() -> None:
 @app.command("list", examples=["facerec model list"])
 def list_(as_json: Json = None) -> None:
     """List the models that have a name, and the networks that can be trained."""
-    from facerec.models.factory import network_names
     from facerec.weights.catalog import catalogue
 
     results = Results("name", "kind", "network", as_json=as_json)
@@ -37,7 +37,7 @@ def list_(as_json: Json = None) -> None:
             {"name": name, "kind": "model", "architecture": architecture},
             (name, "model", architecture),
         )
-    for name in network_names():
+    for name in sorted(BACKBONES.names()):
         results.add({"name": name, "kind": "network", "architecture": name}, (name, "network", ""))
     results.close()
 

@@ -25,7 +25,6 @@ from facerec.models.factory import create_embedder, load_network
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.graphs import (
     OPSET,
-    Format,
     Precision,
     keep_parts,
     quantise,
@@ -205,8 +204,8 @@ class _Plan:
         Raises:
             UsageError: the file's vectors differ too much.
         """
-        format_: Format = "openvino" if self.engine == "openvino" else "onnx"
-        rounded = rounded_card(card, format_, self.kept)
+        target = "openvino" if self.engine == "openvino" else "onnx"
+        rounded = rounded_card(card, target, self.kept)
         identity = card.model_copy(update={"augment": "none"}).fingerprint()
         name = f"{card.name}-{identity}-{self.kept}-{__version__}{suffix}".replace("/", "_")
         kept = cache_folder() / "runtimes" / name
