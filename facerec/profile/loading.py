@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from facerec.errors import ProfileError
+from facerec.errors import ProfileError, did_you_mean
 from facerec.profile.schema import (
     AlignmentSection,
     CleanupSection,
@@ -266,7 +267,9 @@ def _validate(merged: _Layer) -> Resolved:
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
         problem = first["msg"][0].lower() + first["msg"][1:]
-        raise ProfileError(f"{origin}: {key}: {problem}, not {first['input']!r}") from error
+        choices = re.findall(r"'(.*?)'", str(first.get("ctx", {}).get("expected", "")))
+        hint = did_you_mean(str(first["input"]), choices)
+        raise ProfileError(f"{origin}: {key}: {problem}, not {first['input']!r}{hint}") from error
     return Resolved(
         profile, {key: merged[key].origin if key in merged else "default" for key in known_keys()}
     )
