@@ -3,6 +3,9 @@
 Every message is one or two lines: what, where, what to do.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class FacerecError(Exception):
     """Base of all errors that are facerec's to explain."""
@@ -32,3 +35,9 @@ class MissingError(FacerecError):
     """Something needed is absent or damaged: weights, a package, a device, a gallery."""
 
     exit_code = 4
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

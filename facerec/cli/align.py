@@ -1,4 +1,4 @@
-"""`facerec align`: aligned chips of a whole data set."""
+"""`facerec align`: write the aligned chips of a whole data set."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import difflib
 import gc
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
-from facerec.errors import FacerecError
+from facerec.errors import FacerecError, did_you_mean
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -46,6 +45,13 @@ _ClickException: type[Exception] = typer.BadParameter.mro()[2]
 
 class _Commands(Group):
     """A group that imports a command's module when that command is asked for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(argument.endswith("-completion") for argument in args[:1]):
+            from facerec.cli.completion_scripts import use_own_scripts
+
+            use_own_scripts()
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -186,11 +192,9 @@ def _usage(error: Any) -> str:
     possible = getattr(error, "possibilities", None)
     if possible:
         return f"{error.message.rstrip('.')}; did you mean {possible[0]}?"
-    told = re.search(r"'(.*?)' is not one of (.*)", message)
+    told = re.search(r"'([^']*)' is not one of (.*)", message)
     if told:
-        close = difflib.get_close_matches(told[1], re.findall(r"'(.*?)'", told[2]), 1)
-        if close:
-            return f"{message}; did you mean {close[0]}?"
+        message += did_you_mean(told[1], re.findall(r"'(.*?)'", told[2]))
     context = getattr(error, "ctx", None)
     if context is None or message.endswith("?"):
         return message

@@ -1,4 +1,4 @@
-"""`facerec bench`: how fast is it here, where does the time go, and what does it cost."""
+"""`facerec bench`: measure speed on this machine, and what a setting costs in accuracy."""
 
 from __future__ import annotations
 

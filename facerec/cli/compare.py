@@ -1,4 +1,4 @@
-"""`facerec compare`: are these the same person?"""
+"""`facerec compare`: compare two photos, or a photo with a person."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from facerec.cli.options import (
     argument,
     profile_options,
 )
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
@@ -59,11 +59,12 @@ def compare(
     from facerec.gallery.match import decision_threshold
 
     engine = Engine.from_profile(loaded)
-    first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
-    if profile.given(GALLERY) is not None and not Path(b).exists():
+    in_gallery = profile.given(GALLERY) is not None or Path(loaded.gallery.path).exists()
+    if in_gallery and not Path(b).exists():
         second, card = _person_vector(b, engine, loaded)
     else:
         second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+    first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
 
     used, limit = decision_threshold(card, loaded.recognize)
     similarity = min(max(float(first @ second), -1.0), 1.0)
@@ -113,6 +114,8 @@ def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats,
     opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)
     where = profile.recognize.where
-    if name not in opened.counts(where):
-        raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
+    people = opened.counts(where)
+    if name not in people:
+        hint = did_you_mean(name, people)
+        raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}{hint}")
     return mean_vector(opened.person(name, where).embeddings), card

@@ -1,4 +1,4 @@
-"""`facerec demo`: the whole way on two portraits that pip packages carry."""
+"""`facerec demo`: enrol and recognise two portraits that pip packages carry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`facerec detect`: boxes, scores and landmarks of the faces in pictures."""
+"""`facerec detect`: find faces: boxes, scores and landmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`facerec download`: bring weights and data sets into the store, and look after it."""
+"""`facerec download`: download weights and data sets, and look after the store."""
 
 from __future__ import annotations
 

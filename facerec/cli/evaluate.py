@@ -1,4 +1,4 @@
-"""`facerec evaluate`: how good is a model, and at which threshold."""
+"""`facerec evaluate`: measure models and calibrate their thresholds."""
 
 from __future__ import annotations
 

@@ -122,16 +122,17 @@ def remove(
     profile: ProfileOptions,
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
-    from facerec.gallery.addresses import changing
+    from facerec.gallery.addresses import changing, open_gallery
 
     address = profile.load().gallery.path
+    known = open_gallery(address).person(person).source
+    if photo is not None and photo not in known:
+        raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     what = f"{photo} of {person}" if photo else person
     if not force and not typer.confirm(f"Remove {what} from {address}?", err=True):
         raise UsageError("nothing was removed")
     with changing(address) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)
-        if not count:
-            raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     say(f"{what}: {count} faces removed")
 
 

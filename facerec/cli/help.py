@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from facerec.errors import did_you_mean
 
 INPUT = "Input"
 MODEL = "Model"
@@ -106,8 +107,7 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
-            close = difflib.get_close_matches(name, known, 1)
-            ctx.fail(f"No such command '{name}'" + (f"; did you mean {close[0]}?" if close else ""))
+            ctx.fail(f"No such command '{name}'{did_you_mean(name, known)}")
         return super().resolve_command(ctx, args)
 
 
@@ -134,7 +134,8 @@ def parameter_panels(command: Any, ctx: Any) -> dict[str, Rows]:
         record = parameter.get_help_record(ctx)
         if record is not None:
             name = _names(parameter, record[0])
-            panels.setdefault(panel_of(parameter), []).append((name, record[1]))
+            told = record[1].replace("  [", " [")
+            panels.setdefault(panel_of(parameter), []).append((name, told))
     return {panel: rows for panel, rows in panels.items() if rows}
 
 

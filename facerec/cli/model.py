@@ -1,4 +1,4 @@
-"""`facerec model`: look at models."""
+"""`facerec model`: list models and show their cards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS = 2.0
 
 @app.callback()
 def model() -> None:
-    """Look at models."""
+    """List models and show their cards."""
 
 
 @app.command("list", examples=["facerec model list"])

@@ -1,4 +1,4 @@
-"""`facerec profile`: which settings there are, and which would be used."""
+"""`facerec profile`: show profiles: every setting and where its value comes from."""
 
 from __future__ import annotations
 

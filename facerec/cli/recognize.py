@@ -1,4 +1,4 @@
-"""`facerec recognize`: who is in a picture."""
+"""`facerec recognize`: recognise people in photos, in videos and live."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LABELS = ("picture", "name", "similarity", "distance", "box")
 
 @app.callback()
 def recognize() -> None:
-    """Recognise enrolled people."""
+    """Recognise enrolled people in photos, in videos and live."""
 
 
 app.command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from facerec.errors import ProfileError
+from facerec.errors import ProfileError, did_you_mean
 from facerec.profile.schema import (
     UNKNOWN_NAME,
     AlignmentSection,
@@ -272,7 +273,8 @@ def _validate(merged: _Layer) -> Resolved:
         origin = merged[key].origin if key in merged else "profile"
         problem = first["msg"][0].lower() + first["msg"][1:]
         if first["type"] != UNKNOWN_NAME:
-            problem += f", not {first['input']!r}"
+            choices = re.findall(r"'(.*?)'", str(first.get("ctx", {}).get("expected", "")))
+            problem += f", not {first['input']!r}{did_you_mean(str(first['input']), choices)}"
         raise ProfileError(f"{origin}: {key}: {problem}") from error
     return Resolved(
         profile, {key: merged[key].origin if key in merged else "default" for key in known_keys()}

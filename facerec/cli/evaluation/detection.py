@@ -63,7 +63,7 @@ def detection(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Precision, recall, average precision, and recall at N false positives, on FDDB or WIDER FACE.
+    """Measure detectors on FDDB or WIDER FACE: AP, precision, recall, recall at N false positives.
 
     A detection is true when it overlaps a face that no better one took by more than half.
     """

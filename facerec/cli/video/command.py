@@ -113,7 +113,7 @@ def cam(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Recognise people live; prints what happens, as JSON lines where stdout is no terminal.
+    """Recognise people live; print events, as JSON lines where stdout is no terminal.
 
     In the window q quits, s saves the frame, r reads the gallery again, e enrols the face that was
     clicked on, or the largest, under the name then typed in the terminal. A live source's newest
@@ -143,7 +143,7 @@ def video(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Recognise people in a video; prints what happens; JSON lines but on a terminal."""
+    """Recognise people in a video; print events, as JSON lines where stdout is no terminal."""
     loaded = profile.load()
     _run(
         loaded, source, window=False, every_frame=every_frame, save=save, snapshots=snapshots,
