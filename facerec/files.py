@@ -1,4 +1,4 @@
-"""Atomic writing, one writer at a time, and content hashes."""
+"""Atomic writes, writer locks and content hashes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from facerec.errors import UsageError
 
 @contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that becomes `target` when the block ends well.
+    """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
-    The new file is flushed to disk before it is renamed; if the block fails, the temporary
-    file is removed and `target` is as it was. Missing parent folders are made.
+    The new file is flushed to disk before it is renamed. If the block raises, the temporary file
+    is removed and `target` is unchanged. Missing parent folders are created.
 
     Raises:
         UsageError: the place cannot be written.
@@ -55,7 +55,7 @@ def _default_mode() -> int:
 
 @contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Hold the one writer's lock of a path; readers are never blocked.
+    """Hold the writer's lock of a path; readers are never blocked.
 
     Raises:
         UsageError: another process is writing it, or its folder cannot be written.

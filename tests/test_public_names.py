@@ -1,5 +1,4 @@
-"""What `import facerec` offers: every name resolves, every path may be a `str` or a `Path`, and the
-README's snippet runs."""
+"""What `import facerec` offers: every name resolves, every path may be a `str` or a `Path`."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from facerec.aligned_tree import align_tree
 from facerec.evaluation.detection import read_fddb, read_wider_face
 from facerec.evaluation.groups import read_groups
 from facerec.evaluation.protocols.bin import read_bin
-from facerec.evaluation.protocols.opening import open_protocol
+from facerec.evaluation.protocols.pairs import open_protocol
 from facerec.files import locked, replacing, sha256_of
 from facerec.gallery.addresses import changing, open_gallery
 from facerec.gallery.enrol import enrol_photos
@@ -33,7 +32,7 @@ from facerec.training.run import train
 from facerec.weights.cards import read_card, write_card
 from facerec.weights.layouts.reading import read_foreign
 from facerec.weights.store import load_card, load_model, read_model, write_model
-from tests.conftest import ROOT, Run, make_card, make_face, noise
+from tests.conftest import make_card, make_face, noise
 
 AS = [str, Path]
 TAKES_PATHS = [
@@ -136,21 +135,3 @@ def test_a_path_without_a_suffix_is_a_profiles_file(
     Path("accurate").write_text("detector: {min_face: 77}\n")
     assert Profile.load(Path("accurate")).detector.min_face == 77
     assert Profile.load("accurate").detector.min_face != 77
-
-
-def test_the_readmes_snippet_names_a_known_person(
-    run: Run,
-    people: Path,
-    picture: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    snippet = re.search(r"## In Python\n\n```python\n(.*?)```", text, re.DOTALL)
-    assert snippet is not None
-    monkeypatch.chdir(tmp_path)
-    run("embed", people, "-o", "friends.h5")
-    Path("party.jpg").write_bytes(picture.read_bytes())
-    exec(compile(snippet[1], "README.md", "exec"), {})
-    assert "grace_hopper" in capsys.readouterr().out

@@ -47,7 +47,7 @@ def open_gallery(address: str | Path, *, assume: ModelCard | None = None) -> Gal
 
 
 @contextmanager
-def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryStore]:
+def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[GalleryStore]:
     """Hold a gallery for writing, and commit what the block changed if it ends well.
 
     Args:
@@ -58,6 +58,7 @@ def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryS
         IncompatibleError: it was built with another model than `create`'s.
         UsageError: another process is writing it, or it cannot be written.
     """
+    address = str(address)
     backend = backend_of(address)
     with backend.locked(address):
         if create is not None and not backend.exists(address):

@@ -1,4 +1,4 @@
-"""Files of a data set, read in place from a folder, a tar or a zip."""
+"""Sources: the files of a folder, tar or zip by key, read in place."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def open_source(path: str | Path) -> Source:
 
 
 def open_archive(name: str, file: IO[bytes]) -> Source:
-    """Open a tar or a zip that is at hand as a seekable file.
+    """Open a tar or zip from a seekable file.
 
     Args:
-        name: what it is called; its ending says how a tar is compressed.
+        name: its name; the suffix tells a tar's compression.
 
     Raises:
         UsageError: it is neither.
@@ -100,8 +100,8 @@ class TarSource:
     """Regular files of a tar, and hard and symbolic links to them.
 
     A compressed tar has no random access, so it is decompressed once into an unnamed temporary
-    file that vanishes with the process. Photos that are links to what the tar does not hold are
-    left out, with a warning.
+    file that vanishes with the process. A link that leaves the tar is skipped, with a warning if
+    it is named like a photo.
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
@@ -117,7 +117,7 @@ class TarSource:
                     self._places[key] = (member.offset_data, member.size)
                     links.pop(key, None)
                 elif member.islnk():
-                    # A file that was named twice to `tar` is a link to itself.
+                    # `tar` stores a file that is named twice as a link to itself.
                     if (target := posixpath.normpath(member.linkname)) != key:
                         links[key] = target
                 elif member.issym():
@@ -138,7 +138,7 @@ class TarSource:
         if lost:
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             _log.warning(
-                "%s: links to what the archive does not hold are left out: %s%s",
+                "%s: links to files outside the archive are skipped: %s%s",
                 self.name, lost[0], more,
             )  # fmt: skip
 
@@ -160,7 +160,7 @@ class TarSource:
 
 
 def _follow(key: str, links: Mapping[str, str]) -> str:
-    """The member that a link leads to, through links to files and to folders."""
+    """The member that a link resolves to, through links to files and to folders."""
     for _ in range(_MOST_LINKS):
         if key in links:
             key = links[key]
@@ -218,7 +218,7 @@ def _plain(name: str) -> str:
 
 
 class MemorySource:
-    """Files that a container such as a `.bin` set already holds in memory."""
+    """Files in memory, such as those of a `.bin` set."""
 
     def __init__(self, name: str, files: dict[str, bytes]) -> None:
         self.name = name
@@ -234,17 +234,17 @@ class MemorySource:
 
 
 def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
-    """Where a protocol's images are in a source.
+    """Find a protocol's images in a source.
 
-    A data set may lie in folders of its own (`lfw/Name/Name_0001.jpg`), and aligned copies may
-    be of another image format; both are found. Of several files that end like a key, the one
-    in the folder where the last one was found is taken, or else the one nearest to the root.
+    The images may lie in a subfolder (`lfw/Name/Name_0001.jpg`), and aligned copies may have
+    another suffix. Of several files that match a key, the one in the folder of the previous match
+    is taken, or else the one nearest to the root.
 
     Returns:
         the file of each key that was found.
 
     Raises:
-        UsageError: none is found, so this is not the data of that protocol.
+        UsageError: no key is found, so this is not the protocol's data.
     """
     wanted = list(keys)
     files = {

@@ -1,4 +1,4 @@
-"""Files below a folder."""
+"""Walk a folder: sorted, junk left out, links followed once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from facerec.imaging.photos import is_folder
 
 
 def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
-    """Files below a folder whose name is wanted, sorted; a folder that cannot be listed as itself.
+    """Files below a folder whose name is wanted, sorted, without junk.
 
-    Junk is left out. Linked folders come last, because a person's folder should be known by its
-    own name rather than a link's. Each real folder counts once, so loops end.
+    A folder that cannot be listed is yielded itself. Linked folders come last, so that a person's
+    folder is known by its own name, not a link's. Each real folder counts once, so loops end.
     """
     seen: set[tuple[int, int]] = set()
     roots = [root]
@@ -51,7 +51,7 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
 
 
 class FolderSource:
-    """Files below a folder by their places in it; see `archives.Source`."""
+    """Files below a folder; see `archives.Source`."""
 
     def __init__(self, root: Path) -> None:
         self.name = str(root)
@@ -65,7 +65,7 @@ class FolderSource:
         )
 
     def read(self, key: str) -> bytes:
-        # Lists of pairs come from strangers. Links do not: they are on the user's own disk.
+        # Keys may come from an untrusted list of pairs; links are the user's own.
         place = PurePosixPath(key)
         path = self._root / place
         if ".." in place.parts or not path.is_relative_to(self._root):

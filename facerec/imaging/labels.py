@@ -13,14 +13,14 @@ _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
 
 
 def holds_labels(source: Source) -> bool:
-    """Whether the labels of a WebDataset's images are there."""
+    """Whether a source has WebDataset labels."""
     return any(name.endswith(_LABEL_SUFFIXES) for name in source.names())
 
 
 def read_labels(source: Source) -> dict[str, str]:
-    """The label of each image that has one beside it, in a `.cls` (text) or `.json`.
+    """The label of each image that has one, by file name.
 
-    Files of one sample share a key, as `000017.jpg` and `000017.cls` do.
+    The files of a sample share a key, as `000017.jpg` and `000017.cls` do.
 
     Raises:
         InputError: a label cannot be read.

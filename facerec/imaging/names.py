@@ -1,4 +1,4 @@
-"""What a name alone tells: image suffixes, names that are never photos, archives, URLs."""
+"""Rules on names: image suffixes, junk that is never a photo, archives, URLs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Lower-case suffixes of the files that are taken from folders, archives and URLs."""
 
-# What macOS, Synology, QNAP, Windows, ext4 and desktops leave beside photos, copies of photos
-# among it. Hidden files and folders, `._*` and `.thumbnails` among them, are excluded by their dot.
+# macOS, Synology, QNAP, Windows and ext4 keep thumbnails, deleted and recovered files here.
+# `._*` and `.thumbnails` are hidden, which excludes them already.
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
 _ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|zip)$", re.IGNORECASE)
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -41,13 +41,13 @@ def has_image_suffix(name: str | PurePath) -> bool:
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is never a photo and holds none."""
+    """Whether a file or folder is hidden or a system's, so neither a photo nor one's folder."""
     hidden = name.startswith(".") and name != ".."
     return hidden or name.lower() in _SYSTEM_FOLDERS
 
 
 def is_photo(key: str) -> bool:
-    """Whether a file is taken for a photo, by its place below a root, `/` between folders."""
+    """Whether a file counts as a photo, by its path below a root, `/` between folders."""
     return has_image_suffix(key) and not any(map(is_junk, key.split("/")))
 
 

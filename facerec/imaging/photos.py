@@ -1,4 +1,4 @@
-"""A photo: its name, its place, whose it is, and its bytes."""
+"""A photo: name, key, person, and how to read its bytes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _BYTES_OF_METADATA = 1 << 26
 
 
 class Photo(Protocol):
-    """A photo in a file, in an archive or behind a URL; what is unreadable fails when it is read.
+    """A photo in a file, an archive or behind a URL. If unreadable, it fails on `read`.
 
     `str(photo)` is its name.
     """
 
     @property
     def name(self) -> str:
-        """For people to read: `people/ann/1.jpg`, `people.tar/ann/1.jpg`, `s3://a/ann/1.jpg`."""
+        """Display name: `people/ann/1.jpg`, `people.tar/ann/1.jpg`, `s3://a/ann/1.jpg`."""
         ...
 
     @property
     def key(self) -> str:
-        """Its place below the folder, archive or URL it was found in, `/` between folders."""
+        """Path below the folder, archive or URL it was found in, `/` between folders."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class Photo(Protocol):
 
     @property
     def version(self) -> str:
-        """Differs once the bytes differ, as told without reading them; empty if unknown."""
+        """Changes with the bytes, without reading them (size and time); empty if unknown."""
         ...
 
     def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -72,10 +72,10 @@ AnyPhoto = Photo | str | Path
 
 @dataclass(frozen=True, slots=True)
 class FilePhoto:
-    """A photo in a file, whether or not it is there; see `Photo`.
+    """A photo in a file, which may be missing; see `Photo`.
 
     Attributes:
-        root: the folder it was found in; None where the file itself is named.
+        root: the folder it was found in; None if the file itself was named.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class FilePhoto:
 
 @dataclass(frozen=True, slots=True)
 class FailedPhoto:
-    """What could not be opened, reported when it is read; see `Photo`."""
+    """An archive, URL or member that could not be opened: raises its error on `read`."""
 
     name: str
     error: InputError
@@ -141,7 +141,7 @@ def read_bytes(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The bytes of an image file that is not too long to be one of `max_pixels`.
+    """The bytes of an image file, bounded by what an image of `max_pixels` can take.
 
     Raises:
         InputError: it is missing, unreadable, no regular file, or too long.
@@ -174,22 +174,22 @@ def file_version(path: Path) -> str:
 
 
 def unreadable(name: Path | str, reason: str) -> InputError:
-    """An error in one line, whatever characters the name and the reason hold."""
+    """An error in one line, with unprintable characters escaped."""
     return InputError("".join(_visible(character) for character in f"{name}: {reason}"))
 
 
 def normalise_person(person: str) -> str:
     """A person's name as it is stored and compared: NFC, in valid Unicode.
 
-    macOS hands out decomposed names (`e` and an accent), other systems mostly composed ones; the
-    same person enrolled from both must be one. The path keeps the bytes it needs to be opened.
+    macOS returns decomposed names (`e` and an accent), other systems mostly composed ones; the same
+    person enrolled from both must be one. The path itself keeps its bytes.
     """
     readable = os.fsencode(person).decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", readable)
 
 
 def is_folder(path: Path) -> bool:
-    """As `Path.is_dir`, false for what is no path at all."""
+    """As `Path.is_dir`; false for an invalid path, such as one with NUL."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -197,7 +197,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """As `Path.is_file`, false for what is no path at all."""
+    """As `Path.is_file`; false for an invalid path, such as one with NUL."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -205,7 +205,7 @@ def is_file(path: Path) -> bool:
 
 
 def _folder_name(folder: Path) -> str:
-    # Not `resolve`: a linked folder is called what the user called it.
+    # Not `resolve`: a linked folder keeps the name that the user gave.
     name = folder.absolute().name
     if name in ("", ".."):
         name = folder.resolve().name

@@ -1,6 +1,6 @@
-"""What is at a path: the photos of a file, folder, tar, zip, URL or list on stdin, and whose.
+"""What is at a path: photos of a file, folder, tar, zip, URL or list on stdin, and their people.
 
-What cannot be read is passed on like any other, so that reading it fails in its place and the
+A photo that cannot be opened is yielded like any other. It fails on `read`, in its place, and the
 rest still runs.
 """
 
@@ -41,9 +41,9 @@ from facerec.imaging.photos import (
 )
 from facerec.imaging.remote import Remote
 
-# Twice Linux's PATH_MAX: what is longer is no list of paths, and could be endless.
+# Twice Linux's PATH_MAX: a longer line is no path, and could be endless.
 _LONGEST_PATH = 8192
-# As Windows resolves them: below another drive, whatever the folder they are joined to.
+# Windows resolves these below another drive, whatever folder they are joined to.
 _DRIVE = re.compile(r"[a-z]:/" if os.name == "posix" else r"[a-z]:", re.IGNORECASE)
 _Place = Path | str | None
 """A path; a URL; None for stdin."""
@@ -111,11 +111,11 @@ def list_people(
 
 
 def photo_tree(place: str | Path) -> dict[str, Photo]:
-    """The photos of one folder, archive or URL by their keys, to be written to the same places.
+    """The photos of one folder, archive or URL by key, for writing the same tree elsewhere.
 
     Raises:
         UsageError: nothing is there, or fsspec knows no such URLs.
-        InputError: it holds no images, cannot be read, or a key names a place outside of it.
+        InputError: it holds no images, cannot be read, or a key leads outside it.
         MissingError: there is no such archive; fsspec, or the package that it needs for a URL, is
             not installed.
     """
@@ -126,7 +126,7 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
         photos = _unpack(where)
     else:
         raise UsageError(f"{place}: no such folder")
-    # A folder that cannot be listed is no photo.
+    # `walk` yields the root itself if it cannot be listed.
     tree = {photo.key: photo for photo in photos if photo.key != "."}
     for key, photo in tree.items():
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
@@ -154,7 +154,7 @@ def _resolve(places: Iterable[str | Path], stdin: BinaryIO | None) -> list[_Plac
 
 
 def _match(pattern: str) -> list[Path]:
-    """The paths that fit a pattern; the path itself where it exists, or where nothing fits."""
+    """The paths that match a pattern; the path itself if it exists, or if nothing matches."""
     path = Path(pattern)
     if not any(character in pattern for character in "*?[") or os.path.lexists(path):
         return [path]
@@ -166,7 +166,7 @@ def _match(pattern: str) -> list[Path]:
         return [path]
     if not any(map(is_junk, path.parts)):
         matches = [match for match in matches if not any(map(is_junk, match.parts))]
-    # `**` matches folders and also the folders in them, which are walked with the former.
+    # `**` matches a folder and also the folders in it, which are walked with it.
     tops: list[Path] = []
     chosen: set[Path] = set()
     for match in matches:
@@ -183,7 +183,7 @@ def _expand(places: Sequence[_Place], stdin: BinaryIO | None, null: bool) -> Ite
             continue
         assert stdin is not None, "`_resolve` has refused this"
         for listed in _read_paths(stdin, null):
-            # `find` lists what is in a folder beside the folder.
+            # Not walked: `find` lists a folder and also the files in it.
             yield from _photos_at(listed, walked=False)
 
 
@@ -207,7 +207,7 @@ def _in_folder(root: Path) -> Iterator[Photo]:
 
 
 def _split_at_archive(path: Path) -> tuple[Path, str] | None:
-    """An archive and the place in it, "" for all of it; None where no archive is named."""
+    """The archive in a path and the path inside it, "" for all of it; None without an archive."""
     for archive in (path, *path.parents):
         if is_archive(archive.name) and is_file(archive):
             inside = path.relative_to(archive).as_posix()
@@ -224,7 +224,7 @@ def _is_single(place: Path | str) -> bool:
 
 
 def _unpack(place: Path | str) -> Sequence[Photo]:
-    """The photos of what a URL names, of an archive, or of a place in one.
+    """The photos of a URL, an archive, or a folder or member of an archive.
 
     Raises:
         InputError: it cannot be read, or holds no images.
@@ -261,7 +261,7 @@ def _open_archive(place: Path) -> _Packed:
 
 @dataclass(frozen=True, slots=True)
 class _RemotePhoto:
-    """A photo of which the URL is given."""
+    """A photo that is given by its URL."""
 
     remote: Remote
     key: str
@@ -317,10 +317,10 @@ class _PackedPhoto:
 
 
 class _Packed:
-    """An archive, or a folder that a URL names.
+    """The photos of an archive or of a folder behind a URL.
 
     Args:
-        inside: the file or folder in it that is meant; "" for all of it.
+        inside: the file or folder in it that is named; "" for all of it.
         version: of the whole; empty if unknown.
     """
 
@@ -333,7 +333,7 @@ class _Packed:
             for name in source.names()
             if is_photo(name) and (not inside or f"{name}/".startswith(f"{inside}/"))
         ]
-        # As folders are walked, so that a tree and its tar are in the same order.
+        # The order of `walk`, so that a tree and its tar give the same.
         self._names = sorted(names, key=lambda name: name.split("/"))
 
     def photos(self) -> Iterator[Photo]:
@@ -372,7 +372,7 @@ class _Packed:
 
 
 def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:
-    """The paths and URLs in a list, each as soon as its end has come; empty ones are skipped."""
+    """The paths and URLs in a list, each as soon as it is complete; empty ones are skipped."""
     for line in _read_until(stdin, b"\0" if null else b"\n"):
         if null:
             listed = line
@@ -389,7 +389,7 @@ def _read_until(stdin: BinaryIO, end: bytes) -> Iterator[bytes]:
     """Pieces of a stream between `end`s, without waiting for more than the next one."""
     piece = bytearray()
     try:
-        # Byte by byte out of the stream's own buffer: a larger read would wait until it is full.
+        # Byte by byte, from the stream's buffer: a larger read would block until it is full.
         while byte := stdin.read(1):
             if byte == end:
                 yield bytes(piece)

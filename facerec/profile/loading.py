@@ -1,4 +1,4 @@
-"""Profiles: one YAML file, one section per concern, every value with a known origin.
+"""Profiles: YAML files resolved with defaults, environment and flags, every value with its origin.
 
 Precedence: shipped default < profile (and what it extends) < `FACEREC_…` < `--set` < a
 command's own flag.
@@ -35,7 +35,7 @@ from facerec.profile.schema import (
 
 
 class Profile(Section):
-    """Everything a command can be told, validated.
+    """The settings of every command, validated.
 
     `Profile.load` resolves a name with all its layers; `Profile()` is the shipped default.
     """
@@ -90,7 +90,7 @@ def resolve(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Resolved:
-    """Resolve a profile by name or path with every layer above it.
+    """Resolve a profile by name or path, with the layers that override it.
 
     Args:
         name: a shipped profile's name or a YAML file.
