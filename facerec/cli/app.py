@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import difflib
 import gc
 import os
+import re
 import sys
 from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from facerec.cli.help import HELP, App, Group, Rows
 from facerec.errors import FacerecError
 
 COMMANDS = {
@@ -42,7 +44,7 @@ _PIPE_CLOSED = 141
 _ClickException: type[Exception] = typer.BadParameter.mro()[2]
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """A group that imports a command's module when that command is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -56,27 +58,33 @@ class _Commands(TyperGroup):
         _accept_debug(command)
         return command
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands by their modules' first lines: building every command's options only
-        to print its name would be most of what `--help` costs."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _summary(module)) for name, module in COMMANDS.items()])
+    def summaries(self, ctx: Any) -> Rows:
+        """Commands by their modules' first lines: building every command's options only to print
+        its name would be most of what `--help` costs."""
+        return [(name, _summary(module)) for name, module in COMMANDS.items()]
 
 
 def _summary(module: str) -> str:
-    """What follows the command's name in the first line of its module's documentation."""
+    """What follows the command's name in the first line of its module's docstring."""
     line = (import_module(module).__doc__ or "").partition("\n")[0]
-    return line.partition(": ")[2]
+    summary = line.partition(": ")[2]
+    return summary[:1].upper() + summary[1:]
 
 
 @cache
 def _debug_option() -> Any:
-    sample = typer.Typer(add_completion=False)
+    sample = App()
 
-    @sample.command()
+    @sample.command(examples=[])
     def command(
         debug: Annotated[
-            bool, typer.Option("--debug", expose_value=False, help="Show an error's traceback.")
+            bool,
+            typer.Option(
+                "--debug",
+                expose_value=False,
+                help="Show an error's traceback.",
+                rich_help_panel=HELP,
+            ),
         ] = False,
     ) -> None:
         """Never run: Typer builds options only from a command's signature."""
@@ -94,8 +102,16 @@ def _accept_debug(command: Any) -> None:
             _accept_debug(subcommand)
 
 
-# Rich's help would cost more start-up time than all the rest of it.
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App(
+    cls=_Commands,
+    add_completion=True,
+    no_args_is_help=True,
+    examples=[
+        "facerec demo",
+        "facerec embed people/ --out people.h5",
+        "facerec recognize image party.jpg --gallery people.h5",
+    ],
+)
 
 
 def _show_version(value: bool) -> None:
@@ -106,10 +122,17 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]})
+@app.callback()
 def facerec(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version.",
+            rich_help_panel=HELP,
+        ),
     ] = False,
 ) -> None:
     """Face recognition, whole: enrol people from folders of photos and recognise them.
@@ -158,9 +181,20 @@ def run() -> int:
 
 
 def _usage(error: Any) -> str:
-    message = error.format_message().rstrip(".")
+    """A usage error on one line, with the name that may have been meant."""
+    message: str = error.format_message().rstrip(".")
+    possible = getattr(error, "possibilities", None)
+    if possible:
+        return f"{error.message.rstrip('.')}; did you mean {possible[0]}?"
+    told = re.search(r"'(.*?)' is not one of (.*)", message)
+    if told:
+        close = difflib.get_close_matches(told[1], re.findall(r"'(.*?)'", told[2]), 1)
+        if close:
+            return f"{message}; did you mean {close[0]}?"
     context = getattr(error, "ctx", None)
-    return f"{message}; see {context.command_path} --help" if context else message
+    if context is None or message.endswith("?"):
+        return message
+    return f"{message}; see {context.command_path} --help"
 
 
 def _render(error: BaseException, message: str, code: int) -> int:

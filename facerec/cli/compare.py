@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec.cli.completing import complete_person
 from facerec.cli.console import Results
+from facerec.cli.help import App
 from facerec.cli.options import (
-    Far,
-    GalleryPath,
+    FAR,
+    GALLERY,
+    METRIC,
+    THRESHOLD,
+    WHERE,
+    Aligned,
     Json,
-    Metric,
-    ProfileName,
-    Settings,
-    Threshold,
-    Where,
-    load_profile,
-    parse_pairs,
+    ProfileOptions,
+    argument,
+    profile_options,
 )
 from facerec.errors import InputError, UsageError
 
@@ -28,46 +30,37 @@ if TYPE_CHECKING:
     from facerec.faces import Floats
     from facerec.profile.loading import Profile
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(
+    examples=["facerec compare one.jpg other.jpg", "facerec compare one.jpg obama -g people.h5"]
+)
+@profile_options(GALLERY, THRESHOLD, FAR, METRIC, WHERE)
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A photo.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="A photo, or a person of the gallery.")],
-    gallery: GalleryPath = None,
-    threshold: Threshold = None,
-    far: Far = None,
-    metric: Metric = None,
-    where: Where = None,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The photos are aligned faces: detect nothing.")
-    ] = False,
+    a: Annotated[str, argument("A", help="A photo.")],
+    b: Annotated[
+        str,
+        argument("B", help="A photo, or a person of the gallery.", autocompletion=complete_person),
+    ],
+    aligned: Aligned = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Compare two photos, or a photo with a person of a gallery.
 
     Exit code 0: the same person; 1: different people. Of several faces in a photo the largest
     and most central counts.
     """
-    loaded = load_profile(
-        profile,
-        settings,
-        gallery__path=gallery,
-        recognize__threshold=threshold,
-        recognize__far=far,
-        recognize__metric=metric,
-        recognize__where=parse_pairs(where, "--where"),
-    )
+    loaded = profile.load()
     from facerec.card import similarity_to_distance
     from facerec.engine.engine import Engine
     from facerec.gallery.match import decision_threshold
 
     engine = Engine.from_profile(loaded)
     first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
-    if gallery is not None and not Path(b).exists():
+    if profile.given(GALLERY) is not None and not Path(b).exists():
         second, card = _person_vector(b, engine, loaded)
     else:
         second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card

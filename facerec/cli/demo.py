@@ -6,21 +6,22 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from facerec.cli.console import Results, say
-from facerec.cli.options import Force, Json
+from facerec.cli.help import OUTPUT, App
+from facerec.cli.options import Json, force_option, option
 from facerec.errors import MissingError, UsageError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(examples=["facerec demo", "facerec demo --out /tmp/demo"])
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = Path(
-        "facerec-demo"
-    ),
-    force: Force = False,
+    out: Annotated[
+        Path, option("--out", "-o", panel=OUTPUT, metavar="DIR", help="Where to write.")
+    ] = Path("facerec-demo"),
+    force: Annotated[
+        bool, force_option("Write into a folder that exists; replace an earlier demo's files.")
+    ] = False,
     as_json: Json = None,
 ) -> None:
     """Enrol two portraits, recognise both in a new picture, and say what to try next.

@@ -5,64 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from facerec.cli.console import Results, exit_with_failures, progress, save_picture
+from facerec.cli.help import OUTPUT, App
 from facerec.cli.options import (
-    Batch,
-    Force,
+    BATCH,
+    DETECTOR,
+    MIN_FACE,
+    WORKERS,
     Json,
     NullSeparated,
-    ProfileName,
-    Settings,
-    Workers,
-    load_profile,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
     standard_input,
 )
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec detect photos/ --save drawn/",
+        "find . -name '*.jpg' -print0 | facerec detect -0 - --json",
+    ]
+)
+@profile_options(DETECTOR, MIN_FACE, WORKERS, BATCH)
 def detect(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATHS…",
-            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
+        argument(
+            "PATHS…",
+            help="Photos, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="mtcnn|mtcnn-tensorflow|yunet", help="Which. [detector.name]"),
-    ] = None,
-    min_face: Annotated[
-        float | None, typer.Option(help="Smallest face, in pixels. [detector.min_face]")
-    ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save pictures with the boxes drawn here.")
+        Path | None,
+        option(
+            "--save", panel=OUTPUT, metavar="DIR", help="Save images with the boxes drawn here."
+        ),
     ] = None,
     crops: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Save each face's box, with alignment.margin, here."),
+        option(
+            "--crops",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Save each face's box, with alignment.margin, here.",
+        ),
     ] = None,
-    workers: Workers = None,
-    batch: Batch = None,
     null: NullSeparated = False,
-    force: Force = False,
+    force: Annotated[
+        bool, force_option("Replace images that --save and --crops wrote before.")
+    ] = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Find the faces in pictures: one JSON line, or table rows, per picture."""
-    loaded = load_profile(
-        profile,
-        settings,
-        detector__name=detector,
-        detector__min_face=min_face,
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
+    loaded = profile.load()
     from facerec.imaging.sources import find_photos
 
     pictures = find_photos(paths, stdin=standard_input(), null=null)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from facerec.cli.completing import complete_model
 from facerec.cli.console import Results, print_json
-from facerec.cli.options import Json
+from facerec.cli.help import App
+from facerec.cli.options import Json, argument
 
 if TYPE_CHECKING:
     from facerec.models import Embedder
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(no_args_is_help=True, examples=["facerec model list", "facerec model show dlib_resnet"])
 
 _BATCH = 16
 _SECONDS = 2.0
@@ -24,9 +24,9 @@ def model() -> None:
     """Look at models."""
 
 
-@app.command("list")
+@app.command("list", examples=["facerec model list"])
 def list_(as_json: Json = None) -> None:
-    """The models that have a name, and the networks that can be trained."""
+    """List the models that have a name, and the networks that can be trained."""
     from facerec.models.factory import network_names
     from facerec.weights.catalog import catalogue
 
@@ -42,12 +42,15 @@ def list_(as_json: Json = None) -> None:
     results.close()
 
 
-@app.command()
+@app.command(examples=["facerec model show dlib_resnet", "facerec model show mine.safetensors"])
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A catalogue name or a file.")],
+    name: Annotated[
+        str,
+        argument("NAME|FILE", help="A catalogue name or a file.", autocompletion=complete_model),
+    ],
     as_json: Json = None,
 ) -> None:
-    """A model's card, size, arithmetic, speed here and thresholds."""
+    """Show a model's card, size, arithmetic, speed here and thresholds."""
     from facerec.engine.building import open_embedder
     from facerec.profile.loading import Profile
 

@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from facerec.cli.console import Results, exit_with_failures, has_display, progress, save_picture
+from facerec.cli.help import OUTPUT, App
 from facerec.cli.options import (
-    Batch,
-    Far,
-    Force,
-    GalleryPath,
+    BATCH,
+    FAR,
+    GALLERY,
+    MATCH,
+    METRIC,
+    THRESHOLD,
+    TOP,
+    UNIQUE,
+    UNKNOWN,
+    WHERE,
+    WORKERS,
     Json,
-    Metric,
     NullSeparated,
-    ProfileName,
-    Settings,
-    Threshold,
-    Where,
-    Workers,
-    load_profile,
-    parse_pairs,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
     standard_input,
 )
 from facerec.cli.video.command import cam, video
@@ -32,7 +35,10 @@ from facerec.errors import MissingError, UsageError
 if TYPE_CHECKING:
     from facerec.faces import Candidate, Face, Frame, Image, Match
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(
+    no_args_is_help=True,
+    examples=["facerec recognize image party.jpg -g people.h5", "facerec recognize cam"],
+)
 
 LABELS = ("picture", "name", "similarity", "distance", "box")
 
@@ -42,78 +48,60 @@ def recognize() -> None:
     """Recognise enrolled people."""
 
 
-app.command()(cam)
-app.command()(video)
+app.command(
+    examples=["facerec recognize cam -g people.h5", "facerec recognize cam 1 --serve :8000"]
+)(cam)
+app.command(
+    examples=["facerec recognize video meeting.mp4 -g people.h5 --save named.mp4 --blur unknown"]
+)(video)
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec recognize image *.jpg -g people.h5 --save named/",
+        "facerec recognize image photos/ --far 1e-4 --json",
+    ]
+)
+@profile_options(
+    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, WORKERS, BATCH
+)
 def image(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATHS…",
-            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
+        argument(
+            "PATHS…",
+            help="Photos, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
-    gallery: GalleryPath = None,
-    threshold: Threshold = None,
-    far: Far = None,
-    metric: Metric = None,
-    match: Annotated[
-        str | None,
-        typer.Option(
-            metavar="template|exemplar",
-            help="Compare with each person's mean, or their nearest photo. [recognize.match]",
-        ),
-    ] = None,
-    unique: Annotated[
-        bool | None,
-        typer.Option(
-            "--unique/--repeats", help="Each person at most once a picture. [recognize.unique]"
-        ),
-    ] = None,
-    candidates: Annotated[
-        int | None,
-        typer.Option("--top", min=1, help="People per face. [recognize.candidates]"),
-    ] = None,
-    unknown: Annotated[
-        str | None, typer.Option(help="Label for a stranger. [recognize.unknown]")
-    ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save annotated pictures here.")
+        Path | None,
+        option("--save", panel=OUTPUT, metavar="DIR", help="Save annotated images here."),
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Show each annotated picture.")] = False,
+    show: Annotated[
+        bool, option("--show", panel=OUTPUT, help="Show each annotated image.")
+    ] = False,
     font_size: Annotated[
-        int | None, typer.Option(min=6, help="Height of the labels, in pixels.")
+        int | None,
+        option(
+            "--font-size",
+            panel=OUTPUT,
+            min=6,
+            help="Height of the labels, in pixels.",
+            default="by the size of the face",
+        ),
     ] = None,
     show_distance: Annotated[
-        bool, typer.Option("--show-distance", help="Write the distance on the labels.")
+        bool,
+        option("--show-distance", panel=OUTPUT, help="Write the distance on the labels."),
     ] = False,
-    where: Where = None,
-    workers: Workers = None,
-    batch: Batch = None,
     null: NullSeparated = False,
-    force: Force = False,
+    force: Annotated[bool, force_option("Replace images that --save wrote before.")] = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Recognise people in pictures: one JSON line, or table rows, per picture."""
-    loaded = load_profile(
-        profile,
-        settings,
-        gallery__path=gallery,
-        recognize__threshold=threshold,
-        recognize__far=far,
-        recognize__metric=metric,
-        recognize__match=match,
-        recognize__unique=unique,
-        recognize__candidates=candidates,
-        recognize__unknown=unknown,
-        recognize__where=parse_pairs(where, "--where"),
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
+    loaded = profile.load()
     if save is not None and save.exists() and not save.is_dir():
         raise UsageError(f"--save {save}: not a folder")
     if show:

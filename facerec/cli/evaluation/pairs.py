@@ -33,7 +33,7 @@ def evaluate_pairs(
     groups: Path | None,
 ) -> None:  # fmt: skip
     run.check()
-    if calibrate is not None and run.models is not None and len(run.models) > 1:
+    if calibrate is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     settings = run.profiles()
     from facerec.evaluation.groups import read_groups
