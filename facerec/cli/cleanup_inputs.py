@@ -13,6 +13,7 @@ from facerec.cleanup.piles import UNKNOWN
 from facerec.cleanup.store import Store
 from facerec.cleanup.survey import Observe, path_reader, source_reader, survey, survey_known
 from facerec.cli.console import progress
+from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face
@@ -60,7 +61,7 @@ def look_at_people(
         return collect(items, found, known.card.embedding_size), known.card
     items = _list_pile(dirty) if pile else _list_folder(dirty)
     _require(items, dirty)
-    engine = Engine.from_profile(profile)
+    engine = load_engine(profile)
     with (
         Store(report / _SURVEY, _origin(engine, profile, aligned)) as store,
         _looking(items) as observe,
@@ -87,7 +88,7 @@ def look_at_excluded(
         InputError: a set has no images.
     """
     sources = [_open_excluded(path) for path in paths]
-    engine = Engine.from_profile(profile)
+    engine = load_engine(profile)
     engine.card.require_same_model(card, "the gallery")
     seen = []
     with Store(report / "excluded.sqlite", _origin(engine, profile, aligned)) as store:

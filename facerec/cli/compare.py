@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.completing import complete_person
-from facerec.cli.console import Results
+from facerec.cli.console import Results, waiting
 from facerec.cli.help import App
+from facerec.cli.loading import load_engine
 from facerec.cli.options import (
     FAR,
     GALLERY,
@@ -22,6 +23,7 @@ from facerec.cli.options import (
     argument,
     profile_options,
 )
+from facerec.cli.thresholds import remark_on_threshold
 from facerec.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -54,18 +56,19 @@ def compare(
     and most central counts.
     """
     loaded = profile.load()
+    engine = load_engine(loaded)
     from facerec.card import similarity_to_distance
-    from facerec.engine.engine import Engine
     from facerec.gallery.match import decision_threshold
 
-    engine = Engine.from_profile(loaded)
-    first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
-    if profile.given(GALLERY) is not None and not Path(b).exists():
-        second, card = _person_vector(b, engine, loaded)
-    else:
-        second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+    with waiting("comparing"):
+        first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
+        if profile.given(GALLERY) is not None and not Path(b).exists():
+            second, card = _person_vector(b, engine, loaded)
+        else:
+            second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
 
     used, limit = decision_threshold(card, loaded.recognize)
+    remark_on_threshold(card, loaded.recognize)
     similarity = min(max(float(first @ second), -1.0), 1.0)
     distance = similarity_to_distance(similarity, used)
     same = distance <= limit

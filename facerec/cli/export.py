@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from facerec.cli.completing import complete_model, export_targets, one_of
-from facerec.cli.console import Results, refuse_to_replace
+from facerec.cli.console import Results, refuse_to_replace, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, check_choice, force_option, option
 from facerec.errors import UsageError
@@ -86,7 +86,8 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name.
     """
-    from facerec.models.exporting import SUFFIXES, export_model
+    with waiting("loading PyTorch"):
+        from facerec.models.exporting import SUFFIXES, export_model
 
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
     target = out or Path(f"{Path(model).stem}{name}{SUFFIXES[to]}")
@@ -100,11 +101,13 @@ def export(
     from facerec.weights.store import load_card
 
     photos = portrait_files().values() if faces is None else find_photos([faces])
-    chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
-    card, cosine = export_model(
-        model, target, chips, format_=cast(Any, to), precision=precision.value,
-        normalise=normalise, opset=opset,
-    )  # fmt: skip
+    with waiting("finding faces to compare on"):
+        chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
+    with waiting(f"exporting {model}"):
+        card, cosine = export_model(
+            model, target, chips, format_=cast(Any, to), precision=precision.value,
+            normalise=normalise, opset=opset,
+        )  # fmt: skip
     results = Results("file", "model", "precision", "cosine to PyTorch", as_json=as_json)
     results.add(
         {

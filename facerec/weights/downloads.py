@@ -86,7 +86,7 @@ def obtain(
                 _obtain_file(file, target, report, say, fetch)
             if file.format in ("zip", "tar") and not (target.parent / _EXTRACTED).is_dir():
                 say(f"{name}: extracting {file.name}")
-                extract(target, target.parent / _EXTRACTED)
+                extract(target, target.parent / _EXTRACTED, report=report)
     return result_path(name, record)
 
 
