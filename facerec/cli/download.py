@@ -62,10 +62,13 @@ def list_names(as_json: Json = None) -> None:
     from facerec.weights.downloads import is_present
 
     known = read_catalogue()
-    results = Results("name", "kind", "size", "commercial use", "here", "licence", as_json=as_json)
+    results = Results(
+        "name", "kind", "size", "commercial use", "here", "licence",
+        as_json=as_json, least=("kind", "commercial use"),
+    )  # fmt: skip
     for kind in ("models", "weights", "data"):
         for name, record in getattr(known, kind).items():
-            here, size = is_present(name, record), _size(record)
+            here, size = is_present(name, record), record.size
             results.add(
                 {
                     "name": name,
@@ -270,12 +273,6 @@ def _bar(name: str) -> Iterator[Progress]:
     with live_progress(columns) as bar:
         task = bar.add_task(name, total=None)
         yield lambda here, total: bar.update(task, completed=here, total=total)
-
-
-def _size(record: Record) -> int | None:
-    sizes = [file.size for file in record.remote_files] or [getattr(record.file, "size", None)]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
 
 
 def _mebibytes(size: int | None) -> str:
