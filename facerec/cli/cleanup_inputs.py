@@ -20,6 +20,7 @@ from facerec.cleanup.survey import (
     survey_known,
 )
 from facerec.cli.console import progress
+from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face
@@ -66,7 +67,7 @@ def look_at_people(
         return collect(items, found, known.card.embedding_size), known.card
     items = _list_pile(dirty) if pile else _list_folder(dirty)
     _require(items, dirty)
-    engine = Engine.from_profile(profile)
+    engine = load_engine(profile)
     with (
         open_survey(report / SURVEY, _origin(engine, profile, aligned)) as cache,
         _looking(items) as observe,
@@ -93,7 +94,7 @@ def look_at_excluded(
         InputError: a set has no images.
     """
     sources = [_open_excluded(path) for path in paths]
-    engine = Engine.from_profile(profile)
+    engine = load_engine(profile)
     engine.card.require_same_model(card, "the gallery")
     seen = []
     with open_survey(report / "excluded.sqlite", _origin(engine, profile, aligned)) as cache:

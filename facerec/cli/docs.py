@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib.resources import files
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from facerec.cli.console import Results
-from facerec.errors import UsageError
+from facerec.errors import UsageError, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -54,11 +53,8 @@ def docs(
         results.close()
         return
     if topic not in known:
-        near = difflib.get_close_matches(topic, known, 1)
-        raise UsageError(
-            f"no guide is called {topic}; "
-            + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
-        )
+        nearest = did_you_mean(topic, known) or f"; there are {', '.join(known)}"
+        raise UsageError(f"no guide is called {topic}{nearest}")
     page = files("facerec.docs").joinpath(f"{topic}.md")
     if path:
         sys.stdout.write(f"{page}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from facerec.cli.completing import complete_model, one_of
-from facerec.cli.console import Results, refuse_to_replace
+from facerec.cli.console import Results, refuse_to_replace, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, check_choice, force_option, option
 from facerec.errors import UsageError
@@ -101,11 +101,13 @@ def export(
     from facerec.weights.store import load_card
 
     photos = portrait_files().values() if faces is None else find_photos([faces])
-    chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
-    card, cosine = export_model(
-        model, target, chips, to=to, precision=precision.value,
-        normalise=normalise, opset=opset,
-    )  # fmt: skip
+    with waiting("finding faces to compare on"):
+        chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
+    with waiting(f"exporting {model}"):
+        card, cosine = export_model(
+            model, target, chips, to=to, precision=precision.value,
+            normalise=normalise, opset=opset,
+        )  # fmt: skip
     results = Results("file", "model", "precision", "cosine to PyTorch", as_json=as_json)
     results.add(
         {
