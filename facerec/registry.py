@@ -14,20 +14,20 @@ registered name, its value the module that registers it.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from facerec.errors import MissingError
+from facerec.errors import MissingError, ProfileError, did_you_mean
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
+Target = TypeVar("Target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,38 @@ class Entry(Generic[T]):
     help: str
     target: T
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self, given: Mapping[str, Any], key: str) -> Any:
+        """The profile's values for it, as its options model (fact `options`, a pydantic model).
+
+        Args:
+            given: the profile's values.
+            key: the profile's key, for messages.
+
+        Returns:
+            The model; None where it has none.
+
+        Raises:
+            ProfileError: a value does not fit, or there is no such option.
+        """
+        model = self.facts.get("options")
+        if model is None:
+            if given:
+                raise ProfileError(f"{key}: {self.name} has none")
+            return None
+        from pydantic import ValidationError
+
+        for option in given:
+            if option not in model.model_fields:
+                known = _nearest(option, list(model.model_fields))
+                raise ProfileError(f"{key}: {self.name} has no option {option}{known}")
+        try:
+            return model(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (key, *first["loc"])))
+            problem = first["msg"][0].lower() + first["msg"][1:]
+            raise ProfileError(f"{where}: {problem}, not {first['input']!r}") from error
 
 
 class _Shipped(NamedTuple):
@@ -71,7 +103,7 @@ class Registry(Generic[T]):
         self._package = package
         self._entries: dict[str, Entry[T]] = {}
 
-    def register(self, name: str, *, help: str, **facts: Any) -> Callable[[T], T]:
+    def register(self, name: str, *, help: str, **facts: Any) -> Callable[[Target], Target]:
         """Register the decorated class or factory.
 
         Args:
@@ -80,8 +112,8 @@ class Registry(Generic[T]):
             facts: kept in the entry; `fact` reads literals without importing.
         """
 
-        def add(target: T) -> T:
-            self._entries[name] = Entry(name, help, target, facts)
+        def add(target: Target) -> Target:
+            self._entries[name] = Entry(name, help, cast(T, target), facts)
             return target
 
         return add
@@ -135,8 +167,7 @@ class Registry(Generic[T]):
 
     def hint(self, name: str) -> str:
         """The nearest name as a question, or all names: the end of an error message."""
-        near = difflib.get_close_matches(name, self.names(), 1)
-        return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self.names())}"
+        return _nearest(name, self.names())
 
     def _load(self, point: EntryPoint) -> None:
         try:
@@ -169,6 +200,10 @@ class Registry(Generic[T]):
                         module = module.removesuffix(".__init__")
                         found[name] = _Shipped(module, facts, computed)
         return found
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    return did_you_mean(name, known) or f"; there are {', '.join(known)}"
 
 
 def _registers(decorator: ast.expr, variable: str) -> bool:

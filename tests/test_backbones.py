@@ -10,6 +10,8 @@ from facerec.models.factory import create_network
 from facerec.registry import BACKBONES
 from tests.conftest import make_card
 
+pytestmark = pytest.mark.numeric
+
 # Parameters with 512 values out of 112x112. The seed project's thirteen: IR from its published
 # files; the SE blocks add 2 c²/16 each; ResNets are torchvision's without `fc`, plus the head.
 # iresnet: insightface's model zoo (18: 24.03 M, 34: 34.14, 50: 43.59, 100: 65.16).

@@ -26,6 +26,8 @@ from facerec.faces import Face, Image
 from facerec.parallel.workers import in_turn
 from facerec.profile.schema import DetectorSection
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def detector() -> MTCNN:

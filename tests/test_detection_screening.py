@@ -21,6 +21,8 @@ from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.faces import Image
 from facerec.parallel.workers import in_turn
 
+pytestmark = pytest.mark.numeric
+
 T = TypeVar("T")
 CPU = torch.device("cpu")
 

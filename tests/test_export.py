@@ -31,7 +31,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from facerec.models.factory import create_network
-    from facerec.training.artefact import write_artefact
+    from facerec.training.run_folder import write_artefact
     from tests.conftest import make_card
 
     torch.manual_seed(0)

@@ -43,7 +43,7 @@ def test_its_options_are_given_in_the_profile(picture: Path, tmp_path: Path) -> 
             "option shar; did you mean share?",
         ),
         (("detector.name=toy", "detector.options={share: 2}"), "detector.options.share: "),
-        (("detector.options={share: 1}",), "detector.options: the detector mtcnn has none"),
+        (("detector.options={share: 1}",), "detector.options: mtcnn has none"),
         (("detector.name=toi",), "no detector is called toi; did you mean toy?"),
     ],
 )

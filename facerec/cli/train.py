@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.console import Results, say
-from facerec.cli.options import Json, ProfileName, Settings, Workers, load_profile
+from facerec.cli.help import INPUT, OUTPUT, App
+from facerec.cli.options import (
+    TRAINING_DATA,
+    WORKERS,
+    Json,
+    ProfileOptions,
+    option,
+    profile_options,
+)
 from facerec.errors import MissingError
 
 if TYPE_CHECKING:
@@ -19,35 +27,40 @@ if TYPE_CHECKING:
 
     from facerec.training.trainer import Progress
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 _PORT = 6006
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec train --profile webface --data webface.rec --out runs/first",
+        "facerec train --out runs/first --resume",
+    ]
+)
+@profile_options(TRAINING_DATA, WORKERS)
 def train(
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Aligned faces: a folder per person, a tar or zip of that, train.rec, or shards. "
-            "[data.train]",
-        ),
-    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="The run's folder.  [runs/PROFILE-TIME]"),
+        option(
+            "--out",
+            "-o",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="The run's folder.",
+            default="runs/PROFILE-TIME",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from --out's newest checkpoint.")
+        bool, option("--resume", panel=INPUT, help="Go on from --out's newest checkpoint.")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help=f"Also start TensorBoard, on port {_PORT}.")
+        bool,
+        option("--tensorboard", panel=OUTPUT, help=f"Also start TensorBoard, on port {_PORT}."),
     ] = False,
-    workers: Workers = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Train a model by a profile's recipe.
 
@@ -57,8 +70,8 @@ def train(
     """
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")
-    loaded = load_profile(profile, settings, data__train=data, runtime__workers=workers)
-    name = Path(profile).stem
+    loaded = profile.load()
+    name = Path(profile.name).stem
     folder = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     from facerec.training.run import Observer, train
 
@@ -89,6 +102,7 @@ def train(
         (str(ended.model), str(ended.step), str(ended.classes), str(ended.images), best),
     )
     results.close(title=str(folder))
+    say(f"saved the model, checkpoints and log in {folder}/")
     if not ended.calibrated:
         say(
             f"{ended.model}: has no thresholds yet; "

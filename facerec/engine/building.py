@@ -18,6 +18,7 @@ from facerec.detection.creation import create_detector
 from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
+from facerec.imaging.photos import AnyPhoto
 from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
@@ -223,7 +224,7 @@ class _Plan:
         return self.load(kept, rounded)
 
 
-def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[Path]) -> Image:
+def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[AnyPhoto]) -> Image:
     """Real faces to see a network's ranges on: `(N, H, W, 3) uint8` RGB, N >= 42.
 
     The faces of few photos are seen in several views, mirrored, darker and brighter.

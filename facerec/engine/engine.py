@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -63,14 +64,14 @@ class Engine:
         self._views = views_of(embedder.card.augment)
 
     @classmethod
-    def from_profile(cls, profile: str | Profile = "default") -> Engine:
-        """Build the engine that a profile (or its name) describes.
+    def from_profile(cls, profile: str | Path | Profile = "default") -> Engine:
+        """Build the engine that a profile, or its name or file, describes.
 
         Raises:
             ProfileError: the profile is invalid.
             MissingError: weights, a package or the device is missing.
         """
-        if isinstance(profile, str):
+        if not isinstance(profile, Profile):
             profile = Profile.load(profile)
         detector, embedder = build_detector(profile), open_embedder(profile)
         return cls(detector, embedder, batch=profile.runtime.batch, profile=profile)

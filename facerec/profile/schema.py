@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
-from facerec.registry import DETECTORS, Registry
+from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -186,11 +186,10 @@ class TrainSection(Section):
     initial: str | None = None
     """A model whose weights training starts from; backbone and sizes are then its own."""
 
-    loss: Literal[
-        "softmax", "normface", "arcface", "cosface", "sphereface", "combined", "adaface",
-        "curricularface", "magface",
-    ] = "arcface"  # fmt: skip
+    loss: Annotated[str, Registered(LOSSES)] = "arcface"
     """What is minimised; softmax has no margin and no normalisation."""
+    options: dict[str, Any] = {}
+    """Options of a loss that another package registers."""
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Factor on the cosines, s."""
     margin: Annotated[float, Field(ge=0)] | None = None

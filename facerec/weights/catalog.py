@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError, UsageError, did_you_mean
 from facerec.weights.folder import cache_folder
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -59,6 +59,13 @@ class Record(_Record):
         """All that has to be downloaded, the main file first; empty for a package's file."""
         return (self.file, *self.companions) if isinstance(self.file, RemoteFile) else ()
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of all its files; None where the publisher of one names none."""
+        sizes = [file.size for file in (self.file, *self.companions)]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
 
 class ModelRecord(Record):
     """An embedder."""
@@ -99,12 +106,13 @@ def find_model(name: str) -> ModelRecord:
     """The record of a model.
 
     Raises:
-        MissingError: no model has that name; the nearest is named.
+        UsageError: no model has that name; a similar one is named.
+        MissingError: no model has that name or a similar one.
     """
     records = catalogue()
     if name not in records:
-        hint = _hint(name, records)
-        raise MissingError(f"no model is called {name}, and there is no such file; {hint}")
+        problem = f"no model is called {name}, and there is no such file; {_hint(name, records)}"
+        raise UsageError(problem) if did_you_mean(name, records) else MissingError(problem)
     return records[name]
 
 

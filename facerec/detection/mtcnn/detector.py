@@ -71,10 +71,10 @@ class MTCNN(Reducible):
 
     On a processor the picture's parts, or the pictures of a batch, are spread over threads;
     pictures of one size go through the stages together. The networks are given cells and crops in
-    such numbers that what they say of each is the same to the bit whatever is beside it (on the
-    processor that this was tried on), so a batch gives the very numbers that its pictures give one
-    by one. Where the processor multiplies bfloat16, a first look in it (`Glance`, `Screen`) leaves
-    the float32 networks little to see.
+    such numbers that what they say of each is the same to the bit whatever is beside it (with
+    AVX-512 and with AVX2, where this was tried), so a batch gives the very numbers that its
+    pictures give one by one. Where the processor multiplies bfloat16, a first look in it
+    (`Glance`, `Screen`) leaves the float32 networks little to see.
 
     Memory: 30 bytes per pixel of what is in work (on each of `threads` a picture, or up to 16 of
     one size with together a million pixels; for CUDA one of these), of which each thread keeps up
