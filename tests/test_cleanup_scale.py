@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from facerec.cleanup.store import Store
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
@@ -19,7 +20,6 @@ from facerec.cleanup.findings import Kind
 from facerec.cleanup.graph_linkage import link_neighbours
 from facerec.cleanup.linkage import cut, link
 from facerec.cleanup.neighbours import neighbour_pairs
-from facerec.cleanup.store import Store
 from facerec.cleanup.survey import path_reader, survey
 from facerec.errors import UsageError
 from facerec.parallel import ranks

@@ -36,7 +36,7 @@ from facerec.models.runtimes.graphs import (
 from facerec.models.runtimes.onnx import embedded_card, embeds_preprocessing, load_onnx, onnx_sha256
 from facerec.models.runtimes.openvino import import_openvino, load_openvino
 from facerec.parallel.devices import choose_device
-from facerec.parallel.workers import Workers
+from facerec.parallel.threads import TorchThreads
 from facerec.profile.loading import Profile
 from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 from facerec.weights.cards import read_card
@@ -107,7 +107,7 @@ def open_embedder(profile: Profile) -> Embedder:
         return create_embedder(
             card, state, device=plan.device, batch=profile.runtime.batch,
             precision=plan.precision,
-            team=Workers(torch.get_num_threads()) if plan.device == "cpu" else None,
+            pool=TorchThreads(torch.get_num_threads()) if plan.device == "cpu" else None,
         )  # fmt: skip
 
     def write(target: Path, chips: Image) -> None:
