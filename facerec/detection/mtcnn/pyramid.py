@@ -63,7 +63,7 @@ class Pyramid:
     def fill(self, canvases: Floats, images: Sequence[Image], run: Map) -> None:
         """Write the levels of images less 127.5, each pixel the mean of the area it covers.
 
-        A level of odd size repeats its last row or column, so that it is even. The pictures are
+        A level of odd size repeats its last row or column, so that it is even. The images are
         worked on side by side, as one of all their widths.
 
         Args:
@@ -81,9 +81,9 @@ class Pyramid:
             lowered = _lowered(table, level.down.rows[some], level.down.share[some])
             narrowed = _narrowed(_turned(lowered, width), across)
             turned = _turned(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
-            pictures, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
+            resized, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
             for strip in level.strips:
-                _place(canvases, pictures, strip, first, last)
+                _place(canvases, resized, strip, first, last)
 
         slabs = [
             (level, across, first)
