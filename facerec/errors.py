@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code the command line ends with.
+"""Exceptions, each with the command line's exit code.
 
 Every message is one or two lines: what, where, what to do.
 """
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 
 class FacerecError(Exception):
-    """Base of all errors that are facerec's to explain."""
+    """Base of all errors that facerec raises for its user."""
 
     exit_code = 2
 
 
 class UsageError(FacerecError):
-    """What was asked cannot be done as asked: a bad option, an output that cannot be written."""
+    """The request cannot be met: a bad option, an output that cannot be written."""
 
 
 class ProfileError(UsageError):
@@ -22,7 +22,7 @@ class ProfileError(UsageError):
 
 
 class IncompatibleError(UsageError):
-    """Two things do not belong together, such as a gallery and the model that queries it."""
+    """Two things do not fit together, such as a gallery and the model that queries it."""
 
 
 class InputError(FacerecError):

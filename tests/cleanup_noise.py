@@ -109,14 +109,14 @@ def seed_algorithm(report: Path, dirty: Path, thresholds: list[float]) -> dict[f
     """Images outside the largest cluster of their folder, by scikit-learn itself."""
     from sklearn.cluster import AgglomerativeClustering
 
-    from facerec.cleanup.store import Store
+    from facerec.cleanup.survey import SURVEY, open_survey
     from facerec.files import sha256_of
 
     result: dict[float, set] = {threshold: set() for threshold in thresholds}
-    with Store.reopen(report / "survey.sqlite") as store:
+    with open_survey(report / SURVEY) as cache:
         for folder in sorted(dirty.iterdir()):
             photos = sorted(folder.iterdir())
-            known = [store.get(sha256_of(photo))[0] for photo in photos]
+            known = [cache.get(sha256_of(photo))[0] for photo in photos]
             vectors = np.stack([vector for vector in known if vector is not None])
             for threshold in thresholds:
                 label = AgglomerativeClustering(

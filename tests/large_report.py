@@ -10,7 +10,7 @@ import numpy as np
 from facerec.cleanup.findings import Finding, Kind
 from facerec.cleanup.page import write_page
 from facerec.cleanup.photos import Facts, Photos
-from facerec.cleanup.store import Store
+from facerec.cleanup.survey import SURVEY, open_survey
 
 PER_PERSON = 10
 
@@ -24,9 +24,9 @@ def write_large_report(report: Path, people: int) -> Path:
     files = [f"{names[n // PER_PERSON]}/{n % PER_PERSON}.jpg" for n in range(count)]
     digests = [f"{n:x}" for n in range(count)]
     thumbnails = [_thumbnail(dice) for _ in range(64)]
-    with Store(report / "survey.sqlite", "") as store:
+    with open_survey(report / SURVEY, "") as cache:
         for n, digest in enumerate(digests):
-            store.put(digest, None, Facts(1), thumbnails[n % len(thumbnails)])
+            cache.put(digest, None, Facts(1).to_json(), thumbnails[n % len(thumbnails)])
     photos = Photos(
         np.array(files, object), np.array(files, object), np.arange(count) // PER_PERSON, names,
         np.array(digests, object), np.zeros((count, 2), np.float32), [Facts(1)] * count,

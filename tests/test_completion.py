@@ -50,6 +50,7 @@ def complete(line: str, cwd: Path = ROOT) -> list[str]:
         ("facerec embed --profile def", ["default"]),
         ("facerec embed --faces ", ["central", "all", "refuse"]),
         ("facerec detect --detector yu", ["yunet"]),
+        ("facerec train --set train.backbone=ir_10", ["train.backbone=ir_101"]),
         ("facerec evaluate detection --compare yu", ["yunet"]),
         ("facerec recognize image --metric c", ["cosine"]),
         ("facerec recognize image --match ex", ["exemplar"]),

@@ -13,18 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from facerec.detection.creation import create_detector
+from facerec.detection.mtcnn import weights as mtcnn_weights
 from facerec.detection.mtcnn.boxes import crop, rank, squared, suppress
 from facerec.detection.mtcnn.detector import MTCNN
 from facerec.detection.mtcnn.packing import arrange
 from facerec.detection.mtcnn.pyramid import Pyramid, pyramid_levels
 from facerec.detection.mtcnn.scratch import Scratch
-from facerec.detection.registry import create_detector
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 from facerec.parallel.workers import in_turn
 from facerec.profile.schema import DetectorSection
-from facerec.weights import mtcnn as mtcnn_weights
-from facerec.weights.mtcnn import load_mtcnn_weights
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_a_damaged_weights_file_is_never_unpickled(
 
 def test_yunet_without_its_file_says_what_to_do() -> None:
     with pytest.raises(MissingError, match=r"detector\.weights"):
-        create_detector(DetectorSection(name="yunet"), load_mtcnn_weights=load_mtcnn_weights)
+        create_detector(DetectorSection(name="yunet"))
 
 
 def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
@@ -149,9 +151,7 @@ def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("facerec.detection.tensorflow.find_spec", lambda _: None)
     with pytest.raises(MissingError, match=r"facerec\[tensorflow\]"):
-        create_detector(
-            DetectorSection(name="mtcnn-tensorflow"), load_mtcnn_weights=load_mtcnn_weights
-        )
+        create_detector(DetectorSection(name="mtcnn-tensorflow"))
 
 
 def test_what_runs_on_a_gpu_finds_the_same_faces(

@@ -17,9 +17,11 @@ from facerec.detection.mtcnn.proposals import Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
 from facerec.detection.mtcnn.scratch import Scratch
 from facerec.detection.mtcnn.screening import ERROR, Glances, Screen, open_glances, open_screen
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.faces import Image
 from facerec.parallel.workers import in_turn
-from facerec.weights.mtcnn import load_mtcnn_weights
+
+pytestmark = pytest.mark.numeric
 
 T = TypeVar("T")
 CPU = torch.device("cpu")

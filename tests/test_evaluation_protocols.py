@@ -14,16 +14,15 @@ from scipy.io import savemat
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.evaluation.protocols.agedb import read_agedb
 from facerec.evaluation.protocols.bin import read_bin
-from facerec.evaluation.protocols.lists import (
-    read_cfp,
-    read_lfw,
-    read_pair_list,
-    read_two_line_pairs,
-)
-from facerec.evaluation.protocols.pairs import split_folds
+from facerec.evaluation.protocols.calfw import read_calfw
+from facerec.evaluation.protocols.cfp import read_cfp
+from facerec.evaluation.protocols.lfw import read_lfw
+from facerec.evaluation.protocols.pair_list import read_pair_list
+from facerec.evaluation.protocols.pairs import open_protocol, split_folds
 from facerec.imaging.archives import locate, open_source
+from facerec.registry import PROTOCOLS
 
-LFW = "2\t2\nA\t1\t2\nB\t1\t3\nA\t1\tB\t2\nA\t2\tC\t10\nD\t1\t2\nD\t3\t4\nD\t1\tE\t1\nD\t2\tE\t1\n"
+LFW = b"2\t2\nA\t1\t2\nB\t1\t3\nA\t1\tB\t2\nA\t2\tC\t10\nD\t1\t2\nD\t3\t4\nD\t1\tE\t1\nD\t2\tE\t1\n"
 
 
 def listed(protocol):
@@ -57,19 +56,19 @@ def test_lfw_pairs_and_folds():
 )
 def test_a_bad_lfw_list_is_refused_with_its_line(text, message):
     with pytest.raises(UsageError, match=message):
-        read_lfw(text, "pairs.txt")
+        read_lfw(text.encode(), "pairs.txt")
 
 
 def test_two_lines_a_pair():
-    text = "a.jpg 1\nb.jpg 1\nc.jpg 0\nd.jpg 0\n"
-    assert [row[:3] for row in listed(read_two_line_pairs(text, "p", "calfw"))] == [
+    text = b"a.jpg 1\nb.jpg 1\nc.jpg 0\nd.jpg 0\n"
+    assert [row[:3] for row in listed(read_calfw(text, "p"))] == [
         ("a.jpg", "b.jpg", True),
         ("c.jpg", "d.jpg", False),
     ]
     with pytest.raises(UsageError, match="odd number"):
-        read_two_line_pairs("a.jpg 1\n", "p", "calfw")
+        read_calfw(b"a.jpg 1\n", "p")
     with pytest.raises(UsageError, match="p:1: this line and the next disagree"):
-        read_two_line_pairs("a.jpg 1\nb.jpg 0\n", "p", "calfw")
+        read_calfw(b"a.jpg 1\nb.jpg 0\n", "p")
 
 
 def test_blocks_of_one_kind_are_split_so_that_folds_hold_both():
@@ -92,16 +91,16 @@ def test_few_pairs_give_fewer_folds():
 def test_pair_list_with_and_without_labels(separator):
     lines = [["p/1.jpg", "p/2.jpg"], ["p/1.jpg", "q/1.jpg"], ["x.jpg", "y.jpg", "1"]]
     text = "# made\n" + "\n".join(separator.join(line) for line in lines)
-    assert [row[2] for row in listed(read_pair_list(text, "pairs"))] == [True, False, True]
+    assert [row[2] for row in listed(read_pair_list(text.encode(), "pairs"))] == [True, False, True]
 
 
 def test_pair_list_needs_a_way_to_tell_people():
     with pytest.raises(UsageError, match="pairs:1: two columns need person/photo"):
-        read_pair_list("a.jpg b.jpg", "pairs")
+        read_pair_list(b"a.jpg b.jpg", "pairs")
     with pytest.raises(UsageError, match="pairs:1: expected"):
-        read_pair_list("a b c d", "pairs")
+        read_pair_list(b"a b c d", "pairs")
     with pytest.raises(UsageError, match="holds no pairs"):
-        read_pair_list("\n", "pairs")
+        read_pair_list(b"\n", "pairs")
 
 
 def make_cfp(root):
@@ -166,7 +165,7 @@ def test_agedb_from_its_matlab_file(tmp_path):
 def test_agedb_from_text(tmp_path):
     protocol = read_agedb(b"0_Maria_35_f.jpg 1_Maria_70_f.jpg 1\n2.jpg 3.jpg 0\n", "a.txt")
     assert protocol.same.tolist() == [True, False]
-    assert read_agedb(LFW.encode(), "a.txt").folds.tolist() == [0] * 4 + [1] * 4
+    assert read_agedb(LFW, "a.txt").folds.tolist() == [0] * 4 + [1] * 4
     with pytest.raises(UsageError, match="not a MATLAB file"):
         read_agedb(b"nonsense", "a.mat")
 
@@ -291,9 +290,82 @@ def test_what_is_no_archive_is_refused(tmp_path):
 
 def test_lfw_has_ten_folds_of_300_and_300(data):
     path = data / "lfw" / "pairs.txt"
-    protocol = read_lfw(path.read_text(), str(path))
+    protocol = read_lfw(path.read_bytes(), str(path))
     assert len(protocol.keys) == 7701
     assert np.bincount(protocol.folds).tolist() == [600] * 10
     assert np.bincount(protocol.folds[protocol.same]).tolist() == [300] * 10
     source = open_source(data / "lfw" / "lfw-deepfunneled-pairs.tar")
     assert len(locate(source, protocol.keys)) == 7701
+
+
+def write_list(folder, name, content):
+    (folder / name).write_bytes(content)
+    return folder
+
+
+def write_bin(folder):
+    (folder / "set.bin").write_bytes(pickle.dumps(([b"a", b"b", b"c", b"d"], [True, False])))
+    return folder / "set.bin"
+
+
+def write_cfp(folder):
+    make_cfp(folder)
+    return folder
+
+
+SAMPLES = {
+    "agedb": lambda folder: write_list(
+        folder, "agedb_30_pair.txt", b"a.jpg b.jpg 1\na.jpg c.jpg 0\n"
+    ),
+    "bin": write_bin,
+    "calfw": lambda folder: write_list(folder, "pairs_CALFW.txt", b"a 1\nb 1\na 0\nc 0\n"),
+    "cplfw": lambda folder: write_list(folder, "pairs_CPLFW.txt", b"a 1\nb 1\na 0\nc 0\n"),
+    "cfp-ff": write_cfp,
+    "cfp-fp": write_cfp,
+    "lfw": lambda folder: write_list(folder, "pairs.txt", LFW),
+    "pairs": lambda folder: write_list(folder, "pairs.csv", b"p/1.jpg,p/2.jpg\np/1.jpg,q/1.jpg\n"),
+}
+"""Of each registered protocol, the smallest data set that it opens."""
+
+
+@pytest.mark.parametrize("name", PROTOCOLS.names())
+def test_a_registered_protocol_opens_its_data(name, tmp_path):
+    protocol, _ = open_protocol(name, SAMPLES[name](tmp_path), None)
+    assert protocol.name.partition(":")[0] == name
+    assert set(protocol.same.tolist()) == {True, False}
+    assert len(protocol.pairs) == len(protocol.same) == len(protocol.folds)
+    assert protocol.pairs.max() < len(protocol.keys) == len(set(protocol.keys))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS.names())
+def test_a_list_of_pairs_is_taken_where_the_protocol_has_one(name, tmp_path):
+    data = SAMPLES[name](tmp_path)
+    names = PROTOCOLS.get(name).facts.get("lists", ())
+    if not names:
+        with pytest.raises(UsageError, match=f"--pairs: {name} brings its own"):
+            open_protocol(name, data, tmp_path / "other.txt")
+        return
+    (found,) = (data / file for file in names if (data / file).exists())
+    moved = found.rename(tmp_path / f"other{found.suffix}")
+    with pytest.raises(MissingError, match="name it with --pairs"):
+        open_protocol(name, data, None)
+    assert len(open_protocol(name, data, moved)[0].pairs)
+    moved.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="other"):
+        open_protocol(name, data, moved)
+
+
+def test_an_unknown_protocol_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(MissingError, match="no protocol is called cafw; did you mean calfw"):
+        open_protocol("cafw", tmp_path, None)
+
+
+def test_a_protocol_of_another_package_is_opened_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(PROTOCOLS, "_entries", dict(PROTOCOLS._entries))
+
+    @PROTOCOLS.register("test_tabs", help="Tabs.", lists=("tabs.tsv",))
+    def read_tabs(data, where):
+        return read_pair_list(data, where, "test_tabs")
+
+    write_list(tmp_path, "tabs.tsv", b"p/1.jpg\tp/2.jpg\np/1.jpg\tq/1.jpg\n")
+    assert open_protocol("test_tabs", tmp_path, None)[0].name == "test_tabs"

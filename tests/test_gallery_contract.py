@@ -1,4 +1,4 @@
-"""What every backend of galleries does alike: a backend is one more entry of `ADDRESSES`."""
+"""What every registered gallery backend does alike; a new one needs an entry in `ADDRESSES`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.gallery.addresses import changing, open_gallery
 from facerec.gallery.base import Batch, GalleryStore
 from facerec.gallery.files import backend as file
+from facerec.registry import GALLERIES
 from tests.conftest import make_card, make_face
 
 ADDRESSES: dict[str, Callable[[Path], str]] = {
-    "hdf5": lambda folder: str(folder / "people.h5"),
-    "milvus-lite": lambda folder: f"milvus+lite://{folder}/people.db",
-    "hdf5 with a journal": lambda folder: str(folder / "large.h5"),
+    "file": lambda folder: str(folder / "people.h5"),
+    "milvus+lite": lambda folder: f"milvus+lite://{folder}/people.db",
 }
-"""Of each backend, an address for a new gallery in a folder."""
+"""By backend, an address for a new gallery in a folder."""
+SERVED = {"milvus"}
+"""Backends that need a server: `MilvusBackend` is the one of `milvus+lite`."""
+VARIANTS = {**ADDRESSES, "file with a journal": lambda folder: str(folder / "large.h5")}
 
 RED, BLUE = {"team": "red"}, {"team": "blue", "shift": "night"}
 
 
-@pytest.fixture(params=ADDRESSES)
+@pytest.fixture(params=VARIANTS)
 def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Ada with two photos of team red and one of blue, Zoë with two faces of one photo."""
-    place = ADDRESSES[request.param](tmp_path)
-    if request.param == "hdf5 with a journal":
+    place = VARIANTS[request.param](tmp_path)
+    if request.param == "file with a journal":
         monkeypatch.setattr(file, "_WHOLE", 0)
     with changing(place, create=make_card()) as store:
         store.add("Ada", [make_face(1, 0, 0, 0)], "ada/1.jpg", "a1", RED)
@@ -210,6 +213,35 @@ def test_what_is_not_there_is_missing(backend: str, tmp_path: Path) -> None:
         open_gallery(ADDRESSES[backend](tmp_path))
 
 
-def test_an_address_of_no_backend_is_refused() -> None:
-    with pytest.raises(UsageError, match="no gallery can lie in ftp://"):
+def test_every_registered_backend_is_tested() -> None:
+    assert set(GALLERIES.names()) == {*ADDRESSES, *SERVED}
+
+
+def test_an_address_of_no_backend_is_refused_with_those_there_are() -> None:
+    with pytest.raises(
+        UsageError, match=r"no gallery can lie in ftp://; .*milvus\+lite://PATH"
+    ) as told:
         open_gallery("ftp://host/people")
+    assert all(name in str(told.value) for name in GALLERIES.names())
+
+
+def test_a_path_may_be_written_as_a_url(tmp_path: Path) -> None:
+    with changing(f"file://{tmp_path}/people.h5", create=make_card()) as store:
+        store.add("Ada", [make_face(1, 0, 0, 0)], "ada.jpg")
+    assert open_gallery(str(tmp_path / "people.h5")).counts() == {"Ada": 1}
+
+
+def test_a_registered_backend_takes_the_addresses_of_its_scheme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GALLERIES, "_entries", dict(GALLERIES._entries))
+
+    @GALLERIES.register("test_folder", help="test_folder://NAME, a file in a test's folder.")
+    class Folder(file.FileBackend):
+        def local_path(self, address: str) -> Path:
+            return tmp_path / f"{address.removeprefix('test_folder://')}.h5"
+
+    with changing("test_folder://people", create=make_card()) as store:
+        store.add("Ada", [make_face(1, 0, 0, 0)], "ada.jpg")
+    assert len(open_gallery("test_folder://people")) == 1
+    assert (tmp_path / "people.h5").exists()

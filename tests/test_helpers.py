@@ -23,7 +23,7 @@ from facerec.imaging.decode import read_image
 from facerec.profile.loading import Profile
 from tests.conftest import noise
 
-pytestmark = pytest.mark.usefixtures("impatient")
+pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.numeric]
 
 _LONGEST = 120  # seconds that helpers may take to start
 _SCRIPT = """

@@ -15,7 +15,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.gallery.addresses import changing, open_gallery
 from facerec.gallery.base import Batch
 from facerec.gallery.match import Matcher
-from facerec.gallery.milvus import backend as milvus
+from facerec.gallery.milvus.backend import MilvusBackend
 from facerec.gallery.milvus.client import parse_address
 from facerec.gallery.milvus.schema import pack_face
 from facerec.profile.schema import RecognizeSection
@@ -101,7 +101,7 @@ def test_a_writer_killed_while_adding_leaves_what_was_there(address: str) -> Non
          "face": pack_face(np.zeros(4), np.zeros((5, 2)), 1.0), "embedding": [0, 0, 1, 0]}
         for number in (2, 3)
     ]  # fmt: skip
-    store = milvus.open(address, None)
+    store = MilvusBackend().open(address, None)
     store._write_state(unfinished=True)
     store._client.insert("facerec", rows)
     store._client.insert(
@@ -111,26 +111,26 @@ def test_a_writer_killed_while_adding_leaves_what_was_there(address: str) -> Non
     assert [batch.person for batch in open_gallery(address).batches()] == [["Ada", "Bob"]]
     with changing(address) as writer:
         writer.add("Cid", [make_face(0, 0, 0, 1)], "c.jpg", "c")
-    opened = milvus.verify(address)
+    opened = MilvusBackend().verify(address)
     assert opened.counts() == {"Ada": 1, "Bob": 1, "Cid": 1}
 
 
 def test_a_writer_killed_while_removing_is_made_good_by_the_next(address: str) -> None:
-    store = milvus.open(address, None)
+    store = MilvusBackend().open(address, None)
     store._write_state(unfinished=True)
     store._client.delete("facerec", filter="id == 0")
     with pytest.raises(MissingError, match="any further change brings them in line"):
-        milvus.verify(address)
+        MilvusBackend().verify(address)
     with changing(address) as writer:
         writer.rename("Bob", "Robert")
-    assert milvus.verify(address).counts() == {"Robert": 1}
+    assert MilvusBackend().verify(address).counts() == {"Robert": 1}
 
 
 def test_a_gallery_that_changed_has_another_version(address: str) -> None:
-    before = milvus.version(address)
+    before = MilvusBackend().version(address)
     with changing(address) as store:
         store.rename("Bob", "Robert")
-    assert milvus.version(address) != before
+    assert MilvusBackend().version(address) != before
 
 
 def test_another_process_that_has_it_open_is_named_in_one_line(address: str) -> None:
@@ -235,11 +235,11 @@ for number in range(1000):
         writer.wait()
         check = (
             "from facerec.gallery.addresses import changing\n"
-            "from facerec.gallery import milvus\n"
+            "from facerec.gallery.milvus.backend import MilvusBackend\n"
             "from tests.conftest import make_face\n"
             f"with changing({place!r}) as store:\n"
             "    store.add('last', [make_face(1, 0, 0, 0)], 'last.jpg')\n"
-            f"opened = milvus.verify({place!r})\n"
+            f"opened = MilvusBackend().verify({place!r})\n"
             "assert {n % 3 for p, n in opened.counts().items() if p != 'last'} <= {0}\n"
         )
         subprocess.run([sys.executable, "-c", check], check=True)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from facerec.engine.building import build_detector, calibration_chips, open_embedder
+from facerec.engine.cache import cache_path
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.evaluation.cache import cache_path
 from facerec.imaging.portraits import portrait_files
 from facerec.models.factory import create_embedder, create_network
 from facerec.models.folding import fold_batch_norms
@@ -19,9 +19,11 @@ from facerec.models.precision import choose_precision
 from facerec.models.runtimes.graphs import rounded_card
 from facerec.profile.loading import Profile
 from facerec.profile.schema import DetectorSection
-from facerec.training.artefact import write_artefact
+from facerec.training.run_folder import write_artefact
 from facerec.weights.store import load_model
 from tests.conftest import make_card, noise
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture(scope="module")

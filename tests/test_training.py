@@ -333,7 +333,7 @@ def test_evaluations_on_the_way_choose_the_best_and_calibrate_the_last(run, tmp_
     [
         ({"data__synthetic": "false"}, 2, "no training data: give --data"),
         ({"data__train": "nowhere", "data__synthetic": "false"}, 4, "nowhere: no training data"),
-        ({"train__backbone": "ir_5"}, 4, "no network is called ir_5; there are"),
+        ({"train__backbone": "ir_5"}, 4, "no network is called ir_5; did you mean ir_50?"),
         ({"train__batch": 100}, 2, "72 images, but one step takes 100"),
         ({"data__min_images": 7}, 2, "0 of 12 people are left"),
         ({"train__share": 0.5, "train__loss": "softmax"}, 2, "needs a margin loss"),

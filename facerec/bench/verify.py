@@ -9,7 +9,7 @@ from pathlib import Path
 from facerec.engine.engine import Engine
 from facerec.errors import UsageError
 from facerec.evaluation.folds import accuracy_at
-from facerec.evaluation.protocols.opening import open_protocol
+from facerec.evaluation.protocols.pairs import open_protocol
 from facerec.evaluation.run import Setting, embed_set
 from facerec.evaluation.verification import percent, verify
 from facerec.imaging.archives import locate

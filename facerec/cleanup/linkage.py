@@ -1,8 +1,8 @@
-"""Agglomerative clustering of one identity's images, exact, from one float32 distance triangle.
+"""Agglomerative clustering of one identity's images: the exact dendrogram.
 
-Small sets go to SciPy's `linkage`, which scikit-learn's `AgglomerativeClustering` calls too. It
-copies all distances as float64; larger sets go through the same nearest-neighbour chain
-(Murtagh 1983; Müllner 2011, fig. 3) on distances kept as they were computed, in float32.
+Sets of up to 4,000 images go to scikit-learn's `AgglomerativeClustering`, which holds four to eight
+copies of the distances. Larger ones go through the same nearest-neighbour chain (Murtagh 1983;
+Müllner 2011, fig. 3) on one float32 triangle of them, which from 8,000 images on is also faster.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from facerec.card import Metric
 from facerec.faces import Floats
+from facerec.parallel.products import products
 
 Linkage = Literal["average", "complete", "single", "ward"]
 Tree = NDArray[np.float64]
 """`(N - 1, 4) float64` as SciPy's: the two clusters joined, their distance, the images in both."""
 
-_SMALL = 1000
+_SMALL = 4000
 _BLOCK_ROWS = 256
 
 
@@ -39,12 +40,10 @@ def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
     if count < 2:
         return np.empty((0, 4))
     order = np.lexsort(embeddings.T)
-    triangle = distance_triangle(embeddings[order], metric)
     if count <= _SMALL:
-        from scipy.cluster.hierarchy import linkage as scipy_linkage
-
-        tree: Tree = scipy_linkage(triangle, linkage)
+        tree = _agglomerate(embeddings[order], metric, linkage)
     else:
+        triangle = distance_triangle(embeddings[order], metric)
         tree = sorted_tree(_chain(triangle, count, linkage), count)
     leaves = tree[:, :2] < count
     tree[:, :2][leaves] = order[tree[:, :2][leaves].astype(np.intp)]
@@ -74,7 +73,7 @@ def distance_triangle(embeddings: Floats, metric: Metric) -> Floats:
     triangle = np.empty(count * (count - 1) // 2, np.float32)
     end = 0
     for start in range(0, count, _BLOCK_ROWS):
-        block = embeddings[start : start + _BLOCK_ROWS] @ embeddings[start:].T
+        block = products(embeddings[start : start + _BLOCK_ROWS], embeddings[start:])
         for row, cosines in enumerate(block):
             pairs = cosines[row + 1 :]
             triangle[end : end + len(pairs)] = pairs
@@ -85,6 +84,23 @@ def distance_triangle(embeddings: Floats, metric: Metric) -> Floats:
         triangle *= 2
         np.sqrt(triangle, out=triangle)
     return triangle
+
+
+def _agglomerate(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
+    from scipy.spatial.distance import squareform
+    from sklearn.cluster import AgglomerativeClustering
+
+    if linkage == "ward":
+        given, distances = "euclidean", embeddings
+    else:
+        given, distances = "precomputed", squareform(distance_triangle(embeddings, metric))
+    model = AgglomerativeClustering(
+        n_clusters=None, distance_threshold=0, metric=given, linkage=linkage
+    ).fit(distances)
+    sizes = np.ones(2 * len(embeddings) - 1)
+    for merged, (one, two) in enumerate(model.children_, start=len(embeddings)):
+        sizes[merged] = sizes[one] + sizes[two]
+    return np.column_stack((model.children_, model.distances_, sizes[len(embeddings) :]))
 
 
 def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:

@@ -18,7 +18,8 @@ from typing import Any
 from facerec.cleanup.findings import Finding
 from facerec.cleanup.groups import rows_by_group
 from facerec.cleanup.photos import Photos
-from facerec.cleanup.store import Store
+from facerec.cleanup.survey import SURVEY, open_survey
+from facerec.engine.cache import EmbeddingCache
 from facerec.files import replacing
 
 # Enough to know a person by; all of a large folder would make the page too heavy to open.
@@ -38,11 +39,11 @@ def write_page(report: Path, photos: Photos, findings: Sequence[Finding]) -> Pat
     pictures.mkdir(exist_ok=True)
     with (
         replacing(path) as temporary,
-        Store.reopen(report / "survey.sqlite") as store,
+        open_survey(report / SURVEY) as cache,
         temporary.open("w", encoding="ascii") as file,
     ):
         file.write(before)
-        for number, (person, shown) in enumerate(_people(photos, findings, store)):
+        for number, (person, shown) in enumerate(_people(photos, findings, cache)):
             # In a script element only `</` could end it; JSON may escape the slash.
             text = json.dumps(person).replace("</", "<\\/")
             file.write(f'<script type="application/json" class="person">{text}</script>\n')
@@ -53,7 +54,7 @@ def write_page(report: Path, photos: Photos, findings: Sequence[Finding]) -> Pat
 
 
 def _people(
-    photos: Photos, findings: Sequence[Finding], store: Store
+    photos: Photos, findings: Sequence[Finding], cache: EmbeddingCache
 ) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     """What the page shows of each person with findings, the surest first, and the thumbnails of
     the images that it names."""
@@ -84,7 +85,7 @@ def _people(
                 "findings": [_shown(finding) for finding in ordered],
             },
             {
-                file: base64.b64encode(store.thumbnail(str(photos.sha256[rows[file]]))).decode()
+                file: base64.b64encode(cache.thumbnail(str(photos.sha256[rows[file]]))).decode()
                 for file in dict.fromkeys((*named, *_named(ordered)))
             },
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,15 @@ class Facts:
     yaw: float = float("nan")
     sharpness: float = float("nan")
     looks: int = 0
+
+    def to_json(self) -> str:
+        """The facts as a JSON object."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """Inverse of `to_json`."""
+        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,8 +120,3 @@ def collect(
         vector,
         [found[row][2] for row in order],
     )
-
-
-def to_record(facts: Facts) -> dict[str, float]:
-    """Facts as JSON values."""
-    return asdict(facts)

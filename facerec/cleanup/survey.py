@@ -13,9 +13,9 @@ from facerec.alignment.warp import central_face, warp_to_template
 from facerec.card import ModelCard
 from facerec.cleanup.photos import UNREADABLE, Facts
 from facerec.cleanup.quality import perceptual_hash, sharpness, yaw
-from facerec.cleanup.store import Store
+from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.archives import Source
 from facerec.imaging.reader import decode_frame, read_frame, read_frames
@@ -28,33 +28,51 @@ Observe = Callable[[str], None]
 """Told after each image, with a problem or ""."""
 Found = tuple[str, Floats | None, Facts]
 """Hash, vector and facts of an image."""
+SURVEY = "survey.sqlite"
+"""The cache in a report's folder: vector, facts and thumbnail of each image."""
 _THUMBNAIL_SIDE = 80
 _WEBP_QUALITY = 60
 
 
-def survey(
-    items: Sequence[Item], read: Callable[[Item], Frame], engine: Engine, runtime: RuntimeSection,
-    store: Store, *, aligned: bool, observe: Observe,
-) -> list[Found]:  # fmt: skip
-    """Embed the central face of each image that `store` does not know yet.
+def open_survey(path: Path, origin: str | None = None) -> EmbeddingCache:
+    """The cache of a survey, so that an interrupted one goes on.
+
+    What is found of an image depends neither on who looks at the others nor on what was looked at
+    before an interruption.
 
     Args:
-        read: `path_reader` or `source_reader` of the same store.
+        origin: how the vectors are made; None reads what an earlier survey wrote, as it is.
+
+    Raises:
+        UsageError: the file is damaged or cannot be written.
+    """
+    return EmbeddingCache(path, origin, remedy="choose another --report", error=UsageError)
+
+
+def survey(
+    items: Sequence[Item], read: Callable[[Item], Frame], engine: Engine, runtime: RuntimeSection,
+    cache: EmbeddingCache, *, aligned: bool, observe: Observe,
+) -> list[Found]:  # fmt: skip
+    """Embed the central face of each image that `cache` does not know yet.
+
+    Args:
+        read: `path_reader` or `source_reader` of the same cache.
         aligned: the images are aligned faces: nothing is detected.
     """
     frames = map_ahead(shard(items), read, workers=runtime.workers)
     look = _look_at_aligned if aligned else _look_at_photos
-    return gather_shards(
-        list(_remember(look(frames, engine, runtime.batch), store, observe)), len(items)
-    )
+    seen = look(frames, engine.in_whole_batches(), runtime.batch)
+    return gather_shards(list(_remember(seen, cache, observe)), len(items))
 
 
-def path_reader(runtime: RuntimeSection, store: Store) -> Callable[[Path], Frame]:
-    """Reads the files that a store does not know."""
-    return lambda path: read_frame(path, runtime.max_pixels, lambda _, sha256: sha256 not in store)
+def path_reader(runtime: RuntimeSection, cache: EmbeddingCache) -> Callable[[Path], Frame]:
+    """Reads the files that a cache does not know."""
+    return lambda path: read_frame(path, runtime.max_pixels, lambda _, sha256: sha256 not in cache)
 
 
-def source_reader(source: Source, runtime: RuntimeSection, store: Store) -> Callable[[str], Frame]:
+def source_reader(
+    source: Source, runtime: RuntimeSection, cache: EmbeddingCache
+) -> Callable[[str], Frame]:
     """As `path_reader`, for the keys of a folder or an archive."""
 
     def read(key: str) -> Frame:
@@ -63,14 +81,14 @@ def source_reader(source: Source, runtime: RuntimeSection, store: Store) -> Call
             data = source.read(key)
         except InputError as error:
             return Frame(name, None, "", error)
-        return decode_frame(name, data, runtime.max_pixels, lambda _, sha256: sha256 not in store)
+        return decode_frame(name, data, runtime.max_pixels, lambda _, sha256: sha256 not in cache)
 
     return read
 
 
 def survey_known(
     paths: Sequence[Path], faces: Sequence[Face], card: ModelCard, runtime: RuntimeSection,
-    store: Store, observe: Observe,
+    cache: EmbeddingCache, observe: Observe,
 ) -> list[Found]:  # fmt: skip
     """As `survey`, for images whose face and vector are known, as in a gallery.
 
@@ -89,7 +107,7 @@ def survey_known(
             )
             yield frame, 1, face, chip
 
-    found = gather_shards(list(_remember(look(), store, observe)), len(paths))
+    found = gather_shards(list(_remember(look(), cache, observe)), len(paths))
     return [
         (sha256, face.embedding, facts)
         for (sha256, _, facts), face in zip(found, faces, strict=True)
@@ -135,21 +153,27 @@ def _embed(
 
 
 def _remember(
-    seen: Iterable[tuple[Frame, int, Face | None, Image | None]], store: Store, observe: Observe
+    seen: Iterable[tuple[Frame, int, Face | None, Image | None]],
+    cache: EmbeddingCache,
+    observe: Observe,
 ) -> Iterator[Found]:
     for frame, count, face, chip in seen:
         observe(str(frame.error) if frame.error else "")
         if frame.error is not None:
             yield frame.sha256, None, Facts(UNREADABLE)
         elif frame.image is None:
-            yield frame.sha256, *store.get(frame.sha256)
+            yield frame.sha256, *_recall(cache, frame.sha256)
         else:
             vector = face.embedding if face else None
             facts = _facts(frame.image, count, face, chip)
-            store.put(
-                frame.sha256, vector, facts, _thumbnail(frame.image if chip is None else chip)
-            )
+            thumbnail = _thumbnail(frame.image if chip is None else chip)
+            cache.put(frame.sha256, vector, facts.to_json(), thumbnail)
             yield frame.sha256, vector, facts
+
+
+def _recall(cache: EmbeddingCache, sha256: str) -> tuple[Floats | None, Facts]:
+    vector, facts = cache.get(sha256)
+    return vector, Facts.from_json(facts)
 
 
 def _facts(image: Image, count: int, face: Face | None, chip: Image | None) -> Facts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from facerec.cli.console import Results, exit_with_failures, progress
+from facerec.cli.console import Results, exit_with_failures, progress, say, say_saved, waiting
 from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import load_engine
 from facerec.cli.options import (
     BATCH,
     CROP,
@@ -58,14 +59,14 @@ def align(
     loaded = profile.load()
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
-    from facerec.imaging.sources import photos_below
+    from facerec.imaging.sources import photo_tree
 
-    photos = photos_below(source)
+    with waiting(f"listing {source}"):
+        photos = photo_tree(source)
+    engine = load_engine(loaded)
     from facerec.aligned_tree import align_tree
-    from facerec.engine.engine import Engine
 
     aside = failed or out.with_name(f"{out.name}_failed")
-    engine = Engine.from_profile(loaded)
     with progress("aligning", len(photos)) as advance:
 
         def observe(problem: str) -> None:
@@ -85,4 +86,7 @@ def align(
         (str(out), str(outcome.aligned), str(outcome.skipped), str(outcome.failed)),
     )
     results.close()
+    say_saved(outcome.aligned, "aligned image", out)
+    if outcome.failed:
+        say(f"{outcome.failed} failed; copies of those photos are in {aside}/")
     exit_with_failures(outcome.failed)

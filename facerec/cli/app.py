@@ -33,6 +33,7 @@ COMMANDS = {
     "gallery": "facerec.cli.gallery",
     "download": "facerec.cli.download",
     "profile": "facerec.cli.profile",
+    "docs": "facerec.cli.docs",
     "demo": "facerec.cli.demo",
 }
 """Commands in the order of help, and the modules whose `app` they are."""
@@ -168,9 +169,12 @@ def run() -> int:
         code = app(standalone_mode=False, prog_name="facerec")
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads on: be silent, also when Python flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+        return _leave_pipe()
+    except SystemExit as ended:
+        # Click and rich turn a closed pipe into exit code 1, which here means "the answer is no".
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _leave_pipe()
+        raise
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except FacerecError as error:
@@ -185,6 +189,12 @@ def run() -> int:
     if code == INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _leave_pipe() -> int:
+    """Nobody reads stdout on, as after `| head -1`: be silent, also when Python flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _PIPE_CLOSED
 
 
 def _usage(error: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from facerec.cli.completing import complete_folder, complete_subfolder, one_of
-from facerec.cli.console import Results, exit_with_failures, progress, say
+from facerec.cli.console import Results, exit_with_failures, progress, say, waiting
 from facerec.cli.help import (
     CLUSTERING,
     INPUT,
@@ -115,7 +115,7 @@ def run(
             "--by",
             panel=OUTPUT,
             metavar="|".join(_MEANS),
-            help="How images are placed.",
+            help="How images are placed; an edit of a link changes the original too.",
             autocompletion=one_of(*_MEANS),
         ),
     ] = "hardlink",
@@ -175,8 +175,9 @@ def run(
 
     import tempfile
 
+    with waiting("loading models"):
+        from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
     from facerec.cleanup.plan import plan
-    from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
     from facerec.parallel.ranks import process_group, rank
 
     with tempfile.TemporaryDirectory() as scratch, process_group(loaded.runtime.device) as device:
@@ -208,6 +209,8 @@ def run(
         f"{len(placements) - kept} dirt, {len(findings)} findings"
         + ("" if dry_run else f"; look at {report / 'index.html'}")
     )
+    if not dry_run:
+        _warn_of_links(means, clean, dirt)
     unreadable = sum(placement.reason == "unreadable" for placement in placements)
     exit_with_failures(unreadable + placed)
 
@@ -251,7 +254,16 @@ def apply(
     before = {manifest.target(place) for place in manifest.placements}
     moved = sum(manifest.target(place) not in before for place in placements)
     say(f"{decisions}: {len(chosen)} decisions, {moved} images changed places")
+    _warn_of_links(manifest.means, manifest.clean, manifest.dirt)
     exit_with_failures(len(problems))
+
+
+def _warn_of_links(means: str, clean: str | Path, dirt: str | Path) -> None:
+    if means != "copy":
+        say(
+            f"{clean}/ and {dirt}/ hold {means}s: an edit of an image there changes the original; "
+            "--by copy makes copies"
+        )
 
 
 def _check_linkage(
@@ -314,12 +326,14 @@ def _find(
     from facerec.cleanup.examine import examine
     from facerec.cleanup.overlap import find_overlap
     from facerec.cleanup.piles import group
+    from facerec.parallel.products import single_threaded_blas
 
-    if unlabelled:
-        photos, findings = group(photos, section)
-    else:
-        findings = examine(photos, section)
-    overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
+    with single_threaded_blas():
+        if unlabelled:
+            photos, findings = group(photos, section)
+        else:
+            findings = examine(photos, section)
+        overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
     # What is in two evaluation sets is said once.
     return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 

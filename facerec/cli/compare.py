@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.completing import complete_person
-from facerec.cli.console import Results
+from facerec.cli.console import Results, waiting
 from facerec.cli.help import App
+from facerec.cli.loading import load_engine
 from facerec.cli.options import (
     FAR,
     GALLERY,
@@ -22,6 +23,7 @@ from facerec.cli.options import (
     argument,
     profile_options,
 )
+from facerec.cli.thresholds import remark_on_threshold
 from facerec.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -54,19 +56,20 @@ def compare(
     and most central counts.
     """
     loaded = profile.load()
+    engine = load_engine(loaded)
     from facerec.card import similarity_to_distance
-    from facerec.engine.engine import Engine
     from facerec.gallery.match import decision_threshold
 
-    engine = Engine.from_profile(loaded)
     in_gallery = profile.given(GALLERY) is not None or Path(loaded.gallery.path).exists()
-    if in_gallery and not Path(b).exists():
-        second, card = _person_vector(b, engine, loaded)
-    else:
-        second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
-    first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
+    with waiting("comparing"):
+        if in_gallery and not Path(b).exists():
+            second, card = _person_vector(b, engine, loaded)
+        else:
+            second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+        first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
 
     used, limit = decision_threshold(card, loaded.recognize)
+    remark_on_threshold(card, loaded.recognize)
     similarity = min(max(float(first @ second), -1.0), 1.0)
     distance = similarity_to_distance(similarity, used)
     same = distance <= limit

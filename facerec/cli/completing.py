@@ -11,7 +11,6 @@ import typer
 from facerec.errors import FacerecError
 
 _REGISTRIES = {"detector.name": "DETECTORS", "train.loss": "LOSSES", "train.backbone": "BACKBONES"}
-_EXPORTS = ("onnx", "openvino", "torchscript")
 
 Completer = Callable[[typer.Context, str], list[Any]]
 
@@ -37,11 +36,6 @@ def registered(registry: str) -> tuple[str, ...]:
     from facerec import registry as registries
 
     return tuple(getattr(registries, registry).names())
-
-
-def export_targets() -> tuple[str, ...]:
-    """The formats that `facerec export` writes."""
-    return registered("EXPORTS") or _EXPORTS
 
 
 def completer(names: Callable[[typer.Context], Iterable[str]]) -> Completer:

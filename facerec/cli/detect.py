@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from facerec.cli.console import Results, exit_with_failures, progress, save_picture
+from facerec.cli.console import Results, exit_with_failures, progress, save_image, say_saved
 from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import list_photos, load_engine
 from facerec.cli.options import (
     BATCH,
     DETECTOR,
@@ -19,7 +20,6 @@ from facerec.cli.options import (
     force_option,
     option,
     profile_options,
-    standard_input,
 )
 
 app = App()
@@ -65,26 +65,23 @@ def detect(
 ) -> None:
     """Find the faces in pictures: one JSON line, or table rows, per picture."""
     loaded = profile.load()
-    from facerec.imaging.sources import expand_photos
-
-    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    photos, count = list_photos(paths, null=null)
+    engine = load_engine(loaded)
     from facerec.alignment.warp import crop_box
-    from facerec.engine.engine import Engine
-    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.decode import full_size
     from facerec.imaging.draw import Label, annotate
     from facerec.imaging.reader import read_frames
 
-    engine = Engine.from_profile(loaded)
     whole = save is not None or crops is not None
     frames = read_frames(
-        pictures,
+        photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        reduction=as_it_is if whole else engine.reduction,
+        downscale=full_size if whole else engine.reduction,
     )
     results = Results("picture", "score", "box", as_json=as_json)
-    failures = 0
-    with progress("detecting", None) as advance:
+    failures = drawn = cut = 0
+    with progress("detecting", count) as advance:
         for frame, faces in engine.detections(frames):
             advance()
             if frame.image is None:
@@ -111,12 +108,18 @@ def detect(
             source = Path(frame.source)
             if save is not None:
                 labels = [Label(face.box, f"{face.score:.2f}", known=True) for face in faces]
-                save_picture(save / source.name, annotate(frame.image, labels), force=force)
+                save_image(save / source.name, annotate(frame.image, labels), force=force)
+                drawn += 1
             if crops is not None:
                 margin = loaded.alignment.margin
                 for number, face in enumerate(faces, start=1):
                     size = max(round(face.size * (1 + 2 * margin)), 1)
                     crop = crop_box(frame.image, face, size, margin)
-                    save_picture(crops / f"{source.stem}-{number}.png", crop, force=force)
+                    save_image(crops / f"{source.stem}-{number}.png", crop, force=force)
+                    cut += 1
     results.close()
+    if save is not None:
+        say_saved(drawn, "image", save)
+    if crops is not None:
+        say_saved(cut, "face", crops)
     exit_with_failures(failures)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.completing import complete_downloadable, complete_profile
-from facerec.cli.console import Results, say
+from facerec.cli.console import Results, live_progress, progress, say
 from facerec.cli.help import INPUT, RUNTIME, App
 from facerec.cli.options import Json, ProfileOptions, Settings, argument, force_option, option
 from facerec.errors import MissingError, UsageError
+from facerec.registry import DETECTORS
 
 if TYPE_CHECKING:
     from facerec.weights.catalog import Record
@@ -62,10 +63,13 @@ def list_names(as_json: Json = None) -> None:
     from facerec.weights.downloads import is_present
 
     known = read_catalogue()
-    results = Results("name", "kind", "size", "commercial use", "here", "licence", as_json=as_json)
+    results = Results(
+        "name", "kind", "size", "commercial use", "here", "licence",
+        as_json=as_json, least=("kind", "commercial use"),
+    )  # fmt: skip
     for kind in ("models", "weights", "data"):
         for name, record in getattr(known, kind).items():
-            here, size = is_present(name, record), _size(record)
+            here, size = is_present(name, record), record.size
             results.add(
                 {
                     "name": name,
@@ -147,8 +151,9 @@ def all_for(
     wanted: dict[str, Record] = {}
     if not Path(loaded.model.name).is_file():
         wanted |= _records(loaded.model.name, "models", "weights")
-    if loaded.detector.name == "yunet" and loaded.detector.weights is None:
-        wanted |= _records("yunet")
+    needed = DETECTORS.fact(loaded.detector.name, "weights")
+    if needed is not None and loaded.detector.weights is None:
+        wanted |= _records(needed)
     _obtain_all(wanted, yes, _fetch(offline, source), as_json)
 
 
@@ -170,7 +175,11 @@ def verify(
         if name is None else _records(name)
     )  # fmt: skip
     results = Results("name", "state", as_json=as_json)
-    states = {member: check(member, record) for member, record in chosen.items()}
+    states = {}
+    with progress("checking", len(chosen)) as advance:
+        for member, record in chosen.items():
+            states[member] = check(member, record)
+            advance()
     for member, state in states.items():
         results.add({"name": member, "state": state}, (member, state))
     results.close()
@@ -260,32 +269,12 @@ def _bar(name: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield lambda here, total: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True))
+    with live_progress(columns) as bar:
         task = bar.add_task(name, total=None)
         yield lambda here, total: bar.update(task, completed=here, total=total)
-
-
-def _size(record: Record) -> int | None:
-    sizes = [file.size for file in record.remote_files] or [getattr(record.file, "size", None)]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
 
 
 def _mebibytes(size: int | None) -> str:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from facerec.cli.console import Results, exit_with_failures, progress, say
+from facerec.cli.console import Results, exit_with_failures, progress, say, say_saved, waiting
 from facerec.cli.help import DETECTION, INPUT, OUTPUT, App
 from facerec.cli.options import (
     BATCH,
@@ -88,29 +88,35 @@ def embed(
 
     if "-" in people and "RANK" in os.environ:
         raise UsageError("-: several processes cannot share standard input; give paths")
-    photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
-    if not any(not isinstance(photo, Path) or photo.is_file() for _, photo in photos):
+    with waiting("listing photos"):
+        photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
+    if not any(photo.path is None or photo.path.is_file() for _, photo in photos):
         # Known before anything slow is loaded.
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
-    from facerec.engine.engine import Engine
+    with waiting("loading models"):
+        from facerec.engine.engine import Engine
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.enrol import Team, enrol_photos
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     address = loaded.gallery.path
+    kept = 0
     with process_group(loaded.runtime.device) as device:
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
         loaded = loaded.model_copy(update={"runtime": runtime})
-        engine = Engine.from_profile(loaded)
+        with waiting("loading models"):
+            engine = Engine.from_profile(loaded)
         team = Team(rank(), world_size(), barrier)
         with progress("enrolling", -(-len(photos) // team.size)) as advance:
 
             def keep_chips(person: str, frame: Frame, faces: Sequence[Face]) -> None:
+                nonlocal kept
                 advance()
                 if chips is not None and faces and not aligned:
                     _keep_chips(engine, chips / person, frame, faces)
+                    kept += len(faces)
 
             report = enrol_photos(
                 address,
@@ -149,6 +155,8 @@ def embed(
         f"{report.skipped} were there, {len(report.no_face)} without a face, "
         f"{len(report.several_faces)} refused, {len(report.failed)} unreadable"
     )
+    if chips is not None:
+        say_saved(kept, "face", chips)
     exit_with_failures(len(report.failed) + len(report.several_faces))
 
 

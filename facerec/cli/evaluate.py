@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from facerec.cli.console import Results, progress
+from facerec.cli.console import Results, progress, waiting
 from facerec.cli.evaluation.calibration import write_calibration
 from facerec.cli.evaluation.detection import detection
 from facerec.cli.evaluation.models import (
@@ -21,8 +21,10 @@ from facerec.cli.evaluation.pairs import evaluate_pairs
 from facerec.cli.evaluation.reports import write_search_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, print_records
 from facerec.cli.help import INPUT, MEASUREMENT, App
+from facerec.cli.loading import load_engine
 from facerec.cli.options import option
 from facerec.errors import UsageError
+from facerec.registry import PROTOCOLS
 
 app = App(
     no_args_is_help=True,
@@ -82,16 +84,7 @@ def _add_pair_protocol(name: str, summary: str) -> None:
         evaluate_pairs(name, data, pairs, run, calibrate=calibrate, groups=groups)
 
 
-for _name, _summary in {
-    "lfw": "LFW: pairs.txt, ten folds.",
-    "calfw": "CALFW: pairs_CALFW.txt.",
-    "cplfw": "CPLFW: pairs_CPLFW.txt.",
-    "cfp-ff": "CFP, frontal with frontal.",
-    "cfp-fp": "CFP, frontal with profile.",
-    "agedb": "AgeDB-30: its MATLAB file or a text list.",
-    "bin": "A .bin verification set of insightface.",
-    "pairs": "Any list: two images a line, and 1 for the same person or 0.",
-}.items():
+for _name, _summary in PROTOCOLS.summaries().items():
     _add_pair_protocol(_name, _summary)
 
 
@@ -126,29 +119,32 @@ def identification(
     """Search a gallery: rank 1, 5 and 10, CMC, and open-set rates where there are strangers."""
     run.check()
     chosen = run.profiles()
-    from facerec.engine.engine import Engine
-    from facerec.evaluation.protocols.lists import read_text
-    from facerec.evaluation.protocols.people import read_identification
+    from facerec.evaluation.protocols.identification import read_identification
+    from facerec.evaluation.protocols.text import read_text
     from facerec.evaluation.run import describe, embed_set, identify
     from facerec.evaluation.search_figures import search_record
     from facerec.imaging.archives import locate, open_source
 
-    protocol = read_identification(read_text(gallery), str(gallery), read_text(probes), str(probes))
-    source = open_source(data)
-    files = locate(source, protocol.keys)
+    with waiting(f"reading {data}"):
+        lists = read_text(gallery), str(gallery), read_text(probes), str(probes)
+        protocol = read_identification(*lists)
+        source = open_source(data)
+        files = locate(source, protocol.keys)
     records, outcomes, cards = [], [], []
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
-        engine = Engine.from_profile(setting.profile)
+        engine = load_engine(setting.profile)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
         tell_missing(embedded)
+        with waiting("searching"):
+            found = identify(embedded.vectors, protocol)
         record = {
             "protocol": "identification",
             "data": source.name,
             **describe(engine, setting),
             **image_counts(embedded),
-            **search_record(identify(embedded.vectors, protocol), engine.card.metric),
+            **search_record(found, engine.card.metric),
             "seconds": round(time.monotonic() - started, 3),
         }
         records.append((name, record))
@@ -157,7 +153,8 @@ def identification(
     print_records(records, SEARCH_ROWS, run)
     write_scalars(run, "identification", records)
     if run.report is not None:
-        write_search_report(run, records, {}, chosen, cards)
+        with waiting("writing the report"):
+            write_search_report(run, records, {}, chosen, cards)
     finish(run, [record["rank_1"] for _, record in records], outcomes)
 
 
@@ -172,7 +169,6 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     if calibrate is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     chosen = run.profiles()
-    from facerec.engine.engine import Engine
     from facerec.evaluation.calibration import calibrate as read_thresholds
     from facerec.evaluation.protocols.ijb import read_ijb
     from facerec.evaluation.run import compare_templates, describe, embed_set, locate_templates
@@ -180,19 +176,21 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     from facerec.evaluation.verification import verification_record
     from facerec.imaging.archives import open_source
 
-    source = open_source(data)
-    protocol = read_ijb(source)
-    files = locate_templates(source, protocol)
+    with waiting(f"reading {data}"):
+        source = open_source(data)
+        protocol = read_ijb(source)
+        files = locate_templates(source, protocol)
     records, outcomes, cards, curves = [], [], [], {}
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
-        engine = Engine.from_profile(setting.profile)
+        engine = load_engine(setting.profile)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(
                 engine, source, protocol.keys, files, setting, advance, protocol.regions
             )
         tell_missing(embedded)
-        figures = compare_templates(embedded.vectors, protocol)
+        with waiting("comparing"):
+            figures = compare_templates(embedded.vectors, protocol)
         metric = engine.card.metric
         record: dict[str, Any] = {
             "protocol": "ijb",
@@ -225,7 +223,8 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
             )  # fmt: skip
     write_scalars(run, "ijb", records)
     if run.report is not None:
-        write_search_report(run, records, curves, chosen, cards)
+        with waiting("writing the report"):
+            write_search_report(run, records, curves, chosen, cards)
     headlines = [record.get("tar_at_far", {}).get("1e-4") for _, record in records]
     if run.fail_under is not None and None in headlines:
         raise UsageError("--fail-under: this set has too few pairs for a TAR at FAR 1e-4")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-from facerec.cli.completing import complete_model, export_targets, one_of
-from facerec.cli.console import Results, refuse_to_replace
+from facerec.cli.completing import complete_model, one_of
+from facerec.cli.console import Results, refuse_to_replace, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, check_choice, force_option, option
 from facerec.errors import UsageError
+from facerec.registry import EXPORTS
 
 app = App()
 
@@ -21,7 +22,7 @@ class Precision(str, Enum):
     INT8 = "int8"
 
 
-_TARGETS = export_targets()
+_TARGETS = tuple(EXPORTS.names())
 
 
 @app.command(
@@ -86,25 +87,27 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name.
     """
-    from facerec.models.exporting import SUFFIXES, export_model
-
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
-    target = out or Path(f"{Path(model).stem}{name}{SUFFIXES[to]}")
-    if target.suffix != SUFFIXES[to]:
-        raise UsageError(f"{target}: a {to} file ends in {SUFFIXES[to]}")
+    suffix = EXPORTS.fact(to, "suffix")
+    target = out or Path(f"{Path(model).stem}{name}{suffix}")
+    if target.suffix != suffix:
+        raise UsageError(f"{target}: a {to} file ends in {suffix}")
     refuse_to_replace(target, force=force)
     from facerec.engine.building import build_detector, calibration_chips
     from facerec.imaging.portraits import portrait_files
-    from facerec.imaging.sources import find_files
+    from facerec.imaging.sources import find_photos
+    from facerec.models.exporting import export_model
     from facerec.profile.loading import Profile
     from facerec.weights.store import load_card
 
-    photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
-    chips = calibration_chips(build_detector(Profile.load()), load_card(model), photos)
-    card, cosine = export_model(
-        model, target, chips, format_=cast(Any, to), precision=precision.value,
-        normalise=normalise, opset=opset,
-    )  # fmt: skip
+    photos = portrait_files().values() if faces is None else find_photos([faces])
+    with waiting("finding faces to compare on"):
+        chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
+    with waiting(f"exporting {model}"):
+        card, cosine = export_model(
+            model, target, chips, to=to, precision=precision.value,
+            normalise=normalise, opset=opset,
+        )  # fmt: skip
     results = Results("file", "model", "precision", "cosine to PyTorch", as_json=as_json)
     results.add(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,11 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from facerec.gallery.base import GalleryStore
 
 app = App(
     no_args_is_help=True,
@@ -153,7 +158,7 @@ def merge(
         option(
             "--into",
             panel=OUTPUT,
-            help="The person they become.",
+            help="The person they become, who may be a new one.",
             autocompletion=complete_person,
         ),
     ] = None,
@@ -164,15 +169,37 @@ def merge(
     from facerec.gallery.addresses import changing, extend, open_gallery
 
     address = profile.load().gallery.path
-    others = [] if into else [open_gallery(source) for source in sources]
+    if into is not None:
+        with changing(address) as opened:
+            _merge_people(opened, dict.fromkeys(sources), into)
+        say(f"{', '.join(sources)} merged into {into}")
+        return
+    others = [open_gallery(source) for source in sources]
     with changing(address) as opened:
         before = len(opened)
-        for source in sources if into else ():
-            opened.merge(source, into or "")
         for other in others:
             extend(opened, other)
         added = len(opened) - before
-    say(f"{', '.join(sources)} merged into {into}" if into else f"{address}: {added} faces added")
+    say(f"{address}: {added} faces added")
+
+
+def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> None:
+    """Make people one; `into` may be one of them, another person, or a new name.
+
+    Raises:
+        UsageError: one of them is unknown, or `into` is no usable name; nothing is changed.
+    """
+    from facerec.gallery.people import unknown_person
+
+    known = opened.counts()
+    for person in people:
+        if person not in known:
+            raise unknown_person(person, known)
+    others = [person for person in people if person != into]
+    if into not in known:
+        opened.rename(others.pop(0), into)
+    for person in others:
+        opened.merge(person, into)
 
 
 @app.command(examples=["facerec gallery convert old.h5 -g people.h5"])
@@ -359,9 +386,12 @@ def _file(address: str) -> Path:
     Raises:
         UsageError: it is none.
     """
-    if "://" in address:
+    from facerec.gallery.addresses import local_path, scheme_of
+
+    path = local_path(address)
+    if path is None or scheme_of(address) != "file":
         raise UsageError(f"{address}: is no file; Milvus does this itself")
-    return Path(address)
+    return path
 
 
 def _refuse_to_replace(address: str, *, force: bool) -> None:

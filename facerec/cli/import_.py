@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facerec.cli.completing import completer
-from facerec.cli.console import Results, refuse_to_replace
+from facerec.cli.console import Results, refuse_to_replace, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, force_option, option
 from facerec.errors import UsageError
@@ -64,11 +64,13 @@ def import_(
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")
     refuse_to_replace(target, force=force)
-    from facerec.models.importing import import_model
+    with waiting("loading PyTorch"):
+        from facerec.models.importing import import_model
     from facerec.weights.cards import read_card
 
     given = None if card is None else read_card(card, "0" * 64)
-    found, written = import_model(file, target, layout=layout, name=name, card=given)
+    with waiting(f"converting {file.name}"):
+        found, written = import_model(file, target, layout=layout, name=name, card=given)
     results = Results("model", "layout", "network", "input", "values", as_json=as_json)
     size = f"{written.input_height}x{written.input_width} {written.colour}"
     results.add(

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from facerec.cli.console import Results, exit_with_failures, has_display, progress, save_picture
+from facerec.cli.console import (
+    Results,
+    exit_with_failures,
+    has_display,
+    progress,
+    save_image,
+    say_saved,
+)
 from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import list_photos, load_engine
 from facerec.cli.options import (
     BATCH,
     FAR,
@@ -27,8 +35,8 @@ from facerec.cli.options import (
     force_option,
     option,
     profile_options,
-    standard_input,
 )
+from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.command import cam, video
 from facerec.errors import MissingError, UsageError
 
@@ -41,6 +49,8 @@ app = App(
 )
 
 LABELS = ("picture", "name", "similarity", "distance", "box")
+LEAST = ("similarity", "box")
+"""Columns that a narrow terminal does without."""
 
 
 @app.callback()
@@ -106,29 +116,27 @@ def image(
         raise UsageError(f"--save {save}: not a folder")
     if show:
         _require_display()
-    from facerec.imaging.sources import expand_photos
-
-    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    photos, count = list_photos(paths, null=null)
     from facerec.gallery.addresses import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
-    from facerec.engine.engine import Engine
+    engine = load_engine(loaded)
     from facerec.gallery.match import Matcher
-    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.decode import full_size
     from facerec.imaging.reader import read_frames
 
-    engine = Engine.from_profile(loaded)
     matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
-    results = Results(*LABELS, as_json=as_json)
+    remark_on_threshold(matcher.card, loaded.recognize)
+    results = Results(*LABELS, as_json=as_json, least=LEAST)
     label = loaded.recognize.unknown
-    failures = 0
+    failures = saved = 0
     frames = read_frames(
-        pictures,
+        photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        reduction=as_it_is if save is not None or show else engine.reduction,
+        downscale=full_size if save is not None or show else engine.reduction,
     )
-    with progress("recognising", None) as advance:
+    with progress("recognising", count) as advance:
         for frame, faces in engine.faces(frames):
             advance()
             if frame.image is None:
@@ -137,7 +145,7 @@ def image(
                 continue
             matches = matcher.match_faces(faces)
             record = picture_record(frame, faces, matches)
-            results.add(record, *table_rows(record, label))
+            results.add(record, *table_rows(record, label, matcher.threshold))
             if save is not None or show:
                 drawn = draw_matches(
                     frame.image,
@@ -148,10 +156,13 @@ def image(
                     show_distance=show_distance,
                 )
                 if save is not None:
-                    save_picture(save / Path(frame.source).name, drawn, force=force)
+                    save_image(save / Path(frame.source).name, drawn, force=force)
+                    saved += 1
                 if show:
                     _show(frame.source, drawn)
     results.close()
+    if save is not None:
+        say_saved(saved, "image", save)
     exit_with_failures(failures)
 
 
@@ -186,7 +197,8 @@ def _candidate_record(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
+def table_rows(record: dict[str, Any], unknown: str, threshold: float) -> list[tuple[str, ...]]:
+    """One row a face; a stranger's shows the threshold that the nearest person missed."""
     if not record["faces"]:
         return [(record["image"], "(no face)", "", "", "")]
     return [
@@ -194,7 +206,7 @@ def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
             record["image"] if number == 0 else "",
             face["name"] or unknown,
             _number(face["similarity"]),
-            _number(face["distance"]),
+            _distance(face, threshold),
             " ".join(f"{side:.0f}" for side in face["box"]),
         )
         for number, face in enumerate(record["faces"])
@@ -203,6 +215,13 @@ def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _distance(face: dict[str, Any], threshold: float) -> str:
+    distance = face["distance"]
+    if face["name"] is None and distance is not None and distance > threshold:
+        return f"{distance:.4f} > {threshold:.4f}"
+    return _number(distance)
 
 
 def draw_matches(

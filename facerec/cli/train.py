@@ -102,6 +102,7 @@ def train(
         (str(ended.model), str(ended.step), str(ended.classes), str(ended.images), best),
     )
     results.close(title=str(folder))
+    say(f"saved the model, checkpoints and log in {folder}/")
     if not ended.calibrated:
         say(
             f"{ended.model}: has no thresholds yet; "

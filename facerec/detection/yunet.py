@@ -11,6 +11,9 @@ import numpy as np
 from facerec.detection.reduction import Reducible, reduction_of
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
+from facerec.profile.schema import DetectorSection
+from facerec.registry import DETECTORS
+from facerec.weights.downloads import find_download
 
 _LONGEST_SIDE = 1280
 _SMALLEST_FACE = 10
@@ -19,6 +22,9 @@ _NMS_IOU = 0.3
 _KEPT_BEFORE_NMS = 5000
 
 
+@DETECTORS.register(
+    "yunet", help="YuNet in OpenCV, one-stage; its weights are downloaded.", weights="yunet"
+)
 class YuNet(Reducible):
     """A one-stage detector.
 
@@ -57,6 +63,12 @@ class YuNet(Reducible):
         finally:
             cv2.utils.logging.setLogLevel(level)
         self._min_face = min_face
+
+    @classmethod
+    def from_section(cls, section: DetectorSection, *, device: str) -> YuNet:
+        """From `detector.weights`, or else the downloaded file; runs on the CPU."""
+        weights = section.weights or find_download("yunet")
+        return cls(weights, min_face=section.min_face, score=section.score)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""

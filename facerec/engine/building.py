@@ -14,17 +14,17 @@ from facerec import __version__
 from facerec.alignment.warp import VIEWS, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
-from facerec.detection.registry import create_detector
+from facerec.detection.creation import create_detector
 from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
+from facerec.imaging.photos import AnyPhoto
 from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.graphs import (
     OPSET,
-    Format,
     Precision,
     keep_parts,
     quantise,
@@ -41,9 +41,8 @@ from facerec.profile.loading import Profile
 from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue
-from facerec.weights.downloads import find_download, require_download
+from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
-from facerec.weights.mtcnn import load_mtcnn_weights
 from facerec.weights.store import load_model
 
 Write = Callable[[Path, Image], None]
@@ -57,14 +56,12 @@ def build_detector(profile: Profile) -> Detector:
 
     Raises:
         MissingError: its weights, its package or the device is missing.
+        ProfileError: it has no such option.
     """
     device = choose_device(profile.runtime.device)
     if profile.runtime.threads:
         torch.set_num_threads(profile.runtime.threads)
-    section = profile.detector
-    if section.name == "yunet" and section.weights is None:
-        section = section.model_copy(update={"weights": find_download("yunet")})
-    return create_detector(section, device=device, load_mtcnn_weights=load_mtcnn_weights)
+    return create_detector(profile.detector, device=device)
 
 
 def open_embedder(profile: Profile) -> Embedder:
@@ -207,8 +204,8 @@ class _Plan:
         Raises:
             UsageError: the file's vectors differ too much.
         """
-        format_: Format = "openvino" if self.engine == "openvino" else "onnx"
-        rounded = rounded_card(card, format_, self.kept)
+        target = "openvino" if self.engine == "openvino" else "onnx"
+        rounded = rounded_card(card, target, self.kept)
         identity = card.model_copy(update={"augment": "none"}).fingerprint()
         name = f"{card.name}-{identity}-{self.kept}-{__version__}{suffix}".replace("/", "_")
         kept = cache_folder() / "runtimes" / name
@@ -227,7 +224,7 @@ class _Plan:
         return self.load(kept, rounded)
 
 
-def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[Path]) -> Image:
+def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[AnyPhoto]) -> Image:
     """Real faces to see a network's ranges on: `(N, H, W, 3) uint8` RGB, N >= 42.
 
     The faces of few photos are seen in several views, mirrored, darker and brighter.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +33,7 @@ from facerec.models.whole_batches import WholeBatches
 from facerec.parallel.ahead import map_ahead
 from facerec.parallel.devices import choose_device
 from facerec.profile.loading import Profile
+from facerec.registry import DETECTORS
 
 Item = TypeVar("Item")
 _PIXELS = 16_000_000
@@ -63,14 +65,14 @@ class Engine:
         self._views = views_of(embedder.card.augment)
 
     @classmethod
-    def from_profile(cls, profile: str | Profile = "default") -> Engine:
-        """Build the engine that a profile (or its name) describes.
+    def from_profile(cls, profile: str | Path | Profile = "default") -> Engine:
+        """Build the engine that a profile, or its name or file, describes.
 
         Raises:
             ProfileError: the profile is invalid.
             MissingError: weights, a package or the device is missing.
         """
-        if isinstance(profile, str):
+        if not isinstance(profile, Profile):
             profile = Profile.load(profile)
         detector, embedder = build_detector(profile), open_embedder(profile)
         return cls(detector, embedder, batch=profile.runtime.batch, profile=profile)
@@ -231,8 +233,8 @@ class Engine:
         profile = self._profile
         if profile is None or choose_device(profile.runtime.device) != "cpu":
             return alone(batches)
-        if profile.detector.name == "mtcnn-tensorflow":
-            return alone(batches)  # TensorFlow fills all cores by itself
+        if DETECTORS.fact(profile.detector.name, "uses_all_cores"):
+            return alone(batches)
         threads = torch.get_num_threads()
         count = profile.runtime.processes or min(threads, _MOST_HELPERS)
         own = {"processes": 1, "threads": max(1, threads // count), "device": "cpu"}

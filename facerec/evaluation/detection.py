@@ -109,7 +109,7 @@ class AnnotatedPicture:
     faces: tuple[Region, ...]
 
 
-def read_fddb(root: Path) -> list[AnnotatedPicture]:
+def read_fddb(root: str | Path) -> list[AnnotatedPicture]:
     """FDDB's ten folds: `FDDB-folds/FDDB-fold-*-ellipseList.txt` and `originalPics/`.
 
     A face is a line `major minor angle x y 1`. FDDB's angles are radians; a file in which any
@@ -118,6 +118,7 @@ def read_fddb(root: Path) -> list[AnnotatedPicture]:
     Raises:
         InputError: there are no such files, or a line is not as above.
     """
+    root = Path(root)
     lists = sorted((root / "FDDB-folds").glob("FDDB-fold-*-ellipseList.txt"))
     if not lists:
         raise InputError(f"{root}: no FDDB-folds/FDDB-fold-*-ellipseList.txt")
@@ -132,7 +133,7 @@ def read_fddb(root: Path) -> list[AnnotatedPicture]:
     return pictures
 
 
-def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedPicture]:
+def read_wider_face(annotations: str | Path, images: str | Path) -> list[AnnotatedPicture]:
     """WIDER FACE's `wider_face_val_bbx_gt.txt`, pictures below `images`.
 
     A face is a line `x y width height blur expression illumination invalid occlusion pose`; those
@@ -143,7 +144,7 @@ def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedPicture]:
     """
     return [
         AnnotatedPicture(
-            images / name,
+            Path(images) / name,
             tuple(
                 Rectangle(
                     x, y, x + w, y + h, ignored=bool(rest[3:] and rest[3]) or w <= 0 or h <= 0
@@ -151,7 +152,7 @@ def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedPicture]:
                 for x, y, w, h, *rest in rows
             ),
         )
-        for name, rows in _records(annotations, 4)
+        for name, rows in _records(Path(annotations), 4)
     ]
 
 

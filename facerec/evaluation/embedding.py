@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from facerec.alignment.warp import only_central_face
+from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
-from facerec.evaluation.cache import EmbeddingCache
 from facerec.faces import Floats, Frame, Image
 from facerec.imaging.archives import Source
-from facerec.imaging.decode import as_it_is
+from facerec.imaging.decode import full_size
 from facerec.imaging.reader import decode_frame
 from facerec.parallel.ahead import map_ahead
 from facerec.profile.schema import RuntimeSection
@@ -55,7 +55,7 @@ def embed_images(
         regions: x, y, width and height of the face meant, for keys whose image shows several.
     """
     places = regions or {}
-    reduction = as_it_is if aligned else engine.reduction
+    downscale = full_size if aligned else engine.reduction
 
     def read(key: str) -> Frame:
         if key not in files:
@@ -66,7 +66,7 @@ def embed_images(
             return Frame(key, None, "", error)
         region = places.get(key)
         if region is None:
-            return decode_frame(key, data, runtime.max_pixels, wanted, reduction)
+            return decode_frame(key, data, runtime.max_pixels, wanted, downscale)
         mark = ":" + ",".join(f"{side:g}" for side in region)
         frame = decode_frame(
             key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + mark)
@@ -90,7 +90,7 @@ def embed_images(
             unreadable += 1
             continue
         if frame.image is None and cache is not None:
-            vector = cache.get(frame.sha256)
+            vector, _ = cache.get(frame.sha256)
             reused += 1
         else:
             vector = faces[0].embedding if faces else None

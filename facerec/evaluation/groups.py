@@ -14,8 +14,8 @@ import numpy as np
 
 from facerec.errors import UsageError
 from facerec.evaluation.metrics import supported_fars, tar_at_far
-from facerec.evaluation.protocols.lists import read_text
 from facerec.evaluation.protocols.pairs import PairProtocol
+from facerec.evaluation.protocols.text import read_text
 from facerec.evaluation.verification import Verification, percent, rate_name
 
 
@@ -75,7 +75,7 @@ class GroupTable:
         }
 
 
-def read_groups(path: Path) -> dict[str, str]:
+def read_groups(path: str | Path) -> dict[str, str]:
     """A CSV of two columns: an image or a person, and the group; a heading is left out.
 
     Raises:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from facerec.engine.cache import EmbeddingCache, cache_path
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
-from facerec.evaluation.cache import EmbeddingCache, cache_path
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
 from facerec.evaluation.folds import pair_similarities
 from facerec.evaluation.identification import Search, search
+from facerec.evaluation.protocols.identification import IdentificationProtocol
 from facerec.evaluation.protocols.ijb import TemplateList, TemplateProtocol
-from facerec.evaluation.protocols.people import IdentificationProtocol
 from facerec.evaluation.templates import template_features
 from facerec.evaluation.verification import Verification, verify_scores
 from facerec.faces import Floats
@@ -56,7 +56,12 @@ def embed_set(
         cache_folder(), engine.card, engine.arithmetic, setting.profile.detector,
         aligned=setting.aligned,
     )  # fmt: skip
-    with EmbeddingCache(path) if setting.use_cache else nullcontext() as cache:
+    opened = (
+        EmbeddingCache(path, path.stem, remedy="give --no-cache")
+        if setting.use_cache
+        else nullcontext()
+    )
+    with opened as cache:
         embedded = embed_images(
             engine, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,

@@ -1,67 +1,38 @@
-"""A gallery's address decides its backend: opening, changing and extending galleries by address."""
+"""Galleries by address: a path, or a URL whose scheme names the backend."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
-from facerec.gallery.base import GalleryStore
+from facerec.gallery.base import Backend, GalleryStore
+from facerec.registry import GALLERIES
 
 
-class Backend(Protocol):
-    """A kind of place that galleries lie in."""
-
-    def open(self, address: str, assume: ModelCard | None) -> GalleryStore: ...
-
-    def create(self, address: str, card: ModelCard) -> GalleryStore:
-        """An empty gallery, which exists from its first commit on."""
-
-    def exists(self, address: str) -> bool: ...
-
-    def locked(self, address: str) -> AbstractContextManager[None]:
-        """Hold the gallery for writing; readers are never blocked."""
-
-    def version(self, address: str) -> object:
-        """What changes with each commit; None where there is no gallery."""
-
-    def tidy(self, store: Any) -> None:
-        """Bring a new gallery, committed, to the form that depends on its entries alone."""
-
-    def verify(self, address: str) -> GalleryStore:
-        """Open a gallery and look at all that is in it.
-
-        Raises:
-            MissingError: it is absent or damaged.
-        """
-
-
-def backend_of(address: str) -> Any:
-    """The `Backend` that an address names: a path is an HDF5 file, `milvus+lite://path.db` and
-    `milvus://host:19530/collection` are Milvus's.
+def backend_of(address: str | Path) -> Backend:
+    """The backend of an address: by its URL scheme, for a bare path that of files.
 
     Raises:
-        UsageError: the address names no backend.
+        UsageError: no backend has that scheme.
     """
+    scheme = scheme_of(str(address))
+    if scheme not in GALLERIES:
+        known = ", ".join(f"{name} ({help_})" for name, help_ in GALLERIES.summaries().items())
+        raise UsageError(f"{address}: no gallery can lie in {scheme}://; there are {known}")
+    backend: Backend = GALLERIES.get(scheme).target()
+    return backend
+
+
+def scheme_of(address: str) -> str:
+    """What stands before `://`; `file` for a bare path."""
     scheme, separator, _ = address.partition("://")
-    if not separator:
-        from facerec.gallery.files import backend as files
-
-        return files
-    if scheme in ("milvus", "milvus+lite"):
-        from facerec.gallery.milvus import backend as milvus
-
-        return milvus
-    raise UsageError(
-        f"{address}: no gallery can lie in {scheme}://; give a path, milvus+lite://PATH.db or "
-        "milvus://HOST:19530/COLLECTION"
-    )
+    return scheme if separator else "file"
 
 
-def open_gallery(address: str, *, assume: ModelCard | None = None) -> GalleryStore:
+def open_gallery(address: str | Path, *, assume: ModelCard | None = None) -> GalleryStore:
     """Open a gallery for reading.
 
     Args:
@@ -72,12 +43,11 @@ def open_gallery(address: str, *, assume: ModelCard | None = None) -> GallerySto
         MissingError: it is absent, damaged or no gallery.
         UsageError: the address names no backend.
     """
-    store: GalleryStore = backend_of(address).open(address, assume)
-    return store
+    return backend_of(address).open(str(address), assume)
 
 
 @contextmanager
-def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryStore]:
+def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[GalleryStore]:
     """Hold a gallery for writing, and commit what the block changed if it ends well.
 
     Args:
@@ -88,6 +58,7 @@ def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryS
         IncompatibleError: it was built with another model than `create`'s.
         UsageError: another process is writing it, or it cannot be written.
     """
+    address = str(address)
     backend = backend_of(address)
     with backend.locked(address):
         if create is not None and not backend.exists(address):
@@ -118,9 +89,6 @@ def extend(store: GalleryStore, other: GalleryStore) -> None:
             store.append(batch.take(new))
 
 
-def local_path(address: str) -> Path | None:
-    """The file or folder that an address names; None for a gallery on a server."""
-    scheme, separator, rest = address.rpartition("://")
-    if not separator:
-        return Path(address)
-    return Path(rest) if scheme == "milvus+lite" else None
+def local_path(address: str | Path) -> Path | None:
+    """The file or folder of a gallery; None for one on a server."""
+    return backend_of(address).local_path(str(address))

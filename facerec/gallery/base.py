@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 from facerec.card import ModelCard
 from facerec.faces import Face, Floats
@@ -173,4 +175,43 @@ class GalleryStore(Protocol):
 
         Raises:
             UsageError: the place cannot be written.
+        """
+
+
+class Backend(Protocol):
+    """Where galleries can be stored; registered in `GALLERIES` under its URL scheme."""
+
+    def local_path(self, address: str) -> Path | None:
+        """The file or folder that holds the gallery; None on a server."""
+
+    def open(self, address: str, assume: ModelCard | None) -> GalleryStore:
+        """Open a gallery.
+
+        Args:
+            assume: the card for an older file, which carries none.
+
+        Raises:
+            MissingError: it is absent, damaged or no gallery.
+        """
+
+    def create(self, address: str, card: ModelCard) -> GalleryStore:
+        """An empty gallery, which exists from its first commit on."""
+
+    def exists(self, address: str) -> bool:
+        """Whether there is a gallery."""
+
+    def locked(self, address: str) -> AbstractContextManager[None]:
+        """Hold the gallery for writing; readers are never blocked."""
+
+    def version(self, address: str) -> object:
+        """A value that each commit changes; None where there is no gallery."""
+
+    def tidy(self, store: Any) -> None:
+        """Bring a new gallery, committed, to the form that depends on its entries alone."""
+
+    def verify(self, address: str) -> GalleryStore:
+        """Open a gallery and check all of it.
+
+        Raises:
+            MissingError: it is absent or damaged.
         """

@@ -40,7 +40,7 @@ def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
     """
     backend = backend_of(address)
     with backend.locked(address):
-        store: GalleryStore = backend.create(address, card)
+        store = backend.create(address, card)
         yield store
         store.commit()
 

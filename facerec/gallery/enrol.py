@@ -15,8 +15,8 @@ from facerec.gallery.files.saving import Saver
 from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
 from facerec.gallery.parts import Parts, describe_settings
 from facerec.gallery.people import check_name
-from facerec.imaging.remote import is_url
-from facerec.imaging.stored import Photo
+from facerec.imaging.names import is_url
+from facerec.imaging.photos import Photo
 from facerec.profile.loading import Profile
 
 Observer = Callable[[str], None]
@@ -62,7 +62,7 @@ class Team:
 
 
 def enrol_photos(
-    address: str,
+    address: str | Path,
     photos: Sequence[tuple[str, Photo]],
     engine: Engine,
     profile: Profile,
@@ -94,6 +94,7 @@ def enrol_photos(
         IncompatibleError: the gallery was built with another model.
         MissingError: the gallery is damaged.
     """
+    address = str(address)
     for person in {person for person, _ in photos}:
         check_name(person)
 

@@ -34,7 +34,7 @@ _Columns = dict[str, Any]
 without metadata lacks `meta`."""
 
 
-def export_gallery(gallery: Gallery, path: Path, form: str) -> None:
+def export_gallery(gallery: Gallery, path: str | Path, form: str) -> None:
     """Write a gallery in one of `ENDINGS`, atomically.
 
     Raises:
@@ -49,10 +49,10 @@ def export_gallery(gallery: Gallery, path: Path, form: str) -> None:
         "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
     }
-    _WRITERS[form](path, columns, gallery.card)
+    _WRITERS[form](Path(path), columns, gallery.card)
 
 
-def import_gallery(path: Path, *, assume: ModelCard | None = None) -> Gallery:
+def import_gallery(path: str | Path, *, assume: ModelCard | None = None) -> Gallery:
     """Read what `export_gallery` wrote, or a protobuf file of the seed project.
 
     Args:
@@ -63,6 +63,7 @@ def import_gallery(path: Path, *, assume: ModelCard | None = None) -> Gallery:
         MissingError: the file is absent or damaged.
         IncompatibleError: it carries no card, or vectors of another size than the card's.
     """
+    path = Path(path)
     forms = {ending: form for form, ending in ENDINGS.items()}
     if path.suffix not in forms:
         raise UsageError(f"{path}: the ending says the format: {', '.join(forms)}")

@@ -49,6 +49,7 @@ class Matcher:
     Attributes:
         metric: the metric of `threshold` and of all distances given out.
         threshold: largest distance that still counts as the same person.
+        card: whose thresholds hold.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
@@ -62,8 +63,8 @@ class Matcher:
         model: ModelCard,
         where: str = "the gallery",
     ) -> None:
-        card = deciding_card(gallery, model, where)
-        self.metric, self.threshold = decision_threshold(card, section)
+        self.card = deciding_card(gallery, model, where)
+        self.metric, self.threshold = decision_threshold(self.card, section)
         self._gallery = gallery
         self._section = section
 

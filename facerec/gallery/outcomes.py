@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from facerec.alignment.warp import only_central_face
 from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
-from facerec.imaging.decode import as_it_is
+from facerec.imaging.decode import full_size
+from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
-from facerec.imaging.stored import Photo
 from facerec.profile.loading import Profile
 
 Held = Callable[[str, str], bool]
@@ -60,7 +60,7 @@ def embed_photos(
         workers=profile.runtime.workers,
         max_pixels=profile.runtime.max_pixels,
         wanted=lambda source, digest: not held(person_of[source], digest),
-        reduction=as_it_is if aligned else engine.reduction,
+        downscale=full_size if aligned else engine.reduction,
     )
     select = only_central_face if profile.gallery.faces == "central" else None
     stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)

@@ -23,7 +23,7 @@ from facerec.card import ModelCard
 from facerec.faces import Face
 from facerec.files import replacing
 from facerec.gallery.outcomes import Held, Outcome
-from facerec.imaging.stored import Photo, Stored, stamp_of
+from facerec.imaging.photos import Photo
 from facerec.profile.loading import Profile
 
 _RUN = 64
@@ -105,10 +105,7 @@ def describe_settings(card: ModelCard, profile: Profile, *, aligned: bool) -> st
 
 
 def _digest(run: Sequence[tuple[str, Photo]], settings: str) -> str:
-    photos = [
-        (person, str(photo), photo.stamp if isinstance(photo, Stored) else stamp_of(photo))
-        for person, photo in run
-    ]
+    photos = [(person, str(photo), photo.version) for person, photo in run]
     return hashlib.sha256(json.dumps([settings, photos]).encode()).hexdigest()[:32]
 
 

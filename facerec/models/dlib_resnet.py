@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facerec.card import ModelCard
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _BLOCKS = (
     *((32, False),) * 3,
@@ -63,6 +63,6 @@ class DlibResNet(nn.Module):
         return vectors
 
 
-@register("dlib_resnet")
+@BACKBONES.register("dlib_resnet", help="dlib's ResNet, 29 convolutions, 150x150 to 128.")
 def dlib_resnet(card: ModelCard) -> nn.Module:
     return DlibResNet(card.embedding_size)

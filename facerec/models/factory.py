@@ -8,28 +8,9 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError
-from facerec.models import (
-    Embedder,
-    dlib_resnet,  # noqa: F401  (registers itself)
-)
-from facerec.models.backbones import (  # noqa: F401  (register themselves)
-    inception_resnet,
-    ir,
-    iresnet,
-    lightnet,
-    mobilefacenet,
-    mobilefacenet_relu,
-    mobilenet_v2,
-    mobilenet_v3,
-    resnet,
-)
+from facerec.models import Embedder
 from facerec.models.embedder import Team, TorchEmbedder
-from facerec.models.registry import FACTORIES
-
-
-def network_names() -> list[str]:
-    """Every network that can be built, without the tiny ones that tests train."""
-    return sorted(name for name in FACTORIES if not name.startswith("test_"))
+from facerec.registry import BACKBONES
 
 
 def create_network(card: ModelCard) -> nn.Module:
@@ -38,10 +19,8 @@ def create_network(card: ModelCard) -> nn.Module:
     Raises:
         MissingError: no such architecture.
     """
-    if card.architecture not in FACTORIES:
-        known = ", ".join(network_names())
-        raise MissingError(f"no network is called {card.architecture}; there are {known}")
-    return FACTORIES[card.architecture](card)
+    network: nn.Module = BACKBONES.get(card.architecture).target(card)
+    return network
 
 
 def create_embedder(

@@ -23,7 +23,7 @@ from facerec.parallel.ranks import barrier, process_group, rank, world_size
 from facerec.profile.loading import Profile
 from facerec.profile.schema import DataSection
 from facerec.training import run_folder
-from facerec.training.artefact import write_artefact
+from facerec.training.callbacks import MeasuringError, Pace, Watcher, headline, measure
 from facerec.training.checkpoint import list_checkpoints, load_checkpoint
 from facerec.training.data import Examples
 from facerec.training.data.augmentation import Augmentation
@@ -32,10 +32,9 @@ from facerec.training.data.loader import Batch, Loader
 from facerec.training.data.opening import open_examples
 from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.synthetic import Synthetic
-from facerec.training.measuring import MeasuringError, headline, measure
 from facerec.training.network import create_backbone
+from facerec.training.run_folder import write_artefact
 from facerec.training.trainer import Progress, Trainer, snapshot
-from facerec.training.watching import Pace, Watcher
 
 _MOST_VALIDATED = 4000
 
@@ -80,7 +79,9 @@ class Observer:
     tell: Callable[[str], None]
 
 
-def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resume: bool) -> Ended:
+def train(
+    profile: Profile, name: str, folder: str | Path, observer: Observer, *, resume: bool
+) -> Ended:
     """Run a profile's recipe.
 
     Args:
@@ -94,6 +95,7 @@ def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resu
         MissingError: data, network or device is missing, or a checkpoint does not fit.
         InputError: the data cannot be read, or the loss keeps failing to be finite.
     """
+    folder = Path(folder)
     with process_group(profile.runtime.device) as device:
         if profile.runtime.threads:
             torch.set_num_threads(profile.runtime.threads)

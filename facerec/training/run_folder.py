@@ -1,7 +1,8 @@
-"""What a run's folder says about how it came to be."""
+"""A run's folder: its profile, its environment, the model it leaves."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,11 +12,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from torch import nn
 
+from facerec.card import ModelCard
 from facerec.errors import UsageError
+from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.profile.loading import Profile
+from facerec.weights.store import write_model
 
 MODEL, BEST, LOG, CHECKPOINTS, TENSORBOARD = (
     "model.safetensors", "best.safetensors", "log.jsonl", "checkpoints", "tensorboard",
@@ -109,3 +115,30 @@ def _git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "changed": bool(changes)}
+
+
+def write_artefact(path: Path, network: nn.Module, card: ModelCard, training: str) -> ModelCard:
+    """Write a network with its card, atomically.
+
+    Args:
+        training: how it was trained, for the card.
+
+    Returns:
+        The card as written, with the weights' hash.
+    """
+    state: dict[str, Floats] = {
+        name: value.detach().cpu().contiguous().numpy()
+        for name, value in network.state_dict().items()
+    }
+    written = card.model_copy(update={"sha256": _hash(state), "training": training})
+    write_model(path, state, written)
+    return written
+
+
+def _hash(state: dict[str, Floats]) -> str:
+    """SHA-256 over names and values: the file's own would depend on the card inside it."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(state[name]).tobytes())
+    return digest.hexdigest()

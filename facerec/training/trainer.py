@@ -19,6 +19,7 @@ from facerec.card import ModelCard
 from facerec.errors import InputError
 from facerec.parallel.ranks import max_over_ranks, rank, world_size
 from facerec.profile.schema import TrainSection
+from facerec.training.callbacks import StopRequest
 from facerec.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from facerec.training.data.loader import Batch, Loader
 from facerec.training.losses.centres import CentreLoss
@@ -32,7 +33,6 @@ from facerec.training.optimisation import (
     set_learning_rate,
 )
 from facerec.training.state import TrainingState
-from facerec.training.stopping import StopRequest
 
 _MOST_RETURNS = 5
 

@@ -59,6 +59,13 @@ class Record(_Record):
         """All that has to be downloaded, the main file first; empty for a package's file."""
         return (self.file, *self.companions) if isinstance(self.file, RemoteFile) else ()
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of all its files; None where the publisher of one names none."""
+        sizes = [file.size for file in (self.file, *self.companions)]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
 
 class ModelRecord(Record):
     """An embedder."""

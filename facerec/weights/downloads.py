@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from facerec.errors import MissingError, UsageError
-from facerec.files import replacing, sha256_of
+from facerec.files import locked, replacing, sha256_of
 from facerec.weights.archives import extract
 from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder
@@ -79,14 +78,23 @@ def obtain(
         MissingError: a file could not be had, or is not the catalogue's.
         UsageError: the store cannot be written.
     """
-    with _locked(folder_of(name), say):
+    folder = folder_of(name)
+
+    def waiting() -> None:
+        say(f"another facerec is downloading {name}; waiting for it")
+
+    with locked(folder, waiting=waiting):
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
         for file in record.remote_files:
-            target = folder_of(name) / file.name
+            target = folder / file.name
             if not target.is_file():
                 _obtain_file(file, target, report, say, fetch)
             if file.format in ("zip", "tar") and not (target.parent / _EXTRACTED).is_dir():
                 say(f"{name}: extracting {file.name}")
-                extract(target, target.parent / _EXTRACTED)
+                extract(target, target.parent / _EXTRACTED, report=report)
     return result_path(name, record)
 
 
@@ -191,23 +199,3 @@ def _pinned(path: Path) -> str | None:
         return _pin(path).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
         return None
-
-
-@contextmanager
-def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"another facerec is downloading {folder.name}; waiting for it")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise UsageError(f"{folder}: cannot be written: {error}") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -30,7 +30,7 @@ _CARD_KEY = "facerec.card"
 StateDict = dict[str, Tensor]
 
 
-def load_model(name: str) -> tuple[ModelCard, StateDict]:
+def load_model(name: str | Path) -> tuple[ModelCard, StateDict]:
     """Card and weights of a catalogue name or a safetensors file.
 
     A name whose file another project saved is imported on first use.
@@ -42,6 +42,7 @@ def load_model(name: str) -> tuple[ModelCard, StateDict]:
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         return read_model(path)
+    name = str(name)
     if name in (foreign := _foreign_names()):
         return _load_foreign(name, foreign[name])
     record = find_model(name)
@@ -56,21 +57,22 @@ def load_model(name: str) -> tuple[ModelCard, StateDict]:
     return record.card, state
 
 
-def load_card(name: str) -> ModelCard:
+def load_card(name: str | Path) -> ModelCard:
     """The card of a catalogue name or a model file; see `load_model`."""
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         return read_model(path)[0]
+    name = str(name)
     return load_model(name)[0] if name in _foreign_names() else find_model(name).card
 
 
-def read_model(path: Path) -> tuple[ModelCard, StateDict]:
+def read_model(path: str | Path) -> tuple[ModelCard, StateDict]:
     """Card and weights of a safetensors file.
 
     Raises:
         MissingError: the file is absent, damaged, or carries no card.
     """
-    if not path.is_file():
+    if not Path(path).is_file():
         raise MissingError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="pt") as file:
@@ -78,14 +80,12 @@ def read_model(path: Path) -> tuple[ModelCard, StateDict]:
             if text is None:
                 raise MissingError(f"{path}: carries no model card; give one with model.card")
             names = list(file.keys())
-            return ModelCard.from_json(text, str(path)), {
-                name: file.get_tensor(name) for name in names
-            }
+            return ModelCard.from_json(text, path), {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise MissingError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def write_model(path: Path, state: Mapping[str, Floats], card: ModelCard) -> None:
+def write_model(path: str | Path, state: Mapping[str, Floats], card: ModelCard) -> None:
     """Write weights and card as one safetensors file, atomically."""
     with replacing(path) as temporary:
         save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})

@@ -53,6 +53,21 @@ def measure(photos: Photos, threshold: float) -> dict[str, float]:
     )
 
 
+def measure_hdbscan(photos: Photos) -> dict[str, float]:
+    """The same scores of HDBSCAN (Campello et al. 2013), which needs no threshold; each image that
+    it calls noise is a group of its own."""
+    from sklearn.cluster import HDBSCAN
+
+    rows = photos.embedded()
+    label = HDBSCAN(min_cluster_size=2, copy=True).fit_predict(photos.vector[rows])
+    found = len(rows) + np.arange(len(photos))
+    found[rows[label >= 0]] = label[label >= 0]
+    owners = [Path(path).parent.name for path in photos.path]
+    return score(
+        np.unique(owners, return_inverse=True)[1], np.unique(found, return_inverse=True)[1]
+    )
+
+
 def main(archive: Path, folder: Path) -> None:
     unpack_people(archive, folder / "people", 1)
     photos, card = look_at_people(
@@ -66,6 +81,7 @@ def main(archive: Path, folder: Path) -> None:
         for rate in RATES if half == 0 else [Profile().cleanup.group_far]:
             threshold = distance_at(card, rate, "cosine")
             print(f"  FAR {rate:.0e}, {threshold:.4f}: {measure(part, threshold)}")
+        print(f"  HDBSCAN: {measure_hdbscan(part)}")
 
 
 if __name__ == "__main__":

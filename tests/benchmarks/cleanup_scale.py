@@ -48,16 +48,18 @@ def measure(count: int) -> str:
     from facerec.cleanup.page import write_page
     from facerec.cleanup.plan import plan
     from facerec.cleanup.records import write_findings
-    from facerec.cleanup.store import Store
+    from facerec.cleanup.survey import SURVEY, open_survey
     from facerec.cleanup.trees import MANIFEST, prepare
+    from facerec.parallel.products import single_threaded_blas
     from facerec.profile.loading import Profile
 
     photos, planted = make_photos(count)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder)
-        Store(report / "survey.sqlite", "").close()
+        open_survey(report / SURVEY, "").close()
         started = time.perf_counter()
-        findings = examine(photos, Profile().cleanup)
+        with single_threaded_blas():
+            findings = examine(photos, Profile().cleanup)
         placements = plan(photos.images(), findings, {})
         prepare(report / "clean", report / "dirt", "copy", placements).write(report / MANIFEST)
         write_findings(report, findings)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facerec.cli.completing import values_of
-from facerec.cli.console import Results, progress, refuse_to_replace
+from facerec.cli.console import Results, progress, refuse_to_replace, say, waiting
 from facerec.cli.evaluation.options import Data, FailUnder
 from facerec.cli.help import DETECTION, INPUT, OUTPUT
 from facerec.cli.options import (
@@ -73,18 +73,21 @@ def detection(
     profiles: dict[str, Profile] = {first.detector.name: first}
     for name in compare or ():
         profiles[name] = profile.load({DETECTOR.key: name})
-    from facerec.engine.building import build_detector
+    with waiting("loading models"):
+        from facerec.engine.building import build_detector
     from facerec.evaluation.detection import evaluate_detectors, read_fddb, read_wider_face
     from facerec.imaging.decode import read_image
 
-    pictures = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
-    detectors: dict[str, Detector] = {
-        name: build_detector(loaded) for name, loaded in profiles.items()
-    }
-    with progress("detecting", len(pictures)) as advance:
+    with waiting(f"reading {data}"):
+        images = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
+    with waiting("loading models"):
+        detectors: dict[str, Detector] = {
+            name: build_detector(loaded) for name, loaded in profiles.items()
+        }
+    with progress("detecting", len(images)) as advance:
         reports = evaluate_detectors(
             detectors,
-            pictures,
+            images,
             lambda path: read_image(path, first.runtime.max_pixels),
             seen=advance,
         )
@@ -93,6 +96,7 @@ def detection(
         from facerec.evaluation.report.charts import plot_detectors
 
         plot_detectors(plot, reports)
+        say(f"saved {plot}")
     if fail_under is not None and any(
         100 * report.average_precision < fail_under for report in reports.values()
     ):

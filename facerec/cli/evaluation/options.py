@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from facerec.cli.console import refuse_to_replace
+from facerec.cli.console import refuse_to_replace, waiting
 from facerec.cli.help import INPUT, MEASUREMENT, OUTPUT, RUNTIME
 from facerec.cli.options import (
     AUGMENT,
@@ -111,7 +111,8 @@ class Run:
 
     def profiles(self) -> list[Setting]:
         """One setting a model, in the order given."""
-        from facerec.evaluation.run import Setting
+        with waiting("loading models"):
+            from facerec.evaluation.run import Setting
 
         models: Sequence[str | None] = self.models or [None]
         cards = list(self.profile.given(CARDS) or ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,13 +11,16 @@ from facerec.cli.completing import complete_camera
 from facerec.cli.console import (
     has_display,
     print_json,
+    print_line,
     printable,
     progress,
     refuse_to_replace,
     say,
+    waiting,
     wants_json,
 )
 from facerec.cli.help import OUTPUT, RUNTIME
+from facerec.cli.loading import load_engine
 from facerec.cli.options import (
     FAR,
     GALLERY,
@@ -31,6 +33,7 @@ from facerec.cli.options import (
     profile_options,
     standard_input,
 )
+from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.outputs import Blur, Outputs
 from facerec.cli.video.people import People
 
@@ -162,12 +165,13 @@ def _run(
     from facerec.video.sources import open_video
 
     opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
-    from facerec.engine.engine import Engine
-    from facerec.video.recognizer import VideoRecognizer, with_weak_faces
+    with waiting("loading models"):
+        from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 
     lenient, strong = with_weak_faces(profile)
-    engine = Engine.from_profile(lenient)
+    engine = load_engine(lenient)
     people = People(profile, engine)
+    remark_on_threshold(people.matcher.card, profile.recognize)
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
     )
@@ -185,7 +189,7 @@ def _run(
             if as_json:
                 print_json(_record(event))
             else:
-                sys.stdout.write(f"{printable(_sentence(event))}\n")
+                print_line(printable(_sentence(event)))
         if page is not None:
             page.tell(events)
 
@@ -203,8 +207,11 @@ def _run(
                 if not outputs.take(frame, recognizer, people, told):
                     break
         finally:
-            tell(recognizer.finish(seconds))
-            outputs.close()
+            # Stdout may be closed; what is saved is finished all the same.
+            try:
+                tell(recognizer.finish(seconds))
+            finally:
+                outputs.close()
             if stats:
                 elapsed = time.monotonic() - started
                 say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")

@@ -38,9 +38,12 @@ from facerec.detection.mtcnn.proposals import Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
 from facerec.detection.mtcnn.scratch import Scratch
 from facerec.detection.mtcnn.screening import ERROR, open_glances, open_screen
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.detection.reduction import Reducible
 from facerec.faces import Face, Floats, Image
 from facerec.parallel.workers import Workers, in_turn
+from facerec.profile.schema import DetectorSection
+from facerec.registry import DETECTORS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,15 +63,18 @@ _FEW_CROPS = 64
 _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
 
+@DETECTORS.register(
+    "mtcnn", help="MTCNN on PyTorch and OpenVINO; weights from the mtcnn package.", cascade=True
+)
 class MTCNN(Reducible):
     """Three networks in a cascade over an image pyramid.
 
     On a processor the picture's parts, or the pictures of a batch, are spread over threads;
     pictures of one size go through the stages together. The networks are given cells and crops in
-    such numbers that what they say of each is the same to the bit whatever is beside it (on the
-    processor that this was tried on), so a batch gives the very numbers that its pictures give one
-    by one. Where the processor multiplies bfloat16, a first look in it (`Glance`, `Screen`) leaves
-    the float32 networks little to see.
+    such numbers that what they say of each is the same to the bit whatever is beside it (with
+    AVX-512 and with AVX2, where this was tried), so a batch gives the very numbers that its
+    pictures give one by one. Where the processor multiplies bfloat16, a first look in it
+    (`Glance`, `Screen`) leaves the float32 networks little to see.
 
     Memory: 30 bytes per pixel of what is in work (on each of `threads` a picture, or up to 16 of
     one size with together a million pixels; for CUDA one of these), of which each thread keeps up
@@ -129,6 +135,22 @@ class MTCNN(Reducible):
         else:
             self._rnet = RNet(weights["rnet"], self._device)
             self._onet = ONet(weights["onet"], self._device)
+
+    @classmethod
+    def from_section(cls, section: DetectorSection, *, device: str) -> MTCNN:
+        """With the weights of the installed `mtcnn` package.
+
+        Raises:
+            MissingError: they are absent or damaged.
+        """
+        return cls(
+            load_mtcnn_weights(),
+            min_face=section.min_face,
+            thresholds=section.thresholds,
+            scale_factor=section.scale_factor,
+            max_candidates=section.max_candidates,
+            device=device,
+        )
 
     @torch.inference_mode()
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:

@@ -8,10 +8,18 @@ from typing import Any
 import numpy as np
 
 from facerec.errors import UsageError
-from facerec.evaluation.protocols.lists import decode_text, read_lfw, read_pair_list
+from facerec.evaluation.protocols.lfw import read_lfw
+from facerec.evaluation.protocols.pair_list import read_pair_list
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.evaluation.protocols.text import decode_text
+from facerec.registry import PROTOCOLS
 
 
+@PROTOCOLS.register(
+    "agedb",
+    help="AgeDB-30: its MATLAB file or a text list.",
+    lists=("04_FINAL_protocol_30_years.mat", "agedb_30_pair.txt", "agedb_30_pairs.txt"),
+)
 def read_agedb(data: bytes, where: str) -> PairProtocol:
     """`04_FINAL_protocol_30_years.mat`, an LFW-like list with a heading, or a plain pair list.
 
@@ -24,11 +32,10 @@ def read_agedb(data: bytes, where: str) -> PairProtocol:
     """
     if where.lower().endswith(".mat"):
         return _read_mat(data, where)
-    text = decode_text(data, where)
-    heading = text.split("\n", 1)[0].split()
+    heading = decode_text(data, where).split("\n", 1)[0].split()
     if len(heading) == 2 and all(part.isdigit() for part in heading):
-        return read_lfw(text, where, "agedb")
-    return read_pair_list(text, where, "agedb")
+        return read_lfw(data, where, "agedb")
+    return read_pair_list(data, where, "agedb")
 
 
 def _read_mat(data: bytes, where: str) -> PairProtocol:

@@ -16,15 +16,18 @@ from typing import Any
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
 from facerec.imaging.archives import MemorySource
+from facerec.registry import PROTOCOLS
 
 
-def read_bin(path: Path) -> tuple[PairProtocol, MemorySource]:
+@PROTOCOLS.register("bin", help="A .bin verification set of insightface.")
+def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
     """Pairs and images of a `.bin` set; folds are ten blocks in the order of the file.
 
     Raises:
         MissingError: the file cannot be read.
         UsageError: it is not such a set.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:

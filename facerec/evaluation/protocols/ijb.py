@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
-from facerec.evaluation.protocols.lists import decode_text
+from facerec.evaluation.protocols.text import decode_text
 from facerec.imaging.archives import Source
 
 Region = tuple[float, float, float, float]

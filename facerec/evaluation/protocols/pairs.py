@@ -1,14 +1,18 @@
-"""The common value of all verification protocols."""
+"""Verification protocols: which pairs of images are compared, in which folds."""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.errors import UsageError
+from facerec.errors import MissingError, UsageError
+from facerec.imaging.archives import Source, open_source
+from facerec.registry import PROTOCOLS
 
 FOLDS = 10
 
@@ -39,6 +43,47 @@ class Pair:
     first: str
     second: str
     same: bool
+
+
+def open_protocol(
+    name: str, data: str | Path, pairs: str | Path | None
+) -> tuple[PairProtocol, Source]:
+    """Open a verification protocol and its images.
+
+    A reader registers in `PROTOCOLS`. With `lists`, the names under which its list of pairs is
+    found in the data, it is given that file's bytes and name; without, the path of the data, and
+    returns the source of its images as well.
+
+    Args:
+        name: a registered protocol.
+        data: a folder, a tar or a zip; for `bin` the file itself.
+        pairs: the list of pairs, in place of the one in the data.
+
+    Raises:
+        MissingError: a file is absent, or no protocol is called so.
+        UsageError: a file has another form.
+    """
+    entry = PROTOCOLS.get(name)
+    if "lists" in entry.facts:
+        source = open_source(data)
+        content, where = _read_list(entry.facts["lists"], source, pairs)
+        return entry.target(content, where), source
+    if pairs is not None:
+        raise UsageError(f"--pairs: {name} brings its own pairs in --data")
+    opened: tuple[PairProtocol, Source] = entry.target(data)
+    return opened
+
+
+def _read_list(names: Sequence[str], source: Source, pairs: str | Path | None) -> tuple[bytes, str]:
+    if pairs is not None:
+        try:
+            return Path(pairs).read_bytes(), str(pairs)
+        except OSError as error:
+            raise MissingError(f"{pairs}: {error.strerror}") from error
+    for found in sorted(source.names(), key=lambda file: (file.count("/"), file)):
+        if posixpath.basename(found) in names:
+            return source.read(found), f"{source.name}: {found}"
+    raise MissingError(f"{source.name}: holds no {' or '.join(names)}; name it with --pairs")
 
 
 def build_protocol(

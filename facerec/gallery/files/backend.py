@@ -32,6 +32,7 @@ from facerec.gallery.files.journal import (
 )
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.approximate import build_index, open_index
+from facerec.registry import GALLERIES
 
 _WHOLE = 8 << 20
 """Bytes below which a file is simply written again: about 0.1 s."""
@@ -106,27 +107,6 @@ class Gallery(MemoryGallery):
         if self.origin is None:
             raise ValueError("the gallery was not opened from a file; save it to one")
         self.save(self.origin.path)
-
-
-def open(address: str, assume: ModelCard | None) -> Gallery:
-    """See `Gallery.open`."""
-    return read(Path(address), assume)
-
-
-def create(address: str, card: ModelCard) -> Gallery:
-    """An empty gallery that `commit` writes to the path."""
-    gallery = Gallery(card)
-    gallery.origin = Origin(Path(address), "", 0, ())
-    return gallery
-
-
-def exists(address: str) -> bool:
-    return Path(address).exists()
-
-
-def locked(address: str) -> AbstractContextManager[None]:
-    """See `facerec.files.locked`."""
-    return files.locked(Path(address))
 
 
 def stamp(path: Path) -> Stamp:
@@ -207,35 +187,6 @@ def compact(gallery: Gallery, path: Path) -> None:
     gallery.origin = Origin(path, identity, 0, stamp(path))
 
 
-def tidy(gallery: Gallery) -> None:
-    """Write a gallery so that its bytes depend on its entries alone, not on how they were
-    committed.
-
-    Raises:
-        UsageError: the place cannot be written.
-    """
-    if (origin := gallery.origin) is not None and origin.path.stat().st_size >= _WHOLE:
-        compact(gallery, origin.path)
-        # Now that there is no journal, the file need not name it either.
-        compact(gallery, origin.path)
-
-
-def version(address: str) -> object:
-    """See `stamp`; None where there is no gallery."""
-    return stamp(Path(address)) if exists(address) else None
-
-
-def verify(address: str) -> Gallery:
-    """The gallery, whose stored mean vectors are those of its entries.
-
-    Raises:
-        MissingError: it is absent or damaged.
-    """
-    opened = Gallery.open(address)
-    check_gallery(Path(address), opened)
-    return opened
-
-
 def _identify(gallery: Gallery, folds: str) -> str:
     """An identity that depends on the content, and is not that of the file it replaces."""
     digest = hashlib.blake2b(folds.encode(), digest_size=16)
@@ -269,3 +220,55 @@ def _append(gallery: Gallery, origin: Origin) -> None:
     end = append_changes(journal, end, gallery.changes)
     gallery.changes = []
     gallery.origin = Origin(origin.path, origin.identity, end, stamp(origin.path))
+
+
+@GALLERIES.register("file", help="PATH.h5, one HDF5 file with a journal beside a large one.")
+class FileBackend:
+    """`Backend` of HDF5 files; an address is a path."""
+
+    def local_path(self, address: str) -> Path:
+        """See `Backend.local_path`."""
+        return Path(address.removeprefix("file://"))
+
+    def open(self, address: str, assume: ModelCard | None) -> Gallery:
+        """See `Gallery.open`."""
+        return read(self.local_path(address), assume)
+
+    def create(self, address: str, card: ModelCard) -> Gallery:
+        """An empty gallery that `commit` writes to the path."""
+        gallery = Gallery(card)
+        gallery.origin = Origin(self.local_path(address), "", 0, ())
+        return gallery
+
+    def exists(self, address: str) -> bool:
+        """See `Backend.exists`."""
+        return self.local_path(address).exists()
+
+    def locked(self, address: str) -> AbstractContextManager[None]:
+        """See `facerec.files.locked`."""
+        return files.locked(self.local_path(address))
+
+    def version(self, address: str) -> object:
+        """See `stamp`; None where there is no gallery."""
+        return stamp(self.local_path(address)) if self.exists(address) else None
+
+    def tidy(self, store: Gallery) -> None:
+        """Write a gallery so that its bytes depend on its entries alone, not on its commits.
+
+        Raises:
+            UsageError: the place cannot be written.
+        """
+        if (origin := store.origin) is not None and origin.path.stat().st_size >= _WHOLE:
+            compact(store, origin.path)
+            # Now that there is no journal, the file need not name it either.
+            compact(store, origin.path)
+
+    def verify(self, address: str) -> Gallery:
+        """The gallery, if its stored templates are the means of its entries.
+
+        Raises:
+            MissingError: it is absent or damaged.
+        """
+        opened = self.open(address, None)
+        check_gallery(self.local_path(address), opened)
+        return opened

@@ -3,9 +3,9 @@
 Products of low precision say which rows cannot be among the best: with `|q·v - estimate| <= error`
 for a whole block, a row whose estimate plus error is below the k-th best similarity so far is out.
 What remains is compared in float64 and rounded to float32, so the result depends neither on the
-estimates nor on how the rows were divided. The estimates are float32 products, or, once enough was
-asked to pay for the preparation, products of bytes: a quarter of the memory to read, and the
-processor's byte dot products (VNNI).
+estimates nor on how the rows were divided. The estimates are float32 products, or, where the
+processor has byte dot products (VNNI) and enough was asked to pay for the preparation, products of
+bytes: a quarter of the memory to read.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _LARGE = 16_384
 _FORGET = 64
 """Blocks after which the file's pages are given back while the copy is made."""
 _INT32 = np.iinfo(np.int32)
+_BYTE = 127
 
 
 class ExactSearch:
@@ -45,6 +46,7 @@ class ExactSearch:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
         self._asked = 0
+        self._weighed = False
         self._bytes: _Bytes | None = None
 
     def __len__(self) -> int:
@@ -67,8 +69,10 @@ class ExactSearch:
         if not len(self):
             return
         self._asked += len(queries)
-        if self._bytes is None and self._asked > _WORTH and len(self) >= _LARGE:
-            self._bytes = _Bytes(self._vectors)
+        if not self._weighed and self._asked > _WORTH and len(self) >= _LARGE:
+            self._weighed = True
+            if multiplies_bytes(self._vectors.shape[1]):
+                self._bytes = _Bytes(self._vectors)
         estimates = _Plain(self._vectors) if self._bytes is None else self._bytes
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
@@ -227,6 +231,25 @@ class _Plain:
         return _query_and_row(cells, count)
 
 
+def multiplies_bytes(size: int) -> bool:
+    """Whether sums of so many products of bytes are exact here.
+
+    Without VNNI two products are added in 16 bits, which large ones overflow; and those kernels
+    are not faster than float32.
+    """
+    import torch
+
+    rows = torch.full((_BLOCK, size), _BYTE, dtype=torch.int8)
+    rows[1::2] = -_BYTE
+    sums = rows.sum(1, dtype=torch.int32)[:, None]
+
+    def is_exact(byte: int, count: int) -> bool:
+        column = torch.full((size, count), byte, dtype=torch.int8)
+        return torch.equal(torch._int_mm(rows, column), (byte * sums).expand(-1, count))
+
+    return all(is_exact(byte, count) for byte in (_BYTE, -_BYTE) for count in (1, _QUERIES))
+
+
 class _Bytes:
     """Estimates that are products of bytes, around the rows' mean."""
 
@@ -246,7 +269,7 @@ class _Bytes:
                 forget_pages(vectors)
             part = slice(block * _BLOCK, min((block + 1) * _BLOCK, rows))
             rest = torch.from_numpy(np.array(vectors[part], np.float32)) - mean
-            scale = max(float(rest.abs().max()) / 127, 1e-30)
+            scale = max(float(rest.abs().max()) / _BYTE, 1e-30)
             codes = (rest / scale).round_()
             self._codes[part] = codes.to(torch.int8)
             self._scale[block] = scale
@@ -272,7 +295,7 @@ class _Bytes:
         import torch
 
         count = len(queries)
-        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / 127
+        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / _BYTE
         codes = np.rint(queries / scale[:, None])
         lost = np.linalg.norm(queries - codes * scale[:, None], axis=1)
         blocks = slice(start // _BLOCK, min(stop // _BLOCK, len(self._scale)))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import initialise_xavier
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 Kernel = int | tuple[int, int]
 
@@ -139,6 +139,6 @@ class InceptionResNetV1(nn.Module):
         return vectors
 
 
-@register("inception_resnet_v1")
+@BACKBONES.register("inception_resnet_v1", help="Inception-ResNet v1, FaceNet's.")
 def inception_resnet_v1(card: ModelCard) -> nn.Module:
     return InceptionResNetV1(card)

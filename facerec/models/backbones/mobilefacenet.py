@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import halved
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _CHANNELS = (64, 64, 128, 128)
 _UNITS = (4, 6, 2)
@@ -94,11 +94,11 @@ class MobileFaceNet(nn.Module):
         return vectors
 
 
-@register("mobilefacenet")
+@BACKBONES.register("mobilefacenet", help="MobileFaceNet, 1 million parameters.")
 def mobilefacenet(card: ModelCard) -> nn.Module:
     return MobileFaceNet(card)
 
 
-@register("test_mobilefacenet")
+@BACKBONES.register("test_mobilefacenet", help="Tiny, for tests.")
 def test_mobilefacenet(card: ModelCard) -> nn.Module:
     return MobileFaceNet(card, (8, 8, 8, 8), (1, 1, 1))

@@ -25,7 +25,6 @@ from facerec.models import Embedder
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY
 from facerec.models.runtimes.openvino import import_openvino
 
-Format = Literal["onnx", "openvino", "torchscript"]
 Precision = Literal["fp32", "fp16", "int8"]
 OPSET = 18
 LEAST_COSINE: dict[str, float] = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999, "int8": 0.99}
@@ -51,14 +50,14 @@ class Whole(nn.Module):
         return y
 
 
-def rounded_card(card: ModelCard, format_: Format, precision: Precision) -> ModelCard:
+def rounded_card(card: ModelCard, target: str, precision: Precision) -> ModelCard:
     """Rounded weights are other weights: their vectors are not compared with the exact ones'.
 
     Nor with another runtime's, which rounds in its own way.
     """
     if precision == "fp32":
         return card
-    digest = hashlib.sha256(f"{card.sha256}:{format_}:{precision}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{card.sha256}:{target}:{precision}".encode()).hexdigest()
     return card.model_copy(update={"sha256": digest, "name": f"{card.name}-{precision}"})
 
 

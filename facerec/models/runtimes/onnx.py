@@ -101,6 +101,8 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
         raise MissingError(
             f"{path}: ONNX Runtime is not installed; pip install 'facerec[onnx]'"
         ) from error
+    # On Windows, events for the system's tracing; elsewhere `facerec/__init__.py` has it off.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Its own warnings would reach stderr; what fails is raised.

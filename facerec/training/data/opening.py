@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facerec.errors import MissingError
-from facerec.imaging.archives import expand_braces, holds_labels, open_source
+from facerec.imaging.archives import open_source
+from facerec.imaging.labels import holds_labels
+from facerec.imaging.names import expand_braces, is_junk
 from facerec.training.data import Examples
 from facerec.training.data.recordio import RecordFile
 from facerec.training.data.shards import Shards
 from facerec.training.data.tree import Tree
 
 
-def open_examples(where: str) -> Examples:
+def open_examples(where: str | Path) -> Examples:
     """Open a folder per person, a tar or zip of that, `train.rec`, or WebDataset shards.
 
     Args:
@@ -31,10 +33,10 @@ def open_examples(where: str) -> Examples:
     if path.is_dir():
         if (path / "train.rec").is_file():
             return RecordFile(path / "train.rec")
-        tars = sorted(path.glob("*.tar"))
+        tars = sorted(tar for tar in path.glob("*.tar") if not is_junk(tar.name))
         return _open_shards(tars) if tars else Tree(open_source(path))
     if not path.exists():
-        shards = _expand(where)
+        shards = _expand(str(where))
         if not shards:
             raise MissingError(f"{where}: no training data there")
         return _open_shards(shards)

@@ -25,7 +25,7 @@ def layout_names() -> list[str]:
     return [*dict.fromkeys(layout.name for layout in TORCH_LAYOUTS), "mxnet", "dlib"]
 
 
-def read_foreign(path: Path, layout: str | None) -> tuple[str, Imported]:
+def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
     """The weights of a file and the name of their layout.
 
     Args:
@@ -37,6 +37,7 @@ def read_foreign(path: Path, layout: str | None) -> tuple[str, Imported]:
     """
     if layout is not None and layout not in layout_names():
         raise UsageError(f"--as {layout}: no such layout; there are {', '.join(layout_names())}")
+    path = Path(path)
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     if layout == "dlib" or (layout is None and path.suffix == ".dat"):

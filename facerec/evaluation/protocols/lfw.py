@@ -1,0 +1,51 @@
+"""LFW's `pairs.txt` (Huang et al. 2007)."""
+
+from __future__ import annotations
+
+from facerec.errors import UsageError
+from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.evaluation.protocols.text import decode_text
+from facerec.registry import PROTOCOLS
+
+
+@PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt",))
+def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
+    """LFW's `pairs.txt`: a heading `folds count`, then per fold `count` lines `name n1 n2` of one
+    person and `count` lines `name1 n1 name2 n2` of two.
+
+    Raises:
+        UsageError: a line has another form, or the number of lines is not what the heading says.
+    """
+    lines = decode_text(data, where).splitlines()
+    heading = lines[0].split() if lines else []
+    if len(heading) not in (1, 2) or not all(part.isdigit() for part in heading):
+        raise UsageError(f"{where}:1: expected a heading such as '10 300', LFW's folds and pairs")
+    folds, count = (1, int(heading[0])) if len(heading) == 1 else map(int, heading)
+    pairs = []
+    for number, line in enumerate(lines[1:], start=2):
+        if line.strip():
+            pairs.append(_lfw_pair(line, f"{where}:{number}"))
+    if len(pairs) != 2 * folds * count:
+        raise UsageError(
+            f"{where}: the heading says {folds} folds of 2 x {count} pairs, there are {len(pairs)}"
+        )
+    own = [k // (2 * count) for k in range(len(pairs))] if folds > 1 else None
+    return build_protocol(name, pairs, own, where)
+
+
+def _lfw_pair(line: str, where: str) -> Pair:
+    parts = line.split("\t") if "\t" in line else line.split()
+    parts = [part.strip() for part in parts]
+    if len(parts) == 3:
+        parts = [parts[0], parts[1], parts[0], parts[2]]
+        same = True
+    elif len(parts) == 4:
+        same = False
+    else:
+        raise UsageError(f"{where}: expected 'name n1 n2' or 'name1 n1 name2 n2', not {line!r}")
+    if not (parts[1].isdigit() and parts[3].isdigit()):
+        raise UsageError(f"{where}: the image numbers are no numbers in {line!r}")
+    first, second = (
+        f"{person}/{person}_{int(number):04d}.jpg" for person, number in (parts[:2], parts[2:])
+    )
+    return Pair(first, second, same)
