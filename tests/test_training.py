@@ -22,7 +22,7 @@ from facerec.models.factory import create_network
 from facerec.profile.loading import Profile, shipped_profiles
 from facerec.profile.schema import TrainSection
 from facerec.training.optimisation import backbone_groups, create_optimizer, learning_rate
-from facerec.training.trainer import Trainer
+from facerec.training.run import Run
 from facerec.weights.store import read_model
 from tests.conftest import make_card, spawn
 
@@ -251,7 +251,7 @@ def test_two_processes_equal_one_with_twice_the_batch(run, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path, monkeypatch):
-    forward = Trainer._forward
+    forward = Run._forward
     calls = []
 
     def poisoned(self, chips, people):
@@ -259,7 +259,7 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
         calls.append(self.state.step)
         return (loss * math.nan if len(calls) == 4 else loss), accuracy
 
-    monkeypatch.setattr(Trainer, "_forward", poisoned)
+    monkeypatch.setattr(Run, "_forward", poisoned)
     code, _, err = run(*tiny(tmp_path / "run", train__max_steps=6, train__save_every=2))
     assert code == 0
     assert "step 3: the loss is not finite (images such as synthetic image" in err
@@ -270,13 +270,13 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
 
 
 def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, monkeypatch):
-    forward = Trainer._forward
+    forward = Run._forward
 
     def poisoned(self, chips, people):
         loss, accuracy = forward(self, chips, people)
         return loss * math.nan, accuracy
 
-    monkeypatch.setattr(Trainer, "_forward", poisoned)
+    monkeypatch.setattr(Run, "_forward", poisoned)
     code, _, err = run(*tiny(tmp_path / "run"))
     assert code == 3
     assert "lower train.lr or set train.clip" in err.splitlines()[-1]
