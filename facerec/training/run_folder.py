@@ -32,7 +32,7 @@ _PACKAGES = ("facerec", "torch", "torchvision", "numpy", "opencv-python")
 _FREE = {
     "runtime", "gallery", "recognize", "description", "train.epochs", "train.max_steps",
     "train.evaluate", "train.evaluate_every", "train.save_every", "train.keep", "train.log_every",
-    "train.compile", "train.precision", "data.train",
+    "train.compile", "train.precision", "data.train", "data.check_aligned",
 }  # fmt: skip
 
 
@@ -77,12 +77,13 @@ def read_best_figure(folder: Path) -> float | None:
 
 def _require_same(described: Path, profile: Profile) -> None:
     earlier = yaml.safe_load(described.read_text(encoding="utf-8"))
-    now = profile.model_dump(mode="json")
+    now, defaults = profile.model_dump(mode="json"), Profile().model_dump(mode="json")
     for section, values in now.items():
         if section in _FREE:
             continue
         for key, value in values.items():
-            before = earlier.get(section, {}).get(key)
+            # A run begun before the key existed had its default.
+            before = earlier.get(section, {}).get(key, defaults[section][key])
             if before != value and f"{section}.{key}" not in _FREE:
                 raise UsageError(
                     f"{described}: began with {section}.{key} {before}, not {value}; "

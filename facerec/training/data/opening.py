@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from facerec.imaging.labels import holds_labels
 from facerec.imaging.names import expand_braces, is_junk
 from facerec.profile.schema import DataSection
 from facerec.training.data import Examples
+from facerec.training.data.fitting import check_aligned
 from facerec.training.data.recordio import RecordFile
 from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.shards import Shards
@@ -36,15 +37,18 @@ class TrainingData:
     validation: Selection
 
 
-def open_training_data(section: DataSection, card: ModelCard, seed: int) -> TrainingData:
-    """Open and split the profile's training data.
+def open_training_data(
+    section: DataSection, card: ModelCard, seed: int, warn: Callable[[str], None]
+) -> TrainingData:
+    """Open, check and split the profile's training data.
 
     Args:
-        card: of the model; gives the size of synthetic faces.
+        card: of the model; gives the size of synthetic faces and of chips.
         seed: of the split and of synthetic faces.
+        warn: called with a message if the faces may not be aligned.
 
     Raises:
-        UsageError: no data is given, or too few people are left.
+        UsageError: no data is given, too few people are left, or the photos are not aligned.
         MissingError: nothing that can be read is there.
     """
     if section.synthetic:
@@ -57,6 +61,11 @@ def open_training_data(section: DataSection, card: ModelCard, seed: int) -> Trai
     else:
         examples = open_examples(section.train)
     selection = select(examples, people=_read_people(section.people), min_images=section.min_images)
+    if section.check_aligned and not section.synthetic:
+        side = max(card.input_height, card.input_width)
+        warning = check_aligned(examples, selection, side, str(section.train))
+        if warning is not None:
+            warn(warning)
     return TrainingData(examples, *split(selection, section.validation, seed))
 
 
