@@ -6,12 +6,13 @@ import sys
 from importlib.resources import files
 from typing import Annotated
 
-import typer
-
+from facerec.cli.completing import completer
 from facerec.cli.console import Results
+from facerec.cli.help import OUTPUT, App
+from facerec.cli.options import argument, option
 from facerec.errors import UsageError, did_you_mean
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
 def topics() -> dict[str, str]:
@@ -23,25 +24,21 @@ def topics() -> dict[str, str]:
     }
 
 
-def _complete_topic(incomplete: str) -> list[tuple[str, str]]:
-    return [pair for pair in topics().items() if pair[0].startswith(incomplete)]
-
-
-@app.command()
+@app.command(examples=["facerec docs", "facerec docs train"])
 def docs(
     topic: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[TOPIC]", help="The guide to show; all are listed without.",
-            autocompletion=_complete_topic,
+        argument(
+            "[TOPIC]",
+            help="The guide to show; without it the guides are listed.",
+            autocompletion=completer(lambda ctx: topics()),
         ),
     ] = None,
-    path: Annotated[bool, typer.Option("--path", help="Print where the guide lies.")] = False,
-) -> None:  # fmt: skip
-    """Show a guide: formatted on a terminal, Markdown in a pipe.
-
-    Without TOPIC the guides are listed.
-    """
+    path: Annotated[
+        bool, option("--path", panel=OUTPUT, help="Print where the guide is on disk.")
+    ] = False,
+) -> None:
+    """Show a guide: formatted on a terminal, Markdown in a pipe."""
     known = topics()
     if topic is None:
         if path:
