@@ -68,7 +68,7 @@ _CUDA_BATCH_CROPS = 2048
 _SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
 _MIN_SCREENED = 64
 """Fewer crops are not screened: that would cost as much as RNet."""
-_LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
+_LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
 
 @DETECTORS.register(
@@ -302,7 +302,7 @@ class MTCNN(Reducible):
         counts = of_levels.sum(1).tolist()
         boxes = boxes[order_by_score(scores, counts, self._max_candidates)]
         counts = self._capped(counts)
-        kept = suppress(boxes, _PICTURE_IOU, "union", sizes=counts, run=self._map)
+        kept = suppress(boxes, _IMAGE_IOU, "union", sizes=counts, run=self._map)
         return squared(boxes[kept]), count_kept(kept, counts)
 
 
