@@ -7,15 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
-from facerec.cleanup.evidence import about, beyond, nearest
-from facerec.cleanup.findings import Finding, Kind
-from facerec.cleanup.folders import find_wrong_folders, find_wrong_people
+from facerec.cleanup.findings import Finding, Kind, about, beyond, nearest
+from facerec.cleanup.folders import find_outliers, find_wrong_folders, find_wrong_people
 from facerec.cleanup.graph_linkage import NEIGHBOURS, link_neighbours
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
+from facerec.cleanup.label_noise import Judgement, judge
 from facerec.cleanup.linkage import Tree, link
 from facerec.cleanup.neighbours import neighbour_pairs, similar_pairs
-from facerec.cleanup.outliers import find_outliers
-from facerec.cleanup.people import Judgement, judge
 from facerec.cleanup.photos import UNREADABLE, Photos
 from facerec.errors import UsageError
 from facerec.faces import Floats

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.cleanup.copies import LOOKS_BITS, least_alike
-from facerec.cleanup.evidence import about
-from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.copies import LOOKS_BITS, hamming, least_alike
+from facerec.cleanup.findings import Finding, Kind, about
 from facerec.cleanup.groups import Groups, Scale, rows_by_group
-from facerec.cleanup.people import SAME, gaps_apart
+from facerec.cleanup.label_noise import SAME, gaps_apart
 from facerec.cleanup.photos import Photos
-from facerec.cleanup.quality import hamming
 from facerec.parallel.ranks import map_sharded
 
 _SAME_AS_ONE = 0.10

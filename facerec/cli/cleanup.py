@@ -197,8 +197,8 @@ def apply(
 ) -> None:
     """Carry out what was decided in the report: accepted and rejected findings."""
     from facerec.cleanup import trees
+    from facerec.cleanup.findings import read_decisions, read_findings
     from facerec.cleanup.plan import plan
-    from facerec.cleanup.records import read_decisions, read_findings
 
     path = report / trees.MANIFEST
     manifest = trees.Manifest.read(path)
@@ -253,8 +253,7 @@ def _choose_threshold(
     unlabelled: bool,
 ) -> tuple[float, str]:  # fmt: skip
     """The threshold, and why if it was not given."""
-    from facerec.cleanup.calibration import distance_at
-    from facerec.cleanup.threshold import choose_threshold
+    from facerec.cleanup.threshold import choose_threshold, distance_at
 
     if auto:
         choice = choose_threshold(photos, card, section.metric)
@@ -275,7 +274,7 @@ def _find(
     """The photos by person, and everything found on them."""
     from facerec.cleanup.examine import examine
     from facerec.cleanup.overlap import find_overlap
-    from facerec.cleanup.piles import group
+    from facerec.cleanup.unlabelled import group
 
     if unlabelled:
         photos, findings = group(photos, section)
@@ -314,8 +313,8 @@ def _carry_out(
 
 
 def _write_report(report: Path, photos: Photos, findings: Sequence[Finding]) -> None:
+    from facerec.cleanup.findings import write_findings
     from facerec.cleanup.page import write_page
-    from facerec.cleanup.records import write_findings
 
     write_findings(report, findings)
     write_page(report, photos, findings)

@@ -98,7 +98,7 @@ def embed(
 
     from facerec.engine.engine import Engine
     from facerec.gallery.addresses import open_gallery
-    from facerec.gallery.enrol import Team, enrol_photos
+    from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     address = loaded.gallery.path
@@ -106,8 +106,8 @@ def embed(
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
         loaded = loaded.model_copy(update={"runtime": runtime})
         engine = Engine.from_profile(loaded)
-        team = Team(rank(), world_size(), barrier)
-        with progress("enrolling", -(-len(photos) // team.size)) as advance:
+        ranks = Ranks(rank(), world_size(), barrier)
+        with progress("enrolling", -(-len(photos) // ranks.world_size)) as advance:
 
             def keep_chips(person: str, frame: Frame, faces: Sequence[Face]) -> None:
                 advance()
@@ -123,7 +123,7 @@ def embed(
                 meta=metadata,
                 seen=keep_chips,
                 observe=lambda problem: advance.say(problem) if problem else None,
-                team=team,
+                ranks=ranks,
             )
     if report is None:
         # The first process says what there is to say.

@@ -129,10 +129,10 @@ def identification(
     run.check()
     chosen = run.profiles()
     from facerec.engine.engine import Engine
+    from facerec.evaluation.identification import identify, search_record
     from facerec.evaluation.protocols.identification import read_identification
     from facerec.evaluation.protocols.text import read_text
-    from facerec.evaluation.run import describe, embed_set, identify
-    from facerec.evaluation.search_figures import search_record
+    from facerec.evaluation.run import describe, embed_set
     from facerec.imaging.archives import locate, open_source
 
     protocol = read_identification(read_text(gallery), str(gallery), read_text(probes), str(probes))
@@ -196,10 +196,11 @@ def ijb(
         raise UsageError("--calibrate takes one --model")
     chosen = run.profiles()
     from facerec.engine.engine import Engine
-    from facerec.evaluation.calibration import calibrate as read_thresholds
+    from facerec.evaluation.identification import search_record
     from facerec.evaluation.protocols.ijb import read_ijb
-    from facerec.evaluation.run import compare_templates, describe, embed_set, locate_templates
-    from facerec.evaluation.search_figures import search_record
+    from facerec.evaluation.run import describe, embed_set
+    from facerec.evaluation.templates import compare_templates, locate_templates
+    from facerec.evaluation.thresholds import calibrate as read_thresholds
     from facerec.evaluation.verification import verification_record
     from facerec.imaging.archives import open_source
 

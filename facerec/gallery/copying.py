@@ -9,10 +9,9 @@ import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
-from facerec.gallery.addresses import backend_of
+from facerec.gallery.addresses import Saver, backend_of
 from facerec.gallery.base import Batch, GalleryStore
 from facerec.gallery.files.backend import Gallery
-from facerec.gallery.files.saving import Saver
 
 _ROWS = 4096
 

@@ -22,8 +22,7 @@ from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing
-from facerec.gallery.columns import as_bytes, as_texts, fits_padded
-from facerec.gallery.entries import Base, Entries
+from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
 
