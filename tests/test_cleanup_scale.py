@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from facerec.cleanup import neighbours
-from facerec.cleanup.examine import examine
+from facerec.cleanup.examine import PASSES, examine
 from facerec.cleanup.findings import Kind
 from facerec.cleanup.graph_linkage import link_neighbours
 from facerec.cleanup.linkage import cut, link
@@ -78,6 +78,18 @@ def test_beyond_the_exact_limit_the_findings_are_the_same():
     assert [(found.kind, found.files) for found in examine(photos, few)] == exact
     with pytest.raises(UsageError, match="too many for single linkage"):
         examine(photos, few.model_copy(update={"linkage": "single"}))
+
+
+@pytest.mark.parametrize("limit", [20_000, 20])
+def test_comparing_tells_how_far_it_is(limit):
+    dice = np.random.default_rng(3)
+    sizes = [30, 25, 8, 1]
+    vectors = np.concatenate([person(dice, size) for size in sizes])
+    section = Profile().cleanup.model_copy(update={"exact_limit": limit})
+    steps = []
+    examine(make_photos(vectors, sizes), section, steps.append)
+    assert sum(steps) == PASSES * len(vectors)
+    assert max(steps) <= PASSES * len(vectors) / 2
 
 
 def test_two_processes_find_what_one_finds(run, dirty, tmp_path):

@@ -181,7 +181,8 @@ def undo(
     """Take back all that a cleanup placed; what was changed since is left and named."""
     from facerec.cleanup import trees
 
-    left = trees.undo(manifest)
+    with progress("removing", len(trees.Manifest.read(manifest).placements)) as advance:
+        left = trees.undo(manifest, advance)
     for path in left:
         say(f"{path}: left there: it was changed, or its original is gone")
     say(f"{manifest}: undone")
@@ -272,15 +273,20 @@ def _find(
     photos: Photos, section: CleanupSection, unlabelled: bool, avoided: Sequence[Photos]
 ) -> tuple[Photos, list[Finding]]:
     """The photos by person, and everything found on them."""
-    from facerec.cleanup.examine import examine
+    from facerec.cleanup import unlabelled as pile
+    from facerec.cleanup.examine import PASSES, examine
     from facerec.cleanup.overlap import find_overlap
-    from facerec.cleanup.unlabelled import group
+    from facerec.parallel.ranks import shard
 
-    if unlabelled:
-        photos, findings = group(photos, section)
-    else:
-        findings = examine(photos, section)
-    overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
+    passes = (pile.PASSES if unlabelled else PASSES) + len(avoided)
+    with progress("comparing", passes * len(shard(range(len(photos.embedded()))))) as advance:
+        if unlabelled:
+            photos, findings = pile.group(photos, section, advance)
+        else:
+            findings = examine(photos, section, advance)
+        overlap = [
+            finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
+        ]
     # What is in two evaluation sets is said once.
     return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 
@@ -317,4 +323,5 @@ def _write_report(report: Path, photos: Photos, findings: Sequence[Finding]) -> 
     from facerec.cleanup.page import write_page
 
     write_findings(report, findings)
-    write_page(report, photos, findings)
+    with progress("writing the report", len({finding.person for finding in findings})) as advance:
+        write_page(report, photos, findings, advance)
