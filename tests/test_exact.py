@@ -77,8 +77,8 @@ def test_blocks_and_bytes_find_what_comparing_everything_finds(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"_BLOCK": 16, "_SEED": 32, "_PRODUCTS": 64, "_PAIRS": 50}.items():
             patch.setattr(exact, name, value)
-        patch.setattr(exact, "_LARGE", 0 if low_precision else 10**9)
-        patch.setattr(exact, "_WORTH", 0)
+        patch.setattr(exact, "_QUANTISE_FROM", 0 if low_precision else 10**9)
+        patch.setattr(exact, "_QUANTISE_AFTER", 0)
         found, similarities = search(ExactSearch(vectors), queries, top, groups, least, allowed)
     expected = compare_everything(vectors, queries, top, groups, least, allowed)
     assert (found, similarities) == expected
@@ -102,5 +102,5 @@ def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit() -> None:
         search(ExactSearch(vectors), queries[i : i + 1], 9, groups, -1, None) for i in range(70)
     ]
     together = search(plain, queries, 9, groups, -1, None)
-    assert plain._bytes is not None
+    assert plain._quantised is not None
     assert together == ([one[0][0] for one in first], [one[1][0] for one in first])
