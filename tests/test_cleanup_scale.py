@@ -62,7 +62,7 @@ def test_neighbours_are_found_in_blocks(library, monkeypatch):
         pytest.skip("faiss is not installed")
     monkeypatch.setattr(neighbours, "_CELLS", 4000)
     monkeypatch.setattr(neighbours, "_FAISS_BLOCK", 100)
-    monkeypatch.setattr(neighbours, "_WORTH_LISTS", 1 if library == "faiss" else 10**9)
+    monkeypatch.setattr(neighbours, "_IVF_FROM", 1 if library == "faiss" else 10**9)
     vectors = people(np.random.default_rng(2), [40] * 20)
     cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
     exact = {
