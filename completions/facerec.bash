@@ -4,6 +4,7 @@ _facerec_completion() {
     [[ -n $word ]] || empty="''"
     mapfile -t COMPREPLY < <(env COMP_WORDS="$line$empty" COMP_CWORD=-1 \
                              _FACEREC_COMPLETE=complete_bash "$1")
+    [[ -n ${COMPREPLY[0]} ]] || COMPREPLY=()
     for i in "${!COMPREPLY[@]}"; do
         [[ $line == *[\"\']* ]] || printf -v "COMPREPLY[i]" %q "${COMPREPLY[i]}"
         COMPREPLY[i]=${COMPREPLY[i]#"${word%"${word##*[=:]}"}"}

@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from facerec.cleanup import linkage as linkage_module
 from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.folders import find_outliers
+from facerec.cleanup.label_noise import judge
 from facerec.cleanup.linkage import cut, link
-from facerec.cleanup.outliers import find_outliers
-from facerec.cleanup.people import judge
 from facerec.cleanup.plan import plan
 from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError

@@ -37,7 +37,7 @@ def complete(line: str, cwd: Path = ROOT) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
     loaded = {entry.rsplit("|", 1)[-1].strip() for entry in done.stderr.splitlines()}
     assert "typer" in loaded and "torch" not in loaded
-    return done.stdout.splitlines()
+    return [line for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,8 @@ def test_cameras_are_numbers_with_names(tmp_path: Path, monkeypatch: pytest.Monk
         ("facerec train --set train.loss=ar", ["arcface"]),
         ("facerec gallery show gr", [r"grace\ hopper"]),
         ('facerec gallery show "gr', ["grace hopper"]),
+        # Nothing at all: bash then offers files.
+        ("facerec detect nob", []),
     ],
 )
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
@@ -141,7 +143,7 @@ def test_the_bash_script_gives_back_what_replaces_the_word(
     program.chmod(0o755)
     code = (
         'source "$1"; COMP_LINE=$2; COMP_POINT=${#2}; _facerec_completion "$3"; '
-        'printf "%s\\n" "${COMPREPLY[@]}"'
+        'for reply in "${COMPREPLY[@]}"; do printf "%s\\n" "$reply"; done'
     )
     done = subprocess.run(
         ["bash", "-c", code, "bash", FOLDER / FILES["bash"], line, program],

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.cleanup.evidence import about
-from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.findings import Finding, Kind, about
 from facerec.cleanup.groups import Rows
 from facerec.cleanup.photos import Photos
-from facerec.cleanup.quality import hamming
 from facerec.faces import Floats
 
 # Of LFW's 70 people with most images, 20 copies that were made smaller and compressed again differ
@@ -78,3 +76,11 @@ def find_near_copies(
                 min(1.0, 0.5 + 0.5 * (cosine - least) / (1 - least)),
                 of=photos.file[own[best]], bits=different, similarity=round(cosine, 4),
             )  # fmt: skip
+
+
+def hamming(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Differing bits of `uint64` hashes."""
+    different = np.atleast_1d(one ^ two)
+    bits = np.unpackbits(different.view(np.uint8).reshape(len(different), 8), axis=1)
+    counts: np.ndarray = bits.sum(1)
+    return counts

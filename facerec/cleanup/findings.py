@@ -1,4 +1,4 @@
-"""What can be wrong with images, and what follows from it."""
+"""Findings: what can be wrong with images, what follows from it, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+
+from facerec.cleanup.groups import Rows
+from facerec.cleanup.photos import Photos
+from facerec.errors import MissingError, UsageError
+from facerec.faces import Floats
+from facerec.files import replacing
+
+_NEIGHBOURS = 3
+FINDINGS = "findings.jsonl"
 
 Usually = Literal["dirt", "moved", "kept"]
 
@@ -94,3 +106,73 @@ class Finding:
         """Inverse of `to_record`."""
         names = ("files", "person", "confidence", "target", "evidence")
         return cls(Kind(record["kind"]), *(record[name] for name in names))
+
+
+def about(
+    photos: Photos, kind: Kind, row: int, confidence: float, *, target: str | None = None,
+    **evidence: object,
+) -> Finding:  # fmt: skip
+    """A finding on one image."""
+    person = photos.people[photos.person[row]]
+    return Finding(kind, [str(photos.file[row])], person, confidence, target, evidence)
+
+
+def nearest(
+    photos: Photos, rows: Rows, vectors: Floats, row: int, among: Rows
+) -> list[tuple[str, float]]:
+    """The nearest images among some, with their cosines.
+
+    Args:
+        rows: the photos' row of each vector.
+        vectors: `(N, D) float32`, of which `row` and `among` are rows.
+    """
+    cosines = vectors[among] @ vectors[row]
+    best = np.argsort(-cosines, kind="stable")[:_NEIGHBOURS]
+    return [(str(photos.file[rows[among[n]]]), round(float(cosines[n]), 4)) for n in best]
+
+
+def beyond(ratio: float) -> float:
+    """Confidence for how far a value is beyond a limit: 0.5 at it, 0.75 at twice, towards 1."""
+    return 1.0 - 0.5 / ratio
+
+
+def write_findings(report: Path, findings: Sequence[Finding]) -> None:
+    """Write a line per finding, atomically."""
+    with replacing(report / FINDINGS) as temporary, temporary.open("w", encoding="ascii") as file:
+        file.writelines(json.dumps(finding.to_record()) + "\n" for finding in findings)
+
+
+def read_findings(report: Path) -> list[Finding]:
+    """Read them back.
+
+    Raises:
+        MissingError: the file is absent or damaged.
+    """
+    path = report / FINDINGS
+    try:
+        with path.open(encoding="ascii") as file:
+            return [Finding.from_record(json.loads(line)) for line in file]
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MissingError(f"{path}: damaged ({error})") from error
+
+
+def read_decisions(path: Path, findings: Sequence[Finding]) -> dict[str, bool]:
+    """By a finding's id, whether it was accepted.
+
+    Raises:
+        UsageError: the file is absent, holds no decisions, or decides on findings of another
+            report.
+    """
+    try:
+        decisions = json.loads(path.read_text(encoding="utf-8"))["decisions"]
+        chosen = {name: {"accept": True, "reject": False}[word] for name, word in decisions.items()}
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: no decisions that a cleanup report exported") from error
+    unknown = chosen.keys() - {finding.id for finding in findings}
+    if unknown:
+        raise UsageError(f"{path}: belongs to another report (no finding {min(unknown)} here)")
+    return chosen

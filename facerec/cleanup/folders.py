@@ -1,15 +1,16 @@
-"""Images in the wrong person's folder, folders of two people, and people in two folders."""
+"""Outliers of a folder, images in the wrong person's folder, merged and split identities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facerec.cleanup.evidence import about, nearest
-from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.findings import Finding, Kind, about, nearest
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
-from facerec.cleanup.people import DIFFERENT, SAME, Judgement, gaps_apart
+from facerec.cleanup.label_noise import DIFFERENT, SAME, Judgement, gaps_apart
+from facerec.cleanup.linkage import Tree, cut
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
 
@@ -79,3 +80,38 @@ def _free_name(folder: str, taken: set[str]) -> str:
         number += 1
     taken.add(f"{folder}-{number}")
     return f"{folder}-{number}"
+
+
+def find_outliers(
+    embeddings: Floats, tree: Tree, threshold: float, centroids: Floats, own: int,
+    hashes: NDArray[np.object_],
+) -> Rows:  # fmt: skip
+    """The images of one person outside the cluster that is kept.
+
+    The largest cluster is kept. Of equally large ones it is the one nearer to the centroid of all
+    the person's images than to any other person's, by the largest margin; if even that is equal,
+    the one with the smallest hash of a file. Order never decides.
+
+    Args:
+        embeddings: `(n, D) float32` unit vectors.
+        tree: their dendrogram.
+        threshold: merges at or above this distance are undone.
+        centroids: `(P, D) float32` of all people; `own`: which is this one's.
+        hashes: `(n,)` str of the files.
+    """
+    label = cut(tree, threshold)
+    sizes = np.bincount(label)
+    largest = np.flatnonzero(sizes == sizes.max())
+    if len(largest) > 1:
+        centroid = embeddings.sum(0)
+        centroid /= max(float(np.linalg.norm(centroid)), 1e-12)
+
+        def rank(cluster: int) -> tuple[float, str]:
+            members = label == cluster
+            mean = embeddings[members].mean(0)
+            cosines = np.delete(centroids @ mean, own)
+            elsewhere = float(cosines.max(initial=-1))
+            return round(elsewhere - float(mean @ centroid), 6), min(hashes[members])
+
+        largest = largest[[min(range(len(largest)), key=lambda place: rank(int(largest[place])))]]
+    return np.flatnonzero(label != largest[0])

@@ -7,6 +7,8 @@ of their mean vectors. When no neighbours are left, the clusters' means become a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,17 +24,20 @@ _KEYS = 8
 _EQUAL = 1e-6
 
 
-def link_neighbours(embeddings: Floats, metric: Metric) -> Tree:
+def link_neighbours(
+    embeddings: Floats, metric: Metric, advance: Callable[[int], None] = lambda _: None
+) -> Tree:
     """As `linkage.link` with average linkage, on the graph of each image's 32 nearest.
 
     For `euclidean` the distance of two clusters is the one that their mean cosine stands for.
 
     Args:
         embeddings: `(N, D) float32` unit vectors, N >= 1.
+        advance: progress callback, with the number of merges.
     """
     # The vectors' order, not the input's, breaks ties.
     order = np.lexsort(embeddings.T[:_KEYS])
-    clusters = _Clusters(embeddings[order])
+    clusters = _Clusters(embeddings[order], advance)
     while len(roots := clusters.roots()) > 1:
         means = clusters.sums[roots] / clusters.sizes[roots, None]
         clusters.merge_neighbours(roots[neighbour_pairs(means, NEIGHBOURS)])
@@ -46,8 +51,9 @@ def link_neighbours(embeddings: Floats, metric: Metric) -> Tree:
 class _Clusters:
     """Clusters under the number of one of their images, merged along a graph's edges."""
 
-    def __init__(self, sums: Floats) -> None:
+    def __init__(self, sums: Floats, advance: Callable[[int], None]) -> None:
         self.sums = sums
+        self._advance = advance
         self.sizes = np.ones(len(sums), np.float32)
         self.merges: list[tuple[int, int, float, float]] = []
         self._into = np.arange(len(sums))
@@ -102,3 +108,4 @@ class _Clusters:
         self._near[two] = np.concatenate([self._near[one], self._near[two]])
         self._near[one] = np.empty(0, np.intp)
         self.merges.append((one, two, height, float(self.sizes[two])))
+        self._advance(1)

@@ -7,6 +7,7 @@ Müllner 2011, fig. 3) on one float32 triangle of them, which from 8,000 images 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,12 @@ _SMALL = 4000
 _BLOCK_ROWS = 256
 
 
-def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
+def link(
+    embeddings: Floats,
+    metric: Metric,
+    linkage: Linkage,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tree:
     """Join the nearest two clusters until one is left.
 
     Equal distances are broken by the vectors themselves, not by their order in the input.
@@ -32,6 +38,7 @@ def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
     Args:
         embeddings: `(N, D) float32` unit vectors, N >= 1.
         metric: distance between two images; `ward` is defined for `euclidean` only.
+        advance: progress callback, with the number of merges.
 
     Returns:
         The merges by ascending distance; image n is cluster n, merge m makes cluster N + m.
@@ -42,9 +49,10 @@ def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
     order = np.lexsort(embeddings.T)
     if count <= _SMALL:
         tree = _agglomerate(embeddings[order], metric, linkage)
+        advance(count - 1)
     else:
         triangle = distance_triangle(embeddings[order], metric)
-        tree = sorted_tree(_chain(triangle, count, linkage), count)
+        tree = sorted_tree(_chain(triangle, count, linkage, advance), count)
     leaves = tree[:, :2] < count
     tree[:, :2][leaves] = order[tree[:, :2][leaves].astype(np.intp)]
     return tree
@@ -103,7 +111,7 @@ def _agglomerate(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
     return np.column_stack((model.children_, model.distances_, sizes[len(embeddings) :]))
 
 
-def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:
+def _chain(triangle: Floats, count: int, linkage: Linkage, advance: Callable[[int], None]) -> Tree:
     """Merges in the order in which reciprocal nearest neighbours are met.
 
     Overwrites `triangle`. Each row names one image of either cluster, distance and size.
@@ -145,6 +153,7 @@ def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:
         size[other] += size[tip]
         active = _without(active, tip)
         merges[merge] = tip, other, np.sqrt(gap) if linkage == "ward" else gap, size[other]
+        advance(1)
     return merges
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,18 @@ _FILES_SHOWN = 60
 _DATA = "<!--data-->"
 
 
-def write_page(report: Path, photos: Photos, findings: Sequence[Finding]) -> Path:
+def write_page(
+    report: Path,
+    photos: Photos,
+    findings: Sequence[Finding],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Path:
     """Write `index.html` and `pictures/` beside the survey; returns the page's path.
 
     The page is written last and atomically.
+
+    Args:
+        advance: progress callback, with the number of people written, of those with findings.
     """
     template = files("facerec.cleanup").joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split(_DATA)
@@ -49,6 +57,7 @@ def write_page(report: Path, photos: Photos, findings: Sequence[Finding]) -> Pat
             file.write(f'<script type="application/json" class="person">{text}</script>\n')
             script = f"pictures({number}, {json.dumps(shown)});\n"
             (pictures / f"{number}.js").write_text(script, encoding="ascii")
+            advance(1)
         file.write(after)
     return path
 

@@ -12,7 +12,6 @@ import numpy as np
 from facerec.alignment.warp import central_face, warp_to_template
 from facerec.card import ModelCard
 from facerec.cleanup.photos import UNREADABLE, Facts
-from facerec.cleanup.quality import perceptual_hash, sharpness, yaw
 from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
@@ -22,6 +21,10 @@ from facerec.imaging.reader import decode_frame, read_frame, read_frames
 from facerec.parallel.ahead import map_ahead
 from facerec.parallel.ranks import gather_shards, shard
 from facerec.profile.schema import RuntimeSection
+
+_CHIP_SIDE = 112
+_HASH_SIDE = 8
+_SPECTRUM_SIDE = 4 * _HASH_SIDE
 
 Item = TypeVar("Item")
 Observe = Callable[[str], None]
@@ -37,9 +40,6 @@ _WEBP_QUALITY = 60
 def open_survey(path: Path, origin: str | None = None) -> EmbeddingCache:
     """The cache of a survey, so that an interrupted one goes on.
 
-    What is found of an image depends neither on who looks at the others nor on what was looked at
-    before an interruption.
-
     Args:
         origin: how the vectors are made; None reads what an earlier survey wrote, as it is.
 
@@ -54,6 +54,8 @@ def survey(
     cache: EmbeddingCache, *, aligned: bool, observe: Observe,
 ) -> list[Found]:  # fmt: skip
     """Embed the central face of each image that `cache` does not know yet.
+
+    An image's vector depends neither on the other images nor on where an earlier run stopped.
 
     Args:
         read: `path_reader` or `source_reader` of the same cache.
@@ -195,3 +197,46 @@ def _thumbnail(image: Image) -> bytes:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".webp", small[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY])
     return bytes(data.tobytes())
+
+
+def sharpness(chip: Image) -> float:
+    """Variance of the Laplacian of a face's grey values (Pech-Pacheco et al. 2000).
+
+    Chips of all models are brought to 112 pixels first, so that the values compare.
+
+    Args:
+        chip: `(H, W, 3) uint8` RGB, aligned.
+    """
+    side = (_CHIP_SIDE, _CHIP_SIDE)
+    grey = cv2.cvtColor(cv2.resize(chip, side, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def yaw(landmarks: Floats) -> float:
+    """How far the head is turned: the nose's distance from the middle between the eyes, along
+    the line through them, as a share of their distance. 0 is frontal, at 0.5 the nose is
+    before an eye; infinite where both eyes are in one place.
+
+    Args:
+        landmarks: `(5, 2) float32` pixels.
+    """
+    left, right, nose = (landmarks[point].astype(np.float64) for point in range(3))
+    line = right - left
+    length = float(line @ line)
+    return abs(float((nose - (left + right) / 2) @ line)) / length if length > 0 else np.inf
+
+
+def perceptual_hash(image: Image) -> int:
+    """64 bits that survive compression and resizing: which of the lowest 8x8 frequencies of the
+    grey values are above their median (pHash; Zauner 2010, section 3.2.1).
+
+    Args:
+        image: `(H, W, 3) uint8` RGB.
+    """
+    side = (_SPECTRUM_SIDE, _SPECTRUM_SIDE)
+    small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    low = cv2.dct(grey)[:_HASH_SIDE, :_HASH_SIDE].ravel()
+    # The first coefficient is the mean brightness, which says nothing of the picture.
+    bits = low > np.median(low[1:])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")

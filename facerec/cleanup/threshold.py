@@ -1,16 +1,22 @@
-"""A distance threshold from the data's own similarities and the model card's calibration."""
+"""A distance threshold from the data's own similarities, and from the model card's calibration.
+
+Between and beyond the card's false-accept rates a distance is interpolated linearly over the normal
+quantile of the rate, because impostor distances are nearly normal.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from facerec.card import Metric, ModelCard, convert_distance, similarity_to_distance
-from facerec.cleanup.calibration import rate_at
 from facerec.cleanup.groups import Groups
 from facerec.cleanup.photos import Photos
 from facerec.errors import UsageError
+
+_NORMAL = NormalDist()
 
 _STEPS = 500
 _ENOUGH = 20
@@ -95,3 +101,30 @@ def _beside_calibration(card: ModelCard, threshold: float, metric: Metric) -> st
     return f"; the card's for two images: {known}" + (
         "" if rate is None else f", which puts this one at about {rate:.0e}"
     )
+
+
+def distance_at(card: ModelCard, far: float, metric: Metric) -> float | None:
+    """The distance of a false-accept rate; None for a card with fewer than two rates."""
+    quantile = _NORMAL.inv_cdf(far)
+    points = sorted(_points(card, metric), key=lambda point: abs(point[0] - quantile))
+    if len(points) < 2:
+        return None
+    (one, near), (two, far_) = points[:2]
+    return max(near + (far_ - near) * (quantile - one) / (two - one), 0.0)
+
+
+def rate_at(card: ModelCard, distance: float, metric: Metric) -> float | None:
+    """The false-accept rate of a distance; None for a card with fewer than two rates."""
+    points = sorted(_points(card, metric), key=lambda point: abs(point[1] - distance))
+    if len(points) < 2 or points[0][1] == points[1][1]:
+        return None
+    (one, near), (two, far_) = points[:2]
+    return _NORMAL.cdf(one + (two - one) * (distance - near) / (far_ - near))
+
+
+def _points(card: ModelCard, metric: Metric) -> list[tuple[float, float]]:
+    known = card.calibration.thresholds if card.calibration else {}
+    return [
+        (_NORMAL.inv_cdf(float(rate)), convert_distance(distance, card.metric, metric))
+        for rate, distance in known.items()
+    ]

@@ -21,7 +21,6 @@ from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
 
 Means = Literal["hardlink", "copy", "symlink"]
-Advance = Callable[[], None]
 MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
 _VERSION = 1
@@ -113,8 +112,11 @@ def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
     )
 
 
-def place_all(manifest: Manifest, advance: Advance) -> list[str]:
+def place_all(manifest: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Place every image that is not in its place yet; returns what could not be placed.
+
+    Args:
+        advance: progress callback, with the number of images placed.
 
     Raises:
         UsageError: something else is in an image's place, or it cannot be written.
@@ -125,7 +127,7 @@ def place_all(manifest: Manifest, advance: Advance) -> list[str]:
             _place(placement, manifest.target(placement), manifest.means)
         except InputError as error:
             problems.append(str(error))
-        advance()
+        advance(1)
     return problems
 
 
@@ -170,7 +172,7 @@ def _is_ours(placement: Placement, target: Path) -> bool:
     return source.is_file() and sha256_of(source) == sha256_of(target)
 
 
-def change(path: Path, new: Manifest, advance: Advance) -> list[str]:
+def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Go over to another plan; `path` is the present manifest. Returns what cannot be placed.
 
     The new places are filled before the old ones are emptied. A killed change is finished by
@@ -192,12 +194,15 @@ def change(path: Path, new: Manifest, advance: Advance) -> list[str]:
     return problems
 
 
-def undo(path: Path) -> list[str]:
+def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Take back all that a manifest placed; returns what was left: what was changed since, or
     has lost its original.
 
     Only images that are still what was placed are removed, and folders that were made for them
     and are empty. The manifest is renamed, so that undoing twice says so.
+
+    Args:
+        advance: progress callback, with the number of images removed.
 
     Raises:
         MissingError: there is no manifest.
@@ -207,11 +212,12 @@ def undo(path: Path) -> list[str]:
     left = []
     coming = path.with_name(NEXT)
     if coming.exists():
-        left = _remove(renewed := Manifest.read(coming), renewed.placements)
+        renewed = Manifest.read(coming)
+        left = _remove(renewed, renewed.placements)
         manifest = Manifest(
             manifest.clean, manifest.dirt, manifest.means, renewed.folders, manifest.placements
         )
-    left += _remove(manifest, manifest.placements)
+    left += _remove(manifest, manifest.placements, advance)
     for folder in reversed(manifest.folders):
         with suppress(OSError):  # not empty, or never made
             Path(folder).rmdir()
@@ -220,9 +226,14 @@ def undo(path: Path) -> list[str]:
     return left
 
 
-def _remove(manifest: Manifest, placements: Iterable[Placement]) -> list[str]:
+def _remove(
+    manifest: Manifest,
+    placements: Iterable[Placement],
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[str]:
     left = []
     for placement in placements:
+        advance(1)
         target = manifest.target(placement)
         if not os.path.lexists(target):
             continue

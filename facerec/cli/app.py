@@ -9,6 +9,7 @@ import re
 import sys
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -65,15 +66,16 @@ class _Commands(Group):
         return command
 
     def summaries(self, ctx: Any) -> Rows:
-        """Commands by their modules' first lines: building every command's options only to print
-        its name would be most of what `--help` costs."""
+        """Commands by their modules' first lines: importing the modules and building all options
+        would be most of what `--help` costs."""
         return [(name, _summary(module)) for name, module in COMMANDS.items()]
 
 
 def _summary(module: str) -> str:
     """What follows the command's name in the first line of its module's docstring."""
-    line = (import_module(module).__doc__ or "").partition("\n")[0]
-    summary = line.partition(": ")[2]
+    source = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py")
+    with source.open(encoding="utf-8") as lines:
+        summary = next(lines).partition(": ")[2].rstrip().removesuffix('"""')
     return summary[:1].upper() + summary[1:]
 
 

@@ -44,7 +44,7 @@ def completer(names: Callable[[typer.Context], Iterable[str]]) -> Completer:
     def complete(ctx: typer.Context, incomplete: str) -> list[Any]:
         try:
             return [name for name in names(ctx) if name.startswith(incomplete)]
-        except FacerecError:
+        except (FacerecError, OSError):
             # A shell that waits for names has no place for an error.
             return []
 
@@ -151,7 +151,6 @@ def complete_folder(incomplete: str) -> list[Any]:
 @completer
 def complete_subfolder(ctx: typer.Context) -> Iterable[str]:
     """Offers the people of the folder that `facerec cleanup` is given."""
-    folder = ctx.params.get("dirty")
-    if folder is None or not Path(folder).is_dir():
-        return ()
-    return sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
+    # Click leaves arguments unassigned where the line ends in an option without its value.
+    folder = Path(ctx.params.get("dirty") or next(iter(ctx.args), ""))
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())

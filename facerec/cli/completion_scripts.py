@@ -14,6 +14,7 @@ BASH = r"""
     [[ -n $word ]] || empty="''"
     mapfile -t COMPREPLY < <(env COMP_WORDS="$line$empty" COMP_CWORD=-1 \
                              %(autocomplete_var)s=complete_bash "$1")
+    [[ -n ${COMPREPLY[0]} ]] || COMPREPLY=()
     for i in "${!COMPREPLY[@]}"; do
         [[ $line == *[\"\']* ]] || printf -v "COMPREPLY[i]" %%q "${COMPREPLY[i]}"
         COMPREPLY[i]=${COMPREPLY[i]#"${word%%"${word##*[=:]}"}"}

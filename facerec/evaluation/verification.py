@@ -10,13 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.card import Metric, similarity_to_distance
-from facerec.evaluation.bootstrap import (
-    Interval,
-    accuracy_interval,
-    eer_interval,
-    fold_mean_interval,
-    tar_interval,
-)
 from facerec.evaluation.curve import Flags, ScoreCurve, Scores, score_curve
 from facerec.evaluation.folds import (
     FoldAccuracy,
@@ -33,6 +26,13 @@ from facerec.evaluation.metrics import (
     tar_at_far,
 )
 from facerec.evaluation.protocols.pairs import PairProtocol
+from facerec.evaluation.significance import (
+    Interval,
+    accuracy_interval,
+    eer_interval,
+    fold_mean_interval,
+    tar_interval,
+)
 from facerec.faces import Floats
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.gallery.base import Backend, GalleryStore
 from facerec.registry import GALLERIES
+
+_SHARE = 0.05
 
 
 def backend_of(address: str | Path) -> Backend:
@@ -92,3 +95,36 @@ def extend(store: GalleryStore, other: GalleryStore) -> None:
 def local_path(address: str | Path) -> Path | None:
     """The file or folder of a gallery; None for one on a server."""
     return backend_of(address).local_path(str(address))
+
+
+class Saver:
+    """Commits a gallery's changes, as often as the cost allows.
+
+    Args:
+        gallery: what grows.
+        changed: whether it has changes already, such as being new; they are committed at once, so
+            that a place that cannot be written is known before the work is done.
+        share: of the time that committing may take; 0: nothing is committed before `save`.
+    """
+
+    def __init__(self, gallery: GalleryStore, *, changed: bool, share: float | None = None) -> None:
+        self._gallery = gallery
+        self._share = _SHARE if share is None else share
+        self._changed = changed
+        self._seconds = 0.0
+        self.save()
+
+    def note_change(self) -> None:
+        """Commit, if the last time was long enough ago."""
+        self._changed = True
+        if (time.monotonic() - self._ended) * self._share > self._seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Commit, if anything has changed."""
+        if self._changed:
+            start = time.monotonic()
+            self._gallery.commit()
+            self._seconds = time.monotonic() - start
+            self._changed = False
+        self._ended = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,8 +209,11 @@ class Backend(Protocol):
     def tidy(self, store: Any) -> None:
         """Bring a new gallery, committed, to the form that depends on its entries alone."""
 
-    def verify(self, address: str) -> GalleryStore:
+    def verify(self, address: str, advance: Callable[[int], None] = lambda _: None) -> GalleryStore:
         """Open a gallery and check all of it.
+
+        Args:
+            advance: progress callback, with the number of entries checked.
 
         Raises:
             MissingError: it is absent or damaged.

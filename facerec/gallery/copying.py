@@ -9,25 +9,31 @@ import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
-from facerec.gallery.addresses import backend_of
+from facerec.gallery.addresses import Saver, backend_of
 from facerec.gallery.base import Batch, GalleryStore
 from facerec.gallery.files.backend import Gallery
-from facerec.gallery.files.saving import Saver
 
 _ROWS = 4096
 
 
-def in_memory(store: GalleryStore) -> Gallery:
-    """A gallery's entries as one `Gallery`."""
+def in_memory(store: GalleryStore, advance: Callable[[int], None] = lambda _: None) -> Gallery:
+    """A gallery's entries as one `Gallery`; `advance` as in `append_all`."""
     gallery = Gallery(store.card)
-    append_all(gallery, store)
+    append_all(gallery, store, advance)
     return gallery
 
 
-def append_all(target: GalleryStore, source: GalleryStore) -> None:
-    """Append every entry of another gallery."""
+def append_all(
+    target: GalleryStore, source: GalleryStore, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Append every entry of another gallery.
+
+    Args:
+        advance: progress callback, with the number of entries appended.
+    """
     for batch in source.batches():
         target.append(batch)
+        advance(len(batch))
 
 
 @contextmanager
@@ -46,13 +52,13 @@ def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
 
 
 def continue_copy(
-    source: GalleryStore, target: GalleryStore, advance: Callable[[int], None]
+    source: GalleryStore, target: GalleryStore, advance: Callable[[int], None] = lambda _: None
 ) -> int:
     """Append the entries that a copy still lacks, and commit on the way.
 
     Args:
         target: holds the first of `source`'s entries, or none.
-        advance: told of each number of entries that are known to be there.
+        advance: progress callback, with the number of entries that are in the target.
 
     Returns:
         how many were appended.

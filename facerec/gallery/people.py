@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
-from facerec.gallery.columns import Lookup, as_texts
-from facerec.gallery.entries import Base, Rows
+from facerec.gallery.entries import Base, Lookup, Rows, as_texts
 
 
 class Names:

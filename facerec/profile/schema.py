@@ -150,6 +150,8 @@ class RecognizeSection(Section):
 class DataSection(Section):
     train: str | None = None
     """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    check_aligned: bool = True
+    """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None
     """A text file of names, one a line: only these people are used."""
     min_images: Positive = 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,8 +172,11 @@ def save(gallery: Gallery, path: Path) -> None:
             _append(gallery, origin)
 
 
-def compact(gallery: Gallery, path: Path) -> None:
+def compact(gallery: Gallery, path: Path, advance: Callable[[int], None] = lambda _: None) -> None:
     """Write a gallery whole: the file contains everything, and there is no journal.
+
+    Args:
+        advance: progress callback, with the number of entries written.
 
     Raises:
         UsageError: the place cannot be written.
@@ -180,7 +184,7 @@ def compact(gallery: Gallery, path: Path) -> None:
     journal = journal_of(path)
     folds = read_identity(journal)
     identity = _identify(gallery, folds)
-    write_gallery(path, gallery, identity, folds)
+    write_gallery(path, gallery, identity, folds, advance)
     # Until this is done the journal is known to be contained, by its identity.
     journal.unlink(missing_ok=True)
     gallery.changes = []
@@ -198,8 +202,11 @@ def _identify(gallery: Gallery, folds: str) -> str:
     return digest.hexdigest()
 
 
-def index(path: Path, match: MatchBy) -> Path:
-    """Make the approximate index of a gallery, written whole before; returns where it lies.
+def index(path: Path, match: MatchBy, advance: Callable[[int], None] = lambda _: None) -> Path:
+    """Compact a gallery and make its approximate index; returns the index's path.
+
+    Args:
+        advance: progress callback, with the number of vectors added.
 
     Raises:
         MissingError: FAISS is not installed, or the gallery is absent or damaged.
@@ -209,7 +216,7 @@ def index(path: Path, match: MatchBy) -> Path:
     if gallery.origin is not None and gallery.origin.end:
         compact(gallery, path)
         gallery = read(path)
-    return build_index(path, match, gallery.base_vectors(match), stamp(path)[:_FACTS])
+    return build_index(path, match, gallery.base_vectors(match), stamp(path)[:_FACTS], advance)
 
 
 def _append(gallery: Gallery, origin: Origin) -> None:
@@ -263,12 +270,8 @@ class FileBackend:
             # Now that there is no journal, the file need not name it either.
             compact(store, origin.path)
 
-    def verify(self, address: str) -> Gallery:
-        """The gallery, if its stored templates are the means of its entries.
-
-        Raises:
-            MissingError: it is absent or damaged.
-        """
+    def verify(self, address: str, advance: Callable[[int], None] = lambda _: None) -> Gallery:
+        """See `Backend.verify`: the stored templates must be the means of the entries."""
         opened = self.open(address, None)
-        check_gallery(self.local_path(address), opened)
+        check_gallery(self.local_path(address), opened, advance)
         return opened

@@ -10,7 +10,7 @@ Numbers and texts of one length lie in one piece, so that they are mapped into m
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +22,7 @@ from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing
-from facerec.gallery.columns import as_bytes, as_texts, fits_padded
-from facerec.gallery.entries import Base, Entries
+from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
 
@@ -82,8 +81,17 @@ def read_gallery(path: Path, assume: ModelCard | None = None) -> Opened:
     return Opened(card, base, identity, folds)
 
 
-def write_gallery(path: Path, gallery: MemoryGallery, identity: str, folds: str) -> None:
-    """Write a whole gallery atomically, in pieces.
+def write_gallery(
+    path: Path,
+    gallery: MemoryGallery,
+    identity: str,
+    folds: str,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write a whole gallery atomically, in blocks of rows.
+
+    Args:
+        advance: progress callback, with the number of entries written.
 
     Raises:
         UsageError: the place cannot be written.
@@ -116,17 +124,25 @@ def write_gallery(path: Path, gallery: MemoryGallery, identity: str, folds: str)
             for name in _TEXTS:
                 texts[name].append(as_bytes(getattr(entries, name).tolist()))
             first += len(entries)
+            advance(len(entries))
         for name in _TEXTS:
             _write_texts(file, name, texts.pop(name))
         _write_texts(file, "metas", [as_bytes(list(codes))])
 
 
-def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) -> str | None:
+def find_inconsistency(
+    card: ModelCard,
+    base: Base,
+    *,
+    rows: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> str | None:
     """What contradicts itself in a gallery's columns, or None.
 
     Args:
         rows: look at the lengths of so many vectors at most, in runs evenly spread: the system
             reads up to 2 MiB around each.
+        advance: progress callback, with the number of vectors checked.
     """
     count = len(base)
     shapes = {
@@ -156,17 +172,23 @@ def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) 
         some = base.embeddings[first : first + length]
         if not np.allclose(np.linalg.norm(some, axis=1), 1, atol=1e-3):
             return "an embedding is not of unit length"
+        advance(len(some))
     return None
 
 
-def check_gallery(path: Path, gallery: MemoryGallery) -> None:
+def check_gallery(
+    path: Path, gallery: MemoryGallery, advance: Callable[[int], None] = lambda _: None
+) -> None:
     """Check every vector of a file, and that its templates are the means of its embeddings.
+
+    Args:
+        advance: progress callback, with the number of vectors checked.
 
     Raises:
         MissingError: something is wrong.
     """
     base = gallery.base
-    problem = find_inconsistency(gallery.card, base)
+    problem = find_inconsistency(gallery.card, base, advance=advance)
     if problem is None:
         means = MemoryGallery.of_base(gallery.card, replace(base, templates=None)).templates()
         if base.templates is None or base.templates.shape != means.shape:

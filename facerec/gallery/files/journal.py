@@ -25,7 +25,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.gallery.base import Batch
-from facerec.gallery.changes import Append, Change, Merge, NewCard, Remove, Rename
+from facerec.gallery.memory import Append, Change, Merge, NewCard, Remove, Rename
 
 _MARK = b"facerec journal 1\n"
 _IDENTITY = 32

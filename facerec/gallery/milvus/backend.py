@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -66,16 +67,15 @@ class MilvusBackend:
     def tidy(self, store: MilvusGallery) -> None:
         """Nothing: the rows are the entries."""
 
-    def verify(self, address: str) -> MilvusGallery:
-        """The gallery, whose stored mean vectors are those of its entries.
-
-        Raises:
-            MissingError: it is absent or damaged.
-        """
+    def verify(
+        self, address: str, advance: Callable[[int], None] = lambda _: None
+    ) -> MilvusGallery:
+        """See `Backend.verify`: the stored mean vectors must be those of the entries."""
         opened = self.open(address, None)
         entries = MemoryGallery(opened.card)
         for batch in opened.batches():
             entries.append(batch)
+            advance(len(batch))
         if not np.allclose(np.linalg.norm(entries.entries.embeddings, axis=1), 1, atol=1e-3):
             raise MissingError(f"{address}: damaged gallery: an embedding is not of unit length")
         if entries.counts() != opened.counts() or not np.allclose(

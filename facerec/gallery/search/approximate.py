@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,13 @@ def index_of(path: Path, match: MatchBy) -> Path:
     return path.with_name(f"{path.name}.{match}.index")
 
 
-def build_index(path: Path, match: MatchBy, vectors: Floats, stamp: Stamp) -> Path:
+def build_index(
+    path: Path,
+    match: MatchBy,
+    vectors: Floats,
+    stamp: Stamp,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Path:
     """Make the index of a gallery file's vectors; returns where it lies.
 
     Args:
@@ -99,6 +106,7 @@ def build_index(path: Path, match: MatchBy, vectors: Floats, stamp: Stamp) -> Pa
         match: which of its vectors: means or photos.
         vectors: `(N, D) float32`.
         stamp: the file's.
+        advance: progress callback, with the number of vectors added.
 
     Raises:
         MissingError: FAISS is not installed.
@@ -112,7 +120,9 @@ def build_index(path: Path, match: MatchBy, vectors: Floats, stamp: Stamp) -> Pa
         ) from error
     index = _train(faiss, vectors)
     for first in range(0, len(vectors), _ROWS):
-        index.add(np.ascontiguousarray(vectors[first : first + _ROWS]))
+        block = np.ascontiguousarray(vectors[first : first + _ROWS])
+        index.add(block)
+        advance(len(block))
     target = index_of(path, match)
     _facts(target).unlink(missing_ok=True)
     with replacing(target) as temporary:

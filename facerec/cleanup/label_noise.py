@@ -8,7 +8,7 @@ gap between typical genuine and impostor similarity, so the limits do not depend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,8 @@ _MARGIN = 0.05
 _FLOOR = 0.01
 """An image is called another person's only if at most this share of images is less like its own."""
 _SMALLEST_PART = 3
-_ROUNDS = 6
+ROUNDS = 6
+"""How often all images are judged, at most."""
 _BLOCK = 512
 _MANY = 5000
 """Parts from which not all images that could be another's are compared with all of them."""
@@ -68,31 +69,38 @@ class Judgement:
     same: list[tuple[int, int, float]]
 
 
-def judge(embeddings: Floats, person: Rows, trees: Sequence[Tree]) -> Judgement:
+def judge(
+    embeddings: Floats,
+    person: Rows,
+    trees: Sequence[Tree],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Judgement:
     """Judge images by their neighbours.
 
     Args:
         embeddings: `(N, D) float32` unit vectors.
         person: `(N,)` folder of each image, from 0, ascending.
         trees: each folder's dendrogram.
+        advance: progress callback, with the number of images judged; `ROUNDS * N` in all.
     """
     count = len(trees)
     rows_of = np.split(np.arange(len(person)), np.cumsum(np.bincount(person, minlength=count))[:-1])
     trusted = np.ones(len(person), bool)
     scale = Scale.of(Groups.of(embeddings, person, count))
     seen: set[bytes] = set()
-    for _ in range(_ROUNDS):
+    for done in range(1, ROUNDS + 1):
         # Divided first: two people's mixed centroid would send either of them to a third.
         part, folder = _divide_folders(embeddings, rows_of, trees, trusted, scale)
         groups = Groups.of(embeddings, np.where(trusted, part, -1), len(folder))
         scale = Scale.of(groups)
         same, nearest = _compare_parts(groups, scale, folder)
         own, other, margin = _compare_images(
-            embeddings, part, folder, trusted, groups, same, nearest, scale
+            embeddings, part, folder, trusted, groups, same, nearest, scale, advance
         )
         trusted = other < 0
         state = trusted.tobytes() + part.tobytes()
         if state in seen:
+            advance((ROUNDS - done) * len(person))
             break
         seen.add(state)
     return Judgement(scale, part, folder, own, other, margin, same)
@@ -143,6 +151,7 @@ def _compare_parts(
 def _compare_images(
     embeddings: Floats, part: Rows, folder: Rows, trusted: NDArray[np.bool_], groups: Groups,
     same: list[tuple[int, int, float]], nearest: Floats, scale: Scale,
+    advance: Callable[[int], None],
 ) -> tuple[Floats, Rows, Floats]:  # fmt: skip
     """`own`, `other` and `margin` of `Judgement`."""
     centroids = groups.centroids()
@@ -169,8 +178,10 @@ def _compare_images(
             cosines[line, mine] = -1
         found = cosines.argmax(1)
         nearest = cosines[np.arange(len(rows)), found]
+        advance(len(rows))
         return found, nearest, nearest - best
 
+    advance(len(part) - len(hard))
     other = np.full(len(part), -1, np.intp)
     margin = np.zeros(len(part), np.float32)
     blocks = map_sharded(range(0, len(hard), _BLOCK), compare)

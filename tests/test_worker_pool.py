@@ -1,4 +1,4 @@
-"""Processes that share a long stream: the same faces, whatever becomes of them."""
+"""Worker processes that share a long stream: the same faces, even if workers are killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from facerec.engine import pool as helpers
+from facerec.engine import pool
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Frame, Image
@@ -25,22 +25,22 @@ from tests.conftest import noise
 
 pytestmark = [pytest.mark.usefixtures("impatient"), pytest.mark.numeric]
 
-_LONGEST = 120  # seconds that helpers may take to start
+_LONGEST = 120  # seconds that workers may take to start
 _SCRIPT = """
 import sys
-from facerec.engine import pool as helpers
+from facerec.engine import pool
 from facerec.engine.engine import Engine
 from facerec.faces import Frame
 from facerec.profile.loading import Profile
 import numpy as np
 
-helpers._PATIENCE_SECONDS = helpers._PATIENCE_FRAMES = 0
-started = helpers._start
+pool._MIN_SECONDS = pool._MIN_FRAMES = 0
+spawn = pool._spawn
 def start():
-    process = started()
+    process = spawn()
     print(process.pid, flush=True)
     return process
-helpers._start = start
+pool._spawn = start
 
 def frames():
     while True:
@@ -58,43 +58,43 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helpers, "_PATIENCE_SECONDS", 0)
-    monkeypatch.setattr(helpers, "_PATIENCE_FRAMES", 0)
+    monkeypatch.setattr(pool, "_MIN_SECONDS", 0)
+    monkeypatch.setattr(pool, "_MIN_FRAMES", 0)
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """The helpers that the test has had started."""
-    start, processes = helpers._start, []
+    """The worker processes that the test spawned."""
+    spawn, processes = pool._spawn, []
 
     def remember() -> subprocess.Popen[bytes]:
-        processes.append(start())
+        processes.append(spawn())
         return processes[-1]
 
-    monkeypatch.setattr(helpers, "_start", remember)
+    monkeypatch.setattr(pool, "_spawn", remember)
     return processes
 
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What helpers have answered, or raised."""
-    work, noted = helpers.Helpers.work, []
+    """What workers answered, or raised."""
+    detect, noted = pool.WorkerPool.detect, []
 
-    def note(self: helpers.Helpers, images: list[Image]) -> object:
+    def note(self: pool.WorkerPool, images: list[Image]) -> object:
         try:
-            answer: object = work(self, images)
+            answer: object = detect(self, images)
         except Exception as error:
             noted.append(error)
             raise
         noted.append(answer)
         return answer
 
-    monkeypatch.setattr(helpers.Helpers, "work", note)
+    monkeypatch.setattr(pool.WorkerPool, "detect", note)
     return noted
 
 
 @pytest.fixture(scope="module")
-def helped() -> Iterator[Engine]:
+def shared() -> Iterator[Engine]:
     threads = torch.get_num_threads()
     yield Engine.from_profile(Profile.load(settings=["runtime.processes=2", "runtime.batch=4"]))
     torch.set_num_threads(threads)
@@ -137,18 +137,18 @@ def assert_as_alone(engine: Engine, found: list[tuple[Frame, list[Face]]]) -> No
 
 
 def test_the_faces_are_those_of_one_process(
-    helped: Engine, photo: Image, started: list[subprocess.Popen[bytes]], answers: list[object]
+    shared: Engine, photo: Image, started: list[subprocess.Popen[bytes]], answers: list[object]
 ) -> None:
-    stream = helped.in_whole_batches().faces(pictures(photo, lambda: len(answers) > 3))
+    stream = shared.in_whole_batches().faces(pictures(photo, lambda: len(answers) > 3))
     found = list(stream)
     assert len(answers) > 3
     assert all(isinstance(answer, list) for answer in answers)
     assert [process.returncode is not None for process in started] == [True, True]
-    assert_as_alone(helped, found)
+    assert_as_alone(shared, found)
 
 
-def test_a_helper_that_is_killed_loses_nothing(
-    helped: Engine, photo: Image, started: list[subprocess.Popen[bytes]], answers: list[object]
+def test_a_killed_worker_loses_nothing(
+    shared: Engine, photo: Image, started: list[subprocess.Popen[bytes]], answers: list[object]
 ) -> None:
     killed = 0
 
@@ -159,13 +159,13 @@ def test_a_helper_that_is_killed_loses_nothing(
             killed += 1
         return killed == 2 and answers.count(None) > 2
 
-    stream = helped.in_whole_batches().faces(pictures(photo, kill_one_after_the_other))
-    assert_as_alone(helped, list(stream))
+    stream = shared.in_whole_batches().faces(pictures(photo, kill_one_after_the_other))
+    assert_as_alone(shared, list(stream))
     assert killed == 2
 
 
-def test_without_memory_for_helpers_the_stream_goes_on(
-    helped: Engine, photo: Image, monkeypatch: pytest.MonkeyPatch
+def test_without_memory_for_workers_the_stream_goes_on(
+    shared: Engine, photo: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
 
@@ -173,27 +173,27 @@ def test_without_memory_for_helpers_the_stream_goes_on(
         tried.append(1)
         raise OSError("Cannot allocate memory")
 
-    monkeypatch.setattr(helpers, "_start", fail)
-    found = list(helped.detections(pictures(photo, lambda: True)))
+    monkeypatch.setattr(pool, "_spawn", fail)
+    found = list(shared.detections(pictures(photo, lambda: True)))
     assert tried == [1]
     assert sum(len(faces) for _, faces in found) == 4
 
 
-def test_what_fails_in_a_helper_fails_here(
-    helped: Engine, photo: Image, answers: list[object]
+def test_what_fails_in_a_worker_fails_here(
+    shared: Engine, photo: Image, answers: list[object]
 ) -> None:
-    # faces, of which something is selected, come only when helpers have the work
+    # faces, of which something is selected, come only when workers have the stream
     end = time.monotonic() + _LONGEST
     numbers = itertools.takewhile(lambda _: time.monotonic() < end, itertools.count())
     frames = (Frame("", photo if answers else noise(30, 30)) for _ in numbers)
     with pytest.raises(InputError, match="seen"):
-        for _ in helped.faces(frames, select=refuse):
+        for _ in shared.faces(frames, select=refuse):
             pass
     assert any(isinstance(answer, InputError) for answer in answers)
 
 
-def test_a_function_that_no_other_process_knows_is_called_here(
-    helped: Engine, started: list[subprocess.Popen[bytes]], photo: Image
+def test_a_function_that_cannot_be_pickled_is_called_here(
+    shared: Engine, started: list[subprocess.Popen[bytes]], photo: Image
 ) -> None:
     seen = []
 
@@ -201,7 +201,7 @@ def test_a_function_that_no_other_process_knows_is_called_here(
         seen.append(image)
         return faces
 
-    found = list(helped.faces(pictures(photo, lambda: True), select=select))
+    found = list(shared.faces(pictures(photo, lambda: True), select=select))
     assert len(seen) == 4 == sum(len(faces) for _, faces in found)
     assert not started
 
@@ -222,7 +222,7 @@ def test_a_model_that_has_changed_meanwhile_is_not_used(
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_helpers_end_with_whom_they_help(how: signal.Signals, tmp_path: Path) -> None:
+def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C, as a terminal sends it, and kill -9."""
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
