@@ -96,9 +96,7 @@ def signature(thing: object, *, returns: bool = True) -> str:
     """A signature without `self` and quotes, defaults as in Python."""
     found = inspect.signature(thing)  # type: ignore[arg-type]
     parameters = [
-        one
-        if one.annotation is one.empty
-        else one.replace(annotation=_AsWritten(one.annotation))
+        one if one.annotation is one.empty else one.replace(annotation=_AsWritten(one.annotation))
         for one in found.parameters.values()
         if one.name != "self"
     ]
