@@ -122,7 +122,7 @@ def test_where_sums_of_bytes_overflow_floats_find_the_same(monkeypatch: pytest.M
     vectors = unit(0.8 + dice.normal(size=(300, 64)))
     queries = unit(vectors[:6] + 0.3 * dice.normal(size=(6, 64)))
     expected = search(ExactSearch(vectors), queries, 9, np.arange(300), -1, None)
-    for name, value in {"_BLOCK": 16, "_SEED": 32, "_LARGE": 0, "_WORTH": 0}.items():
+    for name, value in {"_BLOCK": 16, "_SEED": 32, "_QUANTISE_FROM": 0, "_QUANTISE_AFTER": 0}.items():
         monkeypatch.setattr(exact, name, value)
     monkeypatch.setattr(torch, "_int_mm", add_in_16_bits)
     searcher = ExactSearch(vectors)
