@@ -5,6 +5,8 @@ Public names are imported when first used, so that `import facerec` costs nothin
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
     from facerec.gallery.match import Matcher
     from facerec.imaging.decode import read_image
     from facerec.profile.loading import Profile
+
+# Telemetry of dependencies, off before any of them is imported, in worker processes too. ONNX
+# Runtime (from 1.29) reports each session to Microsoft and keeps a device id; OpenVINO reports its
+# import to Google Analytics, unless this package does not import: it then takes its own stub.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __version__ = "0.1.0"
 __all__ = [

@@ -21,8 +21,8 @@ from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import replacing
 from facerec.imaging.draw import write_image
+from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
-from facerec.imaging.stored import Photo
 from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
@@ -82,8 +82,8 @@ class Outcome:
 
 def align_tree(
     photos: Mapping[str, Photo],
-    out: Path,
-    aside: Path,
+    out: str | Path,
+    aside: str | Path,
     engine: Engine,
     profile: Profile,
     observe: Observer,
@@ -101,6 +101,7 @@ def align_tree(
     Raises:
         UsageError: `out` holds chips made with other settings, or cannot be written.
     """
+    out, aside = Path(out), Path(aside)
     crop = Crop.from_profile(profile, engine)
     policy = profile.gallery.faces
     manifest = out / MANIFEST
@@ -197,10 +198,10 @@ def _write_chips(
 
 def _copy_aside(photo: Photo, target: Path) -> None:
     """Copy a photo if it can be read."""
-    if isinstance(photo, Path):
-        if photo.is_file():
+    if photo.path is not None:
+        if photo.path.is_file():
             with replacing(target) as temporary:
-                shutil.copyfile(photo, temporary)
+                shutil.copyfile(photo.path, temporary)
         return
     with suppress(InputError):
         content = photo.read()

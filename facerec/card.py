@@ -1,6 +1,7 @@
-"""The model card: everything that must be equal wherever a model's vectors are made or compared.
+"""The model card: preprocessing, metric and calibrated thresholds of a model.
 
-It is stored as JSON beside the weights (safetensors header), in each gallery and in the catalogue.
+Whatever makes or compares a model's embeddings reads it. It is stored as JSON beside the weights
+(safetensors header), in each gallery and in the catalogue.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -38,7 +40,7 @@ class _Record(BaseModel):
 
 
 class Template(_Record):
-    """Where the five landmarks lie in a chip of the model's input size.
+    """Alignment template: where the five landmarks lie in a chip of the model's input size.
 
     `points` are pixels, in the order of `faces.Face.landmarks`.
     """
@@ -48,7 +50,7 @@ class Template(_Record):
 
 
 class Calibration(_Record):
-    """Distances at or below which two faces count as one person, by false-accept rate.
+    """Calibrated thresholds: the distance at or below which two faces match, by FAR.
 
     `thresholds` maps a rate such as `"1e-3"` to a distance in the card's metric.
     """
@@ -67,11 +69,11 @@ class Calibration(_Record):
 
 
 class ModelCard(_Record):
-    """How a model sees a face and how its vectors are compared.
+    """How a model preprocesses a face, and how its embeddings are compared.
 
     A chip `(H, W, 3) uint8` becomes network input as `(chip - mean) / std` per channel, in
-    `colour` order; `mean` and `std` are on the scale 0-255. `augment` says which pictures of a
-    face are averaged in its vector: the chip, the chip and its mirror image, or several views.
+    `colour` order; `mean` and `std` are on the scale 0-255. `augment` says which images of a
+    face are averaged in its embedding: the chip, the chip and its mirror image, or several views.
     """
 
     name: str
@@ -101,7 +103,7 @@ class ModelCard(_Record):
         return {"augment": "flip" if fields["flip"] else "none", **rest}
 
     @classmethod
-    def from_json(cls, text: str, where: str) -> ModelCard:
+    def from_json(cls, text: str, where: str | Path) -> ModelCard:
         """Parse a stored card; `where` names its place in the error.
 
         Raises:
@@ -118,7 +120,7 @@ class ModelCard(_Record):
         return self.model_dump_json()
 
     def fingerprint(self) -> str:
-        """16 hex digits that two cards share exactly when their vectors may be compared.
+        """16 hex digits, equal for two cards exactly if their embeddings may be compared.
 
         Covers the weights and every preprocessing field, not the thresholds or the prose.
         """
@@ -130,7 +132,7 @@ class ModelCard(_Record):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def with_augment(self, augment: Augment | None) -> ModelCard:
-        """The card with another way of averaging, for which its thresholds do not hold.
+        """The card with another `augment`, without thresholds, which no longer hold.
 
         Args:
             augment: None: as the card says.
@@ -140,7 +142,7 @@ class ModelCard(_Record):
         return self.model_copy(update={"augment": augment, "calibration": None})
 
     def require_same_model(self, other: ModelCard, where: str) -> None:
-        """Refuse to compare vectors of two models.
+        """Refuse to compare embeddings of two models.
 
         Raises:
             IncompatibleError: naming both models.
@@ -180,7 +182,7 @@ def distance_to_similarity(distance: float, metric: Metric) -> float:
 
 
 def convert_distance(distance: float, source: Metric, target: Metric) -> float:
-    """The same nearness expressed in another metric (both are monotone in the cosine)."""
+    """Convert a distance to another metric; both are monotone in the cosine."""
     if source == target:
         return distance
     return similarity_to_distance(distance_to_similarity(distance, source), target)

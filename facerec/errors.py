@@ -1,17 +1,20 @@
-"""What can go wrong, each with the exit code the command line ends with.
+"""Exceptions, each with the command line's exit code.
 
 Every message is one or two lines: what, where, what to do.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class FacerecError(Exception):
-    """Base of all errors that are facerec's to explain."""
+    """Base of all errors that facerec raises for its user."""
 
     exit_code = 2
 
 
 class UsageError(FacerecError):
-    """What was asked cannot be done as asked: a bad option, an output that cannot be written."""
+    """The request cannot be met: a bad option, an output that cannot be written."""
 
 
 class ProfileError(UsageError):
@@ -19,7 +22,7 @@ class ProfileError(UsageError):
 
 
 class IncompatibleError(UsageError):
-    """Two things do not belong together, such as a gallery and the model that queries it."""
+    """Two things do not fit together, such as a gallery and the model that queries it."""
 
 
 class InputError(FacerecError):
@@ -32,3 +35,9 @@ class MissingError(FacerecError):
     """Something needed is absent or damaged: weights, a package, a device, a gallery."""
 
     exit_code = 4
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""The frozen values that travel between the rooms.
+"""Face, frame, match: the frozen value types that the packages exchange.
 
 Boxes are `x1, y1, x2, y2` and landmarks `x, y`, in pixels of the upright original image with
 the origin at its top-left pixel's centre. Arrays inside are made read-only.
@@ -20,8 +20,8 @@ Image = NDArray[np.uint8]
 
 Floats = NDArray[np.float32]
 
-Reduction = Callable[[int, int], int]
-"""By what factor (1, 2, 4 or 8) a picture of a height and width may be read smaller."""
+DownscaleFactor = Callable[[int, int], int]
+"""The factor, 1, 2, 4 or 8, by which a JPEG of a height and width may be decoded smaller."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +52,8 @@ class Face:
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
     def enlarged(self, factor: int) -> Face:
-        """The same face in a picture of `factor` times as many pixels to a side."""
-        # the centre of the first pixel becomes the centre of the first `factor` pixels
+        """The same face in an image `factor` times as high and wide."""
+        # The first pixel becomes `factor` pixels, and its centre theirs.
         first = np.float32((factor - 1) / 2)
         box, landmarks = self.box * np.float32(factor), self.landmarks * np.float32(factor)
         return replace(self, box=box + first, landmarks=landmarks + first)
@@ -69,13 +69,13 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Original:
-    """A picture of which a smaller one was read.
+    """The full-size image of which a downscaled version was decoded.
 
     Attributes:
-        encoded: the file.
+        encoded: the bytes of the file.
         height: in pixels, upright.
         width: in pixels, upright.
-        factor: how many of its pixels, to a side, are one of the smaller picture's.
+        factor: the downscale factor.
     """
 
     encoded: bytes
@@ -86,14 +86,14 @@ class Original:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture on its way through the engine, or why it could not be read.
+    """A decoded photo or a moment of video in the engine's stream, or why it is unreadable.
 
     Attributes:
         source: where it came from, as the user named it.
-        image: pixels, or None when it could not be read.
-        sha256: hex hash of the encoded bytes; empty when they could not be read.
-        error: why `image` is None.
-        original: what `image` is a smaller version of; None: it is the picture itself.
+        image: pixels; None if it could not be read, or was not wanted.
+        sha256: hex hash of the encoded bytes; empty if they could not be read.
+        error: why it could not be read.
+        original: what `image` is a downscaled version of; None at full size.
     """
 
     source: str
@@ -104,8 +104,8 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture itself, which faces' pixels are counted in."""
-        assert self.image is not None, "the picture was read"
+        """Height and width at full size, the pixels of faces' boxes and landmarks."""
+        assert self.image is not None, "the frame was decoded"
         if self.original is not None:
             return self.original.height, self.original.width
         return self.image.shape[0], self.image.shape[1]
@@ -113,12 +113,12 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A gallery person and how near a face is to them.
+    """A gallery person and their distance to a face.
 
     Attributes:
         name: the person.
         similarity: cosine in [-1, 1].
-        distance: in the metric that was asked for; smaller is nearer.
+        distance: in the metric of the query; smaller is nearer.
     """
 
     name: str
@@ -128,11 +128,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The decision on one face.
+    """Who a face is decided to be.
 
     Attributes:
         name: the person, or None for a stranger.
-        nearest: that person, or for a stranger the nearest one; None in an empty gallery.
+        nearest: that person, or a stranger's nearest; None in an empty gallery.
         candidates: the nearest people, nearest first; empty for an empty gallery.
     """
 

@@ -1,29 +1,29 @@
-"""Atomic writing, one writer at a time, and content hashes."""
+"""Atomic writes, writer locks and content hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from facerec.errors import UsageError
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that becomes `target` when the block ends well.
+def replacing(target: str | Path) -> Iterator[Path]:
+    """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
-    The new file is flushed to disk before it is renamed; if the block fails, the temporary
-    file is removed and `target` is as it was. Missing parent folders are made.
+    The new file is flushed to disk before it is renamed. If the block raises, the temporary file
+    is removed and `target` is unchanged. Missing parent folders are created.
 
     Raises:
         UsageError: the place cannot be written.
     """
+    target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
@@ -53,17 +53,29 @@ def _default_mode() -> int:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the one writer's lock of a path; readers are never blocked.
+def locked(path: str | Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the writer's lock of a path; readers are never blocked.
+
+    The lock is a file beside it, `.NAME.lock`, that is removed with the lock.
+
+    Args:
+        waiting: called where another process holds it, which is then waited for; None: refuse.
 
     Raises:
         UsageError: another process is writing it, or its folder cannot be written.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
+        try:
+            release = _acquire(lock, blocking=False)
+        except BlockingIOError:
+            if waiting is None:
+                raise
+            waiting()
+            release = _acquire(lock, blocking=True)
+    except BlockingIOError as error:
         raise UsageError(
             f"{path}: another facerec is writing it; try again when it is done"
         ) from error
@@ -72,13 +84,64 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        release()
 
 
-def sha256_of(path: Path) -> str:
+def _acquire(lock: Path, *, blocking: bool) -> Callable[[], None]:
+    """Lock a file; returns the function that removes it and gives the lock back.
+
+    Removing it is safe on POSIX since a lock counts only while the locked file is the one at its
+    path. The holder removes the file as its last act, so whoever makes a new one does not overlap
+    with it. Whoever had opened the removed file before gets a lock on a file without a name, sees
+    that, and begins again. And a file that somebody else put in its place is left alone.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if sys.platform == "win32":
+        from filelock import FileLock, Timeout
+
+        held = FileLock(lock)
+        try:
+            held.acquire(timeout=-1 if blocking else 0)
+        except Timeout as error:
+            raise BlockingIOError from error
+        # Removes the file too; Windows refuses while another process has it open.
+        return held.release
+    import fcntl
+
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+            if _is_at(handle, lock):
+                break
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+    def release() -> None:
+        with suppress(OSError):
+            if _is_at(handle, lock):
+                lock.unlink()
+        os.close(handle)
+
+    return release
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def sha256_of(path: str | Path) -> str:
     """Hex SHA-256 of a file's content."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

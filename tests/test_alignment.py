@@ -19,6 +19,8 @@ from facerec.errors import UsageError
 from facerec.faces import Face
 from tests.conftest import make_face, noise
 
+pytestmark = pytest.mark.numeric
+
 POINTS = np.array(ARCFACE.points, np.float32)
 
 

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from facerec.models.factory import create_network
-from facerec.models.registry import FACTORIES
+from facerec.registry import BACKBONES
 from tests.conftest import make_card
+
+pytestmark = pytest.mark.numeric
 
 # Parameters with 512 values out of 112x112. The seed project's thirteen: IR from its published
 # files; the SE blocks add 2 c²/16 each; ResNets are torchvision's without `fc`, plus the head.
@@ -40,7 +42,8 @@ PARAMETERS = {
     "inception_resnet_v1": 23_482_624,
     "mobilefacenet_relu": 999_936 + (512 - 128) * (512 + 3),  # foamliu's, with 512 values out
 }
-TINY = sorted(name for name in FACTORIES if name.startswith("test_"))
+NAMES = BACKBONES.names(tests=True)
+TINY = sorted(name for name in NAMES if name.startswith("test_"))
 
 
 def build(name: str, side: int = 112, embedding: int = 512) -> torch.nn.Module:
@@ -50,7 +53,7 @@ def build(name: str, side: int = 112, embedding: int = 512) -> torch.nn.Module:
 
 def test_every_network_has_a_known_size_or_is_a_tiny_one():
     others = {"dlib_resnet", "adaface_ir_18", "adaface_ir_34"}
-    assert {*PARAMETERS, *TINY, *others} == {*FACTORIES}
+    assert {*PARAMETERS, *TINY, *others} == {*NAMES}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

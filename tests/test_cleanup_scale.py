@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
 
 from facerec.cleanup import neighbours
 from facerec.cleanup.examine import PASSES, examine
@@ -18,9 +19,16 @@ from facerec.cleanup.findings import Kind
 from facerec.cleanup.graph_linkage import link_neighbours
 from facerec.cleanup.linkage import cut, link
 from facerec.cleanup.neighbours import neighbour_pairs
+from facerec.cleanup.survey import open_survey, path_reader, survey
 from facerec.errors import UsageError
+from facerec.parallel import ranks
+from facerec.parallel.products import products, single_threaded_blas
+from facerec.parallel.ranks import map_sharded
 from facerec.profile.loading import Profile
+from facerec.profile.schema import RuntimeSection
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
+
+pytestmark = pytest.mark.numeric
 
 
 def people(dice: np.random.Generator, sizes: list[int]) -> np.ndarray:
@@ -78,6 +86,45 @@ def test_beyond_the_exact_limit_the_findings_are_the_same():
     assert [(found.kind, found.files) for found in examine(photos, few)] == exact
     with pytest.raises(UsageError, match="too many for single linkage"):
         examine(photos, few.model_copy(update={"linkage": "single"}))
+
+
+def test_what_is_seen_of_an_image_does_not_depend_on_those_beside_it(dirty, engine, tmp_path):
+    def look(name: str, count: int) -> dict[str, bytes]:
+        photos = sorted(dirty.rglob("*.png"))[-count:]
+        with open_survey(tmp_path / name, "test") as store:
+            read = path_reader(RuntimeSection(), store)
+            found = survey(
+                photos, read, engine, RuntimeSection(), store, aligned=False,
+                observe=lambda _: None,
+            )  # fmt: skip
+        return {sha256: vector.tobytes() for sha256, vector, _ in found if vector is not None}
+
+    together = look("all.sqlite", 100)
+    assert len(together) == 6
+    for count in (1, 2, 3):
+        alone = look(f"{count}.sqlite", count)
+        assert len(alone) == count
+        assert alone.items() <= together.items()
+
+
+def test_products_do_not_depend_on_the_number_of_threads():
+    dice = np.random.default_rng(4)
+    one, other = (noise_vectors(dice, count, size=128) for count in (515, 1501))
+    seen = set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"), single_threaded_blas():
+            found = products(one, other)
+        np.testing.assert_allclose(found, one @ other.T, atol=1e-6)
+        seen.add(found.tobytes())
+    assert len(seen) == 1
+
+
+def test_what_a_block_shares_out_its_process_does_by_itself(monkeypatch):
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    monkeypatch.setattr(ranks, "rank", lambda: 1)
+    monkeypatch.setattr(ranks, "gather_shards", lambda own, count: own)
+    found = map_sharded([1, 2, 3, 4], lambda block: map_sharded([1, 10], lambda part: block * part))
+    assert found == [[2, 20], [4, 40]]
 
 
 @pytest.mark.parametrize("limit", [20_000, 20])

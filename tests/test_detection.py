@@ -13,18 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from facerec.detection.mtcnn.boxes import crop, rank, squared, suppress
+from facerec.detection.creation import create_detector
+from facerec.detection.mtcnn import weights as mtcnn_weights
+from facerec.detection.mtcnn.arrays import Scratch
+from facerec.detection.mtcnn.boxes import crop, order_by_score, squared, suppress
 from facerec.detection.mtcnn.detector import MTCNN
 from facerec.detection.mtcnn.packing import arrange
 from facerec.detection.mtcnn.pyramid import Pyramid, pyramid_levels
-from facerec.detection.mtcnn.scratch import Scratch
-from facerec.detection.registry import create_detector
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
-from facerec.parallel.workers import in_turn
+from facerec.parallel.threads import map_serially
 from facerec.profile.schema import DetectorSection
-from facerec.weights import mtcnn as mtcnn_weights
-from facerec.weights.mtcnn import load_mtcnn_weights
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_a_damaged_weights_file_is_never_unpickled(
 
 def test_yunet_without_its_file_says_what_to_do() -> None:
     with pytest.raises(MissingError, match=r"detector\.weights"):
-        create_detector(DetectorSection(name="yunet"), load_mtcnn_weights=load_mtcnn_weights)
+        create_detector(DetectorSection(name="yunet"))
 
 
 def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
@@ -149,17 +151,15 @@ def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("facerec.detection.tensorflow.find_spec", lambda _: None)
     with pytest.raises(MissingError, match=r"facerec\[tensorflow\]"):
-        create_detector(
-            DetectorSection(name="mtcnn-tensorflow"), load_mtcnn_weights=load_mtcnn_weights
-        )
+        create_detector(DetectorSection(name="mtcnn-tensorflow"))
 
 
 def test_what_runs_on_a_gpu_finds_the_same_faces(
     detector: MTCNN, portrait: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PyTorch's arrays instead of NumPy's, and no first look, but on the processor."""
+    """PyTorch's arrays instead of NumPy's, and no screening, but on the CPU."""
     (here,) = detector.detect([portrait])[0]
-    for opened in ("screen", "glances"):
+    for opened in ("screen", "cell_scans"):
         monkeypatch.setattr(f"facerec.detection.mtcnn.detector.open_{opened}", lambda *_: None)
     for room in ("detector", "proposals"):
         monkeypatch.setattr(f"facerec.detection.mtcnn.{room}.on_host", lambda tensor: tensor)
@@ -232,7 +232,7 @@ def test_groups_are_suppressed_each_by_itself(corners: np.ndarray, cut: float) -
 @given(scores=arrays(np.float32, st.integers(0, 60), elements=st.integers(0, 3)))
 def test_groups_are_ranked_each_by_itself_and_cut(scores: np.ndarray) -> None:
     sizes = [len(scores) // 2, len(scores) - len(scores) // 2]
-    ranked = rank(scores, sizes, 5).tolist()
+    ranked = order_by_score(scores, sizes, 5).tolist()
     parts = [ranked[: min(sizes[0], 5)], ranked[min(sizes[0], 5) :]]
     for part, group, start in zip(parts, np.split(scores, sizes[:1]), (0, sizes[0]), strict=True):
         places = np.array(part, int) - start
@@ -270,7 +270,7 @@ def test_every_level_is_the_area_mean(height: int, width: int) -> None:
     image = noise(height, width)
     layout = arrange(pyramid_levels(height, width, 20, 0.709))
     canvases = np.zeros((2, layout.height, layout.width, 3), np.float32)
-    Pyramid(height, width, layout).fill(canvases, [image, image[::-1]], in_turn)
+    Pyramid(height, width, layout).fill(canvases, [image, image[::-1]], map_serially)
     assert len(layout.strips) > len(layout.levels) or width < 700
     for strip in layout.strips:
         level = layout.levels[strip.level]

@@ -14,9 +14,9 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.evaluation.detection import Rectangle
 from facerec.faces import Face, Image
-from facerec.weights.mtcnn import load_mtcnn_weights
 
 pytestmark = pytest.mark.slow
 

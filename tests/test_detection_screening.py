@@ -1,4 +1,4 @@
-"""OpenVINO's looks, in bfloat16 too, change the time that detection takes, and nothing else."""
+"""Screening in OpenVINO, in bf16 too, changes the time that detection takes, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import pytest
 import skimage.data
 import torch
 
+from facerec.detection.mtcnn.arrays import Scratch
 from facerec.detection.mtcnn.boxes import crop
 from facerec.detection.mtcnn.detector import MTCNN
 from facerec.detection.mtcnn.networks import PNet, RNet
 from facerec.detection.mtcnn.proposals import Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
-from facerec.detection.mtcnn.scratch import Scratch
-from facerec.detection.mtcnn.screening import ERROR, Glances, Screen, open_glances, open_screen
+from facerec.detection.mtcnn.screening import ERROR, CellScans, Screen, open_cell_scans, open_screen
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.faces import Image
-from facerec.parallel.workers import in_turn
-from facerec.weights.mtcnn import load_mtcnn_weights
+from facerec.parallel.threads import map_serially
+
+pytestmark = pytest.mark.numeric
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
@@ -37,15 +39,15 @@ def screen() -> Screen:
 
 
 @pytest.fixture(scope="module")
-def glances() -> Glances:
-    return or_skip(open_glances(load_mtcnn_weights(), threads=1))
+def scans() -> CellScans:
+    return or_skip(open_cell_scans(load_mtcnn_weights(), threads=1))
 
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few the crops, and however much of a picture is worth a look."""
-    monkeypatch.setattr("facerec.detection.mtcnn.proposals._DEARER", 0)
-    monkeypatch.setattr("facerec.detection.mtcnn.detector._FEW_CROPS", 1)
+    """However few the crops, and however many the candidates."""
+    monkeypatch.setattr("facerec.detection.mtcnn.proposals._CELL_COST", 0)
+    monkeypatch.setattr("facerec.detection.mtcnn.detector._MIN_SCREENED", 1)
 
 
 @pytest.fixture(scope="module", params=[(512, 512), (333, 401)], ids=["even", "odd"])
@@ -55,7 +57,7 @@ def picture(request: pytest.FixtureRequest) -> Image:
     return image
 
 
-def test_the_faces_are_those_found_without_a_first_look(
+def test_screening_changes_no_face(
     screen: Screen, picture: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_it = MTCNN(load_mtcnn_weights()).detect([picture])[0]
@@ -70,29 +72,29 @@ def test_the_faces_are_those_found_without_a_first_look(
 
 @pytest.mark.parametrize("rough", [True, False], ids=["rough", "exact"])
 @torch.inference_mode()
-def test_a_glance_passes_the_cells_that_pytorch_passes(
-    glances: Glances, picture: Image, rough: bool
+def test_a_scan_passes_the_cells_that_pytorch_passes(
+    scans: CellScans, picture: Image, rough: bool
 ) -> None:
     """At each level's ends too, where the network sees less than a whole cell."""
-    if rough and glances.rough is None:
+    if rough and scans.rough is None:
         pytest.skip("this processor has no bfloat16")
     network = PNet(load_mtcnn_weights()["pnet"], CPU)
     height, width, _ = picture.shape
     levels = pyramid_levels(height, width, 20, 0.709)
-    chosen = glances if rough else glances._replace(rough=None)
+    chosen = scans if rough else scans._replace(rough=None)
     # so low a threshold that cells at the ends pass as well
-    everywhere, glanced = (
-        Proposer(network, -2.5, glances=looks, run=in_turn, empty=Scratch().empty)(
+    everywhere, scanned = (
+        Proposer(network, -2.5, scans=looks, run=map_serially, empty=Scratch().empty)(
             [picture], levels, CPU
         )
         for looks in (None, chosen)
     )
-    torch.testing.assert_close(everywhere.level, glanced.level)
-    torch.testing.assert_close(everywhere.place, glanced.place)
-    torch.testing.assert_close(everywhere.log_odds, glanced.log_odds, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(everywhere.offsets, glanced.offsets, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(everywhere.level, scanned.level)
+    torch.testing.assert_close(everywhere.position, scanned.position)
+    torch.testing.assert_close(everywhere.log_odds, scanned.log_odds, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(everywhere.offsets, scanned.offsets, atol=1e-4, rtol=1e-4)
     columns = torch.tensor([level.columns for level in levels])
-    at_an_end = int((everywhere.place[:, 0] == columns[everywhere.level] - 1).sum())
+    at_an_end = int((everywhere.position[:, 0] == columns[everywhere.level] - 1).sum())
     assert at_an_end > 0
 
 
@@ -109,7 +111,7 @@ def test_estimates_err_by_less_than_the_margin(screen: Screen, picture: Image) -
     assert np.abs(exact - estimate)[near].max() < ERROR / 2
 
 
-def test_without_openvino_there_is_no_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_there_is_no_screening(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert open_glances(load_mtcnn_weights(), threads=1) is None
+    assert open_cell_scans(load_mtcnn_weights(), threads=1) is None
     assert open_screen(load_mtcnn_weights(), threads=1) is None

@@ -15,6 +15,8 @@ from facerec.weights.packages import package_file
 from facerec.weights.store import load_model, read_model, write_model
 from tests.conftest import make_card, noise
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def dat() -> Path:

@@ -16,6 +16,8 @@ from facerec.imaging.reader import read_frames
 from facerec.profile.loading import Profile
 from tests.conftest import make_card, make_face, noise
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def photo(portraits: dict[str, Path]) -> np.ndarray:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facerec.gallery.search import exact
 from facerec.gallery.search.exact import Best, ExactSearch
+
+pytestmark = pytest.mark.numeric
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -102,5 +105,31 @@ def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit() -> None:
         search(ExactSearch(vectors), queries[i : i + 1], 9, groups, -1, None) for i in range(70)
     ]
     together = search(plain, queries, 9, groups, -1, None)
-    assert plain._quantised is not None
+    assert (plain._quantised is not None) == exact.multiplies_bytes(64)
     assert together == ([one[0][0] for one in first], [one[1][0] for one in first])
+
+
+def add_in_16_bits(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """`torch._int_mm` as oneDNN computes it without VNNI."""
+    pairs = (rows.int() + 128)[:, :, None] * columns.int()
+    pairs = torch.nn.functional.pad(pairs, (0, 0, 0, pairs.shape[1] % 2))
+    sums = (pairs[:, ::2] + pairs[:, 1::2]).clamp(-(2**15), 2**15 - 1).sum(1)
+    return (sums - 128 * columns.int().sum(0)).int()
+
+
+def test_where_sums_of_bytes_overflow_floats_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = np.random.default_rng(0)
+    vectors = unit(0.8 + dice.normal(size=(300, 64)))
+    queries = unit(vectors[:6] + 0.3 * dice.normal(size=(6, 64)))
+    expected = search(ExactSearch(vectors), queries, 9, np.arange(300), -1, None)
+    for name, value in {
+        "_BLOCK": 16,
+        "_SEED": 32,
+        "_QUANTISE_FROM": 0,
+        "_QUANTISE_AFTER": 0,
+    }.items():
+        monkeypatch.setattr(exact, name, value)
+    monkeypatch.setattr(torch, "_int_mm", add_in_16_bits)
+    searcher = ExactSearch(vectors)
+    assert search(searcher, queries, 9, np.arange(300), -1, None) == expected
+    assert searcher._quantised is None

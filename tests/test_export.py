@@ -31,7 +31,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from facerec.models.factory import create_network
-    from facerec.training.artefact import write_artefact
+    from facerec.training.run_folder import write_artefact
     from tests.conftest import make_card
 
     torch.manual_seed(0)
@@ -128,7 +128,7 @@ def test_an_export_that_differs_is_not_written(small, tmp_path, monkeypatch):
     monkeypatch.setitem(LEAST_COSINE, "fp32", 1.1)
     chips = np.stack([noise(150, 150, seed) for seed in range(17)])
     with pytest.raises(UsageError, match="not written"):
-        export_model(str(small), tmp_path / "x.onnx", chips, format_="onnx")
+        export_model(str(small), tmp_path / "x.onnx", chips, to="onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -139,6 +139,20 @@ def test_an_existing_file_and_a_wrong_ending_are_refused(small, run, tmp_path):
     code, _, err = run("export", small, "-o", tmp_path / "x.pb")
     assert code == 2
     assert "ends in .onnx" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--to", "onx"), "no export target is called onx; did you mean onnx?"),
+        (("--to", "torchscript", "--precision", "fp16"), "writes fp32, not --precision fp16"),
+        (("--to", "torchscript", "--normalise"), "torchscript does not take --normalise"),
+    ],
+)
+def test_what_a_target_does_not_offer_is_refused(small, run, tmp_path, options, message):
+    code, _, err = run("export", small, *options, "-o", tmp_path / "x.ts")
+    assert (code, message in err) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_is_shown_with_size_arithmetic_speed_and_card(run):

@@ -218,3 +218,16 @@ def test_a_failed_write_leaves_the_old_file(
 def test_a_picture_too_large_for_its_format_is_refused(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         write_image(tmp_path / f"long{suffix}", blank(70_000, 1))
+
+
+def test_labels_of_a_crowd_hide_no_face() -> None:
+    boxes = [
+        (float(x), float(y), x + 40.0, y + 50.0)
+        for row, y in enumerate(range(200, 380, 75))
+        for x in range(100 + 35 * (row % 2), 1200, 75)
+    ]
+    image = blank(1280, 700)
+    labels = [label("unknown", box) for box in boxes]
+    written = (annotate(image, labels) != annotate(image, [label("", box) for box in boxes])).any(2)
+    hidden = [written[int(y1) : int(y2), int(x1) : int(x2)].mean() for x1, y1, x2, y2 in boxes]
+    assert max(hidden) < 0.1

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerec.errors import UsageError
-from facerec.imaging.sources import expand_photos, list_people
+from facerec.imaging.sources import find_photos, list_people
 
 
 def plant(root: Path, *files: str) -> None:
@@ -26,9 +26,7 @@ def plant(root: Path, *files: str) -> None:
 
 def expanded(*arguments: str | Path, listed: bytes | None = None, null: bool = False) -> list[str]:
     stdin = None if listed is None else io.BytesIO(listed)
-    return [
-        str(path) for path in expand_photos([str(a) for a in arguments], stdin=stdin, null=null)
-    ]
+    return [str(path) for path in find_photos([str(a) for a in arguments], stdin=stdin, null=null)]
 
 
 def people(
@@ -36,7 +34,7 @@ def people(
 ) -> list[tuple[str, str]]:
     stdin = None if listed is None else io.BytesIO(listed)
     found = list_people([str(a) for a in arguments], name=name, stdin=stdin, null=False)
-    return [(person, path.name) for person, path in found]
+    return [(person, Path(photo.name).name) for person, photo in found]
 
 
 @pytest.fixture(autouse=True)
@@ -160,30 +158,30 @@ def test_a_listed_pattern_is_a_path() -> None:
 
 @given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name and b"//" not in name)))
 def test_any_bytes_come_back_as_the_same_path(names: list[bytes]) -> None:
-    paths = expand_photos(["-"], stdin=io.BytesIO(b"\0".join(names)), null=True)
-    assert list(paths) == [Path(os.fsdecode(name)) for name in names]
+    photos = find_photos(["-"], stdin=io.BytesIO(b"\0".join(names)), null=True)
+    assert [photo.path for photo in photos] == [Path(os.fsdecode(name)) for name in names]
 
 
 def test_bytes_that_are_no_text_open_the_file_they_name(here: Path) -> None:
     with open(b"caf\xe9.jpg", "wb") as file:  # noqa: PTH123
         file.write(b"found")
-    (path,) = expand_photos(["-"], stdin=io.BytesIO(b"caf\xe9.jpg\n"), null=False)
-    assert path.read_bytes() == b"found"
+    (photo,) = find_photos(["-"], stdin=io.BytesIO(b"caf\xe9.jpg\n"), null=False)
+    assert photo.read() == b"found"
 
 
 @pytest.mark.parametrize("null", [False, True])
 def test_an_endless_list_streams(null: bool) -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb", buffering=0) as source:
-        paths = expand_photos(["-"], stdin=stdin, null=null)
+        photos = find_photos(["-"], stdin=stdin, null=null)
         for number in range(3):
             source.write(b"%d.jpg%s" % (number, b"\0" if null else b"\n"))
-            assert next(paths) == Path(f"{number}.jpg")
+            assert next(photos).path == Path(f"{number}.jpg")
 
 
 def test_a_list_that_never_ends_a_path_is_refused() -> None:
     with open("/dev/zero", "rb") as stdin, pytest.raises(UsageError, match="not a list"):  # noqa: PTH123
-        next(expand_photos(["-"], stdin=stdin, null=False))
+        next(find_photos(["-"], stdin=stdin, null=False))
 
 
 def test_nul_separation_that_was_not_asked_for_is_explained() -> None:
@@ -193,14 +191,14 @@ def test_nul_separation_that_was_not_asked_for_is_explained() -> None:
 
 def test_closed_stdin_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="standard input is closed"):
-        expand_photos(["-"], stdin=None, null=False)
+        find_photos(["-"], stdin=None, null=False)
 
 
 def test_stdin_that_closes_while_read_is_refused() -> None:
     stdin = io.BytesIO(b"a\n")
     stdin.close()
     with pytest.raises(UsageError, match="cannot be read"):
-        next(expand_photos(["-"], stdin=stdin, null=False))
+        next(find_photos(["-"], stdin=stdin, null=False))
 
 
 def test_each_folder_in_a_folder_is_a_person(here: Path) -> None:
@@ -275,7 +273,7 @@ def test_composed_and_decomposed_folders_are_one_person(here: Path) -> None:
     plant(here, f"all/{composed}/1.jpg", f"all/{decomposed}/2.jpg")
     found = list(list_people(["all"], name=None, stdin=None, null=False))
     assert {person for person, _ in found} == {composed}
-    assert all(path.is_file() for _, path in found)
+    assert all(photo.path is not None and photo.path.is_file() for _, photo in found)
 
 
 def test_folders_that_are_no_text_stay_different_people(here: Path) -> None:

@@ -22,6 +22,8 @@ from facerec.training.losses.margins import (
     monotone_cosine,
 )
 
+pytestmark = pytest.mark.numeric
+
 MARGINS = {
     "normface": Margin,
     "arcface": lambda: CombinedMargin(m2=0.5),

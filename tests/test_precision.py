@@ -19,9 +19,11 @@ from facerec.models.precision import choose_precision
 from facerec.models.runtimes.graphs import rounded_card
 from facerec.profile.loading import Profile
 from facerec.profile.schema import DetectorSection
-from facerec.training.artefact import write_artefact
+from facerec.training.run_folder import write_artefact
 from facerec.weights.store import load_model
 from tests.conftest import make_card, noise
+
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from facerec.detection.creation import create_detector
 from facerec.detection.reduction import reduction_for_mtcnn
-from facerec.detection.registry import create_detector
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Frame, Image, Original
 from facerec.imaging import reader
-from facerec.imaging.decode import decode_image, decode_reduced
+from facerec.imaging.decode import decode_downscaled, decode_image
 from facerec.imaging.hush import can_hush
 from facerec.imaging.reader import decode_frame, read_again
 from facerec.profile.loading import Profile
@@ -65,14 +65,14 @@ def seeks_large() -> Engine:
 @pytest.fixture
 def sides(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Heights of the pictures that have been read."""
-    decode, heights = reader.decode_reduced, []
+    decode, heights = reader.decode_downscaled, []
 
     def note(*arguments: Any) -> tuple[Image, Original | None]:
         image, original = decode(*arguments)
         heights.append(len(image))
         return image, original
 
-    monkeypatch.setattr(reader, "decode_reduced", note)
+    monkeypatch.setattr(reader, "decode_downscaled", note)
     return heights
 
 
@@ -82,7 +82,7 @@ def test_a_smaller_picture_shows_the_same(height: int, width: int, orientation: 
     """Also where the last pixels to a side are fewer than one of the smaller picture's."""
     data = jpeg(smooth(height, width), orientation=orientation)
     whole = decode_image(data, "", 10**7)
-    image, original = decode_reduced(data, "", 10**7, by_four)
+    image, original = decode_downscaled(data, "", 10**7, by_four)
     if orientation == _TURNED and height % 2:
         assert original is None
         np.testing.assert_array_equal(image, whole)
@@ -102,14 +102,14 @@ def test_a_smaller_picture_shows_the_same(height: int, width: int, orientation: 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_other_files_are_read_as_they_are(kind: str) -> None:
     data = jpeg(smooth(640, 480), kind=kind)
-    image, original = decode_reduced(data, "", 10**7, by_four)
+    image, original = decode_downscaled(data, "", 10**7, by_four)
     assert (image.shape, original) == ((640, 480, 3), None)
 
 
 def test_a_truncated_file_is_refused_all_the_same() -> None:
     data = jpeg(smooth(640, 480))
     with pytest.raises(InputError, match="its end is missing"):
-        decode_reduced(data[: len(data) // 2], "a.jpg", 10**7, by_four)
+        decode_downscaled(data[: len(data) // 2], "a.jpg", 10**7, by_four)
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_mtcnn_is_given_the_faces_that_it_seeks_in_40_pixels(
 def test_yunet_is_given_what_it_would_shrink_itself(data: Path, portrait: Image) -> None:
     model = data / "models" / "yunet_n_dynamic.onnx"
     section = Profile.load(settings=["detector.name=yunet", f"detector.weights={model}"]).detector
-    yunet = create_detector(section, load_mtcnn_weights=dict)
+    yunet = create_detector(section)
     assert [yunet.reduction(side, side) for side in (1280, 2559, 2560, 5120)] == [1, 1, 2, 4]
     # small pictures are read as they are, also where only large faces are sought
     large = section.model_copy(update={"min_face": 80})
-    seeks_large = create_detector(large, load_mtcnn_weights=dict)
+    seeks_large = create_detector(large)
     assert [seeks_large.reduction(side, side) for side in (999, 1000)] == [1, 4]
     file = jpeg(np.asarray(cv2.resize(portrait, (2560, 2560))))
-    frame = decode_frame("", file, 10**8, reduction=yunet.reduction)
+    frame = decode_frame("", file, 10**8, downscale=yunet.reduction)
     assert frame.image is not None and frame.image.shape[0] == 1280
     found = yunet.reduced(2).detect([frame.image])[0]
     expected = yunet.detect([read_again(frame)])[0]
@@ -159,7 +159,7 @@ def test_faces_are_those_of_the_whole_picture(
     """A quarter of the first picture shows less of the face than the model takes: it is read again,
     at a half."""
     large = enlarged(portrait, times)
-    frame = decode_frame("large", jpeg(large), 10**8, reduction=seeks_large.reduction)
+    frame = decode_frame("large", jpeg(large), 10**8, downscale=seeks_large.reduction)
     assert frame.image is not None and frame.image.shape[0] == len(large) // 4
     _, faces = next(iter(seeks_large.faces([frame])))
     assert sides == [len(large) // part for part in parts]
@@ -177,13 +177,13 @@ def test_a_picture_that_cannot_be_read_again_is_embedded_as_it_is(
     seeks_large: Engine, portrait: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = enlarged(portrait, 2)
-    frame = decode_frame("large", jpeg(large), 10**8, reduction=seeks_large.reduction)
+    frame = decode_frame("large", jpeg(large), 10**8, downscale=seeks_large.reduction)
     _, expected = next(iter(seeks_large.faces([frame])))
 
     def fail(*_: object) -> Image:
         raise InputError("large: no memory")
 
-    monkeypatch.setattr(reader, "decode_reduced", fail)
+    monkeypatch.setattr(reader, "decode_downscaled", fail)
     _, faces = next(iter(seeks_large.faces([frame])))
     assert faces[0].embedding is not None and expected[0].embedding is not None
     assert 0.95 < faces[0].embedding @ expected[0].embedding < 0.9999
@@ -195,9 +195,9 @@ def test_frames_that_another_process_is_sent_give_the_same(
     """Those read smaller beside others, in one batch."""
     large = enlarged(portrait, 4)
     frames = [
-        decode_frame("large", jpeg(large), 10**8, reduction=seeks_large.reduction),
+        decode_frame("large", jpeg(large), 10**8, downscale=seeks_large.reduction),
         Frame("small", np.ascontiguousarray(large[:1000, :900])),
-        decode_frame("again", jpeg(enlarged(portrait, 2)), 10**8, reduction=seeks_large.reduction),
+        decode_frame("again", jpeg(enlarged(portrait, 2)), 10**8, downscale=seeks_large.reduction),
     ]
     whole = seeks_large.in_whole_batches()
     here = [faces for _, faces in whole.faces(frames)]

@@ -27,6 +27,18 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         registry.get("bal")
 
 
+def test_facts_of_shipped_things_are_read_without_importing_them() -> None:
+    script = (
+        "import sys; from facerec.registry import DETECTORS\n"
+        "print(DETECTORS.fact('yunet', 'weights'), DETECTORS.fact('mtcnn', 'weights'))\n"
+        "assert not {'torch', 'cv2', 'facerec.detection'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "yunet None\n"
+
+
 def test_another_package_registers_through_an_entry_point(tmp_path: Path) -> None:
     (tmp_path / "toybox.py").write_text(
         "from facerec.registry import DETECTORS\n"

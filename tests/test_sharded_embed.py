@@ -17,10 +17,12 @@ from facerec.gallery import outcomes
 from facerec.gallery.enrol import Ranks, enrol_photos
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
+from facerec.imaging.photos import Photo
 from facerec.imaging.sources import list_people
-from facerec.imaging.stored import Photo
 from facerec.profile.loading import Profile, resolve
 from tests.conftest import Run
+
+pytestmark = pytest.mark.numeric
 
 COPIES = 80
 

@@ -19,6 +19,8 @@ from facerec.training.losses.margins import (
     Margin,
 )
 
+pytestmark = pytest.mark.numeric
+
 CLASSES, SIZE, BATCH = 10, 6, 12
 MARGINS: dict[str, Callable[[], Margin | None]] = {
     "arcface": lambda: CombinedMargin(m2=0.5),

@@ -21,8 +21,13 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
 @pytest.mark.parametrize(
     "arguments",
     [
+        [],
         ["--help"],
         ["--version"],
+        ["gallery"],
+        ["cleanup", "--help"],
+        ["evaluate", "lfw", "--help"],
+        ["detect", "--help"],
         ["embed", "--help"],
         ["recognize", "image", "--help"],
         ["bench", "--help"],
@@ -33,6 +38,9 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
         ["download", "weights", "w600k_mbf"],
         ["embed", "--nonsense"],
         ["nonsense"],
+        ["recognise"],
+        ["export", "x", "--to", "onx"],
+        ["compare", "a", "b", "--metric", "cosin"],
         ["embed", "/nowhere/at/all"],
         ["recognize", "image", "x.jpg", "--set", "detector.nonsense=1"],
     ],
@@ -43,6 +51,15 @@ def test_it_loads_nothing_heavy(arguments: list[str]) -> None:
     )
     assert HEAVY & set(done.stderr.split()) == set()
     assert done.stdout or "facerec: " in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["embed"], ["evaluate", "lfw"], ["cleanup"]])
+def test_help_in_a_pipe_loads_neither_rich_nor_the_schema(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *command, "--help"], capture_output=True, text=True
+    )
+    loaded = set(done.stderr.split())
+    assert {"rich", "facerec.profile.schema", "facerec.card"} & loaded == set()
 
 
 def test_completion_loads_nothing_heavy() -> None:

@@ -9,6 +9,7 @@ import json
 import tarfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import fsspec
 import pytest
 
 from facerec.errors import InputError, MissingError, UsageError
-from facerec.imaging.sources import expand_photos, list_people
-from facerec.imaging.stored import Stored
-from tests.conftest import Run
+from facerec.imaging.decode import decode_image
+from facerec.imaging.sources import find_photos, list_people, photo_tree
+from tests.conftest import ROOT, Run
 
 TREE = {"all/ann/1.jpg": b"a1", "all/bob/2.png": b"b2", "all/bob/deep/3.jpg": b"b3"}
 EXPECTED = [("ann", "1.jpg", b"a1"), ("bob", "2.png", b"b2"), ("bob", "3.jpg", b"b3")]
@@ -40,13 +41,9 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def read(photo: Path | Stored) -> bytes:
-    return photo.read() if isinstance(photo, Stored) else photo.read_bytes()
-
-
 def people(*arguments: object, name: str | None = None) -> list[tuple[str, str, bytes]]:
     found = list_people([str(a) for a in arguments], name=name, stdin=None, null=False)
-    return [(person, str(photo).rpartition("/")[2], read(photo)) for person, photo in found]
+    return [(person, str(photo).rpartition("/")[2], photo.read()) for person, photo in found]
 
 
 @pytest.fixture
@@ -129,18 +126,18 @@ def test_what_is_no_archive_fails_in_its_place_and_the_rest_follows(
 ) -> None:
     (tmp_path / "bad.tar").write_bytes(content)
     good = make_zip(tmp_path / "good.zip", TREE)
-    first, *rest = expand_photos([str(tmp_path / "bad.tar"), str(good)], stdin=None, null=False)
+    first, *rest = find_photos([str(tmp_path / "bad.tar"), str(good)], stdin=None, null=False)
     assert len(rest) == 3
     with pytest.raises(InputError, match=r"bad\.tar: "):
-        read(first)
+        first.read()
 
 
 def test_an_archive_that_is_cut_off_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.tar", {"1.jpg": b"x" * 600, "2.jpg": b"y" * 6000})
     archive.write_bytes(archive.read_bytes()[:3000])
-    (photo,) = expand_photos([str(archive)], stdin=None, null=False)
+    (photo,) = find_photos([str(archive)], stdin=None, null=False)
     with pytest.raises(InputError, match=r"a\.tar: "):
-        read(photo)
+        photo.read()
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
@@ -148,9 +145,9 @@ def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
         link = tarfile.TarInfo("ann/1.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    (photo,) = expand_photos([str(tmp_path / "a.tar")], stdin=None, null=False)
+    (photo,) = find_photos([str(tmp_path / "a.tar")], stdin=None, null=False)
     with pytest.raises(InputError, match="holds no images"):
-        read(photo)
+        photo.read()
 
 
 def test_a_folder_behind_a_url_is_its_people(memory: fsspec.AbstractFileSystem) -> None:
@@ -184,15 +181,15 @@ def test_a_web_server_serves_images_and_archives(server: str, tmp_path: Path) ->
     (tmp_path / "served" / "1.jpg").write_bytes(b"x")
     assert people(f"{server}/p.tar?signature=secret") == EXPECTED
     assert people(f"{server}/1.jpg", name="Ann") == [("Ann", "1.jpg", b"x")]
-    (photo,) = expand_photos([f"{server}/1.jpg?signature=secret"], stdin=None, null=False)
+    (photo,) = find_photos([f"{server}/1.jpg?signature=secret"], stdin=None, null=False)
     assert str(photo) == f"{server}/1.jpg"
 
 
 @pytest.mark.parametrize("path", ["gone.jpg", "gone.tar"])
 def test_what_a_server_does_not_have_is_reported_in_one_line(server: str, path: str) -> None:
-    (photo,) = expand_photos([f"{server}/{path}"], stdin=None, null=False)
+    (photo,) = find_photos([f"{server}/{path}"], stdin=None, null=False)
     with pytest.raises(InputError) as caught:
-        read(photo)
+        photo.read()
     assert str(caught.value).startswith(f"{server}/{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -243,3 +240,116 @@ def test_no_chip_is_written_outside_of_its_tree(run: Run, tmp_path: Path, name: 
     code, _, err = run("align", archive, tmp_path / "out")
     assert (code, "would lie outside of the tree" in err) == (3, True)
     assert not (tmp_path / "out").exists()
+
+
+def make_links(path: Path, files: dict[str, bytes], links: dict[str, tuple[bytes, str]]) -> Path:
+    make_tar(path, files)
+    with tarfile.open(path, "a") as archive:
+        for name, (kind, target) in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    return path
+
+
+def test_links_to_photos_in_a_tar_are_photos(tmp_path: Path) -> None:
+    links = {
+        "all/bob/1.jpg": (tarfile.SYMTYPE, "../ann/1.jpg"),
+        "all/cleo/1.jpg": (tarfile.LNKTYPE, "./all/ann/1.jpg"),
+        "all/dora/1.jpg": (tarfile.SYMTYPE, "../bob/1.jpg"),
+        "all/alias": (tarfile.SYMTYPE, "ann"),
+        "all/eve/1.jpg": (tarfile.SYMTYPE, "../alias/1.jpg"),
+        "all/ann/1.jpg": (tarfile.LNKTYPE, "all/ann/1.jpg"),
+    }
+    archive = make_links(tmp_path / "a.tar", {"all/ann/1.jpg": b"a1"}, links)
+    assert people(archive) == [
+        (person, "1.jpg", b"a1") for person in ("ann", "bob", "cleo", "dora", "eve")
+    ]
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../x.jpg", "gone.jpg", "2.jpg"])
+def test_a_link_that_leaves_its_tar_is_named_in_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    links = {"ann/2.jpg": (tarfile.SYMTYPE, target), "ann/x": (tarfile.SYMTYPE, target)}
+    archive = make_links(tmp_path / "a.tar", {"ann/1.jpg": b"a1"}, links)
+    assert people(archive) == [("ann", "1.jpg", b"a1")]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{archive}: ")
+    assert "ann/2.jpg -> " in warning
+
+
+def test_backslashes_in_a_zip_separate_folders(tmp_path: Path) -> None:
+    files = {name.replace("/", "\\"): content for name, content in TREE.items()}
+    assert people(make_zip(tmp_path / "people.zip", {"all\\": b"", **files})) == EXPECTED
+
+
+@pytest.mark.parametrize("name", ["../1.jpg", "..\\1.jpg", "ann/../../1.jpg"])
+def test_a_zip_member_outside_of_its_zip_fails_in_its_place(tmp_path: Path, name: str) -> None:
+    archive = make_zip(tmp_path / "a.zip", {name: b"x", "zoe/2.jpg": b"z2"})
+    outside, inside = find_photos([archive])
+    assert inside.read() == b"z2"
+    with pytest.raises(InputError, match=r"lies outside of .*a\.zip"):
+        outside.read()
+
+
+@pytest.mark.parametrize("name", ["..\\1.jpg", "C:\\1.jpg", "\\1.jpg"])
+def test_no_chip_of_a_zip_is_written_outside_of_its_tree(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    code, _, err = run("align", make_zip(tmp_path / "a.zip", {name: b"x"}), tmp_path / "out")
+    assert (code, "would lie outside of the tree" in err) == (3, True)
+
+
+def test_names_with_colons_are_names(tmp_path: Path) -> None:
+    files = {"obama/12:30:00.jpg": b"1", "obama/IMG::1.jpg": b"2"}
+    archive = make_tar(tmp_path / "people.tar", files)
+    expected = [("obama", "12:30:00.jpg", b"1"), ("obama", "IMG::1.jpg", b"2")]
+    assert people(archive) == expected
+    assert list(photo_tree(archive)) == list(files)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert people(tmp_path / "obama") == expected
+    assert list(photo_tree(tmp_path)) == list(files)
+
+
+def test_a_file_named_like_a_chain_of_urls_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("IMG::1.jpg").write_bytes(b"1")
+    (given,) = find_photos(["IMG::1.jpg"])
+    (listed,) = find_photos(["-"], stdin=io.BytesIO(b"IMG::1.jpg\n"))
+    assert given.read() == listed.read() == b"1"
+
+
+def test_a_place_in_an_archive_is_named_like_a_path(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "people.tar", TREE)
+    assert people(archive / "all") == EXPECTED
+    assert people(archive / "all/ann") == EXPECTED[:1]
+    with pytest.raises(UsageError, match="--name"):
+        people(archive / "all/ann/1.jpg")
+    assert people(archive / "all/ann/1.jpg", name="Ann") == [("Ann", "1.jpg", b"a1")]
+    (listed,) = find_photos(["-"], stdin=io.BytesIO(f"{archive}/all/ann/1.jpg\n".encode()))
+    assert (listed.person, listed.read()) == ("ann", b"a1")
+    (gone,) = find_photos([archive / "eve"])
+    with pytest.raises(InputError, match=r"people\.tar/eve: holds no images"):
+        gone.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("backslash.zip", {(person, 4) for person in "abcd"}),
+        ("links.tar", {("obama", 1), ("biden", 1), ("hard", 1)}),
+        ("colons.tar", {("obama", 2)}),
+    ],
+)
+def test_archives_from_the_field_are_their_people(name: str, expected: set) -> None:
+    archive = ROOT.parent / "shared" / "field" / "archives" / name
+    if not archive.is_file():
+        pytest.skip(f"no {archive}")
+    found = people(archive)
+    assert set(Counter(person for person, *_ in found).items()) == expected
+    assert all(decode_image(content, file).ndim == 3 for _, file, content in found)

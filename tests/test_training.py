@@ -18,13 +18,14 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
+from facerec.imaging.draw import write_image
 from facerec.models.factory import create_network
 from facerec.profile.loading import Profile, shipped_profiles
 from facerec.profile.schema import TrainSection
 from facerec.training.optimisation import backbone_groups, create_optimizer, learning_rate
-from facerec.training.trainer import Trainer
+from facerec.training.run import Run
 from facerec.weights.store import read_model
-from tests.conftest import make_card, spawn
+from tests.conftest import make_card, noise, spawn
 
 TINY = {
     "train.backbone": "test_ir", "train.input": 32, "train.embedding_size": 16, "train.batch": 8,
@@ -251,7 +252,7 @@ def test_two_processes_equal_one_with_twice_the_batch(run, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path, monkeypatch):
-    forward = Trainer._forward
+    forward = Run._forward
     calls = []
 
     def poisoned(self, chips, people):
@@ -259,7 +260,7 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
         calls.append(self.state.step)
         return (loss * math.nan if len(calls) == 4 else loss), accuracy
 
-    monkeypatch.setattr(Trainer, "_forward", poisoned)
+    monkeypatch.setattr(Run, "_forward", poisoned)
     code, _, err = run(*tiny(tmp_path / "run", train__max_steps=6, train__save_every=2))
     assert code == 0
     assert "step 3: the loss is not finite (images such as synthetic image" in err
@@ -270,13 +271,13 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
 
 
 def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, monkeypatch):
-    forward = Trainer._forward
+    forward = Run._forward
 
     def poisoned(self, chips, people):
         loss, accuracy = forward(self, chips, people)
         return loss * math.nan, accuracy
 
-    monkeypatch.setattr(Trainer, "_forward", poisoned)
+    monkeypatch.setattr(Run, "_forward", poisoned)
     code, _, err = run(*tiny(tmp_path / "run"))
     assert code == 3
     assert "lower train.lr or set train.clip" in err.splitlines()[-1]
@@ -293,7 +294,6 @@ def test_an_evaluation_that_fails_is_told_and_training_goes_on(run, tmp_path):
 
 def write_pairs(folder: Path) -> Path:
     """Chips of two synthetic people, and 240 pairs of them in a list."""
-    from facerec.imaging.draw import write_image
     from facerec.training.data.synthetic import Synthetic
 
     made = Synthetic(12, 12, 32, 32, seed=0)
@@ -333,7 +333,7 @@ def test_evaluations_on_the_way_choose_the_best_and_calibrate_the_last(run, tmp_
     [
         ({"data__synthetic": "false"}, 2, "no training data: give --data"),
         ({"data__train": "nowhere", "data__synthetic": "false"}, 4, "nowhere: no training data"),
-        ({"train__backbone": "ir_5"}, 4, "no network is called ir_5; there are"),
+        ({"train__backbone": "ir_5"}, 4, "no network is called ir_5; did you mean ir_50?"),
         ({"train__batch": 100}, 2, "72 images, but one step takes 100"),
         ({"data__min_images": 7}, 2, "0 of 12 people are left"),
         ({"train__share": 0.5, "train__loss": "softmax"}, 2, "needs a margin loss"),
@@ -348,6 +348,52 @@ def test_what_cannot_be_trained_is_said_in_one_line(arguments, code, told, run, 
     assert "Traceback" not in err
 
 
+def write_photos(folder: Path, *sizes: tuple[int, int]) -> Path:
+    """Two people with a photo of each size (height, width)."""
+    for person in ("ann", "bob"):
+        for number, size in enumerate(sizes):
+            write_image(folder / person / f"{number}.png", noise(*size, seed=number))
+    return folder
+
+
+PHOTOS = [(40, 60), (64, 48), (50, 80), (48, 64), (33, 90)]
+
+
+def test_photos_that_are_not_aligned_are_refused_unless_the_profile_says_otherwise(run, tmp_path):
+    data = write_photos(tmp_path / "photos", *PHOTOS)
+    settings = {"data__train": data, "data__synthetic": "false", "train__max_steps": 1}
+    code, _, err = run(*tiny(tmp_path / "run", **settings))
+    assert code == 2
+    assert "facerec align" in err
+    assert "data.check_aligned=false" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+    code, _, err = run(*tiny(tmp_path / "run", **settings, data__check_aligned="false"))
+    assert code == 0, err
+    assert "aligned faces" not in err
+
+
+@pytest.mark.parametrize(
+    ("sizes", "warned"),
+    [
+        ([(64, 64)] * 4, False),
+        ([(112, 112)] * 4, False),
+        ([(160, 160)] * 4, False),
+        ([(112, 112), (160, 160), (112, 112), (112, 112)], False),
+        ([(112, 96)] * 4, True),
+        ([(112, 112), (112, 112), (112, 112), (90, 120)], True),
+        ([(side, side) for side in (90, 100, 110, 120)], True),
+        ([(250, 250)] * 4, True),
+    ],
+)
+def test_faces_that_may_not_be_aligned_are_warned_of_and_trained_on(sizes, warned, run, tmp_path):
+    data = write_photos(tmp_path / "faces", *sizes)
+    settings = {"data__train": data, "data__synthetic": "false", "train__max_steps": 1}
+    code, _, err = run(*tiny(tmp_path / "run", **settings))
+    assert code == 0, err
+    assert ("may not be aligned faces" in err) is warned
+
+
 def test_a_folder_with_a_run_is_not_trained_into_again(run, tmp_path):
     assert run(*tiny(tmp_path / "run"))[0] == 0
     code, _, err = run(*tiny(tmp_path / "run"))
@@ -359,6 +405,15 @@ def test_a_folder_with_a_run_is_not_trained_into_again(run, tmp_path):
     code, _, err = run(*tiny(tmp_path / "other", "--resume"))
     assert code == 2
     assert "holds no run" in err
+
+
+def test_a_run_begun_before_a_key_existed_goes_on(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    described = tmp_path / "run" / "profile.yaml"
+    lines = described.read_text().splitlines(keepends=True)
+    described.write_text("".join(line for line in lines if "options:" not in line))
+    code, _, err = run(*tiny(tmp_path / "run", "--resume", train__max_steps=5))
+    assert code == 0, err
 
 
 def test_a_wrong_path_to_the_data_leaves_the_folder_free(run, tmp_path):

@@ -14,8 +14,9 @@ from facerec.bench.pictures import write_photos
 from facerec.bench.timing import seconds_of
 from facerec.engine.engine import Engine
 from facerec.faces import Frame
+from facerec.imaging.photos import AnyPhoto
 from facerec.imaging.reader import read_frames
-from facerec.imaging.sources import find_files
+from facerec.imaging.sources import find_photos
 from facerec.profile.loading import Profile
 
 _COUNT = 128
@@ -32,15 +33,15 @@ def bench_pipeline(profile: Profile, data: Path | None) -> list[Figure]:
     """
     engine = Engine.from_profile(profile)
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_photos(Path(folder), _COUNT) if data is None else list(find_files(str(data)))
-        return _measure(engine, profile, paths)
+        photos = write_photos(Path(folder), _COUNT) if data is None else find_photos([data])
+        return _measure(engine, profile, list(photos))
 
 
-def _measure(engine: Engine, profile: Profile, paths: Sequence[Path]) -> list[Figure]:
+def _measure(engine: Engine, profile: Profile, photos: Sequence[AnyPhoto]) -> list[Figure]:
     runtime = profile.runtime
 
     def read() -> list[Frame]:
-        frames = read_frames(paths, workers=runtime.workers, max_pixels=runtime.max_pixels)
+        frames = read_frames(photos, workers=runtime.workers, max_pixels=runtime.max_pixels)
         return [frame for frame in frames if frame.image is not None]
 
     frames = read()
@@ -55,7 +56,7 @@ def _measure(engine: Engine, profile: Profile, paths: Sequence[Path]) -> list[Fi
     chips = np.concatenate([engine.align(image, [face]) for image, face in found])
 
     def stream() -> None:
-        sources = read_frames(paths, workers=runtime.workers, max_pixels=runtime.max_pixels)
+        sources = read_frames(photos, workers=runtime.workers, max_pixels=runtime.max_pixels)
         for _ in engine.faces(sources, select=only_central_face):
             pass
 

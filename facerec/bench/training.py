@@ -7,8 +7,8 @@ from pathlib import Path
 
 from facerec.bench.figures import Figure
 from facerec.profile.loading import Profile
-from facerec.training.run import Observer, train
-from facerec.training.trainer import Progress
+from facerec.training.callbacks import Callbacks, Progress
+from facerec.training.run import train
 
 _STEPS, _WARM_UP = 5, 2
 
@@ -23,11 +23,11 @@ def bench_training(profile: Profile) -> list[Figure]:
     section = profile.train.model_copy(update={"max_steps": _STEPS, "evaluate": ()})
     data = profile.data.model_copy(update={"synthetic": True, "people": None, "validation": 0.0})
     steps: list[Progress] = []
-    observer = Observer(lambda *_: None, lambda step, *_: steps.append(step), lambda _: None)
+    callbacks = Callbacks(on_step=lambda step, *_: steps.append(step))
     with tempfile.TemporaryDirectory() as folder:
         train(
             profile.model_copy(update={"train": section, "data": data}),
-            section.backbone, Path(folder) / "run", observer, resume=False,
+            section.backbone, Path(folder) / "run", callbacks, resume=False,
         )  # fmt: skip
     steady = steps[_WARM_UP:]
     seconds = sum(step.seconds for step in steady)

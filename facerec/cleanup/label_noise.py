@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from facerec.cleanup.groups import Groups, Rows, Scale
 from facerec.cleanup.linkage import Tree
 from facerec.faces import Floats
+from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
 
 SAME = 0.15
@@ -131,7 +132,7 @@ def _compare_parts(
 
     def compare(start: int) -> tuple[list[tuple[int, int, float]], Floats]:
         block = slice(start, start + _BLOCK)
-        cosines = means[block] @ means.T
+        cosines = products(means[block], means)
         own = folder[block, None] == folder
         alike = cosines > half[block, None] + half
         alike &= ~own
@@ -168,7 +169,7 @@ def _compare_images(
 
     def compare(start: int) -> tuple[Rows, Floats, Floats]:
         rows = hard[start : start + _BLOCK]
-        cosines = embeddings[rows] @ centroids.T
+        cosines = products(embeddings[rows], centroids)
         best = own[rows].copy()
         for line, row in enumerate(rows):
             mine = excluded[folder[part[row]]]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facerec.card import Metric
 from facerec.faces import Floats
+from facerec.parallel.products import products
 
 Linkage = Literal["average", "complete", "single", "ward"]
 Tree = NDArray[np.float64]
@@ -79,7 +80,7 @@ def distance_triangle(embeddings: Floats, metric: Metric) -> Floats:
     triangle = np.empty(count * (count - 1) // 2, np.float32)
     end = 0
     for start in range(0, count, _BLOCK_ROWS):
-        block = embeddings[start : start + _BLOCK_ROWS] @ embeddings[start:].T
+        block = products(embeddings[start : start + _BLOCK_ROWS], embeddings[start:])
         for row, cosines in enumerate(block):
             pairs = cosines[row + 1 :]
             triangle[end : end + len(pairs)] = pairs

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Rows
 from facerec.faces import Floats
+from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
 
 _CELLS = 1 << 24
@@ -46,7 +47,8 @@ def similar_pairs(vectors: Floats, least: float) -> NDArray[np.intp]:
     size = max(1, _CELLS // len(vectors))
     found = []
     for start in range(0, len(vectors), size):
-        near = np.argwhere(vectors[start : start + size] @ vectors[start:].T >= least)
+        cosines = products(vectors[start : start + size], vectors[start:])
+        near = np.argwhere(cosines >= least)
         found.append(near[near[:, 0] < near[:, 1]] + start)
     return np.concatenate(found)
 
@@ -63,7 +65,7 @@ def _search_all(vectors: Floats, count: int) -> list[tuple[int, Rows]]:
     size = max(1, _CELLS // len(vectors))
 
     def search(start: int) -> tuple[int, Rows]:
-        similarity = vectors[start : start + size] @ vectors.T
+        similarity = products(vectors[start : start + size], vectors)
         lines = np.arange(len(similarity))
         similarity[lines, start + lines] = -np.inf
         return start, np.argpartition(similarity, -count, axis=1)[:, -count:]

@@ -15,6 +15,7 @@ from facerec.cleanup.findings import Finding, Kind, about
 from facerec.cleanup.groups import Groups, Scale, rows_by_group
 from facerec.cleanup.label_noise import SAME, gaps_apart
 from facerec.cleanup.photos import Photos
+from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
 
 _SAME_AS_ONE = 0.10
@@ -63,7 +64,7 @@ def _find_images(
 
     def compare(start: int) -> list[tuple[int, int, float, int]]:
         block = rows[start : start + _BLOCK]
-        cosines = photos.vector[block] @ vectors.T
+        cosines = products(photos.vector[block], vectors)
         one, two = np.nonzero(cosines >= least)
         bits = hamming(looks[start + one], their_looks[two])
         alike = (bits <= LOOKS_BITS) & (looks[start + one] > 0) & (their_looks[two] > 0)
@@ -99,7 +100,7 @@ def _find_people(
     def compare(start: int) -> list[tuple[int, int, float]]:
         block = slice(start, start + _BLOCK)
         apart = gaps_apart(
-            means[block] @ their_means.T, within[block, None], their_within[None], scale
+            products(means[block], their_means), within[block, None], their_within[None], scale
         )
         sizes = groups.sizes[block, None]
         limits = np.where((sizes > 1) & several, SAME, _SAME_AS_ONE)

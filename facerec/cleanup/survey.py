@@ -55,15 +55,16 @@ def survey(
 ) -> list[Found]:  # fmt: skip
     """Embed the central face of each image that is not in `cache`.
 
+    An image's vector depends neither on the other images nor on where an earlier run stopped.
+
     Args:
         read: `path_reader` or `source_reader` of the same cache.
         aligned: the images are aligned faces: nothing is detected.
     """
     frames = map_ahead(shard(items), read, workers=runtime.workers)
     look = _look_at_aligned if aligned else _look_at_photos
-    return gather_shards(
-        list(_remember(look(frames, engine, runtime.batch), cache, observe)), len(items)
-    )
+    seen = look(frames, engine.in_whole_batches(), runtime.batch)
+    return gather_shards(list(_remember(seen, cache, observe)), len(items))
 
 
 def path_reader(runtime: RuntimeSection, cache: EmbeddingCache) -> Callable[[Path], Frame]:

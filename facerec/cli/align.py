@@ -1,83 +1,72 @@
-"""`facerec align`: aligned chips of a whole data set."""
+"""`facerec align`: write the aligned chips of a whole data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facerec.cli.console import Results, exit_with_failures, progress
-from facerec.cli.options import Batch, Json, ProfileName, Settings, Workers, load_profile
+from facerec.cli.console import Results, exit_with_failures, progress, say, say_saved, waiting
+from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import load_engine
+from facerec.cli.options import (
+    BATCH,
+    CROP,
+    FACES,
+    MARGIN,
+    SIZE,
+    TEMPLATE,
+    WORKERS,
+    Json,
+    ProfileOptions,
+    argument,
+    option,
+    profile_options,
+)
 from facerec.errors import UsageError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec align photos/ chips/",
+        "facerec align photos/ chips/ --template arcface --size 112 --faces refuse",
+    ]
+)
+@profile_options(CROP, TEMPLATE, SIZE, MARGIN, FACES, WORKERS, BATCH)
 def align(
-    source: Annotated[
-        str, typer.Argument(metavar="IN", help="Photos: a folder, any depth; a tar, zip or URL.")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of chips, same tree.")],
+    source: Annotated[str, argument("IN", help="Photos: a folder, any depth; a tar, zip or URL.")],
+    out: Annotated[Path, argument("OUT", help="The folder of chips, same tree.", panel=OUTPUT)],
     failed: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Copies of the photos that failed.  [OUT_failed]"),
-    ] = None,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="points|box", help="Warp by five points, or cut the box. [alignment.crop]"
+        option(
+            "--failed",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Copies of the photos that failed.",
+            default="OUT_failed",
         ),
     ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(metavar="model|arcface", help="Where the points go. [alignment.template]"),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=16, help="Side of the chips in pixels. [alignment.size]")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Room around a box, a share of it. [alignment.margin]")
-    ] = None,
-    faces: Annotated[
-        str | None,
-        typer.Option(
-            metavar="central|all|refuse", help="Which face, when there are several. [gallery.faces]"
-        ),
-    ] = None,
-    workers: Workers = None,
-    batch: Batch = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Align every photo of a tree; the chips keep the tree.
 
     OUT/manifest.jsonl holds box, landmarks and score of each; photos without a usable face are
     copied aside, into a folder named after the reason. A rerun goes on where the last stopped.
     """
-    loaded = load_profile(
-        profile,
-        settings,
-        alignment__crop=crop,
-        alignment__template=template,
-        alignment__size=size,
-        alignment__margin=margin,
-        gallery__faces=faces,
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
+    loaded = profile.load()
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
-    from facerec.imaging.sources import photos_below
+    from facerec.imaging.sources import photo_tree
 
-    photos = photos_below(source)
+    with waiting(f"listing {source}"):
+        photos = photo_tree(source)
+    engine = load_engine(loaded)
     from facerec.aligned_tree import align_tree
-    from facerec.engine.engine import Engine
 
     aside = failed or out.with_name(f"{out.name}_failed")
-    engine = Engine.from_profile(loaded)
     with progress("aligning", len(photos)) as advance:
 
         def observe(problem: str) -> None:
@@ -97,4 +86,7 @@ def align(
         (str(out), str(outcome.aligned), str(outcome.skipped), str(outcome.failed)),
     )
     results.close()
+    say_saved(outcome.aligned, "aligned image", out)
+    if outcome.failed:
+        say(f"{outcome.failed} failed; copies of those photos are in {aside}/")
     exit_with_failures(outcome.failed)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import sys
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from facerec.errors import FacerecError
+from facerec.cli.help import HELP, App, Group, Rows
+from facerec.errors import FacerecError, did_you_mean
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -31,6 +33,7 @@ COMMANDS = {
     "gallery": "facerec.cli.gallery",
     "download": "facerec.cli.download",
     "profile": "facerec.cli.profile",
+    "docs": "facerec.cli.docs",
     "demo": "facerec.cli.demo",
 }
 """Commands in the order of help, and the modules whose `app` they are."""
@@ -41,8 +44,15 @@ _PIPE_CLOSED = 141
 _ClickException: type[Exception] = typer.BadParameter.mro()[2]
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """A group that imports a command's module when that command is asked for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if any(argument.endswith("-completion") for argument in args[:1]):
+            from facerec.cli.completion_scripts import use_own_scripts
+
+            use_own_scripts()
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -55,27 +65,34 @@ class _Commands(TyperGroup):
         _accept_debug(command)
         return command
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands by their modules' first lines: building every command's options only
-        to print its name would be most of what `--help` costs."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _summary(module)) for name, module in COMMANDS.items()])
+    def summaries(self, ctx: Any) -> Rows:
+        """Commands by their modules' first lines: importing the modules and building all options
+        would be most of what `--help` costs."""
+        return [(name, _summary(module)) for name, module in COMMANDS.items()]
 
 
 def _summary(module: str) -> str:
-    """What follows the command's name in the first line of its module's documentation."""
-    line = (import_module(module).__doc__ or "").partition("\n")[0]
-    return line.partition(": ")[2]
+    """What follows the command's name in the first line of its module's docstring."""
+    source = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py")
+    with source.open(encoding="utf-8") as lines:
+        summary = next(lines).partition(": ")[2].rstrip().removesuffix('"""')
+    return summary[:1].upper() + summary[1:]
 
 
 @cache
 def _debug_option() -> Any:
-    sample = typer.Typer(add_completion=False)
+    sample = App()
 
-    @sample.command()
+    @sample.command(examples=[])
     def command(
         debug: Annotated[
-            bool, typer.Option("--debug", expose_value=False, help="Show an error's traceback.")
+            bool,
+            typer.Option(
+                "--debug",
+                expose_value=False,
+                help="Show an error's traceback.",
+                rich_help_panel=HELP,
+            ),
         ] = False,
     ) -> None:
         """Never run: Typer builds options only from a command's signature."""
@@ -93,8 +110,16 @@ def _accept_debug(command: Any) -> None:
             _accept_debug(subcommand)
 
 
-# Rich's help would cost more start-up time than all the rest of it.
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = App(
+    cls=_Commands,
+    add_completion=True,
+    no_args_is_help=True,
+    examples=[
+        "facerec demo",
+        "facerec embed people/ --out people.h5",
+        "facerec recognize image party.jpg --gallery people.h5",
+    ],
+)
 
 
 def _show_version(value: bool) -> None:
@@ -105,10 +130,17 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]})
+@app.callback()
 def facerec(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version.",
+            rich_help_panel=HELP,
+        ),
     ] = False,
 ) -> None:
     """Face recognition, whole: enrol people from folders of photos and recognise them.
@@ -137,9 +169,12 @@ def run() -> int:
         code = app(standalone_mode=False, prog_name="facerec")
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads on: be silent, also when Python flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+        return _leave_pipe()
+    except SystemExit as ended:
+        # Click and rich turn a closed pipe into exit code 1, which here means "the answer is no".
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _leave_pipe()
+        raise
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except FacerecError as error:
@@ -156,10 +191,25 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
+def _leave_pipe() -> int:
+    """Nobody reads stdout on, as after `| head -1`: be silent, also when Python flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _PIPE_CLOSED
+
+
 def _usage(error: Any) -> str:
-    message = error.format_message().rstrip(".")
+    """A usage error on one line, with the name that may have been meant."""
+    message: str = error.format_message().rstrip(".")
+    possible = getattr(error, "possibilities", None)
+    if possible:
+        return f"{error.message.rstrip('.')}; did you mean {possible[0]}?"
+    told = re.search(r"'([^']*)' is not one of (.*)", message)
+    if told:
+        message += did_you_mean(told[1], re.findall(r"'(.*?)'", told[2]))
     context = getattr(error, "ctx", None)
-    return f"{message}; see {context.command_path} --help" if context else message
+    if context is None or message.endswith("?"):
+        return message
+    return f"{message}; see {context.command_path} --help"
 
 
 def _render(error: BaseException, message: str, code: int) -> int:

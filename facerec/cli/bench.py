@@ -1,4 +1,4 @@
-"""`facerec bench`: how fast is it here, where does the time go, and what does it cost."""
+"""`facerec bench`: measure speed on this machine, and what a setting costs in accuracy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.console import Results, progress, say
-from facerec.cli.options import Json, ProfileName, Settings, load_profile
+from facerec.cli.help import INPUT, MEASUREMENT, App
+from facerec.cli.options import Json, ProfileOptions, argument, option, profile_options
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from facerec.bench.figures import Figure
     from facerec.profile.loading import Profile
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 _LFW_IMAGES = 7701
 
@@ -31,39 +32,53 @@ class Part(str, Enum):
     TRAIN = "train"
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec bench detect",
+        "facerec bench --verify --data lfw.tar --set runtime.precision=int8",
+    ]
+)
+@profile_options()
 def bench(
     part: Annotated[
         Part | None,
-        typer.Argument(help="What to time; without it all but train, which takes minutes."),
+        argument(help="What to time; without it all but train, which takes minutes."),
     ] = None,
     verify: Annotated[
         bool,
-        typer.Option(
+        option(
             "--verify",
-            help="Instead measure LFW in fp32 and as set, by the same thresholds, and exit with 1 "
-            "if the setting costs more than 0.05 points (int8: 0.1).",
+            panel=MEASUREMENT,
+            help="Measure LFW instead, in fp32 and as set, by the same thresholds; exit with 1 if "
+            "the setting costs more than 0.05 points (int8: 0.1).",
         ),
     ] = False,
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR|TAR|ZIP", help="Photos for pipeline (a folder); with --verify, LFW."
+        option(
+            "--data",
+            panel=INPUT,
+            metavar="DIR|TAR|ZIP",
+            help="Photos for pipeline (a folder); with --verify, LFW.",
         ),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="LFW's pairs.txt.  [found in --data]")
+        Path | None,
+        option(
+            "--pairs", panel=INPUT, metavar="FILE", help="LFW's pairs.txt.",
+            default="found in --data",
+        ),
     ] = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
-) -> None:
+    *,
+    profile: ProfileOptions,
+) -> None:  # fmt: skip
     """Time detection, embedding, the whole stream, search or training on this machine.
 
     Shares are of the machine's own measured peak (a matrix product, a copy in memory), or of the
     time that the stages take one after the other.
     """
-    loaded = load_profile(profile, settings)
+    loaded = profile.load()
     if verify:
         if data is None or part is not None:
             raise UsageError("--verify needs LFW in --data, and no part to time")

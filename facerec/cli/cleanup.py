@@ -5,11 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from typer.core import TyperGroup
-
-from facerec.cli.console import Results, exit_with_failures, progress, say
-from facerec.cli.options import Batch, Json, ProfileName, Settings, Workers, load_profile
+from facerec.cli.completing import complete_folder, complete_subfolder, one_of
+from facerec.cli.console import Results, exit_with_failures, progress, say, waiting
+from facerec.cli.help import (
+    CLUSTERING,
+    INPUT,
+    OUTPUT,
+    App,
+    Group,
+    Rows,
+    parameter_panels,
+)
+from facerec.cli.options import (
+    AFFINITY,
+    BATCH,
+    DISTANCE_THRESHOLD,
+    EXACT_LIMIT,
+    LINKAGE,
+    WORKERS,
+    Aligned,
+    Json,
+    ProfileOptions,
+    argument,
+    option,
+    profile_options,
+)
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +44,7 @@ if TYPE_CHECKING:
 _DEFAULT = "run"
 
 
-class _RunsByDefault(TyperGroup):
+class _RunsByDefault(Group):
     """`facerec cleanup DIRTY` is `facerec cleanup run DIRTY`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -32,10 +52,30 @@ class _RunsByDefault(TyperGroup):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
+    def panels(self, ctx: Any) -> dict[str, Rows]:
+        """The subcommands, and the options of the one that runs by default."""
+        return {"Commands": self.summaries(ctx), **parameter_panels(self.commands[_DEFAULT], ctx)}
 
-app = typer.Typer(
-    cls=_RunsByDefault, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        run = self.commands[_DEFAULT]
+        if incomplete.startswith("-"):
+            return list(run.shell_complete(ctx, incomplete))
+        return [
+            *super().shell_complete(ctx, incomplete),
+            *run.params[0].shell_complete(ctx, incomplete),
+        ]
+
+
+app = App(
+    cls=_RunsByDefault,
+    no_args_is_help=True,
+    examples=[
+        "facerec cleanup people/ --dry-run",
+        "facerec cleanup people/ --clean clean/ --dirt dirt/ --report report/",
+    ],
 )
+
+_MEANS = ("hardlink", "copy", "symlink")
 
 
 @app.callback()
@@ -43,89 +83,87 @@ def cleanup() -> None:
     """Find what is wrong in a data set: `facerec cleanup DIRTY` is `facerec cleanup run DIRTY`."""
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec cleanup people/ --dry-run",
+        "facerec cleanup pile/ --unlabelled --exclude lfw.tar",
+    ]
+)
+@profile_options(AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, WORKERS, BATCH)
 def run(
     dirty: Annotated[
-        Path, typer.Argument(metavar="DIRTY", help="A folder per person, or a gallery (.h5).")
+        Path,
+        argument(
+            "DIRTY",
+            help="A folder per person, or a gallery (.h5).",
+            autocompletion=complete_folder,
+        ),
     ],
-    clean: Annotated[Path, typer.Option(metavar="DIR", help="What is kept.")] = Path("clean"),
-    dirt: Annotated[Path, typer.Option(metavar="DIR", help="The rest.")] = Path("dirt"),
+    clean: Annotated[
+        Path, option("--clean", panel=OUTPUT, metavar="DIR", help="What is kept.")
+    ] = Path("clean"),
+    dirt: Annotated[Path, option("--dirt", panel=OUTPUT, metavar="DIR", help="The rest.")] = Path(
+        "dirt"
+    ),
     report: Annotated[
-        Path, typer.Option(metavar="DIR", help="Manifest, findings and index.html.")
+        Path,
+        option("--report", panel=OUTPUT, metavar="DIR", help="Manifest, findings and index.html."),
     ] = Path("report"),
     means: Annotated[
-        str, typer.Option("--by", metavar="hardlink|copy|symlink", help="How images are placed.")
+        str,
+        option(
+            "--by",
+            panel=OUTPUT,
+            metavar="|".join(_MEANS),
+            help="How images are placed; an edit of a link changes the original too.",
+            autocompletion=one_of(*_MEANS),
+        ),
     ] = "hardlink",
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The images are aligned faces: detect nothing.")
-    ] = False,
-    affinity: Annotated[
-        str | None, typer.Option(metavar="cosine|euclidean", help="Distance. [cleanup.metric]")
-    ] = None,
-    linkage: Annotated[
-        str | None,
-        typer.Option(metavar="average|complete|single|ward", help="[cleanup.linkage]"),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--distance-threshold",
-            help="Clusters this far apart stay apart. [cleanup.threshold, or with --unlabelled "
-            "the card's distance at cleanup.group_far]",
-        ),
-    ] = None,
-    exact_limit: Annotated[
-        int | None,
-        typer.Option(
-            "--exact-limit",
-            help="Cluster more images than this on a graph of neighbours. [cleanup.exact_limit]",
-        ),
-    ] = None,
+    aligned: Aligned = False,
     auto: Annotated[
-        bool, typer.Option("--auto", help="Choose the threshold from the data, and say why.")
+        bool,
+        option("--auto", panel=CLUSTERING, help="Choose the threshold from the data, and say why."),
     ] = False,
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="DIRTY is a pile of photos: group it by person.")
+        bool,
+        option("--unlabelled", panel=INPUT, help="DIRTY is a pile of photos: group it by person."),
     ] = False,
     exclude: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
+            "--exclude",
+            panel=INPUT,
             metavar="PATH",
             help="An evaluation set (folder, tar, zip, image) to find overlap with; repeatable.",
         ),
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option(
-            metavar="PERSON", help="Draw this person's dendrogram and map into the report folder."
+        option(
+            "--plot",
+            panel=OUTPUT,
+            metavar="PERSON",
+            help="Draw this person's dendrogram and map into the report folder.",
+            autocompletion=complete_subfolder,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done; write nothing.")
+        bool,
+        option("--dry-run", panel=OUTPUT, help="Only say what would be done; write nothing."),
     ] = False,
-    workers: Workers = None,
-    batch: Batch = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Find what is wrong, and leave a clean and a dirty tree, a report and a way back.
 
     Nothing is changed in DIRTY. An interrupted run is finished by the same command; what is
     there is taken back by `facerec cleanup undo report/manifest.jsonl`.
     """
-    loaded = load_profile(
-        profile,
-        settings,
-        cleanup__metric=affinity,
-        cleanup__linkage=linkage,
-        cleanup__threshold=threshold,
-        cleanup__exact_limit=exact_limit,
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
+    loaded = profile.load()
+    threshold = profile.given(DISTANCE_THRESHOLD)
     section = loaded.cleanup
-    if means not in ("hardlink", "copy", "symlink"):
+    if means not in _MEANS:
         raise UsageError(f"--by {means}: choose hardlink, copy or symlink")
     if plot is not None and dry_run:
         raise UsageError("--plot writes a picture, --dry-run nothing; leave out one")
@@ -137,8 +175,9 @@ def run(
 
     import tempfile
 
+    with waiting("loading models"):
+        from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
     from facerec.cleanup.plan import plan
-    from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
     from facerec.parallel.ranks import process_group, rank
 
     with tempfile.TemporaryDirectory() as scratch, process_group(loaded.runtime.device) as device:
@@ -170,13 +209,15 @@ def run(
         f"{len(placements) - kept} dirt, {len(findings)} findings"
         + ("" if dry_run else f"; look at {report / 'index.html'}")
     )
+    if not dry_run:
+        _warn_of_links(means, clean, dirt)
     unreadable = sum(placement.reason == "unreadable" for placement in placements)
     exit_with_failures(unreadable + placed)
 
 
-@app.command()
+@app.command(examples=["facerec cleanup undo report/manifest.jsonl"])
 def undo(
-    manifest: Annotated[Path, typer.Argument(help="report/manifest.jsonl of a cleanup.")],
+    manifest: Annotated[Path, argument(help="report/manifest.jsonl of a cleanup.")],
 ) -> None:
     """Take back all that a cleanup placed; what was changed since is left and named."""
     from facerec.cleanup import trees
@@ -189,11 +230,11 @@ def undo(
     exit_with_failures(len(left))
 
 
-@app.command()
+@app.command(examples=["facerec cleanup apply decisions.json --report report/"])
 def apply(
-    decisions: Annotated[Path, typer.Argument(help="decisions.json, as the report exports it.")],
+    decisions: Annotated[Path, argument(help="decisions.json, as the report exports it.")],
     report: Annotated[
-        Path, typer.Option(metavar="DIR", help="The cleanup's report folder.")
+        Path, option("--report", panel=INPUT, metavar="DIR", help="The cleanup's report folder.")
     ] = Path("report"),
 ) -> None:
     """Carry out what was decided in the report: accepted and rejected findings."""
@@ -214,7 +255,16 @@ def apply(
     before = {manifest.target(place) for place in manifest.placements}
     moved = sum(manifest.target(place) not in before for place in placements)
     say(f"{decisions}: {len(chosen)} decisions, {moved} images changed places")
+    _warn_of_links(manifest.means, manifest.clean, manifest.dirt)
     exit_with_failures(len(problems))
+
+
+def _warn_of_links(means: str, clean: str | Path, dirt: str | Path) -> None:
+    if means != "copy":
+        say(
+            f"{clean}/ and {dirt}/ hold {means}s: an edit of an image there changes the original; "
+            "--by copy makes copies"
+        )
 
 
 def _check_linkage(
@@ -276,10 +326,12 @@ def _find(
     from facerec.cleanup import unlabelled as pile
     from facerec.cleanup.examine import PASSES, examine
     from facerec.cleanup.overlap import find_overlap
+    from facerec.parallel.products import single_threaded_blas
     from facerec.parallel.ranks import shard
 
     passes = (pile.PASSES if unlabelled else PASSES) + len(avoided)
-    with progress("comparing", passes * len(shard(range(len(photos.embedded()))))) as advance:
+    steps = passes * len(shard(range(len(photos.embedded()))))
+    with single_threaded_blas(), progress("comparing", steps) as advance:
         if unlabelled:
             photos, findings = pile.group(photos, section, advance)
         else:

@@ -20,12 +20,15 @@ from facerec.cleanup.survey import (
 )
 from facerec.cleanup.unlabelled import UNKNOWN
 from facerec.cli.console import progress
+from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face
 from facerec.gallery import Gallery
-from facerec.imaging.archives import IMAGE_SUFFIXES, FolderSource, Source, open_source
-from facerec.imaging.sources import find_files, list_people
+from facerec.imaging.archives import Source, open_source
+from facerec.imaging.folders import FolderSource
+from facerec.imaging.names import has_image_suffix, is_photo
+from facerec.imaging.sources import find_photos, list_people
 from facerec.parallel.ranks import shard
 from facerec.profile.loading import Profile
 
@@ -64,7 +67,7 @@ def look_at_people(
         return collect(items, found, known.card.embedding_size), known.card
     items = _list_pile(dirty) if pile else _list_folder(dirty)
     _require(items, dirty)
-    engine = Engine.from_profile(profile)
+    engine = load_engine(profile)
     with (
         open_survey(report / SURVEY, _origin(engine, profile, aligned)) as cache,
         _looking(items) as observe,
@@ -91,7 +94,7 @@ def look_at_excluded(
         InputError: a set has no images.
     """
     sources = [_open_excluded(path) for path in paths]
-    engine = Engine.from_profile(profile)
+    engine = load_engine(profile)
     engine.card.require_same_model(card, "the gallery")
     seen = []
     with open_survey(report / "excluded.sqlite", _origin(engine, profile, aligned)) as cache:
@@ -148,9 +151,9 @@ def _list_folder(dirty: Path) -> list[Item]:
         UsageError: it is no folder.
     """
     return [
-        (person, str(path), path.relative_to(dirty).as_posix())
-        for person, path in list_people([_folder(dirty)], name=None, stdin=None, null=False)
-        if isinstance(path, Path) and path.is_file()
+        (person, photo.name, photo.key)
+        for person, photo in list_people([_folder(dirty)])
+        if photo.path is not None and photo.path.is_file()
     ]
 
 
@@ -161,9 +164,9 @@ def _list_pile(dirty: Path) -> list[Item]:
         UsageError: it is no folder.
     """
     return [
-        (UNKNOWN, str(path), f"{UNKNOWN}/{path.relative_to(dirty).as_posix()}")
-        for path in find_files(_folder(dirty))
-        if path.is_file()
+        (UNKNOWN, photo.name, f"{UNKNOWN}/{photo.key}")
+        for photo in find_photos([_folder(dirty)])
+        if photo.path is not None and photo.path.is_file()
     ]
 
 
@@ -203,10 +206,10 @@ def _open_excluded(path: Path) -> tuple[Source, list[str]]:
         UsageError: it is none of these.
         InputError: no images are there.
     """
-    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+    if has_image_suffix(path.name) and path.is_file():
         return FolderSource(path.parent), [path.name]
     source = open_source(path)
-    keys = sorted(name for name in source.names() if name.lower().endswith(IMAGE_SUFFIXES))
+    keys = sorted(filter(is_photo, source.names()))
     if not keys:
         raise InputError(f"{path}: no images there")
     return source, keys

@@ -1,4 +1,4 @@
-"""`facerec compare`: are these the same person?"""
+"""`facerec compare`: compare two photos, or a photo with a person."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec.cli.console import Results
+from facerec.cli.completing import complete_person
+from facerec.cli.console import Results, waiting
+from facerec.cli.help import App
+from facerec.cli.loading import load_engine
 from facerec.cli.options import (
-    Far,
-    GalleryPath,
+    FAR,
+    GALLERY,
+    METRIC,
+    THRESHOLD,
+    WHERE,
+    Aligned,
     Json,
-    Metric,
-    ProfileName,
-    Settings,
-    Threshold,
-    Where,
-    load_profile,
-    parse_pairs,
+    ProfileOptions,
+    argument,
+    profile_options,
 )
-from facerec.errors import InputError, UsageError
+from facerec.cli.thresholds import remark_on_threshold
+from facerec.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
@@ -28,51 +32,44 @@ if TYPE_CHECKING:
     from facerec.faces import Floats
     from facerec.profile.loading import Profile
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(
+    examples=["facerec compare one.jpg other.jpg", "facerec compare one.jpg obama -g people.h5"]
+)
+@profile_options(GALLERY, THRESHOLD, FAR, METRIC, WHERE)
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A photo.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="A photo, or a person of the gallery.")],
-    gallery: GalleryPath = None,
-    threshold: Threshold = None,
-    far: Far = None,
-    metric: Metric = None,
-    where: Where = None,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The photos are aligned faces: detect nothing.")
-    ] = False,
+    a: Annotated[str, argument("A", help="A photo.")],
+    b: Annotated[
+        str,
+        argument("B", help="A photo, or a person of the gallery.", autocompletion=complete_person),
+    ],
+    aligned: Aligned = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Compare two photos, or a photo with a person of a gallery.
 
     Exit code 0: the same person; 1: different people. Of several faces in a photo the largest
     and most central counts.
     """
-    loaded = load_profile(
-        profile,
-        settings,
-        gallery__path=gallery,
-        recognize__threshold=threshold,
-        recognize__far=far,
-        recognize__metric=metric,
-        recognize__where=parse_pairs(where, "--where"),
-    )
+    loaded = profile.load()
+    engine = load_engine(loaded)
     from facerec.card import similarity_to_distance
-    from facerec.engine.engine import Engine
     from facerec.gallery.match import decision_threshold
 
-    engine = Engine.from_profile(loaded)
-    first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
-    if gallery is not None and not Path(b).exists():
-        second, card = _person_vector(b, engine, loaded)
-    else:
-        second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+    in_gallery = profile.given(GALLERY) is not None or Path(loaded.gallery.path).exists()
+    with waiting("comparing"):
+        if in_gallery and not Path(b).exists():
+            second, card = _person_vector(b, engine, loaded)
+        else:
+            second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+        first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
 
     used, limit = decision_threshold(card, loaded.recognize)
+    remark_on_threshold(card, loaded.recognize)
     similarity = min(max(float(first @ second), -1.0), 1.0)
     distance = similarity_to_distance(similarity, used)
     same = distance <= limit
@@ -120,6 +117,8 @@ def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats,
     opened = open_gallery(profile.gallery.path, assume=engine.card)
     card = deciding_card(opened, engine.card, profile.gallery.path)
     where = profile.recognize.where
-    if name not in opened.counts(where):
-        raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}")
+    people = opened.counts(where)
+    if name not in people:
+        hint = did_you_mean(name, people)
+        raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}{hint}")
     return mean_vector(opened.person(name, where).embeddings), card

@@ -1,26 +1,30 @@
-"""`facerec demo`: the whole way on two portraits that pip packages carry."""
+"""`facerec demo`: enrol and recognise two portraits that pip packages carry."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facerec.cli.console import Results, say
-from facerec.cli.options import Force, Json
+from facerec.cli.console import Results, say, say_saved, waiting
+from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import load_engine
+from facerec.cli.options import Json, force_option, option
 from facerec.errors import MissingError, UsageError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(examples=["facerec demo", "facerec demo --out /tmp/demo"])
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = Path(
-        "facerec-demo"
-    ),
-    force: Force = False,
+    out: Annotated[
+        Path, option("--out", "-o", panel=OUTPUT, metavar="DIR", help="Where to write.")
+    ] = Path("facerec-demo"),
+    force: Annotated[
+        bool, force_option("Write into a folder that exists; replace an earlier demo's files.")
+    ] = False,
     as_json: Json = None,
 ) -> None:
     """Enrol two portraits, recognise both in a new picture, and say what to try next.
@@ -29,8 +33,10 @@ def demo(
     """
     if out.exists() and not force:
         raise UsageError(f"{out} exists; --force writes the demo into it")
-    from facerec.cli.recognize import LABELS, draw_matches, picture_record, table_rows
-    from facerec.engine.engine import Engine
+    from facerec.profile.loading import Profile
+
+    engine = load_engine(profile := Profile.load())
+    from facerec.cli.recognize import LABELS, LEAST, draw_matches, picture_record, table_rows
     from facerec.faces import Frame
     from facerec.files import replacing
     from facerec.gallery import Gallery
@@ -38,38 +44,49 @@ def demo(
     from facerec.gallery.match import Matcher
     from facerec.imaging.decode import read_image
     from facerec.imaging.draw import write_image
+    from facerec.imaging.photos import FilePhoto
     from facerec.imaging.portraits import compose_picture, portrait_files
-    from facerec.profile.loading import Profile
 
-    profile = Profile.load()
     photos = []
     for name, file in portrait_files().items():
         target = out / "people" / name / file.name
         with replacing(target) as temporary:
             shutil.copyfile(file, temporary)
-        photos.append((name, target))
+        photos.append((name, FilePhoto(target)))
     picture, drawn, path = out / "picture.jpg", out / "recognised.jpg", out / "gallery.h5"
     write_image(picture, compose_picture())
 
-    engine = Engine.from_profile(profile)
-    path.unlink(missing_ok=True)
-    enrol_photos(str(path), photos, engine, profile)
-    gallery = Gallery.open(path)
-    image = read_image(picture, profile.runtime.max_pixels)
-    faces = engine.embed([image])[0]
-    matches = Matcher(gallery, profile.recognize, engine.card).match_faces(faces)
-    write_image(drawn, draw_matches(image, faces, matches, profile.recognize.unknown))
+    with waiting("enrolling two portraits, recognising both"):
+        path.unlink(missing_ok=True)
+        enrol_photos(str(path), photos, engine, profile)
+        image = read_image(picture, profile.runtime.max_pixels)
+        faces = engine.embed([image])[0]
+        matcher = Matcher(Gallery.open(path), profile.recognize, engine.card)
+        matches = matcher.match_faces(faces)
+        write_image(drawn, draw_matches(image, faces, matches, profile.recognize.unknown))
 
     record = picture_record(Frame(str(picture), image), faces, matches)
-    results = Results(*LABELS, as_json=as_json)
-    results.add(record, *table_rows(record, profile.recognize.unknown))
+    results = Results(*LABELS, as_json=as_json, least=LEAST)
+    results.add(record, *table_rows(record, profile.recognize.unknown, matcher.threshold))
     results.close(title=f"recognised in {picture}")
     if {match.name for match in matches} != {name for name, _ in photos}:
         raise MissingError("the demo did not recognise both people; reinstall facerec")
-    say(f"the annotated picture is {drawn}; now with your own photos:")
-    for line in (
-        "facerec embed PEOPLE/ -o my.h5        # a folder per person",
-        "facerec recognize image *.jpg -g my.h5 --save named/",
-        "facerec compare one.jpg other.jpg",
+    say_saved(len(photos) + 3, "file", out)
+    say(f"{drawn} is the annotated image; go on, also with your own photos:")
+    people, portrait = f"{out / 'people'}/", str(photos[0][1].path)
+    for *command, comment in (
+        ("embed", people, "-o", "my.h5", "  # a folder per person"),
+        ("recognize", "image", str(picture), "-g", "my.h5", "--save", "named/", ""),
+        ("compare", portrait, photos[0][0], "-g", "my.h5", ""),
     ):
-        say(f"  {line}")
+        say(f"  {_program()} {shlex.join(command)}{comment}")
+
+
+def _program() -> str:
+    """How this program was called, so that what is printed can be pasted."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m facerec"
+    found = shutil.which("facerec")
+    on_path = found is not None and called.exists() and Path(found).samefile(called)
+    return "facerec" if on_path else shlex.quote(str(called))

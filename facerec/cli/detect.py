@@ -1,88 +1,87 @@
-"""`facerec detect`: boxes, scores and landmarks of the faces in pictures."""
+"""`facerec detect`: find faces: boxes, scores and landmarks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facerec.cli.console import Results, exit_with_failures, progress, save_picture
+from facerec.cli.console import Results, exit_with_failures, progress, save_image, say_saved
+from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import list_photos, load_engine
 from facerec.cli.options import (
-    Batch,
-    Force,
+    BATCH,
+    DETECTOR,
+    MIN_FACE,
+    WORKERS,
     Json,
     NullSeparated,
-    ProfileName,
-    Settings,
-    Workers,
-    load_profile,
-    standard_input,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
 )
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec detect photos/ --save drawn/",
+        "find . -name '*.jpg' -print0 | facerec detect -0 - --json",
+    ]
+)
+@profile_options(DETECTOR, MIN_FACE, WORKERS, BATCH)
 def detect(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATHS…",
-            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
+        argument(
+            "PATHS…",
+            help="Photos, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="mtcnn|mtcnn-tensorflow|yunet", help="Which. [detector.name]"),
-    ] = None,
-    min_face: Annotated[
-        float | None, typer.Option(help="Smallest face, in pixels. [detector.min_face]")
-    ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save pictures with the boxes drawn here.")
+        Path | None,
+        option(
+            "--save", panel=OUTPUT, metavar="DIR", help="Save images with the boxes drawn here."
+        ),
     ] = None,
     crops: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Save each face's box, with alignment.margin, here."),
+        option(
+            "--crops",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Save each face's box, with alignment.margin, here.",
+        ),
     ] = None,
-    workers: Workers = None,
-    batch: Batch = None,
     null: NullSeparated = False,
-    force: Force = False,
+    force: Annotated[
+        bool, force_option("Replace images that --save and --crops wrote before.")
+    ] = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Find the faces in pictures: one JSON line, or table rows, per picture."""
-    loaded = load_profile(
-        profile,
-        settings,
-        detector__name=detector,
-        detector__min_face=min_face,
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
-    from facerec.imaging.sources import expand_photos
-
-    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    loaded = profile.load()
+    photos, count = list_photos(paths, null=null)
+    engine = load_engine(loaded)
     from facerec.alignment.warp import crop_box
-    from facerec.engine.engine import Engine
-    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.decode import full_size
     from facerec.imaging.draw import Label, annotate
     from facerec.imaging.reader import read_frames
 
-    engine = Engine.from_profile(loaded)
     whole = save is not None or crops is not None
     frames = read_frames(
-        pictures,
+        photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        reduction=as_it_is if whole else engine.reduction,
+        downscale=full_size if whole else engine.reduction,
     )
     results = Results("picture", "score", "box", as_json=as_json)
-    failures = 0
-    with progress("detecting", None) as advance:
+    failures = drawn = cut = 0
+    with progress("detecting", count) as advance:
         for frame, faces in engine.detections(frames):
             advance()
             if frame.image is None:
@@ -109,12 +108,18 @@ def detect(
             source = Path(frame.source)
             if save is not None:
                 labels = [Label(face.box, f"{face.score:.2f}", known=True) for face in faces]
-                save_picture(save / source.name, annotate(frame.image, labels), force=force)
+                save_image(save / source.name, annotate(frame.image, labels), force=force)
+                drawn += 1
             if crops is not None:
                 margin = loaded.alignment.margin
                 for number, face in enumerate(faces, start=1):
                     size = max(round(face.size * (1 + 2 * margin)), 1)
                     crop = crop_box(frame.image, face, size, margin)
-                    save_picture(crops / f"{source.stem}-{number}.png", crop, force=force)
+                    save_image(crops / f"{source.stem}-{number}.png", crop, force=force)
+                    cut += 1
     results.close()
+    if save is not None:
+        say_saved(drawn, "image", save)
+    if crops is not None:
+        say_saved(cut, "face", crops)
     exit_with_failures(failures)

@@ -1,4 +1,4 @@
-"""`facerec download`: bring weights and data sets into the store, and look after it."""
+"""`facerec download`: download weights and data sets, and look after the store."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec.cli.console import Results, say
-from facerec.cli.options import Force, Json, Settings, complete_profile, load_profile
+from facerec.cli.completing import complete_downloadable, complete_profile
+from facerec.cli.console import Results, live_progress, progress, say
+from facerec.cli.help import INPUT, RUNTIME, App
+from facerec.cli.options import Json, ProfileOptions, Settings, argument, force_option, option
 from facerec.errors import MissingError, UsageError
+from facerec.registry import DETECTORS
 
 if TYPE_CHECKING:
     from facerec.weights.catalog import Record
     from facerec.weights.downloads import Fetch
     from facerec.weights.transfer import Progress
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(
+    no_args_is_help=True,
+    examples=["facerec download list", "facerec download weights yunet"],
+)
 
 
 @app.callback()
@@ -31,37 +37,39 @@ def download() -> None:
     """
 
 
-def _complete(incomplete: str) -> list[str]:
-    from facerec.weights.catalog import read_catalogue
-
-    known = read_catalogue()
-    return [name for name in (*known.records, *known.groups) if name.startswith(incomplete)]
-
-
 Name = Annotated[
-    str, typer.Argument(help="A name of the catalogue, or a group.", autocompletion=_complete)
+    str,
+    argument(help="A name of the catalogue, or a group.", autocompletion=complete_downloadable),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept licences that restrict the use.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Yes = Annotated[
+    bool, option("--yes", "-y", panel=RUNTIME, help="Accept licences that restrict the use.")
+]
+Offline = Annotated[bool, option("--offline", panel=RUNTIME, help="Never use the network.")]
 From = Annotated[
     Path | None,
-    typer.Option(
-        "--from", metavar="FILE|DIR", help="Take the files from here, not from the network."
+    option(
+        "--from",
+        panel=INPUT,
+        metavar="FILE|DIR",
+        help="Take the files from here, not from the network.",
     ),
 ]
 
 
-@app.command("list")
+@app.command("list", examples=["facerec download list"])
 def list_names(as_json: Json = None) -> None:
     """List everything that has a name."""
     from facerec.weights.catalog import read_catalogue
     from facerec.weights.downloads import is_present
 
     known = read_catalogue()
-    results = Results("name", "kind", "size", "commercial use", "here", "licence", as_json=as_json)
+    results = Results(
+        "name", "kind", "size", "commercial use", "here", "licence",
+        as_json=as_json, least=("kind", "commercial use"),
+    )  # fmt: skip
     for kind in ("models", "weights", "data"):
         for name, record in getattr(known, kind).items():
-            here, size = is_present(name, record), _size(record)
+            here, size = is_present(name, record), record.size
             results.add(
                 {
                     "name": name,
@@ -79,7 +87,7 @@ def list_names(as_json: Json = None) -> None:
     results.close()
 
 
-@app.command()
+@app.command(examples=["facerec download show yunet"])
 def show(name: Name, as_json: Json = None) -> None:
     """Show all that the catalogue knows of a name."""
     results = Results("key", "value", as_json=as_json)
@@ -98,7 +106,9 @@ def show(name: Name, as_json: Json = None) -> None:
     results.close()
 
 
-@app.command()
+@app.command(
+    examples=["facerec download weights yunet", "facerec download weights w600k_mbf --yes"]
+)
 def weights(
     name: Name,
     yes: Yes = False,
@@ -110,7 +120,9 @@ def weights(
     _obtain_all(_records(name, "models", "weights"), yes, _fetch(offline, source), as_json)
 
 
-@app.command()
+@app.command(
+    examples=["facerec download data lfw", "facerec download data lfw --from /mnt/archives"]
+)
 def data(
     name: Name,
     yes: Yes = False,
@@ -122,11 +134,11 @@ def data(
     _obtain_all(_records(name, "data"), yes, _fetch(offline, source), as_json)
 
 
-@app.command("all-for")
+@app.command("all-for", examples=["facerec download all-for crowd"])
 def all_for(
     profile: Annotated[
         str,
-        typer.Argument(help="A shipped profile, or a YAML file.", autocompletion=complete_profile),
+        argument(help="A shipped profile, or a YAML file.", autocompletion=complete_profile),
     ],
     yes: Yes = False,
     offline: Offline = False,
@@ -135,18 +147,22 @@ def all_for(
     settings: Settings = None,
 ) -> None:
     """Download the weights that a profile names."""
-    loaded = load_profile(profile, settings)
+    loaded = ProfileOptions(profile, settings or (), {}).load()
     wanted: dict[str, Record] = {}
     if not Path(loaded.model.name).is_file():
         wanted |= _records(loaded.model.name, "models", "weights")
-    if loaded.detector.name == "yunet" and loaded.detector.weights is None:
-        wanted |= _records("yunet")
+    needed = DETECTORS.fact(loaded.detector.name, "weights")
+    if needed is not None and loaded.detector.weights is None:
+        wanted |= _records(needed)
     _obtain_all(wanted, yes, _fetch(offline, source), as_json)
 
 
-@app.command()
+@app.command(examples=["facerec download verify"])
 def verify(
-    name: Annotated[str | None, typer.Argument(autocompletion=_complete)] = None,
+    name: Annotated[
+        str | None,
+        argument(help="A name; without it all that is here.", autocompletion=complete_downloadable),
+    ] = None,
     as_json: Json = None,
 ) -> None:
     """Check downloaded files against their hashes; exit code 4 if one is damaged."""
@@ -159,7 +175,11 @@ def verify(
         if name is None else _records(name)
     )  # fmt: skip
     results = Results("name", "state", as_json=as_json)
-    states = {member: check(member, record) for member, record in chosen.items()}
+    states = {}
+    with progress("checking", len(chosen)) as advance:
+        for member, record in chosen.items():
+            states[member] = check(member, record)
+            advance()
     for member, state in states.items():
         results.add({"name": member, "state": state}, (member, state))
     results.close()
@@ -170,7 +190,7 @@ def verify(
         )
 
 
-@app.command()
+@app.command(examples=["facerec download path yunet"])
 def path(name: Name) -> None:
     """Print where a name's file, or its extracted folder, is."""
     from facerec.weights.downloads import is_present, result_path
@@ -182,8 +202,10 @@ def path(name: Name) -> None:
         sys.stdout.write(f"{place}\n")
 
 
-@app.command()
-def remove(name: Name, force: Force = False) -> None:
+@app.command(examples=["facerec download remove yunet"])
+def remove(
+    name: Name, force: Annotated[bool, force_option("Remove without asking.")] = False
+) -> None:
     """Remove a name's files from the store (asks, unless --force)."""
     from facerec.weights.downloads import folder_of, remove
 
@@ -247,32 +269,12 @@ def _bar(name: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield lambda here, total: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True))
+    with live_progress(columns) as bar:
         task = bar.add_task(name, total=None)
         yield lambda here, total: bar.update(task, completed=here, total=total)
-
-
-def _size(record: Record) -> int | None:
-    sizes = [file.size for file in record.remote_files] or [getattr(record.file, "size", None)]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
 
 
 def _mebibytes(size: int | None) -> str:

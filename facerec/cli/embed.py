@@ -6,18 +6,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from facerec.cli.console import Results, exit_with_failures, progress, say
+from facerec.cli.console import Results, exit_with_failures, progress, say, say_saved, waiting
+from facerec.cli.help import DETECTION, INPUT, OUTPUT, App
 from facerec.cli.options import (
-    Batch,
+    BATCH,
+    FACES,
+    OUT,
+    WORKERS,
+    Aligned,
     Json,
     NullSeparated,
-    ProfileName,
-    Settings,
-    Workers,
-    load_profile,
+    ProfileOptions,
+    argument,
+    option,
     parse_pairs,
+    profile_options,
     standard_input,
 )
 from facerec.errors import InputError, UsageError
@@ -28,48 +31,50 @@ if TYPE_CHECKING:
     from facerec.engine.engine import Engine
     from facerec.faces import Face, Frame
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec embed people/ --out people.h5      # a folder per person",
+        "facerec embed one.jpg two.jpg --name obama --meta team=red",
+    ]
+)
+@profile_options(OUT, FACES, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PEOPLE…",
+        argument(
+            "PEOPLE…",
             help="Folders that hold a folder per person, tars or zips of that, WebDataset shards, "
             "folders of one person's photos, photos (with --name), URLs of all these, or - for "
             "paths on stdin.",
         ),
     ],
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", metavar="ADDRESS", help="The gallery. [gallery.path]"),
+    name: Annotated[
+        str | None, option("--name", panel=INPUT, help="Enrol every photo as this person.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Enrol every photo as this person.")] = None,
-    aligned: Annotated[
-        bool, typer.Option("--aligned", help="The images are aligned faces: detect nothing.")
-    ] = False,
+    aligned: Aligned = False,
     chips: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the aligned faces here, as PNG.")
+        Path | None,
+        option("--chips", panel=OUTPUT, metavar="DIR", help="Keep the aligned faces here, as PNG."),
     ] = None,
-    faces: Annotated[
-        str | None,
-        typer.Option(
-            metavar="central|all|refuse", help="Which face, when there are several. [gallery.faces]"
-        ),
-    ] = None,
-    all_faces: Annotated[bool, typer.Option("--all-faces", help="As --faces all.")] = False,
+    all_faces: Annotated[
+        bool, option("--all-faces", panel=DETECTION, help="As --faces all.")
+    ] = False,
     meta: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Metadata of these faces, for --where; repeatable."),
+        option(
+            "--meta",
+            panel=INPUT,
+            metavar="KEY=VALUE",
+            help="Metadata of these faces, for --where; repeatable.",
+        ),
     ] = None,
-    workers: Workers = None,
-    batch: Batch = None,
     null: NullSeparated = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Enrol people: a folder per person becomes a gallery.
 
@@ -77,42 +82,41 @@ def embed(
     gallery is saved as it grows, so an interrupted run goes on where it stopped. Under torchrun
     the same command divides the photos among many processes.
     """
-    loaded = load_profile(
-        profile,
-        settings,
-        gallery__path=out,
-        gallery__faces="all" if all_faces else faces,
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
+    loaded = profile.load({FACES.key: "all"} if all_faces else None)
     metadata = parse_pairs(meta, "--meta")
     from facerec.imaging.sources import list_people
 
     if "-" in people and "RANK" in os.environ:
         raise UsageError("-: several processes cannot share standard input; give paths")
-    photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
-    if not any(not isinstance(photo, Path) or photo.is_file() for _, photo in photos):
+    with waiting("listing photos"):
+        photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
+    if not any(photo.path is None or photo.path.is_file() for _, photo in photos):
         # Known before anything slow is loaded.
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
-    from facerec.engine.engine import Engine
+    with waiting("loading models"):
+        from facerec.engine.engine import Engine
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     address = loaded.gallery.path
+    kept = 0
     with process_group(loaded.runtime.device) as device:
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
         loaded = loaded.model_copy(update={"runtime": runtime})
-        engine = Engine.from_profile(loaded)
+        with waiting("loading models"):
+            engine = Engine.from_profile(loaded)
         ranks = Ranks(rank(), world_size(), barrier)
         with progress("enrolling", -(-len(photos) // ranks.world_size)) as advance:
 
             def keep_chips(person: str, frame: Frame, faces: Sequence[Face]) -> None:
+                nonlocal kept
                 advance()
                 if chips is not None and faces and not aligned:
                     _keep_chips(engine, chips / person, frame, faces)
+                    kept += len(faces)
 
             report = enrol_photos(
                 address,
@@ -151,6 +155,8 @@ def embed(
         f"{report.skipped} were there, {len(report.no_face)} without a face, "
         f"{len(report.several_faces)} refused, {len(report.failed)} unreadable"
     )
+    if chips is not None:
+        say_saved(kept, "face", chips)
     exit_with_failures(len(report.failed) + len(report.several_faces))
 
 

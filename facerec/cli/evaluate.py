@@ -1,4 +1,4 @@
-"""`facerec evaluate`: how good is a model, and at which threshold."""
+"""`facerec evaluate`: measure models and calibrate their thresholds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from facerec.cli.console import Results, progress
+from facerec.cli.console import Results, progress, waiting
 from facerec.cli.evaluation.calibration import write_calibration
 from facerec.cli.evaluation.detection import detection
 from facerec.cli.evaluation.models import (
@@ -18,29 +16,23 @@ from facerec.cli.evaluation.models import (
     tell_missing,
     write_scalars,
 )
-from facerec.cli.evaluation.options import (
-    Aligned,
-    Augment,
-    Cache,
-    Calibrate,
-    Cards,
-    Data,
-    FailUnder,
-    Missing,
-    Models,
-    OnMissing,
-    Report,
-    Run,
-    TensorBoard,
-)
+from facerec.cli.evaluation.options import Calibrate, Data, Run, evaluation_options
 from facerec.cli.evaluation.pairs import evaluate_pairs
 from facerec.cli.evaluation.reports import write_search_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, print_records
-from facerec.cli.options import Batch, Force, Json, ProfileName, Settings, Workers
+from facerec.cli.help import INPUT, MEASUREMENT, App
+from facerec.cli.loading import load_engine
+from facerec.cli.options import option
 from facerec.errors import UsageError
 from facerec.registry import PROTOCOLS
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(
+    no_args_is_help=True,
+    examples=[
+        "facerec evaluate lfw --data lfw.tar --pairs pairs.txt --report report/",
+        "facerec evaluate agedb --data agedb.zip -m w600k_mbf -m mine.safetensors",
+    ],
+)
 
 
 @app.callback()
@@ -52,39 +44,43 @@ def evaluate() -> None:
     """
 
 
+_EXAMPLES = {
+    "lfw": "--data lfw.tar --pairs pairs.txt --calibrate card.yaml",
+    "bin": "--data agedb_30.bin -m mine.safetensors",
+    "pairs": "--data photos/ --pairs list.txt --groups groups.csv",
+}
+
+
 def _add_pair_protocol(name: str, summary: str) -> None:
-    @app.command(name, help=summary)
+    options = _EXAMPLES.get(name, f"--data {name}.zip -m mine.safetensors")
+
+    @app.command(name, help=summary, examples=[f"facerec evaluate {name} {options}"])
+    @evaluation_options
     def command(
         data: Data,
         pairs: Annotated[
             Path | None,
-            typer.Option(metavar="FILE", help="The list of pairs.  [found in --data]"),
+            option(
+                "--pairs",
+                panel=INPUT,
+                metavar="FILE",
+                help="The list of pairs.",
+                default="found in --data",
+            ),
         ] = None,
-        model: Models = None,
-        card: Cards = None,
-        augment: Augment = None,
-        aligned: Aligned = False,
-        on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
-        cache: Cache = True,
         calibrate: Calibrate = None,
         groups: Annotated[
             Path | None,
-            typer.Option(metavar="CSV", help="Lines 'image or person,group': figures by group."),
+            option(
+                "--groups",
+                panel=MEASUREMENT,
+                metavar="CSV",
+                help="Lines 'image or person,group': figures by group.",
+            ),
         ] = None,
-        fail_under: FailUnder = None,
-        report: Report = None,
-        tensorboard: TensorBoard = None,
-        force: Force = False,
-        workers: Workers = None,
-        batch: Batch = None,
-        as_json: Json = None,
-        profile: ProfileName = "default",
-        settings: Settings = None,
+        *,
+        run: Run,
     ) -> None:
-        run = Run(
-            model, card, augment, aligned, on_missing, cache, fail_under, report, tensorboard,
-            force, workers, batch, as_json, profile, settings,
-        )  # fmt: skip
         evaluate_pairs(name, data, pairs, run, calibrate=calibrate, groups=groups)
 
 
@@ -92,65 +88,63 @@ for _name, _summary in PROTOCOLS.summaries().items():
     _add_pair_protocol(_name, _summary)
 
 
-app.command()(detection)
+app.command(
+    examples=[
+        "facerec evaluate detection --data fddb/ --compare yunet",
+        "facerec evaluate detection --data WIDER_val/ --annotations wider_face_val_bbx_gt.txt",
+    ]
+)(detection)
 
 
-@app.command()
+@app.command(
+    examples=["facerec evaluate identification --data faces/ --gallery known.txt --probes new.txt"]
+)
+@evaluation_options
 def identification(
     data: Data,
     gallery: Annotated[
-        Path, typer.Option("--gallery", help="The gallery's list: lines 'image person'.")
+        Path, option("--gallery", panel=INPUT, help="The gallery's list: lines 'image person'.")
     ],
     probes: Annotated[
         Path,
-        typer.Option("--probes", help="The probes' list; people of no gallery are strangers."),
+        option(
+            "--probes",
+            panel=INPUT,
+            help="The probes' list; people of no gallery are strangers.",
+        ),
     ],
-    model: Models = None,
-    card: Cards = None,
-    augment: Augment = None,
-    aligned: Aligned = False,
-    on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
-    cache: Cache = True,
-    fail_under: FailUnder = None,
-    report: Report = None,
-    tensorboard: TensorBoard = None,
-    force: Force = False,
-    workers: Workers = None,
-    batch: Batch = None,
-    as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    run: Run,
 ) -> None:
     """Search a gallery: rank 1, 5 and 10, CMC, and open-set rates where there are strangers."""
-    run = Run(
-        model, card, augment, aligned, on_missing, cache, fail_under, report, tensorboard, force,
-        workers, batch, as_json, profile, settings,
-    )  # fmt: skip
     run.check()
     chosen = run.profiles()
-    from facerec.engine.engine import Engine
     from facerec.evaluation.identification import identify, search_record
     from facerec.evaluation.protocols.identification import read_identification
     from facerec.evaluation.protocols.text import read_text
     from facerec.evaluation.run import describe, embed_set
     from facerec.imaging.archives import locate, open_source
 
-    protocol = read_identification(read_text(gallery), str(gallery), read_text(probes), str(probes))
-    source = open_source(data)
-    files = locate(source, protocol.keys)
+    with waiting(f"reading {data}"):
+        lists = read_text(gallery), str(gallery), read_text(probes), str(probes)
+        protocol = read_identification(*lists)
+        source = open_source(data)
+        files = locate(source, protocol.keys)
     records, outcomes, cards = [], [], []
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
-        engine = Engine.from_profile(setting.profile)
+        engine = load_engine(setting.profile)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
         tell_missing(embedded)
+        with waiting("searching"):
+            found = identify(embedded.vectors, protocol)
         record = {
             "protocol": "identification",
             "data": source.name,
             **describe(engine, setting),
             **image_counts(embedded),
-            **search_record(identify(embedded.vectors, protocol), engine.card.metric),
+            **search_record(found, engine.card.metric),
             "seconds": round(time.monotonic() - started, 3),
         }
         records.append((name, record))
@@ -159,43 +153,22 @@ def identification(
     print_records(records, SEARCH_ROWS, run)
     write_scalars(run, "identification", records)
     if run.report is not None:
-        write_search_report(run, records, {}, chosen, cards)
+        with waiting("writing the report"):
+            write_search_report(run, records, {}, chosen, cards)
     finish(run, [record["rank_1"] for _, record in records], outcomes)
 
 
-@app.command()
-def ijb(
-    data: Data,
-    model: Models = None,
-    card: Cards = None,
-    augment: Augment = None,
-    aligned: Aligned = False,
-    on_missing: Missing = OnMissing.SCORE_AS_DIFFERENT,
-    cache: Cache = True,
-    calibrate: Calibrate = None,
-    fail_under: FailUnder = None,
-    report: Report = None,
-    tensorboard: TensorBoard = None,
-    force: Force = False,
-    workers: Workers = None,
-    batch: Batch = None,
-    as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
-) -> None:
+@app.command(examples=["facerec evaluate ijb --data IJBC/ -m mine.safetensors"])
+@evaluation_options
+def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     """IJB-B or IJB-C: templates compared 1:1 and searched 1:N, in NIST's or insightface's layout.
 
     Each gallery is searched on its own; the figures of 1:N are under its name.
     """
-    run = Run(
-        model, card, augment, aligned, on_missing, cache, fail_under, report, tensorboard, force,
-        workers, batch, as_json, profile, settings,
-    )  # fmt: skip
     run.check()
-    if calibrate is not None and model is not None and len(model) > 1:
+    if calibrate is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     chosen = run.profiles()
-    from facerec.engine.engine import Engine
     from facerec.evaluation.identification import search_record
     from facerec.evaluation.protocols.ijb import read_ijb
     from facerec.evaluation.run import describe, embed_set
@@ -204,19 +177,21 @@ def ijb(
     from facerec.evaluation.verification import verification_record
     from facerec.imaging.archives import open_source
 
-    source = open_source(data)
-    protocol = read_ijb(source)
-    files = locate_templates(source, protocol)
+    with waiting(f"reading {data}"):
+        source = open_source(data)
+        protocol = read_ijb(source)
+        files = locate_templates(source, protocol)
     records, outcomes, cards, curves = [], [], [], {}
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
-        engine = Engine.from_profile(setting.profile)
+        engine = load_engine(setting.profile)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(
                 engine, source, protocol.keys, files, setting, advance, protocol.regions
             )
         tell_missing(embedded)
-        figures = compare_templates(embedded.vectors, protocol)
+        with waiting("comparing"):
+            figures = compare_templates(embedded.vectors, protocol)
         metric = engine.card.metric
         record: dict[str, Any] = {
             "protocol": "ijb",
@@ -249,7 +224,8 @@ def ijb(
             )  # fmt: skip
     write_scalars(run, "ijb", records)
     if run.report is not None:
-        write_search_report(run, records, curves, chosen, cards)
+        with waiting("writing the report"):
+            write_search_report(run, records, curves, chosen, cards)
     headlines = [record.get("tar_at_far", {}).get("1e-4") for _, record in records]
     if run.fail_under is not None and None in headlines:
         raise UsageError("--fail-under: this set has too few pairs for a TAR at FAR 1e-4")

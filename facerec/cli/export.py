@@ -6,19 +6,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from facerec.cli.console import Results, refuse_to_replace
-from facerec.cli.options import Force, Json
+from facerec.cli.completing import complete_model, one_of
+from facerec.cli.console import Results, refuse_to_replace, waiting
+from facerec.cli.help import INPUT, OUTPUT, App
+from facerec.cli.options import Json, argument, check_choice, force_option, option
 from facerec.errors import UsageError
+from facerec.registry import EXPORTS
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-
-class Target(str, Enum):
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-    TORCHSCRIPT = "torchscript"
+app = App()
 
 
 class Precision(str, Enum):
@@ -27,30 +22,63 @@ class Precision(str, Enum):
     INT8 = "int8"
 
 
-@app.command()
+_TARGETS = tuple(EXPORTS.names())
+
+
+@app.command(
+    examples=[
+        "facerec export dlib_resnet --to onnx",
+        "facerec export mine.safetensors --to openvino --precision int8 --faces photos/",
+    ]
+)
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A catalogue name or a safetensors file.")
+        str,
+        argument(
+            "MODEL", help="A catalogue name or a safetensors file.", autocompletion=complete_model
+        ),
     ],
-    to: Annotated[Target, typer.Option("--to", help="The runtime's format.")] = Target.ONNX,
+    to: Annotated[
+        str,
+        option(
+            "--to",
+            panel=OUTPUT,
+            metavar="|".join(_TARGETS),
+            help="The runtime's format.",
+            callback=check_choice(_TARGETS),
+            autocompletion=one_of(*_TARGETS),
+        ),
+    ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file.  [MODEL.FORMAT]")
+        Path | None,
+        option(
+            "--out",
+            "-o",
+            panel=OUTPUT,
+            metavar="FILE",
+            help="The file.",
+            default="MODEL.FORMAT",
+        ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Of weights and arithmetic.")
+        Precision, option("--precision", panel=OUTPUT, help="Of weights and arithmetic.")
     ] = Precision.FP32,
     normalise: Annotated[
-        bool, typer.Option("--normalise", help="Put the preprocessing into the graph.")
+        bool, option("--normalise", panel=OUTPUT, help="Put the preprocessing into the graph.")
     ] = False,
-    opset: Annotated[int, typer.Option(min=18, max=23, help="Of ONNX.")] = 18,
+    opset: Annotated[
+        int, option("--opset", panel=OUTPUT, min=18, max=23, help="Version of ONNX's operators.")
+    ] = 18,
     faces: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "--faces",
+            panel=INPUT,
             metavar="DIR",
             help="Photos of faces to compare on, and to calibrate int8 with.",
         ),
     ] = None,
-    force: Force = False,
+    force: Annotated[bool, force_option("Replace the exported file.")] = False,
     as_json: Json = None,
 ) -> None:
     """Write a model for another runtime, with its card inside.
@@ -59,31 +87,33 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name.
     """
-    from facerec.models.exporting import SUFFIXES, export_model
-
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
-    target = out or Path(f"{Path(model).stem}{name}{SUFFIXES[to.value]}")
-    if target.suffix != SUFFIXES[to.value]:
-        raise UsageError(f"{target}: a {to.value} file ends in {SUFFIXES[to.value]}")
+    suffix = EXPORTS.fact(to, "suffix")
+    target = out or Path(f"{Path(model).stem}{name}{suffix}")
+    if target.suffix != suffix:
+        raise UsageError(f"{target}: a {to} file ends in {suffix}")
     refuse_to_replace(target, force=force)
     from facerec.engine.building import build_detector, calibration_chips
     from facerec.imaging.portraits import portrait_files
-    from facerec.imaging.sources import find_files
+    from facerec.imaging.sources import find_photos
+    from facerec.models.exporting import export_model
     from facerec.profile.loading import Profile
     from facerec.weights.store import load_card
 
-    photos = list(portrait_files().values()) if faces is None else list(find_files(str(faces)))
-    chips = calibration_chips(build_detector(Profile.load()), load_card(model), photos)
-    card, cosine = export_model(
-        model, target, chips, format_=to.value, precision=precision.value,
-        normalise=normalise, opset=opset,
-    )  # fmt: skip
+    photos = portrait_files().values() if faces is None else find_photos([faces])
+    with waiting("finding faces to compare on"):
+        chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
+    with waiting(f"exporting {model}"):
+        card, cosine = export_model(
+            model, target, chips, to=to, precision=precision.value,
+            normalise=normalise, opset=opset,
+        )  # fmt: skip
     results = Results("file", "model", "precision", "cosine to PyTorch", as_json=as_json)
     results.add(
         {
             "file": str(target),
             "model": card.name,
-            "format": to.value,
+            "format": to,
             "precision": precision.value,
             "cosine": round(cosine, 7),
         },

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec.cli.completing import complete_person
 from facerec.cli.console import Results, progress, refuse_to_replace, say
+from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
-    Force,
-    GalleryPath,
+    GALLERY,
+    MATCH,
+    WHERE,
     Json,
-    ProfileName,
-    Settings,
-    Where,
-    load_profile,
-    parse_pairs,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
 )
-from facerec.errors import FacerecError, UsageError
+from facerec.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from facerec.gallery.base import GalleryStore
+
+app = App(
+    no_args_is_help=True,
+    examples=["facerec gallery list -g people.h5", "facerec gallery remove obama -g people.h5"],
+)
 
 
 @app.callback()
@@ -29,38 +40,24 @@ def gallery() -> None:
     """Look at and change a gallery."""
 
 
-def _address(path: str | None, profile: str, settings: list[str] | None) -> str:
-    return load_profile(profile, settings, gallery__path=path).gallery.path
+Person = Annotated[str, argument(help="A person.", autocompletion=complete_person)]
 
 
-def _complete_person(ctx: typer.Context, incomplete: str) -> list[str]:
-    from facerec.gallery.addresses import open_gallery
-
-    try:
-        people = open_gallery(_address(ctx.params.get("gallery"), "default", None)).counts()
-    except FacerecError:
-        return []
-    return [name for name in people if name.startswith(incomplete)]
-
-
-Person = Annotated[str, typer.Argument(help="A person.", autocompletion=_complete_person)]
-
-
-@app.command("list")
+@app.command(
+    "list",
+    examples=[
+        "facerec gallery list -g people.h5",
+        "facerec gallery list -g people.h5 --where team=red",
+    ],
+)
+@profile_options(GALLERY, WHERE)
 def list_people(
-    gallery: GalleryPath = None,
-    where: Where = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """List the people and how many faces each has."""
-    loaded = load_profile(
-        profile,
-        settings,
-        gallery__path=gallery,
-        recognize__where=parse_pairs(where, "--where"),
-    )
+    loaded = profile.load()
     from facerec.gallery.addresses import open_gallery
 
     address = loaded.gallery.path
@@ -70,20 +67,20 @@ def list_people(
     results.close(title=address)
 
 
-@app.command()
+@app.command(examples=["facerec gallery show obama -g people.h5"])
+@profile_options(GALLERY)
 def show(
     person: Person,
-    gallery: GalleryPath = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
     from facerec.card import similarity_to_distance
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
 
-    opened = open_gallery(_address(gallery, profile, settings))
+    opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
     mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", as_json=as_json)
@@ -96,80 +93,125 @@ def show(
     results.close(title=person)
 
 
-@app.command()
+@app.command(examples=["facerec gallery rename barack obama -g people.h5"])
+@profile_options(GALLERY)
 def rename(
     person: Person,
-    name: Annotated[str, typer.Argument(help="The new name.")],
-    gallery: GalleryPath = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    name: Annotated[str, argument(help="The new name.")],
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Give a person another name."""
     from facerec.gallery.addresses import changing
 
-    with changing(_address(gallery, profile, settings)) as opened:
+    with changing(profile.load().gallery.path) as opened:
         opened.rename(person, name)
     say(f"{person} is now {name}")
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec gallery remove obama -g people.h5",
+        "facerec gallery remove obama --photo obama/3.jpg -g people.h5",
+    ]
+)
+@profile_options(GALLERY)
 def remove(
     person: Person,
     photo: Annotated[
-        str | None, typer.Option(help="Only what this photo (as `show` names it) gave.")
+        str | None,
+        option("--photo", panel=INPUT, help="Only what this photo, as `show` names it, gave."),
     ] = None,
-    gallery: GalleryPath = None,
-    force: Force = False,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    force: Annotated[bool, force_option("Remove without asking.")] = False,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
-    from facerec.gallery.addresses import changing
+    from facerec.gallery.addresses import changing, open_gallery
 
-    address = _address(gallery, profile, settings)
+    address = profile.load().gallery.path
+    known = open_gallery(address).person(person).source
+    if photo is not None and photo not in known:
+        raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     what = f"{photo} of {person}" if photo else person
     if not force and not typer.confirm(f"Remove {what} from {address}?", err=True):
         raise UsageError("nothing was removed")
     with changing(address) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)
-        if not count:
-            raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     say(f"{what}: {count} faces removed")
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec gallery merge barack b_obama --into obama -g people.h5",
+        "facerec gallery merge other.h5 -g people.h5",
+    ]
+)
+@profile_options(GALLERY)
 def merge(
-    sources: Annotated[list[str], typer.Argument(help="People to merge, or gallery files to add.")],
-    into: Annotated[str | None, typer.Option(help="The person they become.")] = None,
-    gallery: GalleryPath = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    sources: Annotated[
+        list[str],
+        argument(help="People to merge, or gallery files to add.", autocompletion=complete_person),
+    ],
+    into: Annotated[
+        str | None,
+        option(
+            "--into",
+            panel=OUTPUT,
+            help="The person they become, who may be a new one.",
+            autocompletion=complete_person,
+        ),
+    ] = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Merge people into one (--into), or add other galleries' people to this one."""
     from facerec.gallery.addresses import changing, extend, open_gallery
 
-    address = _address(gallery, profile, settings)
-    others = [] if into else [open_gallery(source) for source in sources]
+    address = profile.load().gallery.path
+    if into is not None:
+        with changing(address) as opened:
+            _merge_people(opened, dict.fromkeys(sources), into)
+        say(f"{', '.join(sources)} merged into {into}")
+        return
+    others = [open_gallery(source) for source in sources]
     with changing(address) as opened:
         before = len(opened)
-        for source in sources if into else ():
-            opened.merge(source, into or "")
         for other in others:
             extend(opened, other)
         added = len(opened) - before
-    say(f"{', '.join(sources)} merged into {into}" if into else f"{address}: {added} faces added")
+    say(f"{address}: {added} faces added")
 
 
-@app.command()
+def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> None:
+    """Make people one; `into` may be one of them, another person, or a new name.
+
+    Raises:
+        UsageError: one of them is unknown, or `into` is no usable name; nothing is changed.
+    """
+    from facerec.gallery.people import unknown_person
+
+    known = opened.counts()
+    for person in people:
+        if person not in known:
+            raise unknown_person(person, known)
+    others = [person for person in people if person != into]
+    if into not in known:
+        opened.rename(others.pop(0), into)
+    for person in others:
+        opened.merge(person, into)
+
+
+@app.command(examples=["facerec gallery convert old.h5 -g people.h5"])
+@profile_options(GALLERY)
 def convert(
-    old: Annotated[Path, typer.Argument(help="A gallery in one of the seed's older layouts.")],
-    gallery: GalleryPath = None,
-    force: Force = False,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    old: Annotated[Path, argument(help="A gallery in one of the seed's older layouts.")],
+    force: Annotated[bool, force_option("Replace the gallery.")] = False,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Convert an older gallery, made with the profile's model, to the present format."""
-    loaded = load_profile(profile, settings, gallery__path=gallery)
+    loaded = profile.load()
     from facerec.gallery import Gallery
     from facerec.gallery.copying import append_all, replacing
     from facerec.weights.store import load_card
@@ -193,24 +235,31 @@ class Format(str, Enum):
     PARQUET = "parquet"
 
 
-@app.command("export")
+@app.command("export", examples=["facerec gallery export --to csv -g people.h5"])
+@profile_options(GALLERY)
 def export_to(
-    to: Annotated[Format, typer.Option("--to", help="The format.")],
+    to: Annotated[Format, option("--to", panel=OUTPUT, help="The format.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="[the gallery's name, with its ending]"),
+        option(
+            "--out",
+            "-o",
+            panel=OUTPUT,
+            metavar="FILE",
+            help="The file.",
+            default="the gallery's name, with the format's ending",
+        ),
     ] = None,
-    gallery: GalleryPath = None,
-    force: Force = False,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    force: Annotated[bool, force_option("Replace the exported file.")] = False,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Write the gallery as protobuf (the seed's message and the card), npz, CSV or Parquet."""
     from facerec.gallery.addresses import local_path, open_gallery
     from facerec.gallery.copying import in_memory
     from facerec.gallery.exchange import ENDINGS, export_gallery
 
-    address = _address(gallery, profile, settings)
+    address = profile.load().gallery.path
     path = local_path(address) or Path(address.rpartition("/")[2])
     target = out or path.with_suffix(ENDINGS[to.value])
     if target.suffix != ENDINGS[to.value]:
@@ -224,16 +273,16 @@ def export_to(
     say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
 
 
-@app.command("import")
+@app.command("import", examples=["facerec gallery import people.npz -g people.h5"])
+@profile_options(GALLERY)
 def import_from(
-    source: Annotated[Path, typer.Argument(help="A .pb, .npz, .csv or .parquet file.")],
-    gallery: GalleryPath = None,
-    force: Force = False,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    source: Annotated[Path, argument(help="A .pb, .npz, .csv or .parquet file.")],
+    force: Annotated[bool, force_option("Replace the gallery.")] = False,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Make a gallery of an exported one; a file without a card is of the profile's model."""
-    loaded = load_profile(profile, settings, gallery__path=gallery)
+    loaded = profile.load()
     from facerec.gallery.copying import append_all, replacing
     from facerec.gallery.exchange import import_gallery
     from facerec.weights.catalog import catalogue
@@ -250,18 +299,18 @@ def import_from(
     say(f"{address}: {len(imported)} faces of {len(imported.people)} people")
 
 
-@app.command()
+@app.command(examples=["facerec gallery compact -g people.h5"])
+@profile_options(GALLERY)
 def compact(
-    gallery: GalleryPath = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Write a large gallery's file anew with the changes that its journal holds."""
     from facerec.files import locked
     from facerec.gallery import Gallery
     from facerec.gallery.files import backend as file
 
-    path = _file(_address(gallery, profile, settings))
+    path = _file(profile.load().gallery.path)
     with locked(path):
         opened = Gallery.open(path)
         with progress("writing", len(opened)) as advance:
@@ -269,18 +318,14 @@ def compact(
     say(f"{path}: {len(opened)} faces of {len(opened.people)} people, in one file")
 
 
-@app.command()
+@app.command(examples=["facerec gallery index -g people.h5"])
+@profile_options(GALLERY, MATCH)
 def index(
-    gallery: GalleryPath = None,
-    match: Annotated[
-        str | None,
-        typer.Option(metavar="template|exemplar", help="For which comparison. [recognize.match]"),
-    ] = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Make an approximate index of a very large gallery; searches use it until the file changes."""
-    loaded = load_profile(profile, settings, gallery__path=gallery, recognize__match=match)
+    loaded = profile.load()
     from facerec.files import locked
     from facerec.gallery import Gallery
     from facerec.gallery.files import backend as file
@@ -293,17 +338,17 @@ def index(
     say(f"{made}: {made.stat().st_size / 1e6:,.1f} MB")
 
 
-@app.command()
+@app.command(examples=["facerec gallery verify -g people.h5"])
+@profile_options(GALLERY)
 def verify(
-    gallery: GalleryPath = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Check a gallery: its format, its vectors, and that its templates are their means."""
     from facerec.gallery.addresses import backend_of, open_gallery
 
-    address = _address(gallery, profile, settings)
+    address = profile.load().gallery.path
     with progress("checking", len(open_gallery(address))) as advance:
         opened = backend_of(address).verify(address, advance)
     people = opened.counts()
@@ -322,11 +367,11 @@ def verify(
     say(f"{address}: sound")
 
 
-@app.command()
+@app.command(examples=["facerec gallery copy people.h5 milvus://localhost:19530/people"])
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="A gallery's address.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="Another's.")],
-    force: Force = False,
+    source: Annotated[str, argument("FROM", help="A gallery's address.")],
+    target: Annotated[str, argument("TO", help="Another's.", panel=OUTPUT)],
+    force: Annotated[bool, force_option("Replace the gallery at TO.")] = False,
 ) -> None:
     """Copy a gallery to another address, of the same kind or another.
 

@@ -7,41 +7,52 @@ from typing import Annotated
 
 import typer
 
-from facerec.cli.console import Results, refuse_to_replace
-from facerec.cli.options import Force, Json
+from facerec.cli.completing import completer
+from facerec.cli.console import Results, refuse_to_replace, waiting
+from facerec.cli.help import INPUT, OUTPUT, App
+from facerec.cli.options import Json, argument, force_option, option
 from facerec.errors import UsageError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
-def _complete_layout(incomplete: str) -> list[str]:
+def _layouts(ctx: typer.Context) -> list[str]:
     from facerec.weights.layouts.reading import layout_names
 
-    return [name for name in layout_names() if name.startswith(incomplete)]
+    return layout_names()
 
 
-@app.command(name="import")
+@app.command("import", examples=["facerec import backbone.pth --out mine.safetensors"])
 def import_(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help=".pth, .pt, .ckpt, .safetensors, .params or .dat")
+        Path, argument("FILE", help="A .pth, .pt, .ckpt, .safetensors, .params or .dat file.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The model.  [FILE with .safetensors]"),
+        option(
+            "--out", "-o", panel=OUTPUT, metavar="FILE", help="The model.",
+            default="FILE with .safetensors",
+        ),
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(
-            "--as", metavar="LAYOUT", autocompletion=_complete_layout,
-            help="Whose layout it is; by default told by the names of the weights.",
+        option(
+            "--as", panel=INPUT, metavar="LAYOUT", autocompletion=completer(_layouts),
+            help="Whose layout it is.", default="told by the names of the weights",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name.  [the file's]")] = None,
+    name: Annotated[
+        str | None,
+        option("--name", panel=OUTPUT, help="The model's name.", default="the file's"),
+    ] = None,
     card: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A card, where preprocessing is not the layout's own."),
+        option(
+            "--card", panel=INPUT, metavar="FILE",
+            help="A card, where preprocessing is not the layout's own.",
+        ),
     ] = None,
-    force: Force = False,
+    force: Annotated[bool, force_option("Replace the model's file.")] = False,
     as_json: Json = None,
 ) -> None:  # fmt: skip
     """Take over another project's weights: safetensors with a card.
@@ -53,11 +64,13 @@ def import_(
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")
     refuse_to_replace(target, force=force)
-    from facerec.models.importing import import_model
+    with waiting("loading PyTorch"):
+        from facerec.models.importing import import_model
     from facerec.weights.cards import read_card
 
     given = None if card is None else read_card(card, "0" * 64)
-    found, written = import_model(file, target, layout=layout, name=name, card=given)
+    with waiting(f"converting {file.name}"):
+        found, written = import_model(file, target, layout=layout, name=name, card=given)
     results = Results("model", "layout", "network", "input", "values", as_json=as_json)
     size = f"{written.input_height}x{written.input_width} {written.colour}"
     results.add(

@@ -1,19 +1,21 @@
-"""`facerec model`: look at models."""
+"""`facerec model`: list models and show their cards."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from facerec.cli.console import Results, print_json
-from facerec.cli.options import Json
+from facerec.cli.completing import complete_model
+from facerec.cli.console import Results, print_json, waiting
+from facerec.cli.help import App
+from facerec.cli.options import Json, argument
+from facerec.registry import BACKBONES
 
 if TYPE_CHECKING:
     from facerec.models import Embedder
+    from facerec.weights.catalog import Record
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(no_args_is_help=True, examples=["facerec model list", "facerec model show dlib_resnet"])
 
 _BATCH = 16
 _SECONDS = 2.0
@@ -21,43 +23,67 @@ _SECONDS = 2.0
 
 @app.callback()
 def model() -> None:
-    """Look at models."""
+    """List models and show their cards."""
 
 
-@app.command("list")
+@app.command("list", examples=["facerec model list"])
 def list_(as_json: Json = None) -> None:
-    """The models that have a name, and the networks that can be trained."""
-    from facerec.models.factory import network_names
+    """List the models that have a name, and the networks that can be trained."""
     from facerec.weights.catalog import catalogue
 
-    results = Results("name", "kind", "network", as_json=as_json)
+    results = Results("name", "kind", "network", "weights", as_json=as_json, least=("network",))
     for name, record in catalogue().items():
-        architecture = record.card.architecture
+        architecture, weights = record.card.architecture, _where_weights_are(name, record)
         results.add(
-            {"name": name, "kind": "model", "architecture": architecture},
-            (name, "model", architecture),
+            {"name": name, "kind": "model", "architecture": architecture, "weights": weights,
+             "size": record.size},
+            (name, "model", architecture, _with_size(weights, record.size)),
+        )  # fmt: skip
+    for name in sorted(BACKBONES.names()):
+        results.add(
+            {"name": name, "kind": "network", "architecture": name, "weights": None, "size": None},
+            (name, "network", name, "to be trained"),
         )
-    for name in network_names():
-        results.add({"name": name, "kind": "network", "architecture": name}, (name, "network", ""))
     results.close()
 
 
-@app.command()
+def _where_weights_are(name: str, record: Record) -> str:
+    from facerec.weights.downloads import is_present
+
+    if not record.remote_files:
+        return "in pip packages"
+    return "downloaded" if is_present(name, record) else "to download"
+
+
+def _with_size(weights: str, size: int | None) -> str:
+    if weights != "to download":
+        return weights
+    return f"{weights}, {'size not known' if size is None else f'{size / 1e6:.0f} MB'}"
+
+
+@app.command(examples=["facerec model show dlib_resnet", "facerec model show mine.safetensors"])
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A catalogue name or a file.")],
+    name: Annotated[
+        str,
+        argument("NAME|FILE", help="A catalogue name or a file.", autocompletion=complete_model),
+    ],
     as_json: Json = None,
 ) -> None:
-    """A model's card, size, arithmetic, speed here and thresholds."""
-    from facerec.engine.building import open_embedder
+    """Show a model's card, size, arithmetic, speed here and thresholds."""
     from facerec.profile.loading import Profile
 
     profile = Profile.load(flags={"model.name": name})
-    embedder = open_embedder(profile)
+    with waiting("loading models"):
+        from facerec.engine.building import open_embedder
+
+        embedder = open_embedder(profile)
     card = embedder.card
+    with waiting("measuring its speed"):
+        speed = _speed(embedder)
     record: dict[str, Any] = {
         "name": card.name,
         **_size(card.architecture, embedder),
-        "faces_per_second": round(_speed(embedder), 1),
+        "faces_per_second": round(speed, 1),
         "batch": _BATCH,
         "arithmetic": embedder.arithmetic,
         "card": card.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""`facerec profile`: which settings there are, and which would be used."""
+"""`facerec profile`: show profiles: every setting and where its value comes from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 import sys
 from typing import Annotated
 
-import typer
-
+from facerec.cli.completing import complete_profile
 from facerec.cli.console import Results
-from facerec.cli.options import Json, Settings, complete_profile
+from facerec.cli.help import PROFILE, App
+from facerec.cli.options import Json, Settings, argument
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(
+    no_args_is_help=True,
+    examples=["facerec profile list", "facerec profile show crowd --set detector.min_face=40"],
+)
 
 
 @app.callback()
@@ -19,7 +22,7 @@ def profile() -> None:
     """Show profiles: the settings that all commands read."""
 
 
-@app.command("list")
+@app.command("list", examples=["facerec profile list"])
 def list_profiles(as_json: Json = None) -> None:
     """List the shipped profiles."""
     from facerec.profile.loading import resolve, shipped_profiles
@@ -34,12 +37,13 @@ def list_profiles(as_json: Json = None) -> None:
     results.close()
 
 
-@app.command()
+@app.command(examples=["facerec profile show default"])
 def show(
     name: Annotated[
         str,
-        typer.Argument(
+        argument(
             help="A shipped profile, or a YAML file.",
+            panel=PROFILE,
             envvar="FACEREC_PROFILE",
             autocompletion=complete_profile,
         ),
@@ -64,7 +68,7 @@ def show(
     results.close(title=name)
 
 
-@app.command()
+@app.command(examples=["facerec profile schema > profile.schema.json"])
 def schema() -> None:
     """Print the JSON Schema of profiles, for editors."""
     from facerec.profile.loading import json_schema

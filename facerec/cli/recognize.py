@@ -1,4 +1,4 @@
-"""`facerec recognize`: who is in a picture."""
+"""`facerec recognize`: recognise people in photos, in videos and live."""
 
 from __future__ import annotations
 
@@ -6,141 +6,137 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from facerec.cli.console import Results, exit_with_failures, has_display, progress, save_picture
-from facerec.cli.options import (
-    Batch,
-    Far,
-    Force,
-    GalleryPath,
-    Json,
-    Metric,
-    NullSeparated,
-    ProfileName,
-    Settings,
-    Threshold,
-    Where,
-    Workers,
-    load_profile,
-    parse_pairs,
-    standard_input,
+from facerec.cli.console import (
+    Results,
+    exit_with_failures,
+    has_display,
+    progress,
+    save_image,
+    say_saved,
 )
+from facerec.cli.help import OUTPUT, App
+from facerec.cli.loading import list_photos, load_engine
+from facerec.cli.options import (
+    BATCH,
+    FAR,
+    GALLERY,
+    MATCH,
+    METRIC,
+    THRESHOLD,
+    TOP,
+    UNIQUE,
+    UNKNOWN,
+    WHERE,
+    WORKERS,
+    Json,
+    NullSeparated,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
+)
+from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.command import cam, video
 from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from facerec.faces import Candidate, Face, Frame, Image, Match
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = App(
+    no_args_is_help=True,
+    examples=["facerec recognize image party.jpg -g people.h5", "facerec recognize cam"],
+)
 
 LABELS = ("picture", "name", "similarity", "distance", "box")
+LEAST = ("similarity", "box")
+"""Columns that a narrow terminal does without."""
 
 
 @app.callback()
 def recognize() -> None:
-    """Recognise enrolled people."""
+    """Recognise enrolled people in photos, in videos and live."""
 
 
-app.command()(cam)
-app.command()(video)
+app.command(
+    examples=["facerec recognize cam -g people.h5", "facerec recognize cam 1 --serve :8000"]
+)(cam)
+app.command(
+    examples=["facerec recognize video meeting.mp4 -g people.h5 --save named.mp4 --blur unknown"]
+)(video)
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec recognize image *.jpg -g people.h5 --save named/",
+        "facerec recognize image photos/ --far 1e-4 --json",
+    ]
+)
+@profile_options(
+    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, WORKERS, BATCH
+)
 def image(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATHS…",
-            help="Pictures, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
+        argument(
+            "PATHS…",
+            help="Photos, folders, tars, zips, URLs, quoted globs, or - for paths on stdin.",
         ),
     ],
-    gallery: GalleryPath = None,
-    threshold: Threshold = None,
-    far: Far = None,
-    metric: Metric = None,
-    match: Annotated[
-        str | None,
-        typer.Option(
-            metavar="template|exemplar",
-            help="Compare with each person's mean, or their nearest photo. [recognize.match]",
-        ),
-    ] = None,
-    unique: Annotated[
-        bool | None,
-        typer.Option(
-            "--unique/--repeats", help="Each person at most once a picture. [recognize.unique]"
-        ),
-    ] = None,
-    candidates: Annotated[
-        int | None,
-        typer.Option("--top", min=1, help="People per face. [recognize.candidates]"),
-    ] = None,
-    unknown: Annotated[
-        str | None, typer.Option(help="Label for a stranger. [recognize.unknown]")
-    ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save annotated pictures here.")
+        Path | None,
+        option("--save", panel=OUTPUT, metavar="DIR", help="Save annotated images here."),
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Show each annotated picture.")] = False,
+    show: Annotated[
+        bool, option("--show", panel=OUTPUT, help="Show each annotated image.")
+    ] = False,
     font_size: Annotated[
-        int | None, typer.Option(min=6, help="Height of the labels, in pixels.")
+        int | None,
+        option(
+            "--font-size",
+            panel=OUTPUT,
+            min=6,
+            help="Height of the labels, in pixels.",
+            default="by the size of the face",
+        ),
     ] = None,
     show_distance: Annotated[
-        bool, typer.Option("--show-distance", help="Write the distance on the labels.")
+        bool,
+        option("--show-distance", panel=OUTPUT, help="Write the distance on the labels."),
     ] = False,
-    where: Where = None,
-    workers: Workers = None,
-    batch: Batch = None,
     null: NullSeparated = False,
-    force: Force = False,
+    force: Annotated[bool, force_option("Replace images that --save wrote before.")] = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Recognise people in pictures: one JSON line, or table rows, per picture."""
-    loaded = load_profile(
-        profile,
-        settings,
-        gallery__path=gallery,
-        recognize__threshold=threshold,
-        recognize__far=far,
-        recognize__metric=metric,
-        recognize__match=match,
-        recognize__unique=unique,
-        recognize__candidates=candidates,
-        recognize__unknown=unknown,
-        recognize__where=parse_pairs(where, "--where"),
-        runtime__workers=workers,
-        runtime__batch=batch,
-    )
+    loaded = profile.load()
     if save is not None and save.exists() and not save.is_dir():
         raise UsageError(f"--save {save}: not a folder")
     if show:
         _require_display()
-    from facerec.imaging.sources import expand_photos
-
-    pictures = expand_photos(paths, stdin=standard_input(), null=null)
+    photos, count = list_photos(paths, null=null)
     from facerec.gallery.addresses import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
-    from facerec.engine.engine import Engine
+    engine = load_engine(loaded)
     from facerec.gallery.match import Matcher
-    from facerec.imaging.decode import as_it_is
+    from facerec.imaging.decode import full_size
     from facerec.imaging.reader import read_frames
 
-    engine = Engine.from_profile(loaded)
     matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
-    results = Results(*LABELS, as_json=as_json)
+    remark_on_threshold(matcher.card, loaded.recognize)
+    results = Results(*LABELS, as_json=as_json, least=LEAST)
     label = loaded.recognize.unknown
-    failures = 0
+    failures = saved = 0
     frames = read_frames(
-        pictures,
+        photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        reduction=as_it_is if save is not None or show else engine.reduction,
+        downscale=full_size if save is not None or show else engine.reduction,
     )
-    with progress("recognising", None) as advance:
+    with progress("recognising", count) as advance:
         for frame, faces in engine.faces(frames):
             advance()
             if frame.image is None:
@@ -149,7 +145,7 @@ def image(
                 continue
             matches = matcher.match_faces(faces)
             record = picture_record(frame, faces, matches)
-            results.add(record, *table_rows(record, label))
+            results.add(record, *table_rows(record, label, matcher.threshold))
             if save is not None or show:
                 drawn = draw_matches(
                     frame.image,
@@ -160,10 +156,13 @@ def image(
                     show_distance=show_distance,
                 )
                 if save is not None:
-                    save_picture(save / Path(frame.source).name, drawn, force=force)
+                    save_image(save / Path(frame.source).name, drawn, force=force)
+                    saved += 1
                 if show:
                     _show(frame.source, drawn)
     results.close()
+    if save is not None:
+        say_saved(saved, "image", save)
     exit_with_failures(failures)
 
 
@@ -198,7 +197,8 @@ def _candidate_record(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
+def table_rows(record: dict[str, Any], unknown: str, threshold: float) -> list[tuple[str, ...]]:
+    """One row a face; a stranger's shows the threshold that the nearest person missed."""
     if not record["faces"]:
         return [(record["image"], "(no face)", "", "", "")]
     return [
@@ -206,7 +206,7 @@ def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
             record["image"] if number == 0 else "",
             face["name"] or unknown,
             _number(face["similarity"]),
-            _number(face["distance"]),
+            _distance(face, threshold),
             " ".join(f"{side:.0f}" for side in face["box"]),
         )
         for number, face in enumerate(record["faces"])
@@ -215,6 +215,13 @@ def table_rows(record: dict[str, Any], unknown: str) -> list[tuple[str, ...]]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _distance(face: dict[str, Any], threshold: float) -> str:
+    distance = face["distance"]
+    if face["name"] is None and distance is not None and distance > threshold:
+        return f"{distance:.4f} > {threshold:.4f}"
+    return _number(distance)
 
 
 def draw_matches(

@@ -5,49 +5,67 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facerec.cli.console import Results, say
-from facerec.cli.options import Json, ProfileName, Settings, Workers, load_profile
+from facerec.cli.help import INPUT, OUTPUT, App
+from facerec.cli.options import (
+    TRAINING_DATA,
+    WORKERS,
+    Json,
+    ProfileOptions,
+    option,
+    profile_options,
+)
 from facerec.errors import MissingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress as Bar
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
 
-    from facerec.training.trainer import Progress
+    from facerec.training.callbacks import Progress
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 _PORT = 6006
 
 
-@app.command()
+@app.command(
+    examples=[
+        "facerec train --profile webface --data webface.rec --out runs/first",
+        "facerec train --out runs/first --resume",
+    ]
+)
+@profile_options(TRAINING_DATA, WORKERS)
 def train(
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Aligned faces: a folder per person, a tar or zip of that, train.rec, or shards. "
-            "[data.train]",
-        ),
-    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="The run's folder.  [runs/PROFILE-TIME]"),
+        option(
+            "--out",
+            "-o",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="The run's folder.",
+            default="runs/PROFILE-TIME",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from --out's newest checkpoint.")
+        bool, option("--resume", panel=INPUT, help="Go on from --out's newest checkpoint.")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help=f"Also start TensorBoard, on port {_PORT}.")
+        bool,
+        option("--tensorboard", panel=OUTPUT, help=f"Also start TensorBoard, on port {_PORT}."),
     ] = False,
-    workers: Workers = None,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Train a model by a profile's recipe.
 
@@ -57,42 +75,44 @@ def train(
     """
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")
-    loaded = load_profile(profile, settings, data__train=data, runtime__workers=workers)
-    name = Path(profile).stem
+    loaded = profile.load()
+    name = Path(profile.name).stem
     folder = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    from facerec.training.run import Observer, train
+    from facerec.training.callbacks import Callbacks
+    from facerec.training.run import train
 
     board = _start_tensorboard(folder) if tensorboard else None
     display = _Display()
     try:
         with display:
-            observer = Observer(display.begin, display.step, display.say)
-            ended = train(loaded, name, folder, observer, resume=resume)
+            callbacks = Callbacks(display.begin, display.step, display.say, display.evaluating)
+            result = train(loaded, name, folder, callbacks, resume=resume)
     finally:
         if board is not None:
             board.terminate()
     if not display.began:
-        # Another process than the first of torchrun's.
+        # Not rank 0.
         return
     results = Results("model", "steps", "people", "images", "best", as_json=as_json)
-    best = "" if ended.best is None else f"{ended.best:.2f}"
+    best = "" if result.best is None else f"{result.best:.2f}"
     results.add(
         {
-            "model": str(ended.model),
-            "steps": ended.step,
-            "people": ended.classes,
-            "images": ended.images,
-            "best": ended.best,
-            "calibrated": ended.calibrated,
-            "corrupt": ended.corrupt,
+            "model": str(result.model),
+            "steps": result.step,
+            "people": result.classes,
+            "images": result.images,
+            "best": result.best,
+            "calibrated": result.calibrated,
+            "corrupt": result.corrupt,
         },
-        (str(ended.model), str(ended.step), str(ended.classes), str(ended.images), best),
+        (str(result.model), str(result.step), str(result.classes), str(result.images), best),
     )
     results.close(title=str(folder))
-    if not ended.calibrated:
+    say(f"saved the model, checkpoints and log in {folder}/")
+    if not result.calibrated:
         say(
-            f"{ended.model}: has no thresholds yet; "
-            f"facerec evaluate … --model {ended.model} --calibrate {ended.model}"
+            f"{result.model}: has no thresholds yet; "
+            f"facerec evaluate … --model {result.model} --calibrate {result.model}"
         )
 
 
@@ -109,7 +129,7 @@ def _start_tensorboard(folder: Path) -> subprocess.Popen[bytes]:
 
 
 class _Display:
-    """The run on stderr: a live line on a terminal, a plain one now and then elsewhere."""
+    """Progress on stderr: a live line on a terminal, otherwise a plain one every 30 seconds."""
 
     def __init__(self) -> None:
         self.began = False
@@ -129,39 +149,59 @@ class _Display:
         if not sys.stderr.isatty():
             return
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(
-            TextColumn("training"),
+            TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            _clock_column(),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task("", total=total, completed=start, told="")
+        self._task = self._bar.add_task("training", total=total, completed=start, figures="")
         self._bar.start()
 
     def step(self, progress: Progress, images_per_second: float, waiting: float) -> None:
-        told = (
+        figures = (
             f"loss {progress.loss:.3f}, accuracy {100 * progress.accuracy:.1f} %, "
             f"lr {progress.rate:.2g}, {images_per_second:.0f} img/s, "
             f"waiting {100 * waiting:.0f} %"
         )
         if self._bar is not None:
-            self._bar.update(self._task, completed=progress.step, told=told)
+            total = self._bar.tasks[self._task].total or 0
+            figures = f"{progress.step}/{total:.0f} {figures}"
+            self._bar.update(self._task, completed=progress.step, figures=figures)
         elif time.monotonic() - self._said > 30:
             self._said = time.monotonic()
-            say(f"step {progress.step} (epoch {progress.epoch:.2f}): {told}")
+            say(f"step {progress.step} (epoch {progress.epoch:.2f}): {figures}")
+
+    @contextmanager
+    def evaluating(self, description: str) -> Iterator[None]:
+        """Show that an evaluation runs, and on a terminal for how long."""
+        if self._bar is None:
+            say(description)
+            yield
+            return
+        task = self._bar.add_task(description, total=None, figures="")
+        try:
+            yield
+        finally:
+            self._bar.remove_task(task)
 
     def say(self, message: str) -> None:
         if self._bar is None:
             say(message)
         else:
             self._bar.console.print(f"facerec: {message}", markup=False, highlight=False)
+
+
+def _clock_column() -> ProgressColumn:
+    """Time remaining; of a task without a total, time elapsed."""
+    from rich.progress import ProgressColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    class Clock(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            column = TimeElapsedColumn() if task.total is None else TimeRemainingColumn()
+            return column.render(task)
+
+    return Clock()

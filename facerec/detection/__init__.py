@@ -1,4 +1,20 @@
-"""Finding faces: boxes, scores and five landmarks."""
+"""Face detection: boxes, scores and five landmarks.
+
+A detector is a class registered in its own file, which holds all that it needs to be built:
+
+    @DETECTORS.register("mine", help="One line for lists.")
+    class Mine:
+        @classmethod
+        def from_section(cls, section: DetectorSection, *, device: str) -> Mine: ...
+
+Facts that it may register with:
+
+- `options`: a pydantic model of the profile's `detector.options`, for what `DetectorSection` lacks.
+- `weights`: the catalogue name of the file that `facerec download` fetches for it.
+- `cascade`: True where faces must exceed `detector.thresholds[2]`; video lowers it to keep tracks.
+- `uses_all_cores`: True where one process keeps all cores busy, so that a stream is not divided
+  among worker processes.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +39,10 @@ class Detector(Protocol):
         ...
 
     def reduction(self, height: int, width: int) -> int:
-        """By what factor (1, 2, 4 or 8) a picture may be read smaller, so that the faces sought
-        are still large enough to be found; 1 where that would save little."""
+        """JPEG downscale factor (1, 2, 4 or 8) at which the smallest face sought stays detectable;
+        1 where decoding at full size costs little."""
         ...
 
     def reduced(self, factor: int) -> Detector:
-        """This detector for pictures so many times smaller."""
+        """This detector for images downscaled by the factor."""
         ...

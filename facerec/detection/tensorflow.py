@@ -12,6 +12,8 @@ import numpy as np
 from facerec.detection.reduction import Reducible
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
+from facerec.profile.schema import DetectorSection
+from facerec.registry import DETECTORS
 
 
 def import_triton_first() -> None:
@@ -21,6 +23,12 @@ def import_triton_first() -> None:
         import triton._C.libtriton  # noqa: F401
 
 
+@DETECTORS.register(
+    "mtcnn-tensorflow",
+    help="The mtcnn package in TensorFlow; needs the extra [tensorflow].",
+    cascade=True,
+    uses_all_cores=True,
+)
 class TensorFlowMTCNN(Reducible):
     """mtcnn 1.0.0, one image at a time, boxes not clipped to the image.
 
@@ -57,6 +65,15 @@ class TensorFlowMTCNN(Reducible):
             "threshold_rnet": thresholds[1],
             "threshold_onet": thresholds[2],
         }
+
+    @classmethod
+    def from_section(cls, section: DetectorSection, *, device: str) -> TensorFlowMTCNN:
+        """TensorFlow chooses the device."""
+        return cls(
+            min_face=section.min_face,
+            thresholds=section.thresholds,
+            scale_factor=section.scale_factor,
+        )
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""

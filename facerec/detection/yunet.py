@@ -11,6 +11,9 @@ import numpy as np
 from facerec.detection.reduction import Reducible, reduction_of
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
+from facerec.profile.schema import DetectorSection
+from facerec.registry import DETECTORS
+from facerec.weights.downloads import find_download
 
 _LONGEST_SIDE = 1280
 _SMALLEST_FACE = 10
@@ -19,11 +22,14 @@ _NMS_IOU = 0.3
 _KEPT_BEFORE_NMS = 5000
 
 
+@DETECTORS.register(
+    "yunet", help="YuNet in OpenCV, one-stage; its weights are downloaded.", weights="yunet"
+)
 class YuNet(Reducible):
     """A one-stage detector.
 
-    YuNet sees faces of about 10 to 300 pixels, so a picture is shown to it once, scaled down to
-    a longer side of 1280 pixels at most, and further when `min_face` allows.
+    YuNet detects faces of about 10 to 300 pixels, so an image is downscaled to a longer side of
+    1280 pixels at most, and further when `min_face` allows.
 
     Args:
         weights: the ONNX file.
@@ -44,7 +50,7 @@ class YuNet(Reducible):
             raise MissingError(
                 f"{weights}: no such file; set detector.weights to YuNet's ONNX file"
             )
-        # OpenCV 5 warns on stderr about a target that nobody asked for.
+        # OpenCV 5 warns on stderr about a default target.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._network = cv2.FaceDetectorYN.create(
@@ -57,6 +63,12 @@ class YuNet(Reducible):
         finally:
             cv2.utils.logging.setLogLevel(level)
         self._min_face = min_face
+
+    @classmethod
+    def from_section(cls, section: DetectorSection, *, device: str) -> YuNet:
+        """From `detector.weights`, or else the downloaded file; runs on the CPU."""
+        weights = section.weights or find_download("yunet")
+        return cls(weights, min_face=section.min_face, score=section.score)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
@@ -72,15 +84,15 @@ class YuNet(Reducible):
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]
         scale = self._scale(height, width)
-        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        small = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        self._network.setInputSize((picture.shape[1], picture.shape[0]))
-        rows = self._network.detect(picture)[1]
+            small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+        self._network.setInputSize((small.shape[1], small.shape[0]))
+        rows = self._network.detect(small)[1]
         if rows is None:
             return []
-        ratio = np.array([width / picture.shape[1], height / picture.shape[0]], np.float32)
+        ratio = np.array([width / small.shape[1], height / small.shape[0]], np.float32)
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         corner, sides = rows[:, :2] * ratio, rows[:, 2:4] * ratio
         return [

@@ -108,7 +108,7 @@ class AnnotatedImage:
     faces: tuple[Region, ...]
 
 
-def read_fddb(root: Path) -> list[AnnotatedImage]:
+def read_fddb(root: str | Path) -> list[AnnotatedImage]:
     """FDDB's ten folds: `FDDB-folds/FDDB-fold-*-ellipseList.txt` and `originalPics/`.
 
     A face is a line `major minor angle x y 1`. FDDB's angles are radians; a file in which any
@@ -117,6 +117,7 @@ def read_fddb(root: Path) -> list[AnnotatedImage]:
     Raises:
         InputError: there are no such files, or a line is not as above.
     """
+    root = Path(root)
     lists = sorted((root / "FDDB-folds").glob("FDDB-fold-*-ellipseList.txt"))
     if not lists:
         raise InputError(f"{root}: no FDDB-folds/FDDB-fold-*-ellipseList.txt")
@@ -131,7 +132,7 @@ def read_fddb(root: Path) -> list[AnnotatedImage]:
     return pictures
 
 
-def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedImage]:
+def read_wider_face(annotations: str | Path, images: str | Path) -> list[AnnotatedImage]:
     """WIDER FACE's `wider_face_val_bbx_gt.txt`, images below `images`.
 
     A face is a line `x y width height blur expression illumination invalid occlusion pose`; those
@@ -142,7 +143,7 @@ def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedImage]:
     """
     return [
         AnnotatedImage(
-            images / name,
+            Path(images) / name,
             tuple(
                 Rectangle(
                     x, y, x + w, y + h, ignored=bool(rest[3:] and rest[3]) or w <= 0 or h <= 0
@@ -150,7 +151,7 @@ def read_wider_face(annotations: Path, images: Path) -> list[AnnotatedImage]:
                 for x, y, w, h, *rest in rows
             ),
         )
-        for name, rows in _records(annotations, 4)
+        for name, rows in _records(Path(annotations), 4)
     ]
 
 

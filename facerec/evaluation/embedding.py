@@ -14,7 +14,7 @@ from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Floats, Frame, Image
 from facerec.imaging.archives import Source
-from facerec.imaging.decode import as_it_is
+from facerec.imaging.decode import full_size
 from facerec.imaging.reader import decode_frame
 from facerec.parallel.ahead import map_ahead
 from facerec.profile.schema import RuntimeSection
@@ -55,7 +55,7 @@ def embed_images(
         regions: x, y, width and height of the face, for images that show several.
     """
     places = regions or {}
-    reduction = as_it_is if aligned else engine.reduction
+    downscale = full_size if aligned else engine.reduction
 
     def read(key: str) -> Frame:
         if key not in files:
@@ -66,7 +66,7 @@ def embed_images(
             return Frame(key, None, "", error)
         region = places.get(key)
         if region is None:
-            return decode_frame(key, data, runtime.max_pixels, wanted, reduction)
+            return decode_frame(key, data, runtime.max_pixels, wanted, downscale)
         mark = ":" + ",".join(f"{side:g}" for side in region)
         frame = decode_frame(
             key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + mark)

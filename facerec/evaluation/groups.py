@@ -75,7 +75,7 @@ class GroupTable:
         }
 
 
-def read_groups(path: Path) -> dict[str, str]:
+def read_groups(path: str | Path) -> dict[str, str]:
     """A CSV of two columns: an image or a person, and the group; a heading is skipped.
 
     Raises:

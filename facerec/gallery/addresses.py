@@ -15,13 +15,13 @@ from facerec.registry import GALLERIES
 _SHARE = 0.05
 
 
-def backend_of(address: str) -> Backend:
+def backend_of(address: str | Path) -> Backend:
     """The backend registered for an address's URL scheme; a bare path is a file.
 
     Raises:
         UsageError: no backend has that scheme.
     """
-    scheme = scheme_of(address)
+    scheme = scheme_of(str(address))
     if scheme not in GALLERIES:
         known = ", ".join(f"{name} ({help_})" for name, help_ in GALLERIES.summaries().items())
         raise UsageError(f"{address}: no gallery can lie in {scheme}://; there are {known}")
@@ -35,7 +35,7 @@ def scheme_of(address: str) -> str:
     return scheme if separator else "file"
 
 
-def open_gallery(address: str, *, assume: ModelCard | None = None) -> GalleryStore:
+def open_gallery(address: str | Path, *, assume: ModelCard | None = None) -> GalleryStore:
     """Open a gallery for reading.
 
     Args:
@@ -46,11 +46,11 @@ def open_gallery(address: str, *, assume: ModelCard | None = None) -> GallerySto
         MissingError: it is absent, damaged or no gallery.
         UsageError: the address names no backend.
     """
-    return backend_of(address).open(address, assume)
+    return backend_of(address).open(str(address), assume)
 
 
 @contextmanager
-def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryStore]:
+def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[GalleryStore]:
     """Lock a gallery, and commit the block's changes unless it raises.
 
     Args:
@@ -61,6 +61,7 @@ def changing(address: str, create: ModelCard | None = None) -> Iterator[GalleryS
         IncompatibleError: it was built with another model than `create`'s.
         UsageError: another process is writing it, or it cannot be written.
     """
+    address = str(address)
     backend = backend_of(address)
     with backend.locked(address):
         if create is not None and not backend.exists(address):
@@ -91,9 +92,9 @@ def extend(store: GalleryStore, other: GalleryStore) -> None:
             store.append(batch.take(new))
 
 
-def local_path(address: str) -> Path | None:
+def local_path(address: str | Path) -> Path | None:
     """The file or folder of a gallery; None for one on a server."""
-    return backend_of(address).local_path(address)
+    return backend_of(address).local_path(str(address))
 
 
 class Saver:

@@ -21,8 +21,8 @@ from facerec.gallery.outcomes import (
     is_refused,
 )
 from facerec.gallery.people import check_name
-from facerec.imaging.remote import is_url
-from facerec.imaging.stored import Photo
+from facerec.imaging.names import is_url
+from facerec.imaging.photos import Photo
 from facerec.profile.loading import Profile
 
 Observer = Callable[[str], None]
@@ -68,7 +68,7 @@ class Ranks:
 
 
 def enrol_photos(
-    address: str,
+    address: str | Path,
     photos: Sequence[tuple[str, Photo]],
     engine: Engine,
     profile: Profile,
@@ -99,6 +99,7 @@ def enrol_photos(
         IncompatibleError: the gallery was built with another model.
         MissingError: the gallery is damaged.
     """
+    address = str(address)
     for person in {person for person, _ in photos}:
         check_name(person)
 

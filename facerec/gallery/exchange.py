@@ -37,7 +37,7 @@ without metadata lacks `meta`."""
 
 def export_gallery(
     gallery: Gallery,
-    path: Path,
+    path: str | Path,
     form: str,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -58,11 +58,11 @@ def export_gallery(
         "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
     }
-    _WRITERS[form](path, columns, gallery.card, advance)
+    _WRITERS[form](Path(path), columns, gallery.card, advance)
 
 
 def import_gallery(
-    path: Path,
+    path: str | Path,
     *,
     assume: ModelCard | None = None,
     advance: Callable[[int], None] = lambda _: None,
@@ -78,6 +78,7 @@ def import_gallery(
         MissingError: the file is absent or damaged.
         IncompatibleError: it carries no card, or vectors of another size than the card's.
     """
+    path = Path(path)
     forms = {ending: form for form, ending in ENDINGS.items()}
     if path.suffix not in forms:
         raise UsageError(f"{path}: the ending says the format: {', '.join(forms)}")

@@ -49,6 +49,7 @@ class Matcher:
     Attributes:
         metric: of `threshold` and of all distances returned.
         threshold: largest distance accepted as the same person.
+        card: whose thresholds apply.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
@@ -62,8 +63,8 @@ class Matcher:
         model: ModelCard,
         where: str = "the gallery",
     ) -> None:
-        card = deciding_card(gallery, model, where)
-        self.metric, self.threshold = decision_threshold(card, section)
+        self.card = deciding_card(gallery, model, where)
+        self.metric, self.threshold = decision_threshold(self.card, section)
         self._gallery = gallery
         self._section = section
 

@@ -25,9 +25,9 @@ from facerec.card import ModelCard
 from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
 from facerec.files import replacing
-from facerec.imaging.decode import as_it_is
+from facerec.imaging.decode import full_size
+from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
-from facerec.imaging.stored import Photo, Stored, stamp_of
 from facerec.profile.loading import Profile
 
 _CHUNK = 64
@@ -80,7 +80,7 @@ def embed_photos(
         workers=profile.runtime.workers,
         max_pixels=profile.runtime.max_pixels,
         wanted=lambda source, digest: not held(person_of[source], digest),
-        reduction=as_it_is if aligned else engine.reduction,
+        downscale=full_size if aligned else engine.reduction,
     )
     select = only_central_face if profile.gallery.faces == "central" else None
     stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)
@@ -171,10 +171,7 @@ def describe_settings(card: ModelCard, profile: Profile, *, aligned: bool) -> st
 
 
 def _digest(chunk: Sequence[tuple[str, Photo]], settings: str) -> str:
-    photos = [
-        (person, str(photo), photo.stamp if isinstance(photo, Stored) else stamp_of(photo))
-        for person, photo in chunk
-    ]
+    photos = [(person, str(photo), photo.version) for person, photo in chunk]
     return hashlib.sha256(json.dumps([settings, photos]).encode()).hexdigest()[:32]
 
 

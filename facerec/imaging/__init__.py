@@ -1,1 +1,1 @@
-"""Pictures in and out: finding them, decoding them, drawing on them."""
+"""Photos in, images out: finding, decoding, drawing."""

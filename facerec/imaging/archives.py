@@ -1,27 +1,27 @@
-"""Files of a data set, read in place from a folder, a tar or a zip."""
+"""Sources: the files of a folder, tar or zip by key, read in place."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import json
+import logging
 import lzma
-import re
+import posixpath
 import shutil
 import tarfile
 import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
 from facerec.errors import InputError, MissingError, UsageError
+from facerec.imaging.folders import FolderSource
+from facerec.imaging.names import is_photo
+from facerec.imaging.photos import MAX_FILE
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-MAX_FILE = 1 << 30
-"""No image has more bytes."""
 _Opener = Callable[[IO[bytes]], IO[bytes]]
 _OPENERS: dict[str, _Opener] = {
     ".gz": cast("_Opener", gzip.open),
@@ -29,10 +29,10 @@ _OPENERS: dict[str, _Opener] = {
     ".bz2": cast("_Opener", bz2.open),
     ".xz": cast("_Opener", lzma.open),
 }
-_ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|zip)$", re.IGNORECASE)
-_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_LABEL_ENDINGS = (".cls", ".json")
-_LABEL_KEYS = ("cls", "label", "class", "person", "identity")
+# As many links to links as Linux follows.
+_MOST_LINKS = 40
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -53,13 +53,14 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: str | Path) -> Source:
     """Open a folder, a tar (plain, or compressed by gzip, bzip2 or xz) or a zip.
 
     Raises:
         MissingError: there is nothing at `path`.
         UsageError: it is none of these.
     """
+    path = Path(path)
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
@@ -71,10 +72,10 @@ def open_source(path: Path) -> Source:
 
 
 def open_archive(name: str, file: IO[bytes]) -> Source:
-    """Open a tar or a zip that is at hand as a seekable file.
+    """Open a tar or zip from a seekable file.
 
     Args:
-        name: what it is called; its ending says how a tar is compressed.
+        name: its name; the suffix tells a tar's compression.
 
     Raises:
         UsageError: it is neither.
@@ -95,57 +96,12 @@ def open_archive(name: str, file: IO[bytes]) -> Source:
         raise UsageError(f"{name}: neither a folder nor a readable tar or zip") from error
 
 
-def is_archive(name: str) -> bool:
-    """Whether a name ends as a tar's or a zip's."""
-    return _ARCHIVE.search(name) is not None
-
-
-def archive_stem(name: str) -> str:
-    """A file's name without an archive's ending: `photos.tar.gz` is `photos`."""
-    return _ARCHIVE.sub("", name)
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """`faces-{0000..0127}.tar` as 128 names; what has no braces as it is."""
-    found = _BRACES.search(pattern)
-    if not found:
-        return [pattern]
-    first, last = found.groups()
-    before, after = pattern[: found.start()], pattern[found.end() :]
-    return [
-        f"{before}{number:0{len(first)}d}{after}" for number in range(int(first), int(last) + 1)
-    ]
-
-
-class FolderSource:
-    """Files below a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.name = str(root)
-        self._root = root.resolve()
-
-    def names(self) -> Iterable[str]:
-        return (
-            path.relative_to(self._root).as_posix()
-            for path in self._root.rglob("*")
-            if path.is_file()
-        )
-
-    def read(self, key: str) -> bytes:
-        path = (self._root / key).resolve()
-        if not path.is_relative_to(self._root):
-            raise InputError(f"{key}: lies outside of {self.name}")
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}") from error
-
-
 class TarSource:
-    """Regular files of a tar.
+    """Regular files of a tar, and hard and symbolic links to them.
 
     A compressed tar has no random access, so it is decompressed once into an unnamed temporary
-    file that vanishes with the process.
+    file that vanishes with the process. A link that leaves the tar is skipped, with a warning if
+    it is named like a photo.
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
@@ -153,10 +109,38 @@ class TarSource:
         self._file = _decompressed(name, file)
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
             for member in archive:
+                key = _plain(member.name)
                 if member.isreg() and not member.issparse():
-                    self._places[_plain(member.name)] = (member.offset_data, member.size)
+                    self._places[key] = (member.offset_data, member.size)
+                    links.pop(key, None)
+                elif member.islnk():
+                    # `tar` stores a file that is named twice as a link to itself.
+                    if (target := posixpath.normpath(member.linkname)) != key:
+                        links[key] = target
+                elif member.issym():
+                    # `join` keeps an absolute target, which no member is.
+                    links[key] = posixpath.normpath(
+                        posixpath.join(posixpath.dirname(key), member.linkname)
+                    )
+        self._add_links(links)
+
+    def _add_links(self, links: Mapping[str, str]) -> None:
+        lost = []
+        for key in links:
+            target = _follow(key, links)
+            if target in self._places:
+                self._places[key] = self._places[target]
+            elif is_photo(key):
+                lost.append(f"{key} -> {links[key]}")
+        if lost:
+            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            _log.warning(
+                "%s: links to files outside the archive are skipped: %s%s",
+                self.name, lost[0], more,
+            )  # fmt: skip
 
     def names(self) -> Iterable[str]:
         return self._places
@@ -175,6 +159,20 @@ class TarSource:
         return data
 
 
+def _follow(key: str, links: Mapping[str, str]) -> str:
+    """The member that a link resolves to, through links to files and to folders."""
+    for _ in range(_MOST_LINKS):
+        if key in links:
+            key = links[key]
+            continue
+        parents = (str(parent) for parent in PurePosixPath(key).parents)
+        folder = next((parent for parent in parents if parent in links), None)
+        if folder is None:
+            break
+        key = posixpath.normpath(f"{links[folder]}/{key.removeprefix(folder)}")
+    return key
+
+
 def _decompressed(name: str, file: IO[bytes]) -> IO[bytes]:
     opener = _OPENERS.get(PurePosixPath(name).suffix.lower())
     if opener is None:
@@ -187,16 +185,16 @@ def _decompressed(name: str, file: IO[bytes]) -> IO[bytes]:
 
 
 class ZipSource:
-    """Files of a zip."""
+    """Files of a zip; some Windows tools write backslashes between folders."""
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         self.name = name
         self._archive = zipfile.ZipFile(file)
         self._lock = threading.Lock()
         self._members = {
-            _plain(member.filename): member
+            _plain(member.filename.replace("\\", "/")): member
             for member in self._archive.infolist()
-            if not member.is_dir()
+            if not member.filename.endswith(("/", "\\"))
         }
 
     def names(self) -> Iterable[str]:
@@ -220,7 +218,7 @@ def _plain(name: str) -> str:
 
 
 class MemorySource:
-    """Files that a container such as a `.bin` set already holds in memory."""
+    """Files in memory, such as those of a `.bin` set."""
 
     def __init__(self, name: str, files: dict[str, bytes]) -> None:
         self.name = name
@@ -235,64 +233,24 @@ class MemorySource:
         return self._files[key]
 
 
-def holds_labels(source: Source) -> bool:
-    """Whether the labels of a WebDataset's images are there."""
-    return any(name.endswith(_LABEL_ENDINGS) for name in source.names())
-
-
-def read_labels(source: Source) -> dict[str, str]:
-    """The label of each image that has one beside it, in a `.cls` (text) or `.json`.
-
-    Files of one sample share a key, as `000017.jpg` and `000017.cls` do.
-
-    Raises:
-        InputError: a label cannot be read.
-    """
-    names = list(source.names())
-    label_files = {_key(name): name for name in names if name.endswith(_LABEL_ENDINGS)}
-    return {
-        name: _read_label(source, label_files[_key(name)])
-        for name in names
-        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and _key(name) in label_files
-    }
-
-
-def _key(name: str) -> str:
-    """A sample's key: its path up to the first dot of the last part."""
-    folder, _, last = name.rpartition("/")
-    return f"{folder}/{last.partition('.')[0]}"
-
-
-def _read_label(source: Source, name: str) -> str:
-    text = source.read(name).decode("utf-8", "replace").strip()
-    if not name.endswith(".json"):
-        return text
-    try:
-        fields = json.loads(text)
-        return str(next(fields[key] for key in _LABEL_KEYS if key in fields))
-    except (ValueError, TypeError, StopIteration) as error:
-        known = ", ".join(_LABEL_KEYS)
-        raise InputError(f"{source.name}/{name}: has none of {known}") from error
-
-
 def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
-    """Where a protocol's images are in a source.
+    """Find a protocol's images in a source.
 
-    A data set may lie in folders of its own (`lfw/Name/Name_0001.jpg`), and aligned copies may
-    be of another image format; both are found. Of several files that end like a key, the one
-    in the folder where the last one was found is taken, or else the one nearest to the root.
+    The images may lie in a subfolder (`lfw/Name/Name_0001.jpg`), and aligned copies may have
+    another suffix. Of several files that match a key, the one in the folder of the previous match
+    is taken, or else the one nearest to the root.
 
     Returns:
         the file of each key that was found.
 
     Raises:
-        UsageError: none is found, so this is not the data of that protocol.
+        UsageError: no key is found, so this is not the protocol's data.
     """
     wanted = list(keys)
     files = {
         name[: -len(suffix)]: name
         for name in source.names()
-        if (suffix := PurePosixPath(name).suffix).lower() in IMAGE_SUFFIXES
+        if is_photo(name) and (suffix := PurePosixPath(name).suffix)
     }
     by_last_part: dict[str, list[str]] = {}
     for name in files:

@@ -1,28 +1,26 @@
-"""Image files to upright RGB arrays, whatever they hold.
+"""Encoded bytes to upright RGB: decoding, EXIF orientation, pixel bound, downscale factor.
 
-What is done to reach `(H, W, 3) uint8` RGB:
+Every image becomes `(H, W, 3) uint8` RGB:
 
 - the EXIF orientation is applied; ICC profiles are ignored, as face models are trained that way;
-- transparency is laid on white, since the colour stored under it is arbitrary, often black;
-- 16-bit samples are scaled to 8 bits; 32-bit ones are refused, as their range is unknown;
+- transparency is composited on white, since the colour stored under it is arbitrary, often black;
+- 16-bit samples are scaled to 8 bits; 32-bit samples are refused, as their range is unknown;
 - CMYK is read in Adobe's inverted convention, which JPEG files follow;
-- of an animation or a multi-page file, the first picture is taken;
+- an animation or a multi-page file gives its first image;
 - damage that the decoder can bridge passes, as it does in viewers; missing data does not;
-- a JPEG may be read at a half, a quarter or an eighth of its size, which its decoder computes from
-  the lower of its frequencies in less time than the whole.
+- a JPEG may be decoded at a downscale factor of 2, 4 or 8: the decoder skips the higher DCT
+  frequencies, which is faster than decoding in full.
 """
 
 from __future__ import annotations
 
 import io
-import stat
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from PIL import (
@@ -37,12 +35,12 @@ from PIL import (
 )
 from PIL import Image as Pillow
 
-from facerec.errors import InputError
-from facerec.faces import Image, Original, Reduction
+from facerec.faces import DownscaleFactor, Image, Original
 from facerec.imaging.hush import can_hush, hushed
+from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
 
-# Named, because Pillow knows 40 more, one of which starts Ghostscript. Cameras' multi-picture
-# files are opened by the JPEG plugin.
+# An allow-list: Pillow knows 40 more formats, one of which starts Ghostscript. The JPEG plugin
+# opens cameras' multi-picture files (MPO).
 _FORMATS = tuple(
     plugin.format
     for plugin in (
@@ -57,7 +55,7 @@ _FORMATS = tuple(
 )
 _READABLE = "JPEG, PNG, WebP, GIF, TIFF, BMP or PNM"
 
-# What Pillow's plugins have been seen to raise on hostile bytes.
+# What Pillow's plugins were seen to raise on hostile bytes.
 _DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -74,55 +72,27 @@ _DECODING_ERRORS = (
     Pillow.DecompressionBombError,
 )
 
-# The most that libjpeg-turbo's own fuzzers allow; real progressive files have about ten. Each
-# scan costs a pass over the whole picture, so a small file could keep a processor busy for hours.
+# The limit of libjpeg-turbo's own fuzzers; real progressive files have about ten scans. Each scan
+# is a pass over the whole image, so a small file could keep a core busy for hours.
 _MAX_SCANS = 500
-
-# 16-bit RGBA, uncompressed, with room for metadata.
-_BYTES_PER_PIXEL = 8
-_BYTES_OF_METADATA = 1 << 26
 
 _ORIENTATION = 0x0112
 
 _settings = threading.Lock()
 
 
-def read_image(path: Path, max_pixels: int) -> Image:
-    """The picture in a file, `(H, W, 3) uint8` RGB, upright.
+def read_image(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read a photo, or an image file by its path, as `(H, W, 3) uint8` RGB, upright.
 
     Raises:
-        InputError: the file is missing, unreadable, not an image, damaged, or has more than
-            `max_pixels` pixels; one line that starts with the path.
+        InputError: it is missing, unreadable, not an image, damaged, or has more than
+            `max_pixels` pixels; one line that starts with its name.
     """
-    return decode_image(read_file(path, max_pixels), str(path), max_pixels)
+    return decode_image(read_bytes(photo, max_pixels), str(photo), max_pixels)
 
 
-def read_file(path: Path, max_pixels: int) -> bytes:
-    """The bytes of an image file that is not too long to be one of `max_pixels`.
-
-    Raises:
-        InputError: it is missing, unreadable, no regular file, or too long.
-    """
-    try:
-        facts = path.stat()
-        if stat.S_ISDIR(facts.st_mode):
-            reason = "is a folder that gives no image (empty, unreadable, or listed on stdin)"
-            raise _refusal(path, reason)
-        if not stat.S_ISREG(facts.st_mode):
-            raise _refusal(path, "is not a regular file")
-        if facts.st_size > _BYTES_PER_PIXEL * max_pixels + _BYTES_OF_METADATA:
-            raise _refusal(path, f"{facts.st_size:,} bytes, too many for {max_pixels:,} pixels")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise _refusal(path, "no such file") from None
-    except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise _refusal(path, f"is not a path: {error}") from error
-
-
-def decode_image(data: bytes, name: str, max_pixels: int) -> Image:
-    """The picture in a file's bytes, `(H, W, 3) uint8` RGB, upright.
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """Decode an image file's bytes to `(H, W, 3) uint8` RGB, upright.
 
     Args:
         data: the whole file.
@@ -132,59 +102,62 @@ def decode_image(data: bytes, name: str, max_pixels: int) -> Image:
     Raises:
         InputError: one line, "name: reason".
     """
-    return decode_reduced(data, name, max_pixels, as_it_is)[0]
+    return decode_downscaled(data, name, max_pixels, full_size)[0]
 
 
-def as_it_is(height: int, width: int) -> int:
-    """A `Reduction` that leaves every picture as large as it is."""
+def full_size(height: int, width: int) -> int:
+    """A `DownscaleFactor` of 1 for every image."""
     return 1
 
 
-def decode_reduced(
-    data: bytes, name: str, max_pixels: int, reduction: Reduction
+def decode_downscaled(
+    data: bytes, name: str, max_pixels: int, downscale: DownscaleFactor
 ) -> tuple[Image, Original | None]:
-    """As `decode_image`, smaller where that takes less time and `reduction` allows it: the picture,
-    and what it is a smaller version of."""
+    """As `decode_image`, with a JPEG decoded at the downscale factor that `downscale` gives.
+
+    Returns:
+        the image; the original, if the image is a downscaled version of it.
+    """
     if not data:
-        raise _refusal(name, "is empty")
+        raise unreadable(name, "is empty")
     try:
         with _process_settings():
-            picture = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise _refusal(name, f"is not an image, or its start is damaged ({_READABLE})") from None
+        raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
-        raise _refusal(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, f"cannot be decoded: {error}") from error
 
-    width, height = picture.size
+    width, height = opened.size
     if width < 1 or height < 1:
-        raise _refusal(name, "has no pixels")
+        raise unreadable(name, "has no pixels")
     if width * height > max_pixels:
-        raise _refusal(
+        raise unreadable(
             name, f"{width}x{height} is {width * height:,} pixels; at most {max_pixels:,} are read"
         )
 
-    if picture.format in ("JPEG", "MPO"):
+    if opened.format in ("JPEG", "MPO"):
         _check_jpeg(data, name)
-        if picture.mode in ("RGB", "L"):
-            orientation = _orientation(picture)
-            factor = _factor(picture, orientation, reduction)
+        if opened.mode in ("RGB", "L"):
+            orientation = _orientation(opened)
+            factor = _factor(opened, orientation, downscale)
             pixels = _decode_jpeg(data, factor)
             if pixels is not None:
                 pixels = _upright(pixels, orientation)
                 height, width = (height, width) if orientation < 5 else (width, height)
                 return pixels, Original(data, height, width, factor) if factor > 1 else None
     try:
-        picture.load()
-        # Only now: TIFF is turned by loading it, and PNG may keep its EXIF behind the pixels.
-        orientation = _orientation(picture)
-        return _upright(_to_rgb(picture), orientation), None
+        opened.load()
+        # Not before: loading rotates TIFF itself, and PNG may store EXIF after the pixels.
+        orientation = _orientation(opened)
+        return _upright(_to_rgb(opened), orientation), None
     except _DECODING_ERRORS as error:
-        raise _refusal(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, f"cannot be decoded: {error}") from error
 
 
 @contextmanager
 def _process_settings() -> Iterator[None]:
-    """No warnings and no bound of Pillow's own, both of which belong to the whole process."""
+    """Silence warnings and lift Pillow's own pixel bound; both are global to the process."""
     with _settings, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         bound = Pillow.MAX_IMAGE_PIXELS
@@ -195,31 +168,31 @@ def _process_settings() -> Iterator[None]:
             Pillow.MAX_IMAGE_PIXELS = bound
 
 
-def _orientation(picture: Pillow.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+def _orientation(opened: Pillow.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 if it is absent or unreadable."""
     try:
         with _process_settings():
-            value = picture.getexif().get(_ORIENTATION, 1)
+            value = opened.getexif().get(_ORIENTATION, 1)
     except _DECODING_ERRORS:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _check_jpeg(data: bytes, name: str) -> None:
-    """Refuse a JPEG whose data ends early, or that takes forever.
+    """Refuse a truncated JPEG, or one of too many scans.
 
-    The decoders fill what is missing with grey, and not all of them say so.
+    Decoders fill missing data with grey, and not all of them report it.
     """
     scan = _first_scan(data)
     end = data.find(b"\xff\xd9", scan)
     if end < 0:
-        raise _refusal(name, "is truncated: its end is missing")
+        raise unreadable(name, "is truncated: its end is missing")
     if data.count(b"\xff\xda", scan, end) > _MAX_SCANS:
-        raise _refusal(name, f"is a JPEG of more than {_MAX_SCANS} scans")
+        raise unreadable(name, f"is a JPEG of more than {_MAX_SCANS} scans")
 
 
 def _first_scan(data: bytes) -> int:
-    """Where the picture's own data begins, past the metadata with its thumbnails."""
+    """Offset of the first scan of the image itself, past metadata that may hold thumbnails."""
     position = 2
     while position + 4 <= len(data):
         if data[position] != 0xFF:
@@ -235,32 +208,32 @@ def _first_scan(data: bytes) -> int:
     return len(data)
 
 
-def _factor(picture: Pillow.Image, orientation: int, reduction: Reduction) -> int:
-    """How much smaller the stored picture is to be read."""
-    width, height = picture.size
-    factor = reduction(height, width)
-    # A block of pixels that is cut at the end would be at the start once the picture is turned.
+def _factor(opened: Pillow.Image, orientation: int, downscale: DownscaleFactor) -> int:
+    """Downscale factor for an image as stored, before its EXIF orientation is applied."""
+    width, height = opened.size
+    factor = downscale(height, width)
+    # Rotated, a partial block at the end of a row or column would come first.
     while orientation != 1 and (width % factor or height % factor):
         factor //= 2
     return factor
 
 
 def _decode_jpeg(data: bytes, factor: int) -> Image | None:
-    """`(H, W, 3) uint8` RGB as stored, by OpenCV, up to twice as fast as Pillow and equal.
+    """`(H, W, 3) uint8` RGB as stored, by OpenCV: up to twice as fast as Pillow, same pixels.
 
-    None where OpenCV cannot, or where it would print what it finds wrong.
+    None if OpenCV cannot decode it, or cannot be kept from printing to stderr.
     """
     if not can_hush():
         return None
     import cv2
 
-    smaller = {
+    flag_of = {
         1: 0,
         2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
         4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
         8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     }
-    flags = smaller[factor] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = flag_of[factor] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         with hushed():
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -269,38 +242,27 @@ def _decode_jpeg(data: bytes, factor: int) -> Image | None:
     return None if pixels is None else pixels.astype(np.uint8, copy=False)
 
 
-def _to_rgb(picture: Pillow.Image) -> Image:
-    """`(H, W, 3) uint8` RGB of a loaded picture of any mode."""
+def _to_rgb(opened: Pillow.Image) -> Image:
+    """`(H, W, 3) uint8` RGB of a loaded Pillow image of any mode."""
     # In Pillow, "I" is 16-bit for these formats and 32-bit for TIFF.
-    if picture.mode.startswith("I;16") or (
-        picture.mode == "I" and picture.format in ("PNG", "PPM")
-    ):
-        wide = np.asarray(picture).astype(np.uint32)
+    if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM")):
+        wide = np.asarray(opened).astype(np.uint32)
         grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    if picture.mode in ("I", "F"):
+    if opened.mode in ("I", "F"):
         raise ValueError("32-bit samples are not supported; save it with 8 or 16 bits")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
+    if opened.has_transparency_data:
+        layer = opened.convert("RGBA")
         white = Pillow.new("RGBA", layer.size, (255, 255, 255, 255))
-        picture = Pillow.alpha_composite(white, layer)
-    if picture.mode != "RGB":
-        picture = picture.convert("RGB")
-    return np.array(picture, np.uint8)
+        opened = Pillow.alpha_composite(white, layer)
+    if opened.mode != "RGB":
+        opened = opened.convert("RGB")
+    return np.array(opened, np.uint8)
 
 
 def _upright(pixels: Image, orientation: int) -> Image:
-    """Undo an EXIF orientation (Exif 2.32, table 6): mirror, turn, or both."""
+    """Undo an EXIF orientation (Exif 2.32, table 6): mirror, rotate, or both."""
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
-
-
-def _refusal(name: Path | str, reason: str) -> InputError:
-    """An error in one line, whatever characters the name and the reason hold."""
-    return InputError("".join(_visible(character) for character in f"{name}: {reason}"))
-
-
-def _visible(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]

@@ -1,4 +1,4 @@
-"""Boxes and names on pictures, and pictures to files."""
+"""Draw boxes and names on images, blur faces, write image files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from facerec.files import replacing
 from facerec.imaging.fonts import Line, set_line_within
 
 Colour = tuple[int, int, int]
-_Rectangle = tuple[int, int, int, int]
 
-# Blue and amber stay apart for every kind of colour vision; what is written on them contrasts by
-# more than 7:1 (WCAG 2.2, AAA), whatever the picture.
+# Blue and amber differ for every kind of colour vision. Text contrasts with its background by more
+# than 7:1 (WCAG 2.2, AAA), whatever the image.
 _KNOWN: tuple[Colour, Colour] = ((0, 72, 150), (255, 255, 255))
 _STRANGER: tuple[Colour, Colour] = ((255, 176, 0), (0, 0, 0))
 
-# Below this, letters are no longer told apart.
+# Letters are illegible below this.
 _SMALLEST_FONT = 9
+# A hidden face is a greater loss than a hidden name, which the table has too.
+_FACE_COUNTS = 4
 
 _WRITERS: dict[str, tuple[str, dict[str, int]]] = {
     ".jpg": ("JPEG", {"quality": 95}),
@@ -52,47 +53,49 @@ class Label:
 def annotate(image: Image, labels: Sequence[Label], *, font_size: int | None = None) -> Image:
     """A copy of `image` with a box around each face and its text beside it.
 
-    The text is as large as face and image ask for, stays inside the image (its end is cut off
-    where it must be) and keeps clear of other faces' text as far as there is room.
+    The text scales with face and image, smaller in a crowd; it stays inside the image (truncated if
+    need be) and avoids faces and other text as far as there is room.
 
     Args:
         image: `(H, W, 3) uint8`.
         font_size: in pixels, for all texts.
     """
-    picture = Pillow.fromarray(image)
-    canvas = ImageDraw.Draw(picture)
-    sizes = [font_size or _font_size(label.box, picture.size) for label in labels]
+    drawn = Pillow.fromarray(image)
+    canvas = ImageDraw.Draw(drawn)
+    sizes = [font_size or _font_size(label.box, drawn.size) for label in labels]
     for label, size in zip(labels, sizes, strict=True):
         _draw_box(canvas, label, max(1, round(size / 9)))
-    taken: list[_Rectangle] = []
+    faces = np.array([label.box for label in labels], np.float32).reshape(-1, 4).round()
+    texts = np.empty((0, 4), np.float32)
     for label, size in zip(labels, sizes, strict=True):
-        padding = max(2, size // 5)
-        line = set_line_within(label.text, size, picture.width - 2 * padding)
-        place = _place(line, padding, label.box, picture.size, taken)
-        if place is not None:
-            taken.append(place)
-            picture.paste(_text_plate(line, padding, label.known), place[:2])
-    return np.array(picture, np.uint8)
+        smallest = size if font_size else _smallest_font(drawn.size)
+        placed = _place(label, size, smallest, drawn.size, texts, faces)
+        if placed is not None:
+            line, padding, x, y = placed
+            plate = _text_plate(line, padding, label.known)
+            texts = np.vstack((texts, [(x, y, x + plate.width, y + plate.height)]))
+            drawn.paste(plate, (x, y))
+    return np.array(drawn, np.uint8)
 
 
 def write_caption(image: Image, text: str) -> Image:
     """A copy of `image`, `(H, W, 3) uint8`, with one line of text at its lower left corner."""
-    picture = Pillow.fromarray(image)
-    size = max(_SMALLEST_FONT, picture.height // 30)
+    drawn = Pillow.fromarray(image)
+    size = max(_SMALLEST_FONT, drawn.height // 30)
     padding = max(2, size // 5)
-    line = set_line_within(text, size, picture.width - 2 * padding)
+    line = set_line_within(text, size, drawn.width - 2 * padding)
     plate = _text_plate(line, padding, known=True)
-    picture.paste(plate, (0, picture.height - plate.height))
-    return np.array(picture, np.uint8)
+    drawn.paste(plate, (0, drawn.height - plate.height))
+    return np.array(drawn, np.uint8)
 
 
-def write_image(path: Path, image: Image) -> None:
+def write_image(path: str | Path, image: Image) -> None:
     """Write `(H, W, 3) uint8` RGB in the format that the suffix names: jpg, jpeg, png or webp.
 
     Raises:
         UsageError: the suffix is another one, or the file cannot be written.
     """
-    writer = _WRITERS.get(path.suffix.lower())
+    writer = _WRITERS.get(Path(path).suffix.lower())
     if writer is None:
         raise UsageError(f"{path}: images are written as {', '.join(_WRITERS)}")
     kind, options = writer
@@ -104,14 +107,23 @@ def write_image(path: Path, image: Image) -> None:
 
 
 def _font_size(box: Floats, image_size: tuple[int, int]) -> int:
-    """In proportion to the face, within what is readable when the whole image is on a screen."""
+    """Proportional to the face, within what is legible with the whole image on a screen."""
     face = float(max(box[2] - box[0], box[3] - box[1]))
-    readable = min(0.014 * max(image_size), 0.25 * min(image_size))
+    readable = _readable_font(image_size)
     return round(max(_SMALLEST_FONT, readable, min(face / 7, 2 * readable)))
 
 
+def _smallest_font(image_size: tuple[int, int]) -> int:
+    """In a crowd: half of what is readable when the whole image is on a screen."""
+    return round(max(_SMALLEST_FONT, _readable_font(image_size) / 2))
+
+
+def _readable_font(image_size: tuple[int, int]) -> float:
+    return min(0.014 * max(image_size), 0.25 * min(image_size))
+
+
 def _draw_box(canvas: ImageDraw.ImageDraw, label: Label, width: int) -> None:
-    """A frame in the label's colour between two in its text's, so that one always shows."""
+    """A rectangle in the label's colour, outlined in its text's, so that it shows on any image."""
     x1, y1, x2, y2 = (round(float(value)) for value in label.box)
     fill, text = _KNOWN if label.known else _STRANGER
     edge = max(1, width // 3)
@@ -121,35 +133,78 @@ def _draw_box(canvas: ImageDraw.ImageDraw, label: Label, width: int) -> None:
 
 
 def _place(
-    line: Line,
-    padding: int,
-    box: Floats,
+    label: Label,
+    size: int,
+    smallest: int,
     image_size: tuple[int, int],
-    taken: Sequence[_Rectangle],
-) -> _Rectangle | None:
-    """Where the text goes: above the face, below, or in it; None if the image has no room."""
-    width, height = line.width + 2 * padding, line.height + 2 * padding
+    texts: Floats,
+    faces: Floats,
+) -> tuple[Line, int, int, int] | None:
+    """Line, padding and upper left corner of a label; None if the image has no room for it.
+
+    The largest text that hides no face and no other text is taken, or the one that hides
+    least, a face counting more than a text.
+
+    Args:
+        texts: `(T, 4)` what the other texts take, `x1, y1, x2, y2`.
+        faces: `(F, 4)` all boxes.
+    """
+    best: tuple[float, tuple[Line, int, int, int]] | None = None
+    for tried in _sizes(size, smallest):
+        padding = max(2, tried // 5)
+        line = set_line_within(label.text, tried, image_size[0] - 2 * padding)
+        plate = (line.width + 2 * padding, line.height + 2 * padding)
+        places = _places(label.box, plate, image_size)
+        if not len(places):
+            continue
+        hidden = _overlaps(places, texts) + _FACE_COUNTS * _overlaps(places, faces)
+        place = int(hidden.argmin())
+        if best is None or hidden[place] < best[0]:
+            x, y = places[place, :2]
+            best = float(hidden[place]), (line, padding, int(x), int(y))
+        if best[0] == 0:
+            break
+    return None if best is None else best[1]
+
+
+def _sizes(size: int, smallest: int) -> list[int]:
+    """Font sizes from the wanted one down, a sixth smaller each."""
+    sizes = [size]
+    while sizes[-1] > smallest:
+        sizes.append(max(smallest, min(sizes[-1] - 1, round(sizes[-1] * 5 / 6))))
+    return sizes
+
+
+def _places(box: Floats, plate: tuple[int, int], image_size: tuple[int, int]) -> Floats:
+    """Where a text can go, best first, `(P, 4)`: above the face, below, beside, or in it."""
+    width, height = plate
     room_x, room_y = image_size[0] - width, image_size[1] - height
     if room_x < 0 or room_y < 0:
-        return None
+        return np.empty((0, 4), np.float32)
     x1, y1, x2, y2 = (round(float(value)) for value in box)
-    places = []
-    for left in (x1, (x1 + x2 - width) // 2, x2 - width):
-        for top in (y1 - height, y2, y1, y2 - height):
-            x, y = min(max(left, 0), room_x), min(max(top, 0), room_y)
-            places.append((x, y, x + width, y + height))
-    return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+    middle = (x1 + x2 - width) // 2
+    corners = [
+        *((left, top) for top in (y1 - height, y2) for left in (x1, middle, x2 - width)),
+        *((left, top) for left in (x2, x1 - width) for top in (y1, y2 - height)),
+        *((left, top) for top in (y1, y2 - height) for left in (x1, middle, x2 - width)),
+    ]
+    places = [
+        (x, y, x + width, y + height)
+        for x, y in ((min(max(x, 0), room_x), min(max(y, 0), room_y)) for x, y in corners)
+    ]
+    return np.array(places, np.float32)
 
 
-def _overlap(one: _Rectangle, other: _Rectangle) -> int:
-    """Pixels that two rectangles share."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0) * max(height, 0)
+def _overlaps(places: Floats, others: Floats) -> Floats:
+    """Pixels of each place that are in others, `(P,)`."""
+    low = np.maximum(places[:, None, :2], others[None, :, :2])
+    high = np.minimum(places[:, None, 2:], others[None, :, 2:])
+    areas: Floats = np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
+    return areas
 
 
 def _text_plate(line: Line, padding: int, known: bool) -> Pillow.Image:
-    """The text on its background, a picture of its own so that tall accents do not leave it."""
+    """The text on its background, as an image of its own that clips tall accents."""
     fill, text = _KNOWN if known else _STRANGER
     plate = Pillow.new("RGB", (line.width + 2 * padding, line.height + 2 * padding), fill)
     line.draw(ImageDraw.Draw(plate), padding, padding, text)
@@ -157,10 +212,10 @@ def _text_plate(line: Line, padding: int, known: bool) -> Pillow.Image:
 
 
 def blur_boxes(image: Image, boxes: Sequence[Floats]) -> Image:
-    """A copy in which what is inside the boxes is coarse beyond recognition: 6 cells a side.
+    """A copy with the boxes pixelated beyond recognition, to 6 cells a side.
 
     Args:
-        boxes: `(4,)` each, `x1, y1, x2, y2` pixels; parts outside of the image are ignored.
+        boxes: `(4,)` each, `x1, y1, x2, y2` pixels; parts outside the image are ignored.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Lines of text in any script, measured and drawn with the fonts at hand."""
+"""Measure and draw lines of text in any script, with installed fonts as fallbacks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from facerec.weights.packages import package_file
 
 _ELLIPSIS = "…"
 
-# For what DejaVu lacks, mostly Chinese, Japanese and Korean. Pillow looks for these names in the
-# system's font folders: Linux, then macOS, then Windows.
+# Glyphs that DejaVu lacks, mostly Chinese, Japanese and Korean. Pillow searches the system's font
+# folders for these names: Linux, then macOS, then Windows.
 _FALLBACKS = (
     "NotoSansCJK-Regular.ttc",
     "NotoSansCJK-Regular.otf",
@@ -35,10 +35,10 @@ _NO_CHARACTER = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text that is ready to be drawn; all in pixels.
+    """A line of text laid out for drawing; all in pixels.
 
     Attributes:
-        runs: pieces of text, each with the font that has its characters.
+        runs: pieces of text, each with a font that has its glyphs.
         width: from the first to the last character.
         ascent: above the baseline.
         descent: below the baseline.
@@ -77,7 +77,7 @@ def set_line(text: str, size: int) -> Line:
 
 
 def set_line_within(text: str, size: int, width: int) -> Line:
-    """`text` on one line, its end cut off with an ellipsis as far as `width` asks."""
+    """`text` on one line, truncated with an ellipsis to `width`."""
     line = set_line(text, size)
     if line.width <= width:
         return line
@@ -95,12 +95,12 @@ def _drawable(character: str) -> str:
     category = unicodedata.category(character)
     if category in ("Cc", "Zl", "Zp"):
         return " "
-    # Half of a surrogate pair stands for a byte of a file name that is no text.
+    # A lone surrogate stands for an undecodable byte of a file name.
     return "\ufffd" if category == "Cs" else character
 
 
 def _font_for(character: str, size: int) -> ImageFont.FreeTypeFont:
-    """The first font that has the character; DejaVu, with its empty box, if none has."""
+    """The first font with a glyph for the character; else DejaVu, which draws an empty box."""
     if _has(_dejavu(size), character):
         return _dejavu(size)
     for path in filter(None, map(_system_font, _FALLBACKS)):
@@ -112,8 +112,8 @@ def _font_for(character: str, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(4096)
 def _has(font: ImageFont.FreeTypeFont, character: str) -> bool:
-    """Whether a font draws this character unlike one that does not exist."""
-    # Marks and joiners belong to the letter before them, and draw nothing alone.
+    """Whether a font has a glyph: it draws the character unlike one that does not exist."""
+    # Marks and joiners combine with the letter before them, and draw nothing alone.
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return True
     return bytes(font.getmask(character)) != bytes(font.getmask(_NO_CHARACTER))
@@ -130,7 +130,7 @@ def _dejavu_path() -> str:
 
 @cache
 def _system_font(name: str) -> str | None:
-    """Where the system keeps a font, or None; looked for once, as it walks all font folders."""
+    """Path of a system font, or None. Cached: each search walks all font folders."""
     try:
         return str(ImageFont.truetype(name).path)
     except OSError:

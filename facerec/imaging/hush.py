@@ -1,8 +1,8 @@
-"""Keep C libraries from writing to the terminal.
+"""Silence C libraries' stderr.
 
 libjpeg inside OpenCV reports damage with `fprintf(stderr, …)`, which Python cannot catch.
-Moving file descriptor 2 would also swallow the progress bars of other threads; glibc documents
-its `stderr` as a variable that a program may set, and Python's own `sys.stderr` does not use it.
+Redirecting file descriptor 2 would also swallow other threads' progress bars. glibc documents its
+`stderr` as a variable that a program may set, and Python's own `sys.stderr` does not use it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _own_stderr: int | None = None
 
 @cache
 def can_hush() -> bool:
-    """Whether the C library is glibc, the one whose `stderr` is known to be settable."""
+    """Whether the C library is glibc, whose `stderr` may be set."""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
     except (AttributeError, ValueError, OSError):
@@ -30,9 +30,9 @@ def can_hush() -> bool:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Send what C code writes to `stderr` nowhere while the block runs; several threads may.
+    """Discard what C code writes to `stderr` while the block runs; safe in several threads.
 
-    Only where `can_hush()`.
+    Requires `can_hush()`.
     """
     global _inside, _own_stderr
     stderr, nowhere = _streams()
@@ -52,10 +52,10 @@ def hushed() -> Iterator[None]:
 
 @cache
 def _streams() -> tuple[ctypes.c_void_p, int]:
-    """C's `stderr` variable, and a stream that leads nowhere.
+    """C's `stderr` variable, and a stream to the null device.
 
     The stream is never closed: a thread that read the variable just before it was restored may
-    still write there.
+    still write to it.
     """
     c = ctypes.CDLL(None)
     c.fopen.restype = ctypes.c_void_p

@@ -1,4 +1,4 @@
-"""Two public-domain portraits that pip packages carry, and the demonstration's picture of them.
+"""Two public-domain portraits that pip packages carry, and the demo image composed of them.
 
 Both are NASA's and the US Navy's own photographs and so in the public domain: Eileen Collins
 (scikit-image's `astronaut.png`) and Grace Hopper (matplotlib's `grace_hopper.jpg`).
@@ -34,9 +34,9 @@ def portrait_files() -> dict[str, Path]:
 
 
 def compose_picture() -> Image:
-    """Both people, changed, beside pixels that hold no face: `(560, 1260, 3) uint8` RGB.
+    """Both people, augmented, beside an image without a face: `(560, 1260, 3) uint8` RGB.
 
-    One is mirrored, turned by 9 degrees, reduced and darkened; the other turned by -7 degrees,
+    One is mirrored, rotated by 9 degrees, shrunk and darkened; the other rotated by -7 degrees,
     enlarged and brightened.
     """
     photos = {name: read_image(file, _MOST_PIXELS) for name, file in portrait_files().items()}
@@ -54,7 +54,7 @@ def _change(photo: Image, *, turn: float, scale: float, gain: float) -> Image:
 
 
 def _cover(photo: Image) -> Image:
-    """Scale and cut centrally to the size of one panel."""
+    """Resize and centre-crop to the size of one panel."""
     scale = max(_HEIGHT / photo.shape[0], _WIDTH / photo.shape[1])
     size = (round(photo.shape[1] * scale), round(photo.shape[0] * scale))
     resized = cv2.resize(np.ascontiguousarray(photo), size, interpolation=cv2.INTER_AREA)

@@ -1,78 +1,78 @@
-"""Reading many pictures ahead of their use, in order, with bounded memory."""
+"""Photos to frames: decoded ahead of their use, in threads, in order, in bounded memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from facerec.errors import InputError
-from facerec.faces import Frame, Image, Reduction
-from facerec.imaging.decode import as_it_is, decode_reduced, read_file
-from facerec.imaging.stored import Photo
+from facerec.faces import DownscaleFactor, Frame, Image
+from facerec.imaging.decode import decode_downscaled, full_size
+from facerec.imaging.photos import AnyPhoto, read_bytes
 from facerec.parallel.ahead import map_ahead
 
 Wanted = Callable[[str, str], bool]
+"""Whether to decode a photo, by its name and the hash of its bytes."""
 
 
 def read_again(frame: Frame, factor: int = 1) -> Image:
-    """The picture of which a frame has a smaller version, or one that is less so.
+    """Decode the original of a downscaled frame again, at a smaller downscale factor.
 
     Args:
-        factor: how much smaller it may be, no more than the frame's; 1: the picture itself.
+        factor: at most the frame's; 1 is full size.
 
     Raises:
-        InputError: it cannot be read, though the smaller one could.
+        InputError: it cannot be decoded at this factor.
     """
-    assert frame.image is not None, "the picture was read"
+    assert frame.image is not None, "the frame was decoded"
     if frame.original is None or frame.original.factor == factor:
         return frame.image
     height, width = frame.size
     encoded, source = frame.original.encoded, frame.source
-    return decode_reduced(encoded, source, height * width, lambda *_: factor)[0]
+    return decode_downscaled(encoded, source, height * width, lambda *_: factor)[0]
 
 
 def read_frames(
-    photos: Iterable[Photo], *, workers: int, max_pixels: int, wanted: Wanted | None = None,
-    reduction: Reduction = as_it_is,
+    photos: Iterable[AnyPhoto], *, workers: int, max_pixels: int, wanted: Wanted | None = None,
+    downscale: DownscaleFactor = full_size,
 ) -> Iterator[Frame]:  # fmt: skip
-    """Decode pictures in threads, in the order given, at most `2 * workers` ahead.
+    """Decode photos in threads, in the order given, at most `2 * workers` ahead.
 
-    What cannot be read becomes a frame with an error.
+    A photo that cannot be read becomes a frame with an error.
 
     Args:
-        wanted: told a source and its hash, says whether to decode it; a frame that is not
-            wanted has neither image nor error.
-        reduction: how much smaller a picture may be read, see `Engine.reduction`.
+        wanted: selects what is decoded; other frames have neither image nor error.
+        downscale: the JPEG downscale factor, see `Engine.reduction`.
     """
     return map_ahead(
         photos,
-        lambda photo: read_frame(photo, max_pixels, wanted, reduction),
+        lambda photo: read_frame(photo, max_pixels, wanted, downscale),
         workers=workers,
     )
 
 
 def read_frame(
-    photo: Photo, max_pixels: int, wanted: Wanted | None = None, reduction: Reduction = as_it_is
-) -> Frame:
-    """Read and decode one picture; see `read_frames`."""
+    photo: AnyPhoto, max_pixels: int, wanted: Wanted | None = None,
+    downscale: DownscaleFactor = full_size,
+) -> Frame:  # fmt: skip
+    """Read and decode one photo; see `read_frames`."""
     try:
-        data = read_file(photo, max_pixels) if isinstance(photo, Path) else photo.read()
+        data = read_bytes(photo, max_pixels)
     except InputError as error:
         return Frame(str(photo), None, "", error)
-    return decode_frame(str(photo), data, max_pixels, wanted, reduction)
+    return decode_frame(str(photo), data, max_pixels, wanted, downscale)
 
 
 def decode_frame(
     source: str, data: bytes, max_pixels: int, wanted: Wanted | None = None,
-    reduction: Reduction = as_it_is,
+    downscale: DownscaleFactor = full_size,
 ) -> Frame:  # fmt: skip
-    """Decode one picture from its bytes; see `read_frames`."""
+    """Decode one photo from its bytes; see `read_frames`."""
     digest = hashlib.sha256(data).hexdigest()
     if wanted is not None and not wanted(source, digest):
         return Frame(source, None, digest)
     try:
-        image, original = decode_reduced(data, source, max_pixels, reduction)
+        image, original = decode_downscaled(data, source, max_pixels, downscale)
         return Frame(source, image, digest, original=original)
     except InputError as error:
         return Frame(source, None, digest, error)

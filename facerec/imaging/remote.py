@@ -1,8 +1,7 @@
-"""Files behind URLs, by fsspec: s3://, https://, memory://, zip:// and all that it knows."""
+"""Files behind URLs, by fsspec: s3://, https://, memory://, zip:// and every other it knows."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,26 +9,14 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from facerec.errors import FacerecError, InputError, MissingError, UsageError
-from facerec.imaging.archives import MAX_FILE
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)", re.IGNORECASE)
-
-
-def is_url(text: str) -> bool:
-    return _URL.match(text) is not None
-
-
-def file_name(url: str) -> str:
-    """The last part of a URL's path: `a.jpg` of `zip://b/a.jpg::https://c/d.zip`."""
-    place = next((part for part in url.split("::") if "://" in part), url)
-    return place.partition("?")[0].rpartition("/")[2]
+from facerec.imaging.photos import MAX_FILE
 
 
 class Remote:
-    """A place that a URL names.
+    """A file or folder behind a URL.
 
     Attributes:
-        name: the URL without what follows a `?`, which may be a signature.
+        name: the URL without its query, which may hold a signature.
 
     Raises:
         MissingError: fsspec, or the package that it needs for this URL, is not installed.
@@ -52,8 +39,8 @@ class Remote:
             raise UsageError(f"{self.name}: {error}") from error
 
     def open(self) -> IO[bytes]:
-        """The file there, seekable; one that its server gives only as a whole is copied into an
-        unnamed temporary file.
+        """Open the file, seekable; without range requests it is copied into an unnamed temporary
+        file first.
 
         Raises:
             InputError: it cannot be read.
@@ -69,7 +56,7 @@ class Remote:
             return copy
 
     def read_file(self) -> bytes:
-        """The bytes of the file there.
+        """The bytes of the file.
 
         Raises:
             InputError: it cannot be read, or is longer than an image can be.
@@ -77,7 +64,7 @@ class Remote:
         return _read(self._system, self._path, self.name)
 
     def names(self) -> Iterable[str]:
-        """All files below, relative to the place.
+        """All files below the folder, relative to it.
 
         Raises:
             InputError: it cannot be listed.
@@ -96,7 +83,7 @@ class Remote:
 
 
 def _gives_parts(file: IO[bytes]) -> bool:
-    """Whether a file can be read from any place; of a web server's that shows only on trying."""
+    """Whether a file has random access; a web server's support shows only on trying."""
     if not file.seekable():
         return False
     try:
@@ -110,7 +97,7 @@ def _gives_parts(file: IO[bytes]) -> bool:
 
 def _read(system: Any, path: str, name: str) -> bytes:
     with _explained(name), system.open(path, "rb") as file:
-        # Never without a bound: a server may send for ever.
+        # A server may send without end.
         data: bytes = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise InputError(f"{name}: more than {MAX_FILE} bytes, more than an image can have")
@@ -119,7 +106,7 @@ def _read(system: Any, path: str, name: str) -> bytes:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Errors in one line: each file system of fsspec's raises its own."""
+    """Turn the errors of fsspec's file systems into one line each."""
     try:
         yield
     except FacerecError:

@@ -1,147 +1,162 @@
-"""From what a command line names to the image files it means, and whose they are.
+"""What is at a path: photos of a file, folder, tar, zip, URL or list on stdin, and their people.
 
-A path that cannot be read is passed on like any other, so that the reader reports it in its
-place and the rest still runs.
+A photo that cannot be opened is yielded like any other. It fails on `read`, in its place, and the
+rest still runs.
 """
 
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from facerec.errors import InputError, UsageError
-from facerec.imaging.archives import expand_braces, is_archive
-from facerec.imaging.remote import file_name, is_url
-from facerec.imaging.stored import (
-    IMAGE_SUFFIXES,
-    Collection,
+from facerec.imaging.archives import Source, open_archive, open_source
+from facerec.imaging.folders import walk
+from facerec.imaging.labels import read_labels
+from facerec.imaging.names import (
+    archive_stem,
+    expand_braces,
+    has_image_suffix,
+    is_archive,
+    is_junk,
+    is_photo,
+    is_url,
+    url_file_name,
+)
+from facerec.imaging.photos import (
+    MAX_PIXELS,
+    FailedPhoto,
+    FilePhoto,
     Photo,
-    Stored,
-    is_image,
-    open_local,
-    open_url,
+    file_version,
+    is_file,
+    is_folder,
+    normalise_person,
     unreadable,
 )
+from facerec.imaging.remote import Remote
 
-# Twice Linux's PATH_MAX: what is longer is no list of paths, and could be endless.
+# Twice Linux's PATH_MAX: a longer line is no path, and could be endless.
 _LONGEST_PATH = 8192
+# Windows resolves these below another drive, whatever folder they are joined to.
+_DRIVE = re.compile(r"[a-z]:/" if os.name == "posix" else r"[a-z]:", re.IGNORECASE)
+_Place = Path | str | None
+"""A path; a URL; None for stdin."""
 
 
-def find_files(name: str) -> Iterator[Path]:
-    """The image files that a path or pattern names.
-
-    A file is itself, whatever its suffix. A folder is all images below it, sorted, without
-    hidden ones; linked folders come last and each real folder counts once, so loops end. A
-    pattern with `*`, `?`, `[…]` or `**` that is no existing path is matched. What is missing,
-    and a folder without images, is yielded as it is.
-    """
-    return (found for path in _match(name) for _, found in _images_of(path))
-
-
-def photos_below(name: str) -> dict[str, Photo]:
-    """The images of one folder, archive or URL, by their places in it, `/` between folders.
-
-    Raises:
-        UsageError: nothing is there, or fsspec does not know such URLs.
-        InputError: it holds no images, cannot be read, or names a place outside of itself.
-        MissingError: fsspec, or the package that it needs for a URL, is not installed.
-    """
-    found: dict[str, Photo] = {}
-    if is_url(name) or is_archive(name):
-        opened = open_url(name) if is_url(name) else open_local(Path(name))
-        for photo in (opened,) if isinstance(opened, Stored) else opened:
-            place = photo.key or photo.name.rpartition("/")[2]
-            if place.startswith("/") or "\\" in place or ":" in place:
-                raise InputError(f"{photo}: would lie outside of the tree")
-            found[place] = photo
-    elif Path(name).is_dir():
-        found |= {path.relative_to(name).as_posix(): path for path in find_files(name)}
-        found.pop(".", None)  # the folder itself, where it is empty
-    else:
-        raise UsageError(f"{name}: no such folder")
-    if not found:
-        raise InputError(f"{name}: no images there")
-    return found
-
-
-def expand_photos(
-    arguments: Sequence[str], *, stdin: BinaryIO | None, null: bool
+def find_photos(
+    places: Iterable[str | Path], *, stdin: BinaryIO | None = None, null: bool = False
 ) -> Iterator[Photo]:
-    """The images that `arguments` name, in their order.
+    """The photos at some places, in their order.
 
-    Paths and patterns as in `find_files`; a tar or zip is the images in it, a URL the image, the
-    archive or the folder that it names, `{0000..0012}` all these numbers. `-` is the paths and
-    URLs listed on `stdin`, read as they come.
+    - A file is itself, whatever its suffix.
+    - A folder is every image below it, sorted, without hidden files and system folders; linked
+      folders come last and each real folder counts once, so loops end.
+    - A tar or zip is every image in it, in the same order; `people.tar/ann` those of one of its
+      folders, `people.tar/ann/1.jpg` one of them.
+    - A URL is the image, archive or folder that it names.
+    - `-` is the paths and URLs listed on `stdin`, as they come.
+    - A pattern with `*`, `?`, `[…]` or `**` that is no existing path is matched, and
+      `{0000..0012}` is each of these numbers.
+
+    What is missing, and a folder without images, is yielded as it is.
+
+    A photo's person: in a folder, the first-level folder that it is in, however deep
+    (`PEOPLE/001/frontal/01.jpg` is of `001`, as in CFP); directly in it, the folder. In an archive
+    or a folder that a URL names, its WebDataset label, or else the same below the last folder that
+    all its images share; without one, the archive. Of a file, a URL or a listed path, its folder.
 
     Args:
         stdin: a binary stream, or None where it is closed.
         null: paths on `stdin` end with NUL, not with a newline.
 
     Raises:
-        UsageError: `-` is given and `stdin` is no list of paths.
+        UsageError: `-` is given and `stdin` is no list of paths; fsspec knows no such URLs.
         MissingError: fsspec, or the package that it needs for a URL, is not installed.
     """
-    named = _resolve(arguments, stdin)
-    return (photo for _, photo in _expand(named, stdin, null))
+    return _expand(_resolve(places, stdin), stdin, null)
 
 
 def list_people(
-    arguments: Sequence[str], *, name: str | None, stdin: BinaryIO | None, null: bool
+    places: Iterable[str | Path],
+    *,
+    name: str | None = None,
+    stdin: BinaryIO | None = None,
+    null: bool = False,
 ) -> Iterator[tuple[str, Photo]]:
-    """`(person, image)` for what `arguments` name, as `expand_photos` finds it.
+    """`(person, photo)` for what `find_photos` finds.
 
-    In a folder that is named, an image in a folder of it, however deep, is of the person that
-    first-level folder is called after (`PEOPLE/001/frontal/01.jpg` is of `001`, as in CFP); an
-    image directly in it, of the person the named folder is called after. In an archive, and in a
-    folder that a URL names, see `Collection.owner`. A path or URL on `stdin` is of the person its
-    own folder is called after. `name` overrides all of this.
+    Args:
+        name: the person of every photo.
 
     Raises:
-        UsageError: as `expand_photos`; an image is named without `name`; `name` is empty.
-        MissingError: as `expand_photos`.
+        UsageError: as `find_photos`; a single image is given without `name`; `name` is empty.
+        MissingError: as `find_photos`.
     """
-    named = _resolve(arguments, stdin)
+    resolved = _resolve(places, stdin)
     if name is not None:
         if not name.strip():
             raise UsageError("--name is empty; give the person's name")
-        everyone = _person(name)
-        return ((everyone, photo) for _, photo in _expand(named, stdin, null))
-    for place in named:
-        if place is not None and _is_photo(place):
+        everyone = normalise_person(name)
+        return ((everyone, photo) for photo in _expand(resolved, stdin, null))
+    for place in resolved:
+        if place is not None and _is_single(place):
             raise UsageError(f"{place}: whose photo is this? give --name, or the person's folder")
-    return ((_owner(root, photo), photo) for root, photo in _expand(named, stdin, null))
+    return ((photo.person, photo) for photo in _expand(resolved, stdin, null))
 
 
-def _resolve(arguments: Sequence[str], stdin: BinaryIO | None) -> list[Path | str | None]:
-    """The files and folders named, patterns matched, and the URLs; None stands for `-`."""
-    named: list[Path | str | None] = []
-    for argument in arguments:
-        if argument == "-":
+def photo_tree(place: str | Path) -> dict[str, Photo]:
+    """The photos of one folder, archive or URL by key, for writing the same tree elsewhere.
+
+    Raises:
+        UsageError: nothing is there, or fsspec knows no such URLs.
+        InputError: it holds no images, cannot be read, or a key leads outside it.
+        MissingError: there is no such archive; fsspec, or the package that it needs for a URL, is
+            not installed.
+    """
+    where = str(place) if is_url(str(place)) else Path(place)
+    if isinstance(where, Path) and is_folder(where):
+        photos: Iterable[Photo] = _in_folder(where)
+    elif isinstance(where, str) or is_archive(where.name) or _split_at_archive(where):
+        photos = _unpack(where)
+    else:
+        raise UsageError(f"{place}: no such folder")
+    # `walk` yields the root itself if it cannot be listed.
+    tree = {photo.key: photo for photo in photos if photo.key != "."}
+    for key, photo in tree.items():
+        if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
+            raise InputError(f"{photo}: would lie outside of the tree")
+    if not tree:
+        raise InputError(f"{place}: no images there")
+    return tree
+
+
+def _resolve(places: Iterable[str | Path], stdin: BinaryIO | None) -> list[_Place]:
+    """The files, folders and URLs that are named, with patterns matched and braces expanded."""
+    resolved: list[_Place] = []
+    for place in map(str, places):
+        if place == "-":
             if stdin is None:
                 raise UsageError("-: standard input is closed; give paths, or a list to read")
-            named.append(None)
-        elif is_url(argument):
-            named.extend(expand_braces(argument))
-        elif os.path.lexists(argument):
-            named.append(Path(argument))
+            resolved.append(None)
+        elif is_url(place):
+            resolved.extend(expand_braces(place))
+        elif os.path.lexists(place):
+            resolved.append(Path(place))
         else:
-            named.extend(path for one in expand_braces(argument) for path in _match(one))
-    return named
+            resolved.extend(path for one in expand_braces(place) for path in _match(one))
+    return resolved
 
 
-def _is_photo(place: Path | str) -> bool:
-    if isinstance(place, str):
-        return is_image(file_name(place))
-    return _is_file(place) and not is_archive(place.name)
-
-
-def _match(argument: str) -> list[Path]:
-    """The paths that fit a pattern; the path itself where it exists, or where nothing fits."""
-    path = Path(argument)
-    if not any(character in argument for character in "*?[") or os.path.lexists(path):
+def _match(pattern: str) -> list[Path]:
+    """The paths that match a pattern; the path itself if it exists, or if nothing matches."""
+    path = Path(pattern)
+    if not any(character in pattern for character in "*?[") or os.path.lexists(path):
         return [path]
     anchor = path.anchor
     try:
@@ -149,9 +164,9 @@ def _match(argument: str) -> list[Path]:
         matches = sorted(Path(anchor).glob(str(path)[len(anchor) :]))
     except (ValueError, OSError):
         return [path]
-    if not _hides(path):
-        matches = [match for match in matches if not _hides(match)]
-    # `**` matches folders and also the folders in them, which are walked with the former.
+    if not any(map(is_junk, path.parts)):
+        matches = [match for match in matches if not any(map(is_junk, match.parts))]
+    # `**` matches a folder and also the folders in it, which are walked with it.
     tops: list[Path] = []
     chosen: set[Path] = set()
     for match in matches:
@@ -161,89 +176,203 @@ def _match(argument: str) -> list[Path]:
     return tops or [path]
 
 
-def _hides(path: Path) -> bool:
-    return any(part.startswith(".") and part != ".." for part in path.parts)
+def _expand(places: Sequence[_Place], stdin: BinaryIO | None, null: bool) -> Iterator[Photo]:
+    for place in places:
+        if place is not None:
+            yield from _photos_at(place, walked=True)
+            continue
+        assert stdin is not None, "`_resolve` has refused this"
+        for listed in _read_paths(stdin, null):
+            # Not walked: `find` lists a folder and also the files in it.
+            yield from _photos_at(listed, walked=False)
 
 
-def _expand(
-    named: Sequence[Path | str | None], stdin: BinaryIO | None, null: bool
-) -> Iterator[tuple[Path | Collection | None, Photo]]:
-    """Each image, after the named folder or archive it is in, if it is in one."""
-    for place in named:
-        if place is None:
-            assert stdin is not None, "`_resolve` has refused this"
-            for listed in _read_paths(stdin, null):
-                yield from _open(listed) if isinstance(listed, str) else ((None, listed),)
-        elif isinstance(place, str) or (is_archive(place.name) and _is_file(place)):
-            yield from _open(place)
-        else:
-            yield from _images_of(place)
-
-
-def _images_of(path: Path) -> Iterator[tuple[Path | None, Path]]:
-    """The images of a folder, after it; anything else as it is."""
-    empty = True
-    for found in _images_below(path) if _is_folder(path) else ():
-        empty = False
-        yield path, found
-    if empty:
-        yield None, path
-
-
-def _open(place: Path | str) -> Iterator[tuple[Collection | None, Stored]]:
-    """The images of an archive, or of what a URL names."""
-    try:
-        opened = open_url(place) if isinstance(place, str) else open_local(place)
-        photos = [opened] if isinstance(opened, Stored) else list(opened)
-        if not photos:
-            raise InputError(f"{place}: holds no images")
-    except InputError as error:
-        yield None, unreadable(str(place), error)
+def _photos_at(place: Path | str, *, walked: bool) -> Iterator[Photo]:
+    if isinstance(place, str) or _split_at_archive(place):
+        try:
+            yield from _unpack(place)
+        except InputError as error:
+            yield FailedPhoto(str(place), error)
         return
-    root = None if isinstance(opened, Stored) else opened
-    yield from ((root, photo) for photo in photos)
+    empty = True
+    for photo in _in_folder(place) if walked and is_folder(place) else ():
+        empty = False
+        yield photo
+    if empty:
+        yield FilePhoto(place)
 
 
-def _images_below(root: Path) -> Iterator[Path]:
-    """Images in a folder and its folders; of those, each real one once, linked ones last.
+def _in_folder(root: Path) -> Iterator[Photo]:
+    return (FilePhoto(path, root) for path in walk(root, has_image_suffix))
 
-    Links wait because a person's folder should be known by its own name, not by a link's.
+
+def _split_at_archive(path: Path) -> tuple[Path, str] | None:
+    """The archive in a path and the path inside it, "" for all of it; None without an archive."""
+    for archive in (path, *path.parents):
+        if is_archive(archive.name) and is_file(archive):
+            inside = path.relative_to(archive).as_posix()
+            return archive, "" if inside == "." else inside
+    return None
+
+
+def _is_single(place: Path | str) -> bool:
+    """Whether it is one photo, not a folder or an archive of them."""
+    if isinstance(place, str):
+        return has_image_suffix(url_file_name(place))
+    packed = _split_at_archive(place)
+    return is_file(place) if packed is None else has_image_suffix(packed[1])
+
+
+def _unpack(place: Path | str) -> Sequence[Photo]:
+    """The photos of a URL, an archive, or a folder or member of an archive.
+
+    Raises:
+        InputError: it cannot be read, or holds no images.
+        MissingError: there is no such archive.
     """
-    seen: set[tuple[int, int]] = set()
-    roots = [root]
-    for start in roots:
-        waiting = [(start, True)]
-        while waiting:
-            path, is_folder = waiting.pop()
-            if not is_folder:
-                yield path
-                continue
-            try:
-                facts = path.stat()
-                if (facts.st_dev, facts.st_ino) in seen:
-                    continue
-                seen.add((facts.st_dev, facts.st_ino))
-                with os.scandir(path) as listing:
-                    entries = sorted(listing, key=lambda entry: entry.name)
-            except OSError:
-                yield path
-                continue
-            below = []
-            for entry in entries:
-                inside = path / entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    below.append((inside, True))
-                elif entry.is_symlink() and _is_folder(inside):
-                    roots.append(inside)
-                elif inside.suffix.lower() in IMAGE_SUFFIXES:
-                    below.append((inside, False))
-            waiting.extend(reversed(below))
+    packed = _open_url(place) if isinstance(place, str) else _open_archive(place)
+    if not isinstance(packed, _Packed):
+        return [packed]
+    photos = list(packed.photos())
+    if not photos:
+        raise InputError(f"{place}: holds no images")
+    return photos
+
+
+def _open_url(url: str) -> _Packed | _RemotePhoto:
+    remote, name = Remote(url), url_file_name(url)
+    if has_image_suffix(name):
+        return _RemotePhoto(remote, name)
+    if not is_archive(name):
+        return _Packed(remote)
+    try:
+        return _Packed(open_archive(remote.name, remote.open()))
+    except UsageError as error:
+        raise InputError(str(error)) from error
+
+
+def _open_archive(place: Path) -> _Packed:
+    archive, inside = _split_at_archive(place) or (place, "")
+    try:
+        return _Packed(open_source(archive), inside, file_version(archive))
+    except UsageError as error:
+        raise InputError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _RemotePhoto:
+    """A photo that is given by its URL."""
+
+    remote: Remote
+    key: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return self.remote.name
+
+    @property
+    def path(self) -> None:
+        return None
+
+    @property
+    def person(self) -> str:
+        return normalise_person(PurePosixPath(self.name).parent.name)
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        return self.remote.read_file()
+
+
+@dataclass(frozen=True, slots=True)
+class _PackedPhoto:
+    """A photo in an archive, or below a URL."""
+
+    packed: _Packed
+    key: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.packed.name}/{self.key}"
+
+    @property
+    def path(self) -> None:
+        return None
+
+    @property
+    def person(self) -> str:
+        return normalise_person(self.packed.owner(self.key))
+
+    @property
+    def version(self) -> str:
+        return self.packed.version
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        return self.packed.source.read(self.key)
+
+
+class _Packed:
+    """The photos of an archive or of a folder behind a URL.
+
+    Args:
+        inside: the file or folder in it that is named; "" for all of it.
+        version: of the whole; empty if unknown.
+    """
+
+    def __init__(self, source: Source, inside: str = "", version: str = "") -> None:
+        self.source = source
+        self.name = source.name.rstrip("/")
+        self.version = version
+        names = [
+            name
+            for name in source.names()
+            if is_photo(name) and (not inside or f"{name}/".startswith(f"{inside}/"))
+        ]
+        # The order of `walk`, so that a tree and its tar give the same.
+        self._names = sorted(names, key=lambda name: name.split("/"))
+
+    def photos(self) -> Iterator[Photo]:
+        for key in self._names:
+            name = f"{self.name}/{key}"
+            if ".." in key.split("/"):
+                yield FailedPhoto(name, unreadable(name, f"lies outside of {self.name}"), key)
+            else:
+                yield _PackedPhoto(self, key)
+
+    def owner(self, key: str) -> str:
+        """Whose photo it is, see `find_photos`.
+
+        Raises:
+            InputError: a label cannot be read.
+        """
+        if key in self._labels:
+            return self._labels[key]
+        below = key.split("/")[len(self._shared) :]
+        if len(below) > 1:
+            return below[0]
+        return self._shared[-1] if self._shared else archive_stem(PurePosixPath(self.name).name)
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return read_labels(self.source)
+
+    @cached_property
+    def _shared(self) -> list[str]:
+        shared = []
+        for level in zip(*(name.split("/")[:-1] for name in self._names), strict=False):
+            if len(set(level)) > 1:
+                break
+            shared.append(level[0])
+        return shared
 
 
 def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:
-    """The paths and URLs in a list, each as soon as its end has come; empty ones are skipped."""
+    """The paths and URLs in a list, each as soon as it is complete; empty ones are skipped."""
     for line in _read_until(stdin, b"\0" if null else b"\n"):
         if null:
             listed = line
@@ -260,7 +389,7 @@ def _read_until(stdin: BinaryIO, end: bytes) -> Iterator[bytes]:
     """Pieces of a stream between `end`s, without waiting for more than the next one."""
     piece = bytearray()
     try:
-        # Byte by byte out of the stream's own buffer: a larger read would wait until it is full.
+        # Byte by byte, from the stream's buffer: a larger read would block until it is full.
         while byte := stdin.read(1):
             if byte == end:
                 yield bytes(piece)
@@ -272,48 +401,3 @@ def _read_until(stdin: BinaryIO, end: bytes) -> Iterator[bytes]:
     except (OSError, ValueError) as error:
         raise UsageError(f"-: standard input cannot be read: {error}") from error
     yield bytes(piece)
-
-
-def _owner(root: Path | Collection | None, photo: Photo) -> str:
-    """Whose image it is; `root` is what it was found in."""
-    if isinstance(photo, Stored):
-        folder = PurePosixPath(photo.name).parent.name
-        return _person(root.owner(photo) if isinstance(root, Collection) else folder)
-    if not isinstance(root, Path):
-        return _person(_folder_name(photo.parent))
-    below = photo.relative_to(root).parts
-    return _person(below[0] if len(below) > 1 else _folder_name(root))
-
-
-def _folder_name(folder: Path) -> str:
-    # Not `resolve`: a linked folder is called what the user called it.
-    name = folder.absolute().name
-    if name in ("", ".."):
-        name = folder.resolve().name
-    if not name:
-        raise UsageError(f"{folder}: this folder's name names nobody; give --name")
-    return name
-
-
-def _person(name: str) -> str:
-    """A person's name as it is stored and compared: NFC, in valid Unicode.
-
-    macOS hands out decomposed names (`e` and an accent), other systems mostly composed ones; the
-    same person enrolled from both must be one. The path keeps the bytes it needs to be opened.
-    """
-    readable = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", readable)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

@@ -1,8 +1,13 @@
-"""From a model to files that other runtimes take, each compared with PyTorch before it exists."""
+"""Export: a model as a file of another runtime, compared with PyTorch before it is kept.
+
+A target is a function `(Export, Path) -> Embedder`, registered with the file's `suffix`, the
+`precisions` it writes, and whether it `normalises`: can put the preprocessing into the file.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +24,6 @@ from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY
 from facerec.models.runtimes.graphs import (
     BATCHES,
     OPSET,
-    Format,
     Precision,
     Whole,
     keep_parts,
@@ -32,13 +36,40 @@ from facerec.models.runtimes.graphs import (
 from facerec.models.runtimes.onnx import load_onnx
 from facerec.models.runtimes.openvino import load_openvino
 from facerec.models.runtimes.torchscript import load_torchscript
+from facerec.registry import EXPORTS
 from facerec.weights.store import load_model
 
-SUFFIXES: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".ts"}
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export target is given.
+
+    Attributes:
+        network: maps `(N, 3, H, W) float32` to `(N, D) float32`, in evaluation mode.
+        card: the model's.
+        rounded: the card to embed; see `rounded_card`.
+        chips: `(N, H, W, 3) uint8` RGB real faces, which int8 is calibrated on.
+        precision: of the file's weights.
+        normalise: put colour order, mean and deviation into the graph, which then takes RGB 0-255.
+        opset: of ONNX.
+    """
+
+    network: nn.Module
+    card: ModelCard
+    rounded: ModelCard
+    chips: Image
+    precision: Precision
+    normalise: bool
+    opset: int
+
+    @property
+    def graph(self) -> nn.Module:
+        """The network, behind its preprocessing where `normalise` is set."""
+        return Whole(self.network, self.card) if self.normalise else self.network
 
 
 def export_model(
-    name: str, target: Path, chips: Image, *, format_: Format, precision: Precision = "fp32",
+    name: str, target: Path, chips: Image, *, to: str, precision: Precision = "fp32",
     normalise: bool = False, opset: int = OPSET,
 ) -> tuple[ModelCard, float]:  # fmt: skip
     """Write a model for another runtime.
@@ -48,39 +79,85 @@ def export_model(
         target: the file to write.
         chips: `(N, H, W, 3) uint8` RGB real faces, N >= 17, to compare on; int8 is calibrated on
             them too.
-        normalise: put colour order, mean and deviation into the graph, which then takes RGB 0-255.
-        opset: of ONNX.
+        to: a name of `EXPORTS`.
+        precision: see `Export`.
+        normalise: see `Export`.
+        opset: see `Export`.
 
     Returns:
         the card as embedded, and the smallest cosine between both outputs.
 
     Raises:
         MissingError: the model or a package is missing.
-        UsageError: the exported file's output differs too much; nothing is written.
+        UsageError: the target offers no such precision, or the exported file's output differs too
+            much; nothing is written.
     """
+    entry = EXPORTS.get(to)
+    precisions = entry.facts["precisions"]
+    if precision not in precisions:
+        raise UsageError(f"--to {to} writes {', '.join(precisions)}, not --precision {precision}")
+    if normalise and not entry.facts["normalises"]:
+        raise UsageError(f"--to {to} does not take --normalise")
     card, state = load_model(name)
     network = load_network(card, state)
-    if format_ == "torchscript" and (precision != "fp32" or normalise):
-        raise UsageError("--to torchscript takes neither --precision nor --normalise")
-    described = rounded_card(card, format_, precision)
+    rounded = rounded_card(card, to, precision)
+    export = Export(network, card, rounded, chips, precision, normalise, opset)
     reference = TorchEmbedder(network, card, device="cpu", batch=max(BATCHES))
-    whole = Whole(network, card) if normalise else network
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / f"made{SUFFIXES[format_]}"
-        exported: Embedder
-        if format_ == "torchscript":
-            _write_torchscript(network, made, described)
-            exported = load_torchscript(made, device="cpu", batch=max(BATCHES))
-        elif format_ == "onnx":
-            write_onnx(whole, made, card, chips, precision, opset, normalise=normalise)
-            _embed_card(made, described, inside=normalise)
-            exported = load_onnx(made, described, device="cpu", threads=0, batch=max(BATCHES))
-        else:
-            write_openvino(whole, made, card, chips, precision, opset, normalise=normalise)
-            exported = load_openvino(made, threads=0, batch=max(BATCHES))
+        made = Path(folder) / f"made{entry.facts['suffix']}"
+        exported: Embedder = entry.target(export, made)
         least = require_agreement(reference, exported, chips, precision, f"{target}: not written")
         keep_parts(Path(folder), target)
-    return described, least
+    return rounded, least
+
+
+@EXPORTS.register(
+    "onnx",
+    help="ONNX, with a free batch dimension.",
+    suffix=".onnx",
+    precisions=("fp32", "fp16", "int8"),
+    normalises=True,
+)
+def export_onnx(export: Export, path: Path) -> Embedder:
+    """Write the model and return its embedder."""
+    write_onnx(
+        export.graph, path, export.card, export.chips, export.precision, export.opset,
+        normalise=export.normalise,
+    )  # fmt: skip
+    _embed_card(path, export.rounded, inside=export.normalise)
+    return load_onnx(path, export.rounded, device="cpu", threads=0, batch=max(BATCHES))
+
+
+@EXPORTS.register(
+    "openvino",
+    help="OpenVINO IR: .xml, with its weights in .bin beside it.",
+    suffix=".xml",
+    precisions=("fp32", "fp16", "int8"),
+    normalises=True,
+)
+def export_openvino(export: Export, path: Path) -> Embedder:
+    """Write the model and return its embedder."""
+    write_openvino(
+        export.graph, path, export.card, export.chips, export.precision, export.opset,
+        normalise=export.normalise,
+    )  # fmt: skip
+    return load_openvino(path, threads=0, batch=max(BATCHES))
+
+
+@EXPORTS.register(
+    "torchscript",
+    help="TorchScript, traced; PyTorch alone runs it.",
+    suffix=".ts",
+    precisions=("fp32",),
+    normalises=False,
+)
+def export_torchscript(export: Export, path: Path) -> Embedder:
+    """Write the model and return its embedder."""
+    example = torch.zeros(2, 3, export.card.input_height, export.card.input_width)
+    with quiet(), torch.inference_mode():
+        traced: Any = torch.jit.trace(export.network, example)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, str(path), _extra_files={CARD_KEY: export.rounded.to_json()})
+    return load_torchscript(path, device="cpu", batch=max(BATCHES))
 
 
 def _embed_card(path: Path, card: ModelCard, *, inside: bool) -> None:
@@ -91,10 +168,3 @@ def _embed_card(path: Path, card: ModelCard, *, inside: bool) -> None:
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.save(model, path)
-
-
-def _write_torchscript(network: nn.Module, path: Path, card: ModelCard) -> None:
-    example = torch.zeros(2, 3, card.input_height, card.input_width)
-    with quiet(), torch.inference_mode():
-        traced: Any = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, str(path), _extra_files={CARD_KEY: card.to_json()})

@@ -1,4 +1,4 @@
-"""From a card and its weights to an `Embedder`."""
+"""Networks and embedders from a model card and its weights."""
 
 from __future__ import annotations
 
@@ -8,28 +8,10 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError
-from facerec.models import (
-    Embedder,
-    dlib_resnet,  # noqa: F401  (registers itself)
-)
-from facerec.models.backbones import (  # noqa: F401  (register themselves)
-    inception_resnet,
-    ir,
-    iresnet,
-    lightnet,
-    mobilefacenet,
-    mobilefacenet_relu,
-    mobilenet_v2,
-    mobilenet_v3,
-    resnet,
-)
-from facerec.models.embedder import Team, TorchEmbedder
-from facerec.models.registry import FACTORIES
-
-
-def network_names() -> list[str]:
-    """Every network that can be built, without the tiny ones that tests train."""
-    return sorted(name for name in FACTORIES if not name.startswith("test_"))
+from facerec.models import Embedder
+from facerec.models.embedder import TorchEmbedder
+from facerec.parallel.threads import TorchThreads
+from facerec.registry import BACKBONES
 
 
 def create_network(card: ModelCard) -> nn.Module:
@@ -38,15 +20,13 @@ def create_network(card: ModelCard) -> nn.Module:
     Raises:
         MissingError: no such architecture.
     """
-    if card.architecture not in FACTORIES:
-        known = ", ".join(network_names())
-        raise MissingError(f"no network is called {card.architecture}; there are {known}")
-    return FACTORIES[card.architecture](card)
+    network: nn.Module = BACKBONES.get(card.architecture).target(card)
+    return network
 
 
 def create_embedder(
     card: ModelCard, state: Mapping[str, Tensor], *, device: str, batch: int,
-    precision: str = "fp32", team: Team | None = None,
+    precision: str = "fp32", pool: TorchThreads | None = None,
 ) -> Embedder:  # fmt: skip
     """Build a network, load its weights and make it an embedder; see `TorchEmbedder`.
 
@@ -54,11 +34,11 @@ def create_embedder(
         MissingError: the weights do not fit the architecture.
     """
     network = load_network(card, state)
-    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision, team=team)
+    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision, pool=pool)
 
 
 def load_network(card: ModelCard, state: Mapping[str, Tensor]) -> nn.Module:
-    """Build the card's architecture with these weights, for use, not for training.
+    """Build the card's architecture with these weights, in evaluation mode.
 
     Raises:
         MissingError: no such architecture, or the weights do not fit it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ Result = TypeVar("Result")
 
 # In-training evaluation keeps the other ranks waiting.
 _TIMEOUT = timedelta(hours=6)
+_nested = ContextVar("nested", default=False)
+"""Whether this rank is inside `map_sharded`."""
 
 
 @contextmanager
@@ -99,9 +102,16 @@ def gather_shards(own: list[Result], count: int) -> list[Result]:
 def map_sharded(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     """`work` of every item, in order; each rank computes its shard and all get all results.
 
-    A collective: every rank must call it with the same items.
+    A collective: every rank must call it with the same items. Nested calls run on their rank alone.
     """
-    return gather_shards([work(item) for item in shard(items)], len(items))
+    if _nested.get():
+        return [work(item) for item in items]
+    token = _nested.set(True)
+    try:
+        own = [work(item) for item in shard(items)]
+    finally:
+        _nested.reset(token)
+    return gather_shards(own, len(items))
 
 
 def gather_rows(rows: Tensor) -> Tensor:

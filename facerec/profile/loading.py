@@ -1,4 +1,4 @@
-"""Profiles: one YAML file, one section per concern, every value with a known origin.
+"""Profiles: YAML files resolved with defaults, environment and flags, every value with its origin.
 
 Precedence: shipped default < profile (and what it extends) < `FACEREC_…` < `--set` < a
 command's own flag.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +18,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from facerec.errors import ProfileError
+from facerec.errors import ProfileError, did_you_mean
 from facerec.profile.schema import (
+    UNKNOWN_NAME,
     AlignmentSection,
     CleanupSection,
     DataSection,
@@ -33,7 +35,7 @@ from facerec.profile.schema import (
 
 
 class Profile(Section):
-    """Everything a command can be told, validated.
+    """The settings of every command, validated.
 
     `Profile.load` resolves a name with all its layers; `Profile()` is the shipped default.
     """
@@ -53,7 +55,7 @@ class Profile(Section):
     @classmethod
     def load(
         cls,
-        name: str = "default",
+        name: str | Path = "default",
         *,
         settings: Iterable[str] = (),
         flags: Mapping[str, Any] | None = None,
@@ -82,13 +84,13 @@ _RESERVED = {"FACEREC_HOME", "FACEREC_PROFILE", "FACEREC_DEBUG", "FACEREC_TEST_D
 
 
 def resolve(
-    name: str = "default",
+    name: str | Path = "default",
     *,
     settings: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Resolved:
-    """Resolve a profile by name or path with every layer above it.
+    """Resolve a profile by name or path, with the layers that override it.
 
     Args:
         name: a shipped profile's name or a YAML file.
@@ -151,8 +153,12 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _find(name: str, beside: Path | None = None) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name or os.sep in name:
+def _find(name: str | Path, beside: Path | None = None) -> Path:
+    if (
+        isinstance(name, Path)
+        or name.endswith((".yaml", ".yml"))
+        or not {"/", os.sep}.isdisjoint(name)
+    ):
         path = Path(name) if beside is None else beside.parent / name
         if not path.is_file():
             raise ProfileError(f"{path}: no such profile file")
@@ -266,7 +272,10 @@ def _validate(merged: _Layer) -> Resolved:
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
         problem = first["msg"][0].lower() + first["msg"][1:]
-        raise ProfileError(f"{origin}: {key}: {problem}, not {first['input']!r}") from error
+        if first["type"] != UNKNOWN_NAME:
+            choices = re.findall(r"'(.*?)'", str(first.get("ctx", {}).get("expected", "")))
+            problem += f", not {first['input']!r}{did_you_mean(str(first['input']), choices)}"
+        raise ProfileError(f"{origin}: {key}: {problem}") from error
     return Resolved(
         profile, {key: merged[key].origin if key in merged else "default" for key in known_keys()}
     )

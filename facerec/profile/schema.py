@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
+from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+
+UNKNOWN_NAME = "unknown_name"
+"""Type of the error for a name that is not registered; its message is whole."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Annotation of a `str` that must be a registered name; the JSON schema lists the names."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": self.registry.names()}
+
+    def _check(self, name: str) -> str:
+        if name not in self.registry:
+            problem = f"no {self.registry.kind} is called {name}{self.registry.hint(name)}"
+            raise PydanticCustomError(UNKNOWN_NAME, "{problem}", {"problem": problem})
+        return name
 
 
 class Section(BaseModel):
@@ -23,7 +60,7 @@ class Section(BaseModel):
 
 
 class DetectorSection(Section):
-    name: Literal["mtcnn", "mtcnn-tensorflow", "yunet"] = "mtcnn"
+    name: Annotated[str, Registered(DETECTORS)] = "mtcnn"
     """Which detector finds the faces."""
     min_face: Annotated[float, Field(ge=12)] = 20
     """Smallest face sought, in pixels; doubling it makes detection about four times faster."""
@@ -37,6 +74,8 @@ class DetectorSection(Section):
     """Score that a face found by a one-stage detector (yunet) must reach."""
     weights: Path | None = None
     """A detector's own weights file, for detectors whose weights no pip package carries."""
+    options: dict[str, Any] = {}
+    """What a detector of another package takes beyond these keys."""
 
 
 class AlignmentSection(Section):
@@ -111,6 +150,8 @@ class RecognizeSection(Section):
 class DataSection(Section):
     train: str | None = None
     """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    check_aligned: bool = True
+    """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None
     """A text file of names, one a line: only these people are used."""
     min_images: Positive = 1
@@ -147,11 +188,10 @@ class TrainSection(Section):
     initial: str | None = None
     """A model whose weights training starts from; backbone and sizes are then its own."""
 
-    loss: Literal[
-        "softmax", "normface", "arcface", "cosface", "sphereface", "combined", "adaface",
-        "curricularface", "magface",
-    ] = "arcface"  # fmt: skip
+    loss: Annotated[str, Registered(LOSSES)] = "arcface"
     """What is minimised; softmax has no margin and no normalisation."""
+    options: dict[str, Any] = {}
+    """Options of a loss that another package registers."""
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Factor on the cosines, s."""
     margin: Annotated[float, Field(ge=0)] | None = None

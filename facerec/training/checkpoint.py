@@ -1,7 +1,7 @@
-"""Checkpoints that any number of processes can write and any other number go on from.
+"""Checkpoints: written by any number of ranks, resumed and re-sharded by any other.
 
-They are torch.distributed.checkpoint's, in a folder that gets its name when it is whole. That
-format unpickles: go on from runs of your own only; a model to give away is `model.safetensors`.
+The format is torch.distributed.checkpoint's. Its folder is renamed to `step-N` once it is complete.
+The format unpickles: resume only from your own runs; share `model.safetensors` instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -24,28 +24,142 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
+from torch.optim import Optimizer
 
 from facerec.errors import MissingError, UsageError
 from facerec.parallel.ranks import barrier, rank, world_size
-from facerec.training.state import TrainingState
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier
 
+Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d+)$")
 
 
+class TrainingState:
+    """Everything a step changes, and its flat view as named tensors.
+
+    Rows of the classifier, of Center loss and of their optimiser state are this rank's shard; the
+    rest is replicated.
+
+    Args:
+        backbone: the module itself, without DistributedDataParallel.
+        classifier: the head.
+        centres: of Center loss.
+        optimizers: by name; `head` steps classifier and centres.
+        scaler: gradient scaler for fp16.
+        average: exponential moving average of the backbone.
+
+    Attributes:
+        step: steps done.
+        skipped: batches passed over after roll-backs.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, classifier: Classifier, centres: CentreLoss | None,
+        optimizers: Mapping[str, Optimizer], scaler: torch.amp.GradScaler,
+        average: nn.Module | None,
+    ) -> None:  # fmt: skip
+        self.backbone, self.classifier, self.centres = backbone, classifier, centres
+        self.optimizers = dict(optimizers)
+        self.scaler = scaler
+        self.average = average
+        self.step = 0
+        self.skipped = 0
+
+    def tensors(self) -> tuple[Tensors, set[str]]:
+        """All tensors by name, and the names of those sharded by rows."""
+        found: Tensors = {}
+        for name, module in self._modules():
+            found |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+        sharded = {
+            key
+            for key in found
+            if key in ("classifier/weight", "classifier/bias", "centres/weight")
+        }
+        for name, optimizer in self.optimizers.items():
+            for index, parameter in enumerate(_parameters(optimizer)):
+                for key, value in optimizer.state[parameter].items():
+                    if not isinstance(value, Tensor):
+                        continue
+                    entry = f"optimizer/{name}/{index}/{key}"
+                    if name == "head" and value.shape == parameter.shape:
+                        if self._is_sample(parameter):
+                            continue
+                        sharded.add(entry)
+                    found[entry] = value
+        if self.classifier.sampled is not None:
+            for key, value in self.classifier.sampled.states.items():
+                found[f"sampled/{key}"] = value
+                sharded.add(f"sampled/{key}")
+        if self.scaler.is_enabled():
+            scale = self.scaler.state_dict()
+            found["scaler/scale"] = torch.tensor(scale["scale"], dtype=torch.float64)
+            found["scaler/growth"] = torch.tensor(scale["_growth_tracker"])
+        found["progress"] = torch.tensor([self.step, self.skipped])
+        return found, sharded
+
+    def template(self, key: str, size: torch.Size) -> Tensor:
+        """A zero tensor to load an entry into that this state lacks before its first step."""
+        if key.startswith("sampled/"):
+            return torch.zeros_like(self.classifier.weight)
+        if key.startswith("optimizer/"):
+            _, name, index, _ = key.split("/")
+            parameter = _parameters(self.optimizers[name])[int(index)]
+            if len(size):
+                return torch.zeros_like(parameter)
+        return torch.zeros(size)
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set everything from tensors with the names that `tensors` gives."""
+        for name, module in self._modules():
+            prefix = f"{name}/"
+            module.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
+        for key, value in tensors.items():
+            if key.startswith("optimizer/"):
+                _, name, index, inner = key.split("/")
+                optimizer = self.optimizers[name]
+                optimizer.state[_parameters(optimizer)[int(index)]][inner] = value
+            elif key.startswith("sampled/") and self.classifier.sampled is not None:
+                self.classifier.sampled.states[key.removeprefix("sampled/")] = value
+        if "scaler/scale" in tensors and self.scaler.is_enabled():
+            state = self.scaler.state_dict()
+            state["scale"] = float(tensors["scaler/scale"])
+            state["_growth_tracker"] = int(tensors["scaler/growth"])
+            self.scaler.load_state_dict(state)
+        self.step, self.skipped = (int(value) for value in tensors["progress"])
+
+    def _modules(self) -> Iterator[tuple[str, nn.Module]]:
+        yield "backbone", self.backbone
+        yield "classifier", self.classifier
+        if self.centres is not None:
+            yield "centres", self.centres
+        if self.average is not None:
+            yield "average", self.average
+
+    def _is_sample(self, parameter: Tensor) -> bool:
+        sampled = self.classifier.sampled
+        return sampled is not None and parameter is sampled.active
+
+
 def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
-    """Write a checkpoint of the state's step; called by every process.
+    """Write a checkpoint of the state's step, atomically; a collective.
 
     Args:
         folder: of all checkpoints.
-        keep: how many stay, newest first.
+        keep: older ones beyond this many are deleted.
 
     Raises:
         UsageError: it cannot be written.
     """
     final = folder / f"step-{state.step:09d}"
-    unfinished = folder / f".unfinished-{state.step:09d}"
+    partial = folder / f".unfinished-{state.step:09d}"
     if rank() == 0:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
     barrier()
     tensors, sharded = state.tensors()
@@ -53,12 +167,12 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
     if torch.cuda.is_available():
         tensors[f"random-cuda/{rank()}"] = torch.cuda.get_rng_state()
     try:
-        with _quiet():
-            save(_whole(tensors, sharded, state), checkpoint_id=unfinished)
+        with _without_warnings():
+            save(_as_distributed(tensors, sharded, state), checkpoint_id=partial)
         if rank() == 0:
-            _flush(unfinished)
+            _flush(partial)
             shutil.rmtree(final, ignore_errors=True)
-            unfinished.rename(final)
+            partial.rename(final)
             for old in list_checkpoints(folder)[:-keep]:
                 shutil.rmtree(old, ignore_errors=True)
     except (OSError, RuntimeError) as error:
@@ -68,10 +182,10 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
 
 
 def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
-    """Bring a state to a checkpoint, whichever number of processes wrote it.
+    """Set a state from a checkpoint written by any number of ranks; a collective.
 
     Raises:
-        MissingError: it cannot be read, or was written by another kind of run.
+        MissingError: it cannot be read, or is of another network or loss.
     """
     try:
         stored = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
@@ -91,9 +205,9 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
                     key.startswith("optimizer/head/") and len(entry.size)
                 ):
                     sharded.add(key)
-        _require_same_kind(known, sharded, stored, state.classifier.classes)
-        loaded = _whole(wanted, sharded, state)
-        with _quiet():
+        _require_same_modules(known, sharded, stored, state.classifier.classes)
+        loaded = _as_distributed(wanted, sharded, state)
+        with _without_warnings():
             load(loaded, checkpoint_id=checkpoint)
         tensors = {
             key: value.to_local() if isinstance(value, DTensor) else value
@@ -110,12 +224,12 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
+    """Complete checkpoints, oldest first."""
     found = [path for path in folder.glob("step-*") if _NAME.match(path.name)]
     return sorted(found, key=lambda path: path.name)
 
 
-def _require_same_kind(
+def _require_same_modules(
     known: Mapping[str, Tensor], sharded: set[str], stored: Mapping[str, Any], classes: int
 ) -> None:
     modules = ("backbone/", "classifier/", "centres/", "average/")
@@ -131,26 +245,26 @@ def _require_same_kind(
             raise ValueError(f"{key} is {tuple(stored[key].size)} there and {here} here")
 
 
-def _whole(
+def _as_distributed(
     tensors: Mapping[str, Tensor], sharded: set[str], state: TrainingState
 ) -> dict[str, Any]:
-    """The same with shards as parts of a whole, where there are several processes."""
+    """The tensors, with shards as DTensors when there are several ranks."""
     if world_size() == 1:
         return dict(tensors)
     device = state.classifier.weight.device.type
     mesh = init_device_mesh(device, (world_size(),))
     classes = state.classifier.classes
-    entire: dict[str, Any] = {}
+    distributed: dict[str, Any] = {}
     for key, value in sorted(tensors.items()):
         if key not in sharded:
-            entire[key] = value
+            distributed[key] = value
             continue
         shape = torch.Size((classes, *value.shape[1:]))
         stride = torch.empty(shape, device="meta").stride()
-        entire[key] = DTensor.from_local(
+        distributed[key] = DTensor.from_local(
             value.detach(), mesh, [Shard(0)], run_check=False, shape=shape, stride=stride
         )
-    return entire
+    return distributed
 
 
 def _flush(folder: Path) -> None:
@@ -163,8 +277,12 @@ def _flush(folder: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's warning that a single process needs no process group."""
+def _without_warnings() -> Iterator[None]:
+    """Hide torch's warning that there is no process group."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -10,13 +10,8 @@ from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.models.factory import create_network
 from facerec.profile.schema import TrainSection
-from facerec.training.losses.margins import (
-    AdaFaceMargin,
-    CombinedMargin,
-    CurricularFaceMargin,
-    MagFaceMargin,
-    Margin,
-)
+from facerec.registry import LOSSES
+from facerec.training.losses.margins import Margin
 from facerec.weights.store import load_model
 
 _UNKNOWN = "0" * 64
@@ -63,24 +58,14 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
 
 
 def create_margin(section: TrainSection) -> Margin | None:
-    """The profile's margin; None for plain softmax. Empty margins are the papers' own."""
-    given = {} if section.margin is None else {"margin": section.margin}
-    match section.loss:
-        case "softmax":
-            return None
-        case "normface":
-            return Margin()
-        case "arcface":
-            return CombinedMargin(m2=given.get("margin", 0.5))
-        case "cosface":
-            return CombinedMargin(m3=given.get("margin", 0.35))
-        case "sphereface":
-            return CombinedMargin(m1=given.get("margin", 4.0))
-        case "combined":
-            return CombinedMargin(section.m1, section.m2, section.m3)
-        case "adaface":
-            return AdaFaceMargin(**given)
-        case "curricularface":
-            return CurricularFaceMargin(**given)
-        case "magface":
-            return MagFaceMargin()
+    """The margin of the profile's loss; None for plain softmax.
+
+    Raises:
+        ProfileError: `train.options` do not fit the loss.
+    """
+    loss = LOSSES.get(section.loss)
+    options = loss.options(section.options, "train.options")
+    margin: Margin | None = (
+        loss.target(section) if options is None else loss.target(section, options)
+    )
+    return margin

@@ -1,4 +1,4 @@
-"""Optimisers and learning rates."""
+"""Optimisers, weight decay, and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from facerec.profile.schema import TrainSection
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier
 
 _NORMALISATIONS = (
     nn.modules.batchnorm._NormBase,
@@ -21,10 +23,27 @@ _SECOND_BETA = 0.999
 Group = dict[str, Any]
 
 
-def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimizer:
-    """The profile's optimiser for parameter groups.
+def create_optimizers(
+    backbone: nn.Module, classifier: Classifier, centres: CentreLoss | None, section: TrainSection
+) -> dict[str, Optimizer]:
+    """One optimiser for the backbone, and one, `head`, for classifier and Center loss.
 
-    A group's `factor` multiplies the learning rate; its `weight_decay` the profile's.
+    The head's parameters are shards: each rank steps its own.
+    """
+    head: list[Group] = [{"params": classifier.trainable()}]
+    if centres is not None:
+        factor = section.centre_lr / section.lr
+        head.append({"params": list(centres.parameters()), "factor": factor, "weight_decay": 0.0})
+    return {
+        "backbone": create_optimizer(backbone_groups(backbone, section), section),
+        "head": create_optimizer(head, section),
+    }
+
+
+def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimizer:
+    """The profile's optimiser over parameter groups.
+
+    A group's `factor` multiplies the learning rate, its `weight_decay` the profile's.
     """
     given = [
         {
@@ -42,23 +61,23 @@ def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimize
 
 
 def backbone_groups(backbone: nn.Module, section: TrainSection) -> list[Group]:
-    """The network's parameters, those of normalisation layers apart where they are not decayed.
+    """Parameter groups of the network; for sgd_bn and adamw, normalisation layers without decay.
 
-    They are told by the layer's type, so a name such as `res_layer.0` hides nothing.
+    Layers are recognised by type, not by name.
     """
     trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     if section.optimizer not in ("sgd_bn", "adamw"):
         return [{"params": trainable}]
-    spared = {
+    undecayed = {
         id(parameter)
         for module in backbone.modules()
         if isinstance(module, _NORMALISATIONS)
         for parameter in module.parameters(recurse=False)
     }
     groups: list[Group] = [
-        {"params": [parameter for parameter in trainable if id(parameter) not in spared]},
+        {"params": [parameter for parameter in trainable if id(parameter) not in undecayed]},
         {
-            "params": [parameter for parameter in trainable if id(parameter) in spared],
+            "params": [parameter for parameter in trainable if id(parameter) in undecayed],
             "weight_decay": 0.0,
         },
     ]
@@ -66,7 +85,7 @@ def backbone_groups(backbone: nn.Module, section: TrainSection) -> list[Group]:
 
 
 def learning_rate(step: int, steps_per_epoch: int, section: TrainSection) -> float:
-    """The rate of a step, counted from 0.
+    """Learning rate of a step, counted from 0.
 
     Linear warm-up to `lr` (Goyal et al. 2017, section 2.2), then multi-step, a half cosine to 0
     (Loshchilov & Hutter 2017, eq. 5, without restarts), or (1 - t)^power.

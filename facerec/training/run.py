@@ -1,57 +1,59 @@
-"""A whole run: data, network, loop, measurements on the way, and the model at its end."""
+"""A training run, top to bottom: network, data, loss, optimisers, loop, step, roll-back.
+
+Under torchrun every rank runs this file; rank 0 alone logs, evaluates and writes the model.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+import copy
+import time
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from facerec.card import Calibration, ModelCard
-from facerec.errors import InputError, UsageError
-from facerec.evaluation.folds import pair_similarities
-from facerec.evaluation.thresholds import calibrate, with_calibration
-from facerec.evaluation.verification import verify_scores
-from facerec.faces import Image
-from facerec.files import replacing
-from facerec.models.embedder import TorchEmbedder
-from facerec.parallel.ranks import barrier, process_group, rank, world_size
+from facerec.errors import InputError
+from facerec.parallel.ranks import barrier, max_over_ranks, process_group, rank, world_size
 from facerec.profile.loading import Profile
-from facerec.profile.schema import DataSection
+from facerec.profile.schema import TrainSection
 from facerec.training import run_folder
-from facerec.training.artefact import write_artefact
-from facerec.training.checkpoint import list_checkpoints, load_checkpoint
-from facerec.training.data import Examples
+from facerec.training.callbacks import Callbacks, Progress, RunLog, StopRequest, Throughput
+from facerec.training.checkpoint import (
+    TrainingState,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from facerec.training.data.augmentation import Augmentation
-from facerec.training.data.fitting import fit
 from facerec.training.data.loader import Batch, Loader
-from facerec.training.data.opening import open_examples
-from facerec.training.data.selection import Selection, select, split
-from facerec.training.data.synthetic import Synthetic
-from facerec.training.measuring import MeasuringError, headline, measure
-from facerec.training.network import create_backbone
-from facerec.training.trainer import Progress, Trainer, snapshot
-from facerec.training.watching import Pace, Watcher
+from facerec.training.data.opening import open_training_data
+from facerec.training.evaluation import Evaluator
+from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier, Objective
+from facerec.training.network import create_backbone, create_margin
+from facerec.training.optimisation import create_optimizers, learning_rate, set_learning_rate
 
-_MOST_VALIDATED = 4000
+_MAX_ROLLBACKS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended.
+class Result:
+    """What a run trained.
 
     Attributes:
-        model: the file of the model.
-        step: how many were done.
+        model: file of the model.
+        step: steps done.
         classes: people trained on.
         images: of them.
-        best: the best headline figure on the way, percent; None without measurements.
+        best: highest headline figure of the in-training evaluations, percent; None without any.
         calibrated: whether the model's card has thresholds.
-        corrupt: images that could not be read, each time they were wanted.
+        corrupt: unreadable images, counted each time they were drawn.
     """
 
     model: Path
@@ -63,270 +65,309 @@ class Ended:
     corrupt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """Where a run's news go; silent on every process but the first.
-
-    Attributes:
-        began: called with the step that training starts from, how many there will be, and the
-            number of people and images.
-        stepped: called after each step, with images per second and the share of time spent waiting
-            for data over the last steps.
-        tell: called with messages.
-    """
-
-    began: Callable[[int, int, int, int], None]
-    stepped: Callable[[Progress, float, float], None]
-    tell: Callable[[str], None]
-
-
-def train(profile: Profile, name: str, folder: Path, observer: Observer, *, resume: bool) -> Ended:
-    """Run a profile's recipe.
+def train(
+    profile: Profile, name: str, folder: str | Path, callbacks: Callbacks, *, resume: bool
+) -> Result:
+    """Train a model by a profile's recipe.
 
     Args:
         name: of the model.
-        folder: the run's.
-        observer: told what happens.
-        resume: go on from the folder's newest checkpoint.
+        folder: of the run.
+        callbacks: called on rank 0.
+        resume: continue from the folder's newest checkpoint.
 
     Raises:
         UsageError: the folder, the data or the profile does not allow it.
         MissingError: data, network or device is missing, or a checkpoint does not fit.
-        InputError: the data cannot be read, or the loss keeps failing to be finite.
+        InputError: the data cannot be read, or the loss stays non-finite.
+        KeyboardInterrupt: interrupted; a checkpoint of the last step is saved.
     """
+    folder = Path(folder)
     with process_group(profile.runtime.device) as device:
         if profile.runtime.threads:
             torch.set_num_threads(profile.runtime.threads)
-        first = rank() == 0
-        if first:
+        if rank() == 0:
             run_folder.require_free(folder, profile, resume=resume)
+        else:
+            callbacks = Callbacks()
         barrier()
-        watcher = Watcher(folder if first else None)
-        run = _Run(profile, name, folder, device, observer if first else _silent(), watcher)
-        # Not before the data is open: a wrong path must not leave a folder that bars the next try.
-        if first and not resume:
+        log = RunLog(folder if rank() == 0 else None)
+        run = Run(profile, name, folder, device, callbacks, log)
+        # Only now: a wrong path to the data must not leave a folder that refuses the next run.
+        if rank() == 0 and not resume:
             run_folder.describe(folder, profile)
         barrier()
-        with watcher:
-            return run.go(resume=resume)
+        with log:
+            return run.fit(resume=resume)
 
 
-class _Run:
+class Run:
+    """Set-up, loop and step of one run.
+
+    Args:
+        profile: `data`, `train` and `runtime` are used.
+        name: of the model.
+        folder: of the run.
+        device: of this rank.
+        callbacks: called as the run goes on.
+        log: open while `fit` runs.
+    """
+
     def __init__(
         self, profile: Profile, name: str, folder: Path, device: torch.device,
-        observer: Observer, watcher: Watcher,
+        callbacks: Callbacks, log: RunLog,
     ) -> None:  # fmt: skip
-        self._profile, self._folder, self._device = profile, folder, device
-        self._observer, self._watcher = observer, watcher
-        section, data = profile.train, profile.data
-        backbone, self._card = create_backbone(section, name)
-        self._examples = _open(data, self._card, section.seed)
-        selection = select(
-            self._examples, people=_read_people(data.people), min_images=data.min_images
-        )
-        self._training, self._validation = split(selection, data.validation, section.seed)
-        loader = Loader(
-            self._examples, self._training,
-            template=self._card.template,
-            size=(self._card.input_height, self._card.input_width),
-            batch=section.batch * section.accumulate,
-            rank=rank(), world=world_size(), seed=section.seed, workers=profile.runtime.workers,
+        recipe = self._recipe = profile.train
+        self._folder, self._device = folder, device
+        self._callbacks, self._log = callbacks, log
+        self._checkpoints = folder / run_folder.CHECKPOINTS
+
+        # Network, and the card that travels with it.
+        backbone, card = create_backbone(recipe, name)
+        self._card = card
+
+        # Data.
+        data = profile.data
+        self._data = open_training_data(data, card, recipe.seed, callbacks.on_message)
+        classes = len(self._data.training.people)
+        self._loader = Loader(
+            self._data.examples, self._data.training,
+            template=card.template, size=(card.input_height, card.input_width),
+            batch=recipe.batch * recipe.accumulate, rank=rank(), world=world_size(),
+            seed=recipe.seed, workers=profile.runtime.workers, drop_last=data.drop_last,
             augmentation=Augmentation(
                 data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
             ),
-            drop_last=data.drop_last,
         )  # fmt: skip
-        backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._trainer = Trainer(
-            backbone, self._card, len(selection.people), section, loader, device,
-            folder / run_folder.CHECKPOINTS,
-        )  # fmt: skip
-        self._measure_steps = max(1, round(section.evaluate_every * loader.steps_per_epoch))
-        self._best: float | None = None
-        self._pace = Pace()
+        self._total_steps = recipe.max_steps or round(recipe.epochs * self._loader.steps_per_epoch)
+        self._evaluate_every = max(1, round(recipe.evaluate_every * self._loader.steps_per_epoch))
 
-    def go(self, *, resume: bool) -> Ended:
-        trainer = self._trainer
-        checkpoints = list_checkpoints(self._folder / run_folder.CHECKPOINTS)
-        if resume and checkpoints:
-            load_checkpoint(checkpoints[-1], trainer.state)
-            self._best = _read_best(self._folder / _BEST_FIGURE)
-        images, classes = len(self._training.indices), len(self._training.people)
-        self._observer.began(trainer.state.step, trainer.total_steps, classes, images)
-        self._watcher.event("began", trainer.state.step, people=classes, images=images)
-        trainer.run(self._report, self._tell, self._after_step)
-        calibrated = self._finish() if rank() == 0 else False
-        barrier()
-        return Ended(
-            self._folder / run_folder.MODEL, trainer.state.step, classes, images, self._best,
-            calibrated, trainer.corrupt,
+        # Loss: a classifier over all people, sharded over ranks; optionally Center loss beside it.
+        backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classifier = Classifier(
+            classes, card.embedding_size, create_margin(recipe), scale=recipe.scale,
+            sub_centres=recipe.sub_centres, share=recipe.share, seed=recipe.seed,
+            objective=Objective(recipe.label_smoothing, recipe.focal_gamma),
+        ).to(device)  # fmt: skip
+        centres = None
+        if recipe.centre_weight:
+            centres = CentreLoss(classes, card.embedding_size).to(device)
+
+        # Optimisers, and whatever else a step changes.
+        precision = _autocast_dtype(recipe.precision, device)
+        self._autocast = torch.autocast(
+            device.type, precision or torch.bfloat16, enabled=precision is not None
+        )
+        self.state = TrainingState(
+            backbone, classifier, centres,
+            create_optimizers(backbone, classifier, centres, recipe),
+            torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
+            _moving_average(backbone, recipe),
         )  # fmt: skip
+        self._network = _parallel(backbone, recipe, device)
+        self._mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
+        self._scale = 1 / torch.tensor(card.std, device=device).view(1, 3, 1, 1)
+        self._evaluator = Evaluator(profile, card, self._data, folder, str(device), log, callbacks)
+        self._throughput = Throughput()
+        self._rollbacks = self._corrupt = 0
+        # Dropout and sampled classes differ between ranks.
+        torch.manual_seed(recipe.seed * 10_007 + rank())
+
+    def fit(self, *, resume: bool) -> Result:
+        """Train from the first step, or the newest checkpoint, to the last; write the model."""
+        state, recipe, evaluator = self.state, self._recipe, self._evaluator
+        saved = list_checkpoints(self._checkpoints)
+        if resume and saved:
+            load_checkpoint(saved[-1], state)
+            evaluator.best = run_folder.read_best_figure(self._folder)
+        self._announce()
+        if not saved:
+            self._save()
+        state.classifier.train()
+        batches = self._batches()
+        with StopRequest() as stop:
+            while state.step < self._total_steps:
+                started = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - started
+                rate = learning_rate(state.step, self._loader.steps_per_epoch, recipe)
+                loss, accuracy = self._step(batch, rate)
+                if loss is None:
+                    batches.close()
+                    self._roll_back(batch)
+                    batches = self._batches()
+                    continue
+                state.step += 1
+                epoch = state.step / self._loader.steps_per_epoch
+                images = len(batch.labels) * world_size()
+                seconds = time.perf_counter() - started
+                self._report(
+                    Progress(state.step, epoch, loss, accuracy, rate, images, seconds, waited)
+                )
+                if state.step == 1:
+                    self._log.show_batch(state.step, batch.images)
+                if self._on_any_rank(stop.requested):
+                    self._save()
+                    self._tell(f"interrupted; saved step {state.step}, --resume goes on from there")
+                    raise KeyboardInterrupt
+                if state.step % recipe.save_every == 0 and state.step < self._total_steps:
+                    self._save()
+                if state.step % self._evaluate_every == 0 and state.step < self._total_steps:
+                    if rank() == 0:
+                        evaluator.evaluate(state.step, self._snapshot())
+                    barrier()
+        batches.close()
+        self._save()
+        calibrated = rank() == 0 and evaluator.finish(state.step, self._snapshot())
+        barrier()
+        training = self._data.training
+        return Result(
+            self._folder / run_folder.MODEL, state.step, len(training.people),
+            len(training.indices), evaluator.best, calibrated, self._corrupt,
+        )  # fmt: skip
+
+    def _step(self, batch: Batch, rate: float) -> tuple[float | None, float]:
+        """Loss and accuracy of one optimiser step; a loss of None: non-finite, nothing changed."""
+        state, parts = self.state, self._recipe.accumulate
+        state.backbone.train()
+        labels = torch.from_numpy(batch.labels).to(self._device, non_blocking=True)
+        state.classifier.draw(labels, state.optimizers["head"])
+        for optimizer in state.optimizers.values():
+            set_learning_rate(optimizer, rate)
+            optimizer.zero_grad(set_to_none=True)
+        loss, accuracy = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+        images = torch.from_numpy(batch.images)
+        for number, (chips, people) in enumerate(
+            zip(images.chunk(parts), labels.chunk(parts), strict=True)
+        ):
+            # Gradients are exchanged once, after the last part.
+            with nullcontext() if number == parts - 1 else _no_sync(self._network):
+                part_loss, part_accuracy = self._forward(chips, people)
+                if self._on_any_rank(not torch.isfinite(part_loss)):
+                    return None, 0.0
+                torch.autograd.backward(state.scaler.scale(part_loss / parts))
+            loss += part_loss.detach() / parts
+            accuracy += part_accuracy / parts
+        self._update()
+        return float(loss), float(accuracy)
+
+    def _forward(self, chips: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of chips `(N, H, W, 3) uint8` RGB with labels `(N,) int64`."""
+        x = chips.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float()
+        if self._card.colour == "BGR":
+            x = x.flip(1)
+        # The permuted view is channels-last, as the network's weights are.
+        x = (x - self._mean) * self._scale
+        state = self.state
+        with self._autocast:
+            features = self._network(x)
+            outcome = state.classifier(features, people)
+            loss: Tensor = outcome.loss
+            if state.centres is not None:
+                loss = loss + self._recipe.centre_weight * state.centres(features, people)
+        return loss, outcome.accuracy
+
+    def _update(self) -> None:
+        state, clip = self.state, self._recipe.clip
+        if clip is not None:
+            state.scaler.unscale_(state.optimizers["backbone"])
+            nn.utils.clip_grad_norm_(state.backbone.parameters(), clip)
+        for optimizer in state.optimizers.values():
+            state.scaler.step(optimizer)
+        state.scaler.update()
+        state.classifier.put_back(state.optimizers["head"])
+        if isinstance(state.average, AveragedModel):
+            state.average.update_parameters(state.backbone)
+
+    def _announce(self) -> None:
+        step, training = self.state.step, self._data.training
+        people, images = len(training.people), len(training.indices)
+        self._callbacks.on_start(step, self._total_steps, people, images)
+        self._log.event("began", step, people=people, images=images)
 
     def _report(self, progress: Progress) -> None:
-        images_per_second, waiting = self._pace.add(progress)
-        self._observer.stepped(progress, images_per_second, waiting)
-        if progress.step % self._profile.train.log_every == 0:
-            facts = {
-                "epoch": round(progress.epoch, 4),
-                "loss": progress.loss,
-                "accuracy": progress.accuracy,
-                "learning_rate": progress.rate,
-                "images_per_second": round(images_per_second, 2),
-                "waiting": round(waiting, 4),
-            }
-            self._watcher.event("train", progress.step, **facts)
+        images_per_second, waiting = self._throughput.add(progress)
+        self._callbacks.on_step(progress, images_per_second, waiting)
+        if progress.step % self._recipe.log_every == 0:
+            self._log.event(
+                "train", progress.step, epoch=round(progress.epoch, 4), loss=progress.loss,
+                accuracy=progress.accuracy, learning_rate=progress.rate,
+                images_per_second=round(images_per_second, 2), waiting=round(waiting, 4),
+            )  # fmt: skip
+
+    def _roll_back(self, bad: Batch) -> None:
+        """Return to the last checkpoint and skip past the batch whose loss was not finite.
+
+        Raises:
+            InputError: for the sixth time.
+        """
+        self._rollbacks += 1
+        problem = f"step {bad.step}: the loss is not finite (images such as {bad.names[0]})"
+        if self._rollbacks > _MAX_ROLLBACKS:
+            raise InputError(
+                f"{problem}, for the {self._rollbacks}th time; lower train.lr or set train.clip"
+            )
+        last = list_checkpoints(self._checkpoints)[-1]
+        load_checkpoint(last, self.state)
+        self._tell(f"{problem}; back to {last.name}, whose following steps get other batches")
+        # The same batches would diverge again: continue with the one after the bad one.
+        self.state.skipped = bad.step + 1 - self.state.step
+
+    def _batches(self) -> Generator[Batch]:
+        """The batches of the remaining steps."""
+        first = self.state.step + self.state.skipped
+        last = first + self._total_steps - self.state.step
+        with closing(self._loader.batches(first, last)) as batches:
+            for batch in batches:
+                for problem in batch.corrupt:
+                    self._corrupt += 1
+                    self._tell(f"{problem}; another image stands in")
+                yield batch
+
+    def _save(self) -> None:
+        save_checkpoint(self._checkpoints, self.state, self._recipe.keep)
 
     def _tell(self, message: str) -> None:
-        self._observer.tell(message)
-        self._watcher.event("note", self._trainer.state.step, message=message)
+        self._callbacks.on_message(message)
+        self._log.event("note", self.state.step, message=message)
 
-    def _after_step(self, step: int, batch: Batch) -> None:
-        if step == 1:
-            self._watcher.show_batch(step, batch.images)
-        at_end = step >= self._trainer.total_steps
-        if step % self._measure_steps == 0 and not at_end:
-            if rank() == 0:
-                self._measure(step)
-            barrier()
+    def _snapshot(self) -> nn.Module:
+        """A copy for inference, of the moving average if there is one."""
+        average = self.state.average
+        return copy.deepcopy(self.state.backbone if average is None else average.module).eval()  # type: ignore[union-attr]
 
-    def _measure(self, step: int) -> None:
-        """Validate, and evaluate a copy of the network as it is."""
-        network = snapshot(self._trainer.trained)
-        self._validate(step, network)
-        if self._profile.train.evaluate:
-            candidate = self._folder / run_folder.MODEL
-            write_artefact(candidate, network, self._card, self._training_prose(step))
-            self._evaluate(step, candidate, calibrate=False)
-
-    def _evaluate(self, step: int, model: Path, *, calibrate: bool) -> bool:
-        """Run the profile's evaluations on a model file; whether the first one gave figures.
-
-        Args:
-            calibrate: the first one also writes thresholds into the file.
-        """
-        measured = False
-        for number, command in enumerate(self._profile.train.evaluate):
-            try:
-                record = measure(command, model, calibrate=calibrate and number == 0)
-            except MeasuringError as error:
-                self._tell(str(error))
-                continue
-            self._watcher.event("evaluate", step, **{command.split()[0]: record})
-            figure = headline(record)
-            self._observer.tell(f"step {step}: {command.split()[0]} {figure}")
-            if number == 0:
-                measured = True
-                if figure is not None and figure > (self._best or -1):
-                    self._keep_as_best(model, figure)
-        return measured
-
-    def _keep_as_best(self, candidate: Path, figure: float) -> None:
-        self._best = figure
-        with replacing(self._folder / run_folder.BEST) as temporary:
-            shutil.copyfile(candidate, temporary)
-        with replacing(self._folder / _BEST_FIGURE) as temporary:
-            temporary.write_text(f"{figure}\n", encoding="ascii")
-
-    def _finish(self) -> bool:
-        """Write the model, measure it, calibrate it; whether that gave thresholds."""
-        step = self._trainer.state.step
-        network = snapshot(self._trainer.trained)
-        model = self._folder / run_folder.MODEL
-        card = write_artefact(model, network, self._card, self._training_prose(step))
-        self._show_embeddings(step, network)
-        calibration = self._validate(step, network)
-        if self._profile.train.evaluate:
-            return self._evaluate(step, model, calibrate=True)
-        if calibration is None:
-            return False
-        write_artefact(
-            model, network, with_calibration(card, calibration), self._training_prose(step)
-        )
-        return True
-
-    def _validate(self, step: int, network: nn.Module) -> Calibration | None:
-        """Similarities within the validation images, and thresholds read off them."""
-        if len(self._validation.indices) < 2:
-            return None
-        chips, labels = _read_chips(self._examples, self._validation, self._card, _MOST_VALIDATED)
-        vectors = self._embedder(network).embed(chips)
-        left, right = np.triu_indices(len(labels), 1)
-        same = labels[left] == labels[right]
-        if not same.any() or same.all():
-            return None
-        pairs = np.stack((left, right), axis=1)
-        verified = verify_scores(pair_similarities(vectors, pairs), same, None)
-        self._watcher.event("validation", step, accuracy=100 * float(verified.accuracy))
-        try:
-            data = f"{len(labels)} validation images of {self._card.name}"
-            return calibrate(verified.curve, self._card.metric, data)
-        except UsageError:
-            return None
-
-    def _show_embeddings(self, step: int, network: nn.Module) -> None:
-        part = self._validation if len(self._validation.indices) else self._training
-        chips, labels = _read_chips(self._examples, part, self._card, 500)
-        names = [part.people[label] for label in labels]
-        self._watcher.show_embeddings(step, self._embedder(network).embed(chips), names, chips)
-
-    def _embedder(self, network: nn.Module) -> TorchEmbedder:
-        batch = self._profile.runtime.batch
-        return TorchEmbedder(network, self._card, device=str(self._device), batch=batch)
-
-    def _training_prose(self, step: int) -> str:
-        section = self._profile.train
-        return (
-            f"{section.loss} (s {section.scale:g}) on {len(self._training.indices)} images of "
-            f"{len(self._training.people)} people, {step} steps of "
-            f"{section.batch * section.accumulate * world_size()}"
-        )
+    def _on_any_rank(self, condition: bool) -> bool:
+        return bool(max_over_ranks(torch.tensor(float(condition), device=self._device)))
 
 
-_BEST_FIGURE = "best.txt"
+def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """None: everything in float32."""
+    if precision == "auto":
+        supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if supported else None
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def _open(data: DataSection, card: ModelCard, seed: int) -> Examples:
-    if data.synthetic:
-        return Synthetic(
-            data.synthetic_people, data.synthetic_images, card.input_height, card.input_width, seed
-        )
-    if data.train is None:
-        raise UsageError("no training data: give --data, or data.train in the profile")
-    return open_examples(data.train)
-
-
-def _read_people(path: Path | None) -> set[str] | None:
-    if path is None:
+def _moving_average(backbone: nn.Module, recipe: TrainSection) -> nn.Module | None:
+    if not recipe.ema:
         return None
-    try:
-        return {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"data.people {path}: cannot be read: {error}") from error
+    decay = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+    return AveragedModel(backbone, multi_avg_fn=decay, use_buffers=True)
 
 
-def _read_chips(
-    examples: Examples, selection: Selection, card: ModelCard, most: int
-) -> tuple[Image, np.ndarray]:
-    """At most that many chips, evenly spread over the people, without those that are damaged."""
-    rows = np.linspace(0, len(selection.indices) - 1, min(most, len(selection.indices)))
-    chips, labels = [], []
-    for row in np.unique(rows.astype(int)):
-        try:
-            image = examples.image(int(selection.indices[row]))
-        except InputError:
-            continue
-        chips.append(fit(image, card.template, (card.input_height, card.input_width)))
-        labels.append(selection.labels[row])
-    empty = np.empty((0, card.input_height, card.input_width, 3), np.uint8)
-    return (np.stack(chips) if chips else empty), np.array(labels, np.int64)
+def _parallel(backbone: nn.Module, recipe: TrainSection, device: torch.device) -> nn.Module:
+    """The backbone, compiled if the recipe says so, with its gradients averaged over ranks."""
+    network: nn.Module = backbone
+    if recipe.compile:
+        network = torch.compile(network)  # type: ignore[assignment]
+    if world_size() > 1:
+        network = DistributedDataParallel(
+            network,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+        )
+    return network
 
 
-def _read_best(path: Path) -> float | None:
-    try:
-        return float(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def _silent() -> Observer:
-    return Observer(lambda *_: None, lambda *_: None, lambda _: None)
+def _no_sync(network: nn.Module) -> Any:
+    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()

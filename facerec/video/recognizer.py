@@ -17,6 +17,7 @@ from facerec.engine.engine import Engine
 from facerec.faces import Face, Match
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
+from facerec.registry import DETECTORS
 from facerec.video.sources import TimedFrame
 from facerec.video.tracks import Flow, Track, apart, find_again, join
 
@@ -86,7 +87,7 @@ class Spent:
 def with_weak_faces(profile: Profile) -> tuple[Profile, float]:
     """The profile with a detector that also tells of weak faces, and what score is not weak."""
     section = profile.detector
-    if not section.name.startswith("mtcnn"):
+    if not DETECTORS.fact(section.name, "cascade"):
         return profile, 0.0
     first, second, strong = section.thresholds
     lower = section.model_copy(update={"thresholds": (first, second, _WEAK * strong)})

@@ -16,7 +16,7 @@ import numpy as np
 from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.imaging.decode import decode_image, read_image
-from facerec.imaging.sources import find_files
+from facerec.imaging.sources import find_photos
 from facerec.video.cameras import find_camera
 
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "tcp://")
@@ -119,15 +119,16 @@ class PictureSource:
 
     def __init__(self, name: str, max_pixels: int) -> None:
         self.name, self.rate, self.dropped = name, _UNKNOWN_RATE, 0
-        self._paths = list(find_files(name))
+        self._photos = list(find_photos([name]))
         self._max_pixels = max_pixels
-        if not self._paths or not self._paths[0].is_file():
+        first = self._photos[0].path
+        if first is not None and not first.is_file():
             raise MissingError(f"{name}: no pictures there")
-        self.total: int | None = len(self._paths)
+        self.total: int | None = len(self._photos)
 
     def frames(self) -> Iterator[TimedFrame]:
-        for index, path in enumerate(self._paths):
-            yield TimedFrame(index, index / self.rate, read_image(path, self._max_pixels))
+        for index, photo in enumerate(self._photos):
+            yield TimedFrame(index, index / self.rate, read_image(photo, self._max_pixels))
 
 
 class MjpegSource:

@@ -1,4 +1,4 @@
-"""Zip and tar archives of strangers, extracted so that nothing outside their folder is touched."""
+"""Safe extraction of untrusted zip and tar archives (no path traversal, links or bombs)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,25 @@ MOST_MEMBERS = 10_000_000
 _BLOCK = 1 << 20
 
 _Open = Callable[[], AbstractContextManager[IO[bytes]]]
+_Member = tuple[str, _Open | None, int]
+"""Name, opener of a file, and where in the archive it begins, in bytes."""
+
+
+def _tell_nobody(read: int, total: int) -> None:
+    """Progress that is not shown."""
 
 
 def extract(
-    archive: Path, folder: Path, *, most_bytes: int = MOST_BYTES, most_members: int = MOST_MEMBERS
-) -> None:
+    archive: Path, folder: Path, *, report: Callable[[int, int], None] = _tell_nobody,
+    most_bytes: int = MOST_BYTES, most_members: int = MOST_MEMBERS,
+) -> None:  # fmt: skip
     """Extract a zip or tar into `folder`, which appears whole or not at all.
 
     Only plain files are written: an absolute path, one with `..`, a link or a device is refused,
     as are more bytes (counted as they come, whatever the headers say) or members than allowed.
+
+    Args:
+        report: told before each member how many of the archive's bytes are done, and of how many.
 
     Raises:
         MissingError: the archive is damaged or holds one of these.
@@ -35,7 +45,7 @@ def extract(
     """
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _extract_into(archive, temporary, most_bytes, most_members)
+        _extract_into(archive, temporary, report, most_bytes, most_members)
         temporary.chmod(0o755)
         temporary.replace(folder)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, ValueError) as error:
@@ -48,10 +58,15 @@ def extract(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _extract_into(archive: Path, folder: Path, most_bytes: int, most_members: int) -> None:
+def _extract_into(
+    archive: Path, folder: Path, report: Callable[[int, int], None], most_bytes: int,
+    most_members: int,
+) -> None:  # fmt: skip
+    size = archive.stat().st_size
     members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
     written = 0
-    for count, (name, open_member) in enumerate(members(archive), start=1):
+    for count, (name, open_member, begins) in enumerate(members(archive), start=1):
+        report(begins, size)
         if count > most_members:
             raise MissingError(f"{archive}: more than {most_members} members")
         target = folder / _checked(archive, name)
@@ -74,22 +89,23 @@ def _checked(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, _Open | None]]:
+def _zip_members(archive: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _no_plain_file(archive, member.filename)
             opener = None if member.is_dir() else lambda member=member: file.open(member)
-            yield member.filename, opener
+            yield member.filename, opener, member.header_offset
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, _Open | None]]:
-    with tarfile.open(archive) as file:
+def _tar_members(archive: Path) -> Iterator[_Member]:
+    with archive.open("rb") as packed, tarfile.open(fileobj=packed) as file:
         for member in file:
             if not (member.isreg() or member.isdir()):
                 raise _no_plain_file(archive, member.name)
-            yield member.name, None if member.isdir() else _tar_opener(file, member)
+            opener = None if member.isdir() else _tar_opener(file, member)
+            yield member.name, opener, packed.tell()
 
 
 def _tar_opener(file: tarfile.TarFile, member: tarfile.TarInfo) -> _Open:

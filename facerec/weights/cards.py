@@ -1,4 +1,4 @@
-"""Model cards in files of their own, YAML or JSON, beside weights that carry none."""
+"""Model cards as YAML or JSON files, for weights without one inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.files import replacing
 
 
-def read_card(path: Path, sha256: str | None = None) -> ModelCard:
+def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
     """Read a card.
 
     Args:
@@ -23,7 +23,7 @@ def read_card(path: Path, sha256: str | None = None) -> ModelCard:
         MissingError: the file cannot be read, is no card, or belongs to other weights.
     """
     try:
-        fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        fields: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -36,7 +36,7 @@ def read_card(path: Path, sha256: str | None = None) -> ModelCard:
         text = json.dumps(fields)
     except TypeError as error:
         raise MissingError(f"{path}: invalid model card: {error}") from error
-    card = ModelCard.from_json(text, str(path))
+    card = ModelCard.from_json(text, path)
     if sha256 is not None and card.sha256 != sha256:
         raise MissingError(
             f"{path}: belongs to other weights (sha256 {card.sha256[:12]}…, not {sha256[:12]}…)"
@@ -44,16 +44,17 @@ def read_card(path: Path, sha256: str | None = None) -> ModelCard:
     return card
 
 
-def write_card(path: Path, card: ModelCard) -> None:
+def write_card(path: str | Path, card: ModelCard) -> None:
     """Write a card as YAML or, for `.json`, as JSON, atomically.
 
     Raises:
         UsageError: the ending is another one, or the place cannot be written.
     """
     fields = card.model_dump(mode="json")
-    if path.suffix == ".json":
+    suffix = Path(path).suffix
+    if suffix == ".json":
         text = json.dumps(fields, indent=2) + "\n"
-    elif path.suffix in (".yaml", ".yml"):
+    elif suffix in (".yaml", ".yml"):
         text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     else:
         raise UsageError(f"{path}: a model card's file ends in .yaml or .json")

@@ -1,4 +1,4 @@
-"""The catalogue: everything with a name, where its bytes are and how a model sees a face."""
+"""The catalogue: named models, weights and data sets, with mirrors, hashes and model cards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError, UsageError, did_you_mean
 from facerec.weights.folder import cache_folder
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -46,7 +46,7 @@ class RemoteFile(_Record):
 
 
 class Record(_Record):
-    """What the catalogue knows of a name. `companions` belong beside `file`."""
+    """A catalogue entry. `companions` are files that belong beside `file`."""
 
     file: PackageFile | RemoteFile
     companions: tuple[RemoteFile, ...] = ()
@@ -56,8 +56,15 @@ class Record(_Record):
 
     @property
     def remote_files(self) -> tuple[RemoteFile, ...]:
-        """All that has to be downloaded, the main file first; empty for a package's file."""
+        """Files to download, the main one first; none for a package's file."""
         return (self.file, *self.companions) if isinstance(self.file, RemoteFile) else ()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all its files; None where the publisher of one names none."""
+        sizes = [file.size for file in (self.file, *self.companions)]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
 
 
 class ModelRecord(Record):
@@ -99,12 +106,13 @@ def find_model(name: str) -> ModelRecord:
     """The record of a model.
 
     Raises:
-        MissingError: no model has that name; the nearest is named.
+        UsageError: no model has that name; a similar one is named.
+        MissingError: no model has that name or a similar one.
     """
     records = catalogue()
     if name not in records:
-        hint = _hint(name, records)
-        raise MissingError(f"no model is called {name}, and there is no such file; {hint}")
+        problem = f"no model is called {name}, and there is no such file; {_hint(name, records)}"
+        raise UsageError(problem) if did_you_mean(name, records) else MissingError(problem)
     return records[name]
 
 

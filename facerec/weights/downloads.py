@@ -1,16 +1,15 @@
-"""The store of downloaded files: one folder a name, hashes beside the files."""
+"""The download store: a folder per name, hashes beside the files, locked while written."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from facerec.errors import MissingError, UsageError
-from facerec.files import replacing, sha256_of
+from facerec.files import locked, replacing, sha256_of
 from facerec.weights.archives import extract
 from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder
@@ -21,7 +20,7 @@ _EXTRACTED = "extracted"
 
 
 class Fetch(Protocol):
-    """Brings a file's bytes to a partial file and returns their hex SHA-256."""
+    """Downloads a file to a partial file; returns its hex SHA-256."""
 
     def __call__(self, file: RemoteFile, partial: Path, report: Progress) -> str: ...
 
@@ -38,7 +37,7 @@ def is_present(name: str, record: Record) -> bool:
 
 
 def result_path(name: str, record: Record) -> Path:
-    """What a user gives to other commands: the main file, or the folder of an archive's files.
+    """The path for other commands: the main file, or an archive's extracted folder.
 
     Raises:
         MissingError: the record's file is in a pip package.
@@ -79,19 +78,28 @@ def obtain(
         MissingError: a file could not be had, or is not the catalogue's.
         UsageError: the store cannot be written.
     """
-    with _locked(folder_of(name), say):
+    folder = folder_of(name)
+
+    def waiting() -> None:
+        say(f"another facerec is downloading {name}; waiting for it")
+
+    with locked(folder, waiting=waiting):
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
         for file in record.remote_files:
-            target = folder_of(name) / file.name
+            target = folder / file.name
             if not target.is_file():
                 _obtain_file(file, target, report, say, fetch)
             if file.format in ("zip", "tar") and not (target.parent / _EXTRACTED).is_dir():
                 say(f"{name}: extracting {file.name}")
-                extract(target, target.parent / _EXTRACTED)
+                extract(target, target.parent / _EXTRACTED, report=report)
     return result_path(name, record)
 
 
 def copy_from(place: Path) -> Fetch:
-    """Takes files from a local file, or by their names from a folder such as a USB stick."""
+    """A `Fetch` from a local file, or by name from a folder such as a USB stick."""
 
     def fetch(file: RemoteFile, partial: Path, report: Progress) -> str:
         source = place / file.name if place.is_dir() else place
@@ -191,23 +199,3 @@ def _pinned(path: Path) -> str | None:
         return _pin(path).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
         return None
-
-
-@contextmanager
-def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"another facerec is downloading {folder.name}; waiting for it")
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise UsageError(f"{folder}: cannot be written: {error}") from error
-    try:
-        yield
-    finally:
-        lock.release()

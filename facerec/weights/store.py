@@ -1,4 +1,4 @@
-"""Model files: safetensors with the model card in the header, and the cache of converted ones."""
+"""Model files: safetensors with the card in the header; cache of converted models."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _CARD_KEY = "facerec.card"
 StateDict = dict[str, Tensor]
 
 
-def load_model(name: str) -> tuple[ModelCard, StateDict]:
+def load_model(name: str | Path) -> tuple[ModelCard, StateDict]:
     """Card and weights of a catalogue name or a safetensors file.
 
-    A name whose file another project saved is imported on first use.
+    A catalogue name in another project's layout is imported at first use.
 
     Raises:
         MissingError: no such model, or its file is absent or damaged.
@@ -42,6 +42,7 @@ def load_model(name: str) -> tuple[ModelCard, StateDict]:
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         return read_model(path)
+    name = str(name)
     if name in (foreign := _foreign_names()):
         return _load_foreign(name, foreign[name])
     record = find_model(name)
@@ -52,25 +53,26 @@ def load_model(name: str) -> tuple[ModelCard, StateDict]:
         _, state = read_model(cached)
     except MissingError:
         state = _convert(record.file, record, cached)
-    # The catalogue's card is newer than the one that was cached with the weights.
+    # The catalogue's card is newer than the one cached with the weights.
     return record.card, state
 
 
-def load_card(name: str) -> ModelCard:
+def load_card(name: str | Path) -> ModelCard:
     """The card of a catalogue name or a model file; see `load_model`."""
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
         return read_model(path)[0]
+    name = str(name)
     return load_model(name)[0] if name in _foreign_names() else find_model(name).card
 
 
-def read_model(path: Path) -> tuple[ModelCard, StateDict]:
+def read_model(path: str | Path) -> tuple[ModelCard, StateDict]:
     """Card and weights of a safetensors file.
 
     Raises:
         MissingError: the file is absent, damaged, or carries no card.
     """
-    if not path.is_file():
+    if not Path(path).is_file():
         raise MissingError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="pt") as file:
@@ -78,21 +80,19 @@ def read_model(path: Path) -> tuple[ModelCard, StateDict]:
             if text is None:
                 raise MissingError(f"{path}: carries no model card; give one with model.card")
             names = list(file.keys())
-            return ModelCard.from_json(text, str(path)), {
-                name: file.get_tensor(name) for name in names
-            }
+            return ModelCard.from_json(text, path), {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise MissingError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def write_model(path: Path, state: Mapping[str, Floats], card: ModelCard) -> None:
+def write_model(path: str | Path, state: Mapping[str, Floats], card: ModelCard) -> None:
     """Write weights and card as one safetensors file, atomically."""
     with replacing(path) as temporary:
         save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})
 
 
 def _foreign_names() -> dict[str, Record]:
-    """What the catalogue offers as PyTorch saved it: its card follows from the file's layout."""
+    """Catalogue names of PyTorch checkpoints; their cards follow from their layouts."""
     return {
         name: record
         for name, record in read_catalogue().weights.items()
@@ -128,7 +128,7 @@ def _cached(cached: Path, state: Mapping[str, Floats], card: ModelCard) -> State
         write_model(cached, state, card)
         return read_model(cached)[1]
     except FacerecError:
-        # A cache that cannot be written costs a conversion each time, nothing else.
+        # Without a writable cache each use converts again.
         import torch
 
         return {name: torch.from_numpy(values) for name, values in state.items()}

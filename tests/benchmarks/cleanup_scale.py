@@ -49,6 +49,7 @@ def measure(count: int) -> str:
     from facerec.cleanup.plan import plan
     from facerec.cleanup.survey import SURVEY, open_survey
     from facerec.cleanup.trees import MANIFEST, prepare
+    from facerec.parallel.products import single_threaded_blas
     from facerec.profile.loading import Profile
 
     photos, planted = make_photos(count)
@@ -56,7 +57,8 @@ def measure(count: int) -> str:
         report = Path(folder)
         open_survey(report / SURVEY, "").close()
         started = time.perf_counter()
-        findings = examine(photos, Profile().cleanup)
+        with single_threaded_blas():
+            findings = examine(photos, Profile().cleanup)
         placements = plan(photos.images(), findings, {})
         prepare(report / "clean", report / "dirt", "copy", placements).write(report / MANIFEST)
         write_findings(report, findings)

@@ -28,9 +28,9 @@ import torch
 from PIL import Image as Pillow
 
 from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.detection.tensorflow import TensorFlowMTCNN
 from facerec.faces import Face, Image
-from facerec.weights.mtcnn import load_mtcnn_weights
 
 DATA = Path(
     os.environ.get("FACEREC_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data")

@@ -16,8 +16,8 @@ import numpy as np
 import skimage.data
 
 from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.faces import Image
-from facerec.weights.mtcnn import load_mtcnn_weights
 
 ALLOWED = 1.05
 

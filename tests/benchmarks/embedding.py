@@ -28,8 +28,8 @@ from facerec.models import Embedder
 from facerec.models.factory import load_network
 from facerec.models.runtimes.graphs import OPSET, write_onnx
 from facerec.profile.loading import Profile
-from facerec.training.artefact import write_artefact
 from facerec.training.network import create_backbone
+from facerec.training.run_folder import write_artefact
 from facerec.weights.store import load_model
 
 BATCH = 32

@@ -24,7 +24,7 @@ from facerec.evaluation.protocols.pairs import open_protocol
 from facerec.faces import Floats, Image, Original
 from facerec.imaging import reader
 from facerec.imaging.archives import locate
-from facerec.imaging.decode import as_it_is, decode_image
+from facerec.imaging.decode import decode_image, full_size
 from facerec.imaging.draw import write_image
 from facerec.imaging.reader import read_frames
 from facerec.profile.loading import Profile
@@ -35,23 +35,23 @@ _TIMES = 4
 
 def embed(engine: Engine, files: Sequence[Path], *, smaller: bool) -> Floats:
     """Vectors of the files' central faces, NaN where there is none; prints the speed."""
-    read, again = reader.decode_reduced, -len(files)
+    read, again = reader.decode_downscaled, -len(files)
 
     def counted(*arguments: Any) -> tuple[Image, Original | None]:
         nonlocal again
         again += 1
         return read(*arguments)
 
-    reader.decode_reduced = counted
-    reduction = engine.reduction if smaller else as_it_is
-    frames = read_frames(files, workers=2, max_pixels=10**8, reduction=reduction)
+    reader.decode_downscaled = counted
+    downscale = engine.reduction if smaller else full_size
+    frames = read_frames(files, workers=2, max_pixels=10**8, downscale=downscale)
     vectors = np.full((len(files), engine.card.embedding_size), np.nan, np.float32)
     started = time.perf_counter()
     for row, (_, faces) in enumerate(engine.faces(frames, select=only_central_face)):
         if faces and faces[0].embedding is not None:
             vectors[row] = faces[0].embedding
     speed = len(files) / (time.perf_counter() - started)
-    reader.decode_reduced = read
+    reader.decode_downscaled = read
     missed = int(np.isnan(vectors[:, 0]).sum())
     how = "smaller" if smaller else "whole"
     print(f"read {how}: {speed:.1f} img/s, {again} read again, {missed} missed")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from facerec.imaging.draw import write_image
 from facerec.profile.loading import Profile
+from facerec.training.callbacks import Callbacks, Progress
 from facerec.training.data.synthetic import Synthetic
-from facerec.training.run import Observer, train
-from facerec.training.trainer import Progress
+from facerec.training.run import train
 
 BACKBONES = (
     "ir_50", "resnet_50", "mobilenet_v2", "mobilenet_v3_large", "mobilefacenet", "iresnet18",
@@ -49,8 +49,8 @@ def measure(backbone: str, precision: str, chips: Path, folder: Path) -> tuple[f
         ],
     )  # fmt: skip
     steps: list[Progress] = []
-    observer = Observer(lambda *_: None, lambda step, *_: steps.append(step), lambda _: None)
-    train(profile, backbone, folder / f"{backbone}-{precision}", observer, resume=False)
+    callbacks = Callbacks(on_step=lambda step, *_: steps.append(step))
+    train(profile, backbone, folder / f"{backbone}-{precision}", callbacks, resume=False)
     steady = steps[WARM_UP:]
     seconds = sum(step.seconds for step in steady)
     return sum(step.images for step in steady) / seconds, sum(s.waited for s in steady) / seconds

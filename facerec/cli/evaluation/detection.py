@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facerec.cli.console import Results, progress, refuse_to_replace
+from facerec.cli.completing import values_of
+from facerec.cli.console import Results, progress, refuse_to_replace, say, waiting
 from facerec.cli.evaluation.options import Data, FailUnder
-from facerec.cli.options import Force, Json, ProfileName, Settings, load_profile
+from facerec.cli.help import DETECTION, INPUT, OUTPUT
+from facerec.cli.options import (
+    DETECTOR,
+    Json,
+    ProfileOptions,
+    force_option,
+    option,
+    profile_options,
+)
 
 if TYPE_CHECKING:
     from facerec.detection import Detector
@@ -17,54 +26,68 @@ if TYPE_CHECKING:
     from facerec.profile.loading import Profile
 
 
+@profile_options(DETECTOR)
 def detection(
     data: Data,
     annotations: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "--annotations",
+            panel=INPUT,
             metavar="FILE",
             help="WIDER FACE's wider_face_val_bbx_gt.txt; without it, --data is in FDDB's layout.",
         ),
     ] = None,
-    detector: Annotated[
-        str | None,
-        typer.Option(metavar="mtcnn|mtcnn-tensorflow|yunet", help="Which. [detector.name]"),
-    ] = None,
     compare: Annotated[
         list[str] | None,
-        typer.Option("--compare", metavar="DETECTOR", help="Another beside it; repeatable."),
+        option(
+            "--compare",
+            panel=DETECTION,
+            metavar="DETECTOR",
+            help="Another detector beside it; repeatable.",
+            autocompletion=values_of("detector.name"),
+        ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw recall over false positives (PNG).")
+        Path | None,
+        option(
+            "--plot",
+            panel=OUTPUT,
+            metavar="FILE",
+            help="Draw recall over false positives (PNG).",
+        ),
     ] = None,
     fail_under: FailUnder = None,
-    force: Force = False,
+    force: Annotated[bool, force_option("Replace the image that --plot wrote before.")] = False,
     as_json: Json = None,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
-    """Precision, recall, average precision, and recall at N false positives, on FDDB or WIDER FACE.
+    """Measure detectors on FDDB or WIDER FACE: AP, precision, recall, recall at N false positives.
 
     A detection is true when it overlaps a face that no better one took by more than half.
     """
     if plot is not None:
         refuse_to_replace(plot, force=force)
-    first = load_profile(profile, settings, detector__name=detector)
+    first = profile.load()
     profiles: dict[str, Profile] = {first.detector.name: first}
     for name in compare or ():
-        profiles[name] = load_profile(profile, settings, detector__name=name)
-    from facerec.engine.building import build_detector
+        profiles[name] = profile.load({DETECTOR.key: name})
+    with waiting("loading models"):
+        from facerec.engine.building import build_detector
     from facerec.evaluation.detection import evaluate_detectors, read_fddb, read_wider_face
     from facerec.imaging.decode import read_image
 
-    pictures = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
-    detectors: dict[str, Detector] = {
-        name: build_detector(loaded) for name, loaded in profiles.items()
-    }
-    with progress("detecting", len(pictures)) as advance:
+    with waiting(f"reading {data}"):
+        images = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
+    with waiting("loading models"):
+        detectors: dict[str, Detector] = {
+            name: build_detector(loaded) for name, loaded in profiles.items()
+        }
+    with progress("detecting", len(images)) as advance:
         reports = evaluate_detectors(
             detectors,
-            pictures,
+            images,
             lambda path: read_image(path, first.runtime.max_pixels),
             seen=advance,
         )
@@ -73,6 +96,7 @@ def detection(
         from facerec.evaluation.report.charts import plot_detectors
 
         plot_detectors(plot, reports)
+        say(f"saved {plot}")
     if fail_under is not None and any(
         100 * report.average_precision < fail_under for report in reports.values()
     ):

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import typer
-
-from facerec.cli.console import refuse_to_replace
-from facerec.cli.options import load_profile
+from facerec.cli.console import refuse_to_replace, waiting
+from facerec.cli.help import INPUT, MEASUREMENT, OUTPUT, RUNTIME
+from facerec.cli.options import (
+    AUGMENT,
+    BATCH,
+    CARDS,
+    MODELS,
+    WORKERS,
+    Aligned,
+    Json,
+    ProfileOptions,
+    force_option,
+    option,
+    profile_options,
+    replace_parameter,
+    to_keyword,
+)
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,53 +40,23 @@ class OnMissing(str, Enum):
 
 
 Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR|TAR|ZIP", help="The data set, read in place.")
+    Path,
+    option("--data", panel=INPUT, metavar="DIR|TAR|ZIP", help="The data set, read in place."),
 ]
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME|FILE",
-        help="A model; repeat it to compare several on the same pairs. [model.name]",
-    ),
-]
-Cards = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--card",
-        metavar="FILE",
-        help="The card (YAML or JSON) of a model that carries none; in the order of the "
-        "ONNX models, or for the one model. [model.card]",
-    ),
-]
-Augment = Annotated[
-    str | None,
-    typer.Option(metavar="none|flip|views", help="What is averaged. [model.augment]"),
-]
-Aligned = Annotated[
-    bool, typer.Option("--aligned", help="The images are aligned faces: detect nothing.")
-]
-Missing = Annotated[
-    OnMissing, typer.Option("--on-missing", help="What an image without a vector means.")
-]
-Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep and reuse vectors.")]
 FailUnder = Annotated[
     float | None,
-    typer.Option(
+    option(
+        "--fail-under",
+        panel=MEASUREMENT,
         help="Exit with 1 if a model's accuracy (identification: rank 1; ijb: TAR at FAR 1e-4; "
-        "detection: average precision), in percent, is lower."
+        "detection: average precision), in percent, is lower.",
     ),
-]
-Report = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write one self-contained page, index.html.")
-]
-TensorBoard = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write the figures as TensorBoard scalars.")
 ]
 Calibrate = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "--calibrate",
+        panel=OUTPUT,
         metavar="CARD|MODEL|GALLERY",
         help="Write the thresholds at FAR 1e-2, 1e-3 and 1e-4 into a model card (.yaml, .json), "
         "a model (.safetensors) or a gallery (.h5).",
@@ -80,25 +64,45 @@ Calibrate = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """The options that all subcommands share."""
 
-    models: Sequence[str] | None
-    cards: Sequence[Path] | None
-    augment: str | None
-    aligned: bool
-    on_missing: OnMissing
-    cache: bool
-    fail_under: float | None
-    report: Path | None
-    tensorboard: Path | None
-    force: bool
-    workers: int | None
-    batch: int | None
-    as_json: bool | None
-    profile: str
-    settings: list[str] | None
+    aligned: Aligned = False
+    on_missing: Annotated[
+        OnMissing,
+        option("--on-missing", panel=MEASUREMENT, help="What an image without a vector means."),
+    ] = OnMissing.SCORE_AS_DIFFERENT
+    cache: Annotated[
+        bool, option("--cache/--no-cache", panel=RUNTIME, help="Keep and reuse vectors.")
+    ] = True
+    fail_under: FailUnder = None
+    report: Annotated[
+        Path | None,
+        option(
+            "--report",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Write one self-contained page, index.html.",
+        ),
+    ] = None
+    tensorboard: Annotated[
+        Path | None,
+        option(
+            "--tensorboard",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Write the figures as TensorBoard scalars.",
+        ),
+    ] = None
+    force: Annotated[bool, force_option("Replace the page that --report wrote before.")] = False
+    as_json: Json = None
+    profile: ProfileOptions
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models that `--model` names; empty: the profile's."""
+        return self.profile.given(MODELS) or ()
 
     def check(self) -> None:
         """Refuse before the work what would be refused after it."""
@@ -107,21 +111,16 @@ class Run:
 
     def profiles(self) -> list[Setting]:
         """One setting a model, in the order given."""
-        from facerec.evaluation.run import Setting
+        with waiting("loading models"):
+            from facerec.evaluation.run import Setting
 
         models: Sequence[str | None] = self.models or [None]
-        cards = list(self.cards or ())
+        cards = list(self.profile.given(CARDS) or ())
         settings = []
         for model in models:
             takes = bool(cards) and (len(models) == 1 or str(model).endswith(".onnx"))
-            loaded = load_profile(
-                self.profile,
-                self.settings,
-                model__name=model,
-                model__card=cards.pop(0) if takes else None,
-                model__augment=self.augment,
-                runtime__workers=self.workers,
-                runtime__batch=self.batch,
+            loaded = self.profile.load(
+                {MODELS.key: model, CARDS.key: cards.pop(0) if takes else None}
             )
             settings.append(
                 Setting(loaded, self.aligned, self.cache, self.on_missing is OnMissing.FAIL)
@@ -129,3 +128,18 @@ class Run:
         if cards:
             raise UsageError(f"--card {cards[0]}: no model is left that it could belong to")
         return settings
+
+
+def evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: gives a subcommand the options of `Run`, which it gets as the parameter `run`."""
+    names = [field.name for field in fields(Run)]
+
+    @functools.wraps(function)
+    def command(**arguments: Any) -> None:
+        options = {name: arguments.pop(name) for name in names}
+        function(**arguments, run=Run(**options))
+
+    hints = get_type_hints(Run, include_extras=True)
+    added = [to_keyword(one.name, hints[one.name], one.default) for one in fields(Run)]
+    replaced = replace_parameter(command, function, "run", added)
+    return profile_options(MODELS, CARDS, AUGMENT, WORKERS, BATCH)(replaced)

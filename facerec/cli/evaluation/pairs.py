@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facerec.cli.console import Results, print_json, progress
+from facerec.cli.console import Results, print_json, progress, waiting
 from facerec.cli.evaluation.calibration import write_calibration
 from facerec.cli.evaluation.models import (
     Measured,
@@ -20,6 +20,7 @@ from facerec.cli.evaluation.models import (
 from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.reports import write_pair_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
+from facerec.cli.loading import load_engine
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def evaluate_pairs(
     groups: Path | None,
 ) -> None:  # fmt: skip
     run.check()
-    if calibrate is not None and run.models is not None and len(run.models) > 1:
+    if calibrate is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     settings = run.profiles()
     from facerec.evaluation.groups import read_groups
@@ -41,8 +42,9 @@ def evaluate_pairs(
     from facerec.imaging.archives import locate
 
     by_group = read_groups(groups) if groups is not None else None
-    protocol, source = open_protocol(protocol_name, data, pairs)
-    files = locate(source, protocol.keys)
+    with waiting(f"reading {data}"):
+        protocol, source = open_protocol(protocol_name, data, pairs)
+        files = locate(source, protocol.keys)
     measured = [
         _measure_pairs(setting, name, protocol, source, files, by_group)
         for setting, name in zip(settings, model_names(settings), strict=True)
@@ -58,7 +60,8 @@ def evaluate_pairs(
     _print_pairs(measured, comparisons, run)
     write_scalars(run, protocol.name, [(one.name, one.record) for one in measured])
     if run.report is not None:
-        write_pair_report(run, protocol, source, files, measured, comparisons, settings)
+        with waiting("writing the report"):
+            write_pair_report(run, protocol, source, files, measured, comparisons, settings)
     finish(
         run,
         [one.record["accuracy"] for one in measured],
@@ -70,24 +73,25 @@ def _measure_pairs(
     setting: Setting, name: str, protocol: PairProtocol, source: Source,
     files: Mapping[str, str], groups: Mapping[str, str] | None,
 ) -> Measured:  # fmt: skip
-    from facerec.engine.engine import Engine
     from facerec.evaluation.groups import group_figures
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.verification import verification_record, verify
 
     started = time.monotonic()
-    engine = Engine.from_profile(setting.profile)
+    engine = load_engine(setting.profile)
     with progress(f"embedding with {name}", len(protocol.keys)) as advance:
         embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
     tell_missing(embedded)
-    result = verify(embedded.vectors, protocol)
-    table = group_figures(result, protocol, groups) if groups is not None else None
+    with waiting("comparing"):
+        result = verify(embedded.vectors, protocol)
+        table = group_figures(result, protocol, groups) if groups is not None else None
+        figures = verification_record(result, engine.card.metric)
     record = {
         "protocol": protocol.name,
         "data": source.name,
         **describe(engine, setting),
         **image_counts(embedded),
-        **verification_record(result, engine.card.metric),
+        **figures,
     }
     if table is not None:
         record["by_group"] = table.record()

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from facerec.cli.completing import complete_camera
 from facerec.cli.console import (
     has_display,
     print_json,
+    print_line,
     printable,
     progress,
     refuse_to_replace,
     say,
+    waiting,
     wants_json,
 )
+from facerec.cli.help import OUTPUT, RUNTIME
+from facerec.cli.loading import load_engine
 from facerec.cli.options import (
-    Far,
-    Force,
-    GalleryPath,
+    FAR,
+    GALLERY,
+    THRESHOLD,
     Json,
-    ProfileName,
-    Settings,
-    Threshold,
-    load_profile,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
     standard_input,
 )
+from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.outputs import Blur, Outputs
 from facerec.cli.video.people import People
 
@@ -42,50 +46,64 @@ if TYPE_CHECKING:
 
 Save = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "--save",
+        panel=OUTPUT,
         metavar="FILE.mp4",
         help="Write the video with boxes and names, and a file's sound.",
     ),
 ]
 Snapshots = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Keep the best face of each track here.")
+    Path | None,
+    option(
+        "--snapshots", panel=OUTPUT, metavar="DIR", help="Keep the best face of each track here."
+    ),
 ]
 BlurFaces = Annotated[
-    Blur | None, typer.Option("--blur", help="Make these faces unrecognisable in what is shown.")
+    Blur | None,
+    option("--blur", panel=OUTPUT, help="Make these faces unrecognisable in what is shown."),
 ]
 Stats = Annotated[
     bool,
-    typer.Option(
-        "--stats", help="Speed, dropped frames and milliseconds, in the picture and at the end."
+    option(
+        "--stats",
+        panel=OUTPUT,
+        help="Tell speed, dropped frames and milliseconds, in the image and at the end.",
     ),
 ]
 EveryFrame = Annotated[
     bool,
-    typer.Option("--every-frame", help="Detect in each frame: slower, the same on every machine."),
+    option(
+        "--every-frame",
+        panel=RUNTIME,
+        help="Detect in each frame: slower, the same on every machine.",
+    ),
 ]
 Serve = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "--serve",
+        panel=OUTPUT,
         metavar="HOST:PORT",
-        help="Serve a page with the live picture and the people seen; beyond this machine it asks "
+        help="Serve a page with the live image and the people seen; beyond this machine it asks "
         "for a token.",
     ),
 ]
-NoWindow = Annotated[bool, typer.Option("--no-window", help="Show nothing; print events.")]
+NoWindow = Annotated[bool, option("--no-window", panel=OUTPUT, help="Show nothing; print events.")]
+Force = Annotated[bool, force_option("Replace the video that --save wrote before.")]
 
 
+@profile_options(GALLERY, THRESHOLD, FAR)
 def cam(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="[SOURCE]",
+        argument(
+            "[SOURCE]",
+            autocompletion=complete_camera,
             help="A camera's number or name, a video, an rtsp:// or http:// stream, a folder of "
             "pictures, or - for MJPEG on stdin.",
         ),
     ] = "0",
-    gallery: GalleryPath = None,
-    threshold: Threshold = None,
-    far: Far = None,
     no_window: NoWindow = False,
     as_json: Json = None,
     every_frame: EveryFrame = False,
@@ -95,19 +113,17 @@ def cam(
     stats: Stats = False,
     serve: Serve = None,
     force: Force = False,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
-    """Recognise people live; prints what happens, as JSON lines where stdout is no terminal.
+    """Recognise people live; print events, as JSON lines where stdout is no terminal.
 
     In the window q quits, s saves the frame, r reads the gallery again, e enrols the face that was
     clicked on, or the largest, under the name then typed in the terminal. A live source's newest
     frame wins: older ones are dropped. A stream that drops is opened again. A photo of a face is
     taken for the face: there is no check that somebody is alive.
     """
-    loaded = load_profile(
-        profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
-    )
+    loaded = profile.load()
     window = not (no_window or serve) and has_display()
     if not (window or no_window or serve):
         say("no display to show a window on; printing events only")
@@ -117,11 +133,9 @@ def cam(
     )  # fmt: skip
 
 
+@profile_options(GALLERY, THRESHOLD, FAR)
 def video(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="A video.")],
-    gallery: GalleryPath = None,
-    threshold: Threshold = None,
-    far: Far = None,
+    source: Annotated[str, argument("FILE", help="A video.")],
     as_json: Json = None,
     every_frame: EveryFrame = False,
     save: Save = None,
@@ -129,13 +143,11 @@ def video(
     blur: BlurFaces = None,
     stats: Stats = False,
     force: Force = False,
-    profile: ProfileName = "default",
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
-    """Recognise people in a video; prints what happens; JSON lines but on a terminal."""
-    loaded = load_profile(
-        profile, settings, gallery__path=gallery, recognize__threshold=threshold, recognize__far=far
-    )
+    """Recognise people in a video; print events, as JSON lines where stdout is no terminal."""
+    loaded = profile.load()
     _run(
         loaded, source, window=False, every_frame=every_frame, save=save, snapshots=snapshots,
         blur=blur, stats=stats, serve=None, force=force, as_json=as_json,
@@ -153,12 +165,13 @@ def _run(
     from facerec.video.sources import open_video
 
     opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
-    from facerec.engine.engine import Engine
-    from facerec.video.recognizer import VideoRecognizer, with_weak_faces
+    with waiting("loading models"):
+        from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 
     lenient, strong = with_weak_faces(profile)
-    engine = Engine.from_profile(lenient)
+    engine = load_engine(lenient)
     people = People(profile, engine)
+    remark_on_threshold(people.matcher.card, profile.recognize)
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
     )
@@ -176,7 +189,7 @@ def _run(
             if as_json:
                 print_json(_record(event))
             else:
-                sys.stdout.write(f"{printable(_sentence(event))}\n")
+                print_line(printable(_sentence(event)))
         if page is not None:
             page.tell(events)
 
@@ -194,8 +207,11 @@ def _run(
                 if not outputs.take(frame, recognizer, people, told):
                     break
         finally:
-            tell(recognizer.finish(seconds))
-            outputs.close()
+            # Stdout may be closed; what is saved is finished all the same.
+            try:
+                tell(recognizer.finish(seconds))
+            finally:
+                outputs.close()
             if stats:
                 elapsed = time.monotonic() - started
                 say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")

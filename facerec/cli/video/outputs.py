@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facerec.cli.console import say
+from facerec.cli.console import say, say_saved
 from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ class Outputs:
         if self._writer is not None:
             self._writer.release()
             self._keep_sound()
+            say(f"saved {self._save}")
+        if self._snapshots is not None:
+            say_saved(len(self._best), "face", self._snapshots)
 
     def _keep_sound(self) -> None:
         from facerec.video.sound import add_sound

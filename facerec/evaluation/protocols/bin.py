@@ -20,13 +20,14 @@ from facerec.registry import PROTOCOLS
 
 
 @PROTOCOLS.register("bin", help="A .bin verification set of insightface.")
-def read_bin(path: Path) -> tuple[PairProtocol, MemorySource]:
+def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
     """Pairs and images of a `.bin` set; folds are ten blocks in the order of the file.
 
     Raises:
         MissingError: the file cannot be read.
         UsageError: it is not such a set.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:

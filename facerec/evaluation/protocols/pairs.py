@@ -45,7 +45,9 @@ class Pair:
     same: bool
 
 
-def open_protocol(name: str, data: Path, pairs: Path | None) -> tuple[PairProtocol, Source]:
+def open_protocol(
+    name: str, data: str | Path, pairs: str | Path | None
+) -> tuple[PairProtocol, Source]:
     """Open a verification protocol and its images.
 
     Readers are registered in `PROTOCOLS`. One with `lists`, names of its list of pairs within the
@@ -72,10 +74,10 @@ def open_protocol(name: str, data: Path, pairs: Path | None) -> tuple[PairProtoc
     return opened
 
 
-def _read_list(names: Sequence[str], source: Source, pairs: Path | None) -> tuple[bytes, str]:
+def _read_list(names: Sequence[str], source: Source, pairs: str | Path | None) -> tuple[bytes, str]:
     if pairs is not None:
         try:
-            return pairs.read_bytes(), str(pairs)
+            return Path(pairs).read_bytes(), str(pairs)
         except OSError as error:
             raise MissingError(f"{pairs}: {error.strerror}") from error
     for found in sorted(source.names(), key=lambda file: (file.count("/"), file)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from facerec.errors import MissingError, UsageError
 
 
-def read_text(path: Path) -> str:
+def read_text(path: str | Path) -> str:
     """A text file's content.
 
     Raises:
@@ -15,7 +15,7 @@ def read_text(path: Path) -> str:
         UsageError: it is no text.
     """
     try:
-        return decode_text(path.read_bytes(), str(path))
+        return decode_text(Path(path).read_bytes(), str(path))
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
 

@@ -3,8 +3,9 @@
 Dot products of low precision, with an error bound, prune: where `|q·v - estimate| <= error` holds
 for a block, a row whose estimate plus error is below the k-th best similarity so far is out. The
 remaining rows are compared in float64 and rounded to float32, so the result depends neither on the
-estimates nor on the blocks. Estimates are float32 dot products or, once enough queries have come
-to pay for the quantisation, int8 dot products (VNNI) of a quarter of the memory traffic.
+estimates nor on the blocks. Estimates are float32 dot products or, where the CPU has int8 dot
+products (VNNI) and enough queries have come to pay for the quantisation, int8 dot products of a
+quarter of the memory traffic.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _QUANTISE_AFTER, _QUANTISE_FROM = 64, 16_384
 _FORGET = 64
 """Blocks quantised before the file's pages are released."""
 _INT32 = np.iinfo(np.int32)
+_BYTE = 127
 
 
 class ExactSearch:
@@ -42,6 +44,7 @@ class ExactSearch:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
         self._asked = 0
+        self._decided = False
         self._quantised: _Quantised | None = None
 
     def __len__(self) -> int:
@@ -64,12 +67,10 @@ class ExactSearch:
         if not len(self):
             return
         self._asked += len(queries)
-        if (
-            self._quantised is None
-            and self._asked > _QUANTISE_AFTER
-            and len(self) >= _QUANTISE_FROM
-        ):
-            self._quantised = _Quantised(self._vectors)
+        if not self._decided and self._asked > _QUANTISE_AFTER and len(self) >= _QUANTISE_FROM:
+            self._decided = True
+            if multiplies_bytes(self._vectors.shape[1]):
+                self._quantised = _Quantised(self._vectors)
         estimates = _Plain(self._vectors) if self._quantised is None else self._quantised
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
@@ -227,6 +228,25 @@ class _Plain:
         return _query_and_row(cells, count)
 
 
+def multiplies_bytes(size: int) -> bool:
+    """Whether int8 dot products of `size` values are exact, as with VNNI.
+
+    Without VNNI two products are added in 16 bits, which large ones overflow; and those kernels
+    are not faster than float32.
+    """
+    import torch
+
+    rows = torch.full((_BLOCK, size), _BYTE, dtype=torch.int8)
+    rows[1::2] = -_BYTE
+    sums = rows.sum(1, dtype=torch.int32)[:, None]
+
+    def is_exact(byte: int, count: int) -> bool:
+        column = torch.full((size, count), byte, dtype=torch.int8)
+        return torch.equal(torch._int_mm(rows, column), (byte * sums).expand(-1, count))
+
+    return all(is_exact(byte, count) for byte in (_BYTE, -_BYTE) for count in (1, _QUERIES))
+
+
 class _Quantised:
     """Estimates by int8 dot products of rows quantised around their mean."""
 
@@ -246,7 +266,7 @@ class _Quantised:
                 forget_pages(vectors)
             part = slice(block * _BLOCK, min((block + 1) * _BLOCK, rows))
             rest = torch.from_numpy(np.array(vectors[part], np.float32)) - mean
-            scale = max(float(rest.abs().max()) / 127, 1e-30)
+            scale = max(float(rest.abs().max()) / _BYTE, 1e-30)
             codes = (rest / scale).round_()
             self._codes[part] = codes.to(torch.int8)
             self._scale[block] = scale
@@ -272,7 +292,7 @@ class _Quantised:
         import torch
 
         count = len(queries)
-        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / 127
+        scale = np.maximum(np.abs(queries).max(axis=1), 1e-30) / _BYTE
         codes = np.rint(queries / scale[:, None])
         lost = np.linalg.norm(queries - codes * scale[:, None], axis=1)
         blocks = slice(start // _BLOCK, min(stop // _BLOCK, len(self._scale)))

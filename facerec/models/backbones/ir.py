@@ -9,18 +9,11 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import SqueezeExcite, halved, initialise_xavier
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _CHANNELS = (64, 128, 256, 512)
-_UNITS = {"50": (3, 4, 14, 3), "101": (3, 13, 30, 3), "152": (3, 8, 36, 3)}
+_UNITS_50, _UNITS_101, _UNITS_152 = (3, 4, 14, 3), (3, 13, 30, 3), (3, 8, 36, 3)
 _SE_REDUCTION = 16
-# Depths of AdaFace's (Kim et al. 2022), whose units have a batch norm between the convolutions.
-_ADAFACE_UNITS = {
-    "18": (2, 2, 2, 2),
-    "34": (3, 4, 6, 3),
-    "50": (3, 4, 14, 3),
-    "101": (3, 13, 30, 3),
-}
 
 
 class _Unit(nn.Module):
@@ -56,7 +49,8 @@ class IRNet(nn.Module):
         units: residual units per stage; each stage's first has stride 2.
         channels: of the four stages.
         se: squeeze-and-excitation in each unit.
-        adaface: AdaFace's units and head.
+        adaface: AdaFace's units (Kim et al. 2022), with a batch norm between the convolutions, and
+            its head.
     """
 
     def __init__(
@@ -95,23 +89,61 @@ class IRNet(nn.Module):
         return vectors
 
 
-def _register(
-    name: str,
-    units: Sequence[int],
-    channels: Sequence[int] = _CHANNELS,
-    *,
-    se: bool = False,
-    adaface: bool = False,
-) -> None:
-    @register(name)
-    def build(card: ModelCard) -> nn.Module:
-        return IRNet(card, units, channels, se=se, adaface=adaface)
+@BACKBONES.register("ir_50", help="IR-50, ArcFace's improved residual network.")
+def ir_50(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_50)
 
 
-for _depth, _units in _UNITS.items():
-    _register(f"ir_{_depth}", _units)
-    _register(f"ir_se_{_depth}", _units, se=True)
-for _depth, _units in _ADAFACE_UNITS.items():
-    _register(f"adaface_ir_{_depth}", _units, adaface=True)
-_register("test_ir", (1, 1, 1, 1), (8, 8, 16, 16))
-_register("test_ir_se", (1, 1, 1, 1), (16, 16, 32, 32), se=True)
+@BACKBONES.register("ir_101", help="IR-101, ArcFace's improved residual network.")
+def ir_101(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_101)
+
+
+@BACKBONES.register("ir_152", help="IR-152, ArcFace's improved residual network.")
+def ir_152(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_152)
+
+
+@BACKBONES.register("ir_se_50", help="IR-50 with squeeze-and-excitation.")
+def ir_se_50(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_50, se=True)
+
+
+@BACKBONES.register("ir_se_101", help="IR-101 with squeeze-and-excitation.")
+def ir_se_101(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_101, se=True)
+
+
+@BACKBONES.register("ir_se_152", help="IR-152 with squeeze-and-excitation.")
+def ir_se_152(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_152, se=True)
+
+
+@BACKBONES.register("adaface_ir_18", help="AdaFace's IR-18.")
+def adaface_ir_18(card: ModelCard) -> nn.Module:
+    return IRNet(card, (2, 2, 2, 2), adaface=True)
+
+
+@BACKBONES.register("adaface_ir_34", help="AdaFace's IR-34.")
+def adaface_ir_34(card: ModelCard) -> nn.Module:
+    return IRNet(card, (3, 4, 6, 3), adaface=True)
+
+
+@BACKBONES.register("adaface_ir_50", help="AdaFace's IR-50.")
+def adaface_ir_50(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_50, adaface=True)
+
+
+@BACKBONES.register("adaface_ir_101", help="AdaFace's IR-101.")
+def adaface_ir_101(card: ModelCard) -> nn.Module:
+    return IRNet(card, _UNITS_101, adaface=True)
+
+
+@BACKBONES.register("test_ir", help="Tiny, for tests.")
+def test_ir(card: ModelCard) -> nn.Module:
+    return IRNet(card, (1, 1, 1, 1), (8, 8, 16, 16))
+
+
+@BACKBONES.register("test_ir_se", help="Tiny, for tests.")
+def test_ir_se(card: ModelCard) -> nn.Module:
+    return IRNet(card, (1, 1, 1, 1), (16, 16, 32, 32), se=True)

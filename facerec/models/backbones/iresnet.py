@@ -8,16 +8,9 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import halved
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _CHANNELS = (64, 128, 256, 512)
-_UNITS = {
-    "18": (2, 2, 2, 2),
-    "34": (3, 4, 6, 3),
-    "50": (3, 4, 14, 3),
-    "100": (3, 13, 30, 3),
-    "200": (6, 26, 60, 6),
-}
 
 
 class _Unit(nn.Module):
@@ -74,8 +67,7 @@ class IResNet(nn.Module):
         height, width = halved(card.input_height, 4), halved(card.input_width, 4)
         self.fc = nn.Linear(channels[-1] * height * width, card.embedding_size)
         self.features = nn.BatchNorm1d(card.embedding_size)
-        # A learned gain per dimension would be one more weight per class axis; arcface_torch
-        # keeps it at 1.
+        # As arcface_torch: the last batch norm's scale stays 1.
         self.features.weight.requires_grad = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -88,12 +80,31 @@ class IResNet(nn.Module):
         return vectors
 
 
-def _register(name: str, units: Sequence[int], channels: Sequence[int]) -> None:
-    @register(name)
-    def build(card: ModelCard) -> nn.Module:
-        return IResNet(card, units, channels)
+@BACKBONES.register("iresnet18", help="insightface's IResNet-18.")
+def iresnet18(card: ModelCard) -> nn.Module:
+    return IResNet(card, (2, 2, 2, 2))
 
 
-for _depth, _units in _UNITS.items():
-    _register(f"iresnet{_depth}", _units, _CHANNELS)
-_register("test_iresnet", (1, 1, 1, 1), (8, 8, 16, 16))
+@BACKBONES.register("iresnet34", help="insightface's IResNet-34.")
+def iresnet34(card: ModelCard) -> nn.Module:
+    return IResNet(card, (3, 4, 6, 3))
+
+
+@BACKBONES.register("iresnet50", help="insightface's IResNet-50.")
+def iresnet50(card: ModelCard) -> nn.Module:
+    return IResNet(card, (3, 4, 14, 3))
+
+
+@BACKBONES.register("iresnet100", help="insightface's IResNet-100.")
+def iresnet100(card: ModelCard) -> nn.Module:
+    return IResNet(card, (3, 13, 30, 3))
+
+
+@BACKBONES.register("iresnet200", help="insightface's IResNet-200.")
+def iresnet200(card: ModelCard) -> nn.Module:
+    return IResNet(card, (6, 26, 60, 6))
+
+
+@BACKBONES.register("test_iresnet", help="Tiny, for tests.")
+def test_iresnet(card: ModelCard) -> nn.Module:
+    return IResNet(card, (1, 1, 1, 1), (8, 8, 16, 16))

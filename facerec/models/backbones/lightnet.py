@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import initialise_xavier
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _CHANNELS = (20, 50, 64, 128, 512, 512, 1024, 1024)
 
@@ -48,11 +48,11 @@ class LightNet(nn.Module):
         return vectors
 
 
-@register("lightnet")
+@BACKBONES.register("lightnet", help="LightNet: eight convolutions and a linear layer.")
 def lightnet(card: ModelCard) -> nn.Module:
     return LightNet(card)
 
 
-@register("test_lightnet")
+@BACKBONES.register("test_lightnet", help="Tiny, for tests.")
 def test_lightnet(card: ModelCard) -> nn.Module:
     return LightNet(card, (4, 4, 8, 8, 8, 8, 16, 16))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import halved
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _CHANNELS = (64, 64, 128, 128)
 _UNITS = (4, 6, 2)
@@ -78,7 +78,7 @@ class MobileFaceNet(nn.Module):
         self.conv_45 = _Bottleneck(second, third, 4 * second, 2)
         self.conv_5 = _Stage(third, 2 * third, units[2])
         self.conv_6_sep = _Convolution(third, last)
-        # One weight per place of the last map, in place of its mean: the paper's point.
+        # Global depthwise convolution: the paper's replacement for average pooling.
         whole = halved(card.input_height, 4), halved(card.input_width, 4)
         self.conv_6_dw = _Convolution(last, last, whole, groups=last, linear=True)
         self.linear = nn.Linear(last, card.embedding_size, bias=False)
@@ -94,11 +94,11 @@ class MobileFaceNet(nn.Module):
         return vectors
 
 
-@register("mobilefacenet")
+@BACKBONES.register("mobilefacenet", help="MobileFaceNet, 1 million parameters.")
 def mobilefacenet(card: ModelCard) -> nn.Module:
     return MobileFaceNet(card)
 
 
-@register("test_mobilefacenet")
+@BACKBONES.register("test_mobilefacenet", help="Tiny, for tests.")
 def test_mobilefacenet(card: ModelCard) -> nn.Module:
     return MobileFaceNet(card, (8, 8, 8, 8), (1, 1, 1))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import halved, initialise_mobile
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 # Table 1 of the paper: expansion, channels, repeats, stride.
 _SETTING = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -65,6 +65,6 @@ class MobileFaceNetReLU(nn.Module):
         return vectors
 
 
-@register("mobilefacenet_relu")
+@BACKBONES.register("mobilefacenet_relu", help="MobileFaceNet with ReLU.")
 def mobilefacenet_relu(card: ModelCard) -> nn.Module:
     return MobileFaceNetReLU(card)

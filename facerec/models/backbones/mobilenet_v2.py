@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import initialise_mobile
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 Setting = Sequence[Sequence[int]]
 
@@ -38,11 +38,11 @@ class MobileNetV2(nn.Module):
         return vectors
 
 
-@register("mobilenet_v2")
+@BACKBONES.register("mobilenet_v2", help="MobileNet V2.")
 def mobilenet_v2(card: ModelCard) -> nn.Module:
     return MobileNetV2(card)
 
 
-@register("test_mobilenet_v2")
+@BACKBONES.register("test_mobilenet_v2", help="Tiny, for tests.")
 def test_mobilenet_v2(card: ModelCard) -> nn.Module:
     return MobileNetV2(card, ((1, 8, 1, 1), (2, 8, 1, 2), (2, 16, 1, 2)))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import initialise_mobile
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
 _STEM, _LAST = 16, 1280
 
@@ -143,16 +143,16 @@ class MobileNetV3(nn.Module):
         return vectors
 
 
-@register("mobilenet_v3_large")
+@BACKBONES.register("mobilenet_v3_large", help="MobileNet V3, large.")
 def mobilenet_v3_large(card: ModelCard) -> nn.Module:
     return MobileNetV3(card, _LARGE)
 
 
-@register("mobilenet_v3_small")
+@BACKBONES.register("mobilenet_v3_small", help="MobileNet V3, small.")
 def mobilenet_v3_small(card: ModelCard) -> nn.Module:
     return MobileNetV3(card, _SMALL)
 
 
-@register("test_mobilenet_v3")
+@BACKBONES.register("test_mobilenet_v3", help="Tiny, for tests.")
 def test_mobilenet_v3(card: ModelCard) -> nn.Module:
     return MobileNetV3(card, (_Row(3, 16, 16, True, False, 1), _Row(5, 32, 16, False, True, 2)), 32)

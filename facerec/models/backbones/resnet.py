@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.models.backbones.layers import halved, initialise_xavier
-from facerec.models.registry import register
+from facerec.registry import BACKBONES
 
-_UNITS = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 _EXPANSION = 4
 
 
@@ -85,12 +84,21 @@ class ResNet(nn.Module):
         return vectors
 
 
-def _register(name: str, units: Sequence[int], width: int) -> None:
-    @register(name)
-    def build(card: ModelCard) -> nn.Module:
-        return ResNet(card, units, width)
+@BACKBONES.register("resnet_50", help="ResNet-50 with face.evoLVe's head.")
+def resnet_50(card: ModelCard) -> nn.Module:
+    return ResNet(card, (3, 4, 6, 3))
 
 
-for _depth, _units in _UNITS.items():
-    _register(f"resnet_{_depth}", _units, 64)
-_register("test_resnet", (1, 1, 1, 1), 4)
+@BACKBONES.register("resnet_101", help="ResNet-101 with face.evoLVe's head.")
+def resnet_101(card: ModelCard) -> nn.Module:
+    return ResNet(card, (3, 4, 23, 3))
+
+
+@BACKBONES.register("resnet_152", help="ResNet-152 with face.evoLVe's head.")
+def resnet_152(card: ModelCard) -> nn.Module:
+    return ResNet(card, (3, 8, 36, 3))
+
+
+@BACKBONES.register("test_resnet", help="Tiny, for tests.")
+def test_resnet(card: ModelCard) -> nn.Module:
+    return ResNet(card, (1, 1, 1, 1), 4)

@@ -1,20 +1,75 @@
-"""From a path to the examples that lie there."""
+"""Open training data: folders, archives, RecordIO, WebDataset shards, synthetic faces."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from facerec.errors import MissingError
-from facerec.imaging.archives import expand_braces, holds_labels, open_source
+from facerec.card import ModelCard
+from facerec.errors import MissingError, UsageError
+from facerec.imaging.archives import open_source
+from facerec.imaging.labels import holds_labels
+from facerec.imaging.names import expand_braces, is_junk
+from facerec.profile.schema import DataSection
 from facerec.training.data import Examples
+from facerec.training.data.fitting import check_aligned
 from facerec.training.data.recordio import RecordFile
+from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.shards import Shards
+from facerec.training.data.synthetic import Synthetic
 from facerec.training.data.tree import Tree
 
 
-def open_examples(where: str) -> Examples:
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingData:
+    """Examples and which of them are used.
+
+    Attributes:
+        examples: all images at the path.
+        training: those trained on.
+        validation: those held out, of the same people.
+    """
+
+    examples: Examples
+    training: Selection
+    validation: Selection
+
+
+def open_training_data(
+    section: DataSection, card: ModelCard, seed: int, warn: Callable[[str], None]
+) -> TrainingData:
+    """Open, check and split the profile's training data.
+
+    Args:
+        card: of the model; gives the size of synthetic faces and of chips.
+        seed: of the split and of synthetic faces.
+        warn: called with a message if the faces may not be aligned.
+
+    Raises:
+        UsageError: no data is given, too few people are left, or the photos are not aligned.
+        MissingError: nothing that can be read is there.
+    """
+    if section.synthetic:
+        examples: Examples = Synthetic(
+            section.synthetic_people, section.synthetic_images,
+            card.input_height, card.input_width, seed,
+        )  # fmt: skip
+    elif section.train is None:
+        raise UsageError("no training data: give --data, or data.train in the profile")
+    else:
+        examples = open_examples(section.train)
+    selection = select(examples, people=_read_people(section.people), min_images=section.min_images)
+    if section.check_aligned and not section.synthetic:
+        side = max(card.input_height, card.input_width)
+        warning = check_aligned(examples, selection, side, str(section.train))
+        if warning is not None:
+            warn(warning)
+    return TrainingData(examples, *split(selection, section.validation, seed))
+
+
+def open_examples(where: str | Path) -> Examples:
     """Open a folder per person, a tar or zip of that, `train.rec`, or WebDataset shards.
 
     Args:
@@ -31,10 +86,10 @@ def open_examples(where: str) -> Examples:
     if path.is_dir():
         if (path / "train.rec").is_file():
             return RecordFile(path / "train.rec")
-        tars = sorted(path.glob("*.tar"))
+        tars = sorted(tar for tar in path.glob("*.tar") if not is_junk(tar.name))
         return _open_shards(tars) if tars else Tree(open_source(path))
     if not path.exists():
-        shards = _expand(where)
+        shards = _expand(str(where))
         if not shards:
             raise MissingError(f"{where}: no training data there")
         return _open_shards(shards)
@@ -55,3 +110,12 @@ def _expand(pattern: str) -> list[Path]:
 
 def _open_shards(paths: Sequence[Path]) -> Shards:
     return Shards([open_source(path) for path in paths])
+
+
+def _read_people(path: Path | None) -> set[str] | None:
+    if path is None:
+        return None
+    try:
+        return {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"data.people {path}: cannot be read: {error}") from error

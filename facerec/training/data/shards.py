@@ -8,8 +8,9 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Image
-from facerec.imaging.archives import Source, read_labels
+from facerec.imaging.archives import Source
 from facerec.imaging.decode import decode_image
+from facerec.imaging.labels import read_labels
 from facerec.training.data import Labels
 from facerec.training.data.tree import MAX_PIXELS
 

@@ -1,8 +1,10 @@
-"""Margins: how the cosine between a face and its own class is made harder to satisfy.
+"""Margin losses: ArcFace, CosFace, SphereFace, combined, AdaFace, CurricularFace, MagFace.
 
-A margin sees the cosines `(N, C) float32` of features with class centres and gives logits. The
-true class's cosine `(N,)` is changed by `target`, the others' by `others`; the classifier scales
-both. Angles are computed in float32 whatever the precision around them.
+A margin maps the cosines `(N, C) float32` of features with class centres to logits: `target` the
+true class's cosine `(N,)`, `others` the rest; the classifier scales both. Angles are float32 under
+any autocast.
+
+A loss registers a factory from the profile's `train` section to its margin, None for plain softmax.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ import math
 
 import torch
 from torch import Tensor, nn
+
+from facerec.profile.schema import TrainSection
+from facerec.registry import LOSSES
 
 # At cos = ±1 the derivative of the arc cosine is infinite; here it is at most 707.
 _NEAR_ONE = 1 - 1e-6
@@ -140,3 +145,52 @@ class MagFaceMargin(Margin):
 
     def _length(self, norms: Tensor) -> Tensor:
         return norms.clamp(self.shortest, self.longest)
+
+
+@LOSSES.register("softmax", help="Softmax cross-entropy: no margin, no normalisation.")
+def softmax(section: TrainSection) -> Margin | None:
+    return None
+
+
+@LOSSES.register("normface", help="NormFace: normalised softmax (Wang et al. 2017).")
+def normface(section: TrainSection) -> Margin | None:
+    return Margin()
+
+
+@LOSSES.register("arcface", help="ArcFace: additive angular margin, 0.5 (Deng et al. 2019).")
+def arcface(section: TrainSection) -> Margin | None:
+    return CombinedMargin(m2=_margin(section, 0.5))
+
+
+@LOSSES.register("cosface", help="CosFace: additive cosine margin, 0.35 (Wang et al. 2018).")
+def cosface(section: TrainSection) -> Margin | None:
+    return CombinedMargin(m3=_margin(section, 0.35))
+
+
+@LOSSES.register("sphereface", help="SphereFace: factor on the angle, 4 (Liu et al. 2017).")
+def sphereface(section: TrainSection) -> Margin | None:
+    return CombinedMargin(m1=_margin(section, 4.0))
+
+
+@LOSSES.register("combined", help="cos(m1 θ + m2) - m3 with train.m1, m2, m3 (Deng et al. 2019).")
+def combined(section: TrainSection) -> Margin | None:
+    return CombinedMargin(section.m1, section.m2, section.m3)
+
+
+@LOSSES.register("adaface", help="AdaFace: margin by image quality, 0.4 (Kim et al. 2022).")
+def adaface(section: TrainSection) -> Margin | None:
+    return AdaFaceMargin(_margin(section, 0.4))
+
+
+@LOSSES.register("curricularface", help="CurricularFace: weighs hard negatives, 0.5 (Huang 2020).")
+def curricularface(section: TrainSection) -> Margin | None:
+    return CurricularFaceMargin(_margin(section, 0.5))
+
+
+@LOSSES.register("magface", help="MagFace: margin by feature length (Meng et al. 2021).")
+def magface(section: TrainSection) -> Margin | None:
+    return MagFaceMargin()
+
+
+def _margin(section: TrainSection, paper: float) -> float:
+    return paper if section.margin is None else section.margin

@@ -1,0 +1,1 @@
+"""The guides, read by `facerec docs`."""

@@ -1,0 +1,218 @@
+"""A photo: name, key, person, and how to read its bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from facerec.errors import InputError, UsageError
+
+MAX_PIXELS = 150_000_000
+"""Images with more pixels are refused before they are decoded, unless a profile says otherwise."""
+MAX_FILE = 1 << 30
+"""No image in an archive or behind a URL has more bytes."""
+
+# 16-bit RGBA, uncompressed, with room for metadata.
+_BYTES_PER_PIXEL = 8
+_BYTES_OF_METADATA = 1 << 26
+
+
+class Photo(Protocol):
+    """A photo in a file, an archive or behind a URL. If unreadable, it fails on `read`.
+
+    `str(photo)` is its name.
+    """
+
+    @property
+    def name(self) -> str:
+        """Display name: `people/ann/1.jpg`, `people.tar/ann/1.jpg`, `s3://a/ann/1.jpg`."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Path below the folder, archive or URL it was found in, `/` between folders."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """Its file; None in an archive or behind a URL."""
+        ...
+
+    @property
+    def person(self) -> str:
+        """Whose photo it is by its folder or label, see `sources.find_photos`.
+
+        Raises:
+            UsageError: its folder is the root folder, which has no name.
+            InputError: its label cannot be read.
+        """
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes with the bytes, without reading them (size and time); empty if unknown."""
+        ...
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            InputError: it cannot be read, or is too long for an image of `max_pixels`.
+        """
+        ...
+
+
+AnyPhoto = Photo | str | Path
+"""A photo, or the path of its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePhoto:
+    """A photo in a file, which may be missing; see `Photo`.
+
+    Attributes:
+        root: the folder it was found in; None if the file itself was named.
+    """
+
+    path: Path
+    root: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def key(self) -> str:
+        if self.root is None:
+            return self.path.name
+        return self.path.relative_to(self.root).as_posix()
+
+    @property
+    def person(self) -> str:
+        if self.root is None:
+            return normalise_person(_folder_name(self.path.parent))
+        below = self.path.relative_to(self.root).parts
+        return normalise_person(below[0] if len(below) > 1 else _folder_name(self.root))
+
+    @property
+    def version(self) -> str:
+        return file_version(self.path)
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        return read_file(self.path, max_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPhoto:
+    """An archive, URL or member that could not be opened: raises its error on `read`."""
+
+    name: str
+    error: InputError
+    key: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def path(self) -> None:
+        return None
+
+    @property
+    def person(self) -> str:
+        return normalise_person(PurePosixPath(self.name).parent.name)
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
+        raise self.error
+
+
+def read_bytes(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The encoded bytes of a photo; see `Photo.read`."""
+    if isinstance(photo, str | Path):
+        return read_file(Path(photo), max_pixels)
+    return photo.read(max_pixels)
+
+
+def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The bytes of an image file, bounded by what an image of `max_pixels` can take.
+
+    Raises:
+        InputError: it is missing, unreadable, no regular file, or too long.
+    """
+    try:
+        facts = path.stat()
+        if stat.S_ISDIR(facts.st_mode):
+            reason = "is a folder that gives no image (empty, unreadable, or listed on stdin)"
+            raise unreadable(path, reason)
+        if not stat.S_ISREG(facts.st_mode):
+            raise unreadable(path, "is not a regular file")
+        if facts.st_size > _BYTES_PER_PIXEL * max_pixels + _BYTES_OF_METADATA:
+            raise unreadable(path, f"{facts.st_size:,} bytes, too many for {max_pixels:,} pixels")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise unreadable(path, "no such file") from None
+    except OSError as error:
+        raise unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise unreadable(path, f"is not a path: {error}") from error
+
+
+def file_version(path: Path) -> str:
+    """Size and time of a file; empty if it cannot be looked at."""
+    try:
+        facts = path.stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def unreadable(name: Path | str, reason: str) -> InputError:
+    """An error in one line, with unprintable characters escaped."""
+    return InputError("".join(_visible(character) for character in f"{name}: {reason}"))
+
+
+def normalise_person(person: str) -> str:
+    """A person's name as it is stored and compared: NFC, in valid Unicode.
+
+    macOS returns decomposed names (`e` and an accent), other systems mostly composed ones; the same
+    person enrolled from both must be one. The path itself keeps its bytes.
+    """
+    readable = os.fsencode(person).decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", readable)
+
+
+def is_folder(path: Path) -> bool:
+    """As `Path.is_dir`; false for an invalid path, such as one with NUL."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """As `Path.is_file`; false for an invalid path, such as one with NUL."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _folder_name(folder: Path) -> str:
+    # Not `resolve`: a linked folder keeps the name that the user gave.
+    name = folder.absolute().name
+    if name in ("", ".."):
+        name = folder.resolve().name
+    if not name:
+        raise UsageError(f"{folder}: this folder's name names nobody; give --name")
+    return name
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]

@@ -1,0 +1,213 @@
+"""In-training evaluation: pairs of validation images, and `facerec evaluate` in a child process.
+
+A child process can run any protocol, frees its memory when it ends, and cannot harm the run.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from facerec.card import Calibration, ModelCard
+from facerec.errors import FacerecError, InputError, UsageError
+from facerec.evaluation.folds import pair_similarities
+from facerec.evaluation.thresholds import calibrate, with_calibration
+from facerec.evaluation.verification import verify_scores
+from facerec.faces import Floats, Image
+from facerec.files import replacing
+from facerec.models.embedder import TorchEmbedder
+from facerec.parallel.ranks import world_size
+from facerec.profile.loading import Profile
+from facerec.training.callbacks import Callbacks, RunLog
+from facerec.training.data import Labels
+from facerec.training.data.fitting import fit
+from facerec.training.data.opening import TrainingData
+from facerec.training.data.selection import Selection
+from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, write_artefact
+
+_MOST_VALIDATED = 4000
+_MOST_PROJECTED = 500
+_HEADLINES = ("accuracy", "rank_1")
+
+
+class EvaluationError(FacerecError):
+    """An evaluation failed; training goes on."""
+
+
+class Evaluator:
+    """Evaluates snapshots of the network; keeps the best model and calibrates the last.
+
+    Args:
+        profile: of the run.
+        card: of the model in training.
+        data: its validation images are embedded.
+        folder: of the run.
+        device: that the network is on.
+        log: gets every result.
+        callbacks: get messages.
+
+    Attributes:
+        best: highest headline figure so far, percent; None before the first.
+    """
+
+    def __init__(
+        self, profile: Profile, card: ModelCard, data: TrainingData, folder: Path, device: str,
+        log: RunLog, callbacks: Callbacks,
+    ) -> None:  # fmt: skip
+        self._profile, self._card, self._data = profile, card, data
+        self._folder, self._device = folder, device
+        self._log, self._callbacks = log, callbacks
+        self.best: float | None = None
+
+    def evaluate(self, step: int, network: nn.Module) -> None:
+        """Validate a snapshot, write it as the model and run the profile's evaluations on it."""
+        self._validate(step, network)
+        if self._profile.train.evaluate:
+            candidate = self._folder / MODEL
+            write_artefact(candidate, network, self._card, self._training_prose(step))
+            self._evaluate(step, candidate, calibrate=False)
+
+    def finish(self, step: int, network: nn.Module) -> bool:
+        """Write the final model, evaluate and calibrate it; whether it has thresholds."""
+        model = self._folder / MODEL
+        card = write_artefact(model, network, self._card, self._training_prose(step))
+        self._show_embeddings(step, network)
+        calibration = self._validate(step, network)
+        if self._profile.train.evaluate:
+            return self._evaluate(step, model, calibrate=True)
+        if calibration is None:
+            return False
+        write_artefact(
+            model, network, with_calibration(card, calibration), self._training_prose(step)
+        )
+        return True
+
+    def _evaluate(self, step: int, model: Path, *, calibrate: bool) -> bool:
+        """Run the profile's evaluations on a model file; whether the first one succeeded.
+
+        Args:
+            calibrate: the first one also writes thresholds into the file.
+        """
+        succeeded = False
+        for number, arguments in enumerate(self._profile.train.evaluate):
+            protocol = arguments.split()[0]
+            started = time.monotonic()
+            try:
+                with self._callbacks.evaluating(f"step {step}: evaluating {protocol}"):
+                    record = run_evaluation(arguments, model, calibrate=calibrate and number == 0)
+            except EvaluationError as error:
+                self._callbacks.on_message(str(error))
+                self._log.event("note", step, message=str(error))
+                continue
+            self._log.event("evaluate", step, **{protocol: record})
+            figure = headline(record)
+            seconds = time.monotonic() - started
+            self._callbacks.on_message(f"step {step}: {protocol} {figure} ({seconds:.0f} s)")
+            if number == 0:
+                succeeded = True
+                if figure is not None and figure > (self.best or -1):
+                    self._keep_as_best(model, figure)
+        return succeeded
+
+    def _keep_as_best(self, candidate: Path, figure: float) -> None:
+        self.best = figure
+        with replacing(self._folder / BEST) as temporary:
+            shutil.copyfile(candidate, temporary)
+        with replacing(self._folder / BEST_FIGURE) as temporary:
+            temporary.write_text(f"{figure}\n", encoding="ascii")
+
+    def _validate(self, step: int, network: nn.Module) -> Calibration | None:
+        """Log the accuracy over all pairs of validation images; the thresholds they give."""
+        if len(self._data.validation.indices) < 2:
+            return None
+        chips, labels = self._read_chips(self._data.validation, _MOST_VALIDATED)
+        vectors = self._embed(network, chips)
+        left, right = np.triu_indices(len(labels), 1)
+        same = labels[left] == labels[right]
+        if not same.any() or same.all():
+            return None
+        pairs = np.stack((left, right), axis=1)
+        verified = verify_scores(pair_similarities(vectors, pairs), same, None)
+        self._log.event("validation", step, accuracy=100 * float(verified.accuracy))
+        try:
+            data = f"{len(labels)} validation images of {self._card.name}"
+            return calibrate(verified.curve, self._card.metric, data)
+        except UsageError:
+            return None
+
+    def _show_embeddings(self, step: int, network: nn.Module) -> None:
+        data = self._data
+        part = data.validation if len(data.validation.indices) else data.training
+        chips, labels = self._read_chips(part, _MOST_PROJECTED)
+        names = [part.people[label] for label in labels]
+        self._log.show_embeddings(step, self._embed(network, chips), names, chips)
+
+    def _embed(self, network: nn.Module, chips: Image) -> Floats:
+        batch = self._profile.runtime.batch
+        return TorchEmbedder(network, self._card, device=self._device, batch=batch).embed(chips)
+
+    def _read_chips(self, selection: Selection, most: int) -> tuple[Image, Labels]:
+        """Up to `most` chips, evenly spread over the people, without unreadable images."""
+        card = self._card
+        size = card.input_height, card.input_width
+        rows = np.linspace(0, len(selection.indices) - 1, min(most, len(selection.indices)))
+        chips, labels = [], []
+        for row in np.unique(rows.astype(int)):
+            try:
+                image = self._data.examples.image(int(selection.indices[row]))
+            except InputError:
+                continue
+            chips.append(fit(image, card.template, size))
+            labels.append(selection.labels[row])
+        stacked = np.stack(chips) if chips else np.empty((0, *size, 3), np.uint8)
+        return stacked, np.array(labels, np.int64)
+
+    def _training_prose(self, step: int) -> str:
+        recipe, training = self._profile.train, self._data.training
+        return (
+            f"{recipe.loss} (s {recipe.scale:g}) on {len(training.indices)} images of "
+            f"{len(training.people)} people, {step} steps of "
+            f"{recipe.batch * recipe.accumulate * world_size()}"
+        )
+
+
+def run_evaluation(arguments: str, model: Path, *, calibrate: bool = False) -> dict[str, Any]:
+    """Run `facerec evaluate ARGUMENTS` on a model file in a child process; its JSON record.
+
+    Args:
+        calibrate: also write thresholds into the model file.
+
+    Raises:
+        EvaluationError: it failed; says the last line of its stderr.
+    """
+    command = [
+        sys.executable, "-m", "facerec", "evaluate", *shlex.split(arguments),
+        "--model", str(model), "--no-cache", "--json",
+        *(["--calibrate", str(model)] if calibrate else []),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise EvaluationError(f"evaluate {arguments}: {error}") from error
+    if done.returncode not in (0, 3):
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise EvaluationError(f"evaluate {arguments}: {last.removeprefix('facerec: ')}")
+    try:
+        record: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    except (IndexError, ValueError) as error:
+        raise EvaluationError(f"evaluate {arguments}: printed no figures") from error
+    return record
+
+
+def headline(record: dict[str, Any]) -> float | None:
+    """The figure by which the best model is chosen, percent."""
+    return next((float(record[key]) for key in _HEADLINES if record.get(key) is not None), None)
