@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from facerec.cleanup import linkage as linkage_module
 from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.folders import find_outliers
+from facerec.cleanup.label_noise import judge
 from facerec.cleanup.linkage import cut, link
-from facerec.cleanup.outliers import find_outliers
-from facerec.cleanup.people import judge
 from facerec.cleanup.plan import plan
 from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError
@@ -105,7 +105,7 @@ def test_undo_restores_exactly(images, tmp_path, means):
     manifest = prepare(tmp_path / "clean", tmp_path / "dirt", means, placements)
     path = tmp_path / "report" / "manifest.jsonl"
     manifest.write(path)
-    assert place_all(Manifest.read(path), lambda: None) == []
+    assert place_all(Manifest.read(path)) == []
     assert snapshot(tmp_path / "dirt").keys() == {"b", "b/\u00e9.jpg"}
     assert len([1 for data in snapshot(tmp_path / "clean").values() if data]) == 6
     assert undo(path) == []
@@ -119,7 +119,7 @@ def test_undo_leaves_what_was_changed_and_what_has_lost_its_original(images, tmp
     manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
     path = tmp_path / "manifest.jsonl"
     manifest.write(path)
-    place_all(manifest, lambda: None)
+    place_all(manifest)
     (tmp_path / "clean/a/one.jpg").write_bytes(b"edited")
     Path(images[1][0]).unlink()
     left = undo(path)
@@ -143,10 +143,10 @@ def test_decisions_move_images_and_undo_still_restores(images, tmp_path):
     path = tmp_path / "report" / "manifest.jsonl"
     manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, findings, {}))
     manifest.write(path)
-    place_all(manifest, lambda: None)
+    place_all(manifest)
     decided = plan(images, findings, {wrong.id: True, outlier.id: False, split.id: True})
     for _ in range(2):  # a change that was killed is repeated
-        assert change(path, renew(manifest, decided), lambda: None) == []
+        assert change(path, renew(manifest, decided)) == []
     clean = snapshot(tmp_path / "clean")
     # Names that a file system without case would take for one are kept apart.
     assert {"b/one.jpg", "b/One-2.jpg"} <= clean.keys() or {"b/One.jpg"} <= clean.keys()

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from facerec.card import Calibration
-from facerec.cleanup.calibration import distance_at, rate_at
 from facerec.cleanup.findings import Kind
 from facerec.cleanup.overlap import find_overlap
-from facerec.cleanup.piles import group
-from facerec.cleanup.threshold import choose_threshold
+from facerec.cleanup.threshold import choose_threshold, distance_at, rate_at
+from facerec.cleanup.unlabelled import group
 from facerec.errors import UsageError
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image

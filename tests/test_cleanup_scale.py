@@ -10,17 +10,16 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from facerec.cleanup.store import Store
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from facerec.cleanup import neighbours
-from facerec.cleanup.examine import examine
+from facerec.cleanup.examine import PASSES, examine
 from facerec.cleanup.findings import Kind
 from facerec.cleanup.graph_linkage import link_neighbours
 from facerec.cleanup.linkage import cut, link
 from facerec.cleanup.neighbours import neighbour_pairs
-from facerec.cleanup.survey import path_reader, survey
+from facerec.cleanup.survey import open_survey, path_reader, survey
 from facerec.errors import UsageError
 from facerec.parallel import ranks
 from facerec.parallel.products import products, single_threaded_blas
@@ -63,7 +62,7 @@ def test_neighbours_are_found_in_blocks(library, monkeypatch):
         pytest.skip("faiss is not installed")
     monkeypatch.setattr(neighbours, "_CELLS", 4000)
     monkeypatch.setattr(neighbours, "_FAISS_BLOCK", 100)
-    monkeypatch.setattr(neighbours, "_WORTH_LISTS", 1 if library == "faiss" else 10**9)
+    monkeypatch.setattr(neighbours, "_IVF_FROM", 1 if library == "faiss" else 10**9)
     vectors = people(np.random.default_rng(2), [40] * 20)
     cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
     exact = {
@@ -92,7 +91,7 @@ def test_beyond_the_exact_limit_the_findings_are_the_same():
 def test_what_is_seen_of_an_image_does_not_depend_on_those_beside_it(dirty, engine, tmp_path):
     def look(name: str, count: int) -> dict[str, bytes]:
         photos = sorted(dirty.rglob("*.png"))[-count:]
-        with Store(tmp_path / name, "test") as store:
+        with open_survey(tmp_path / name, "test") as store:
             read = path_reader(RuntimeSection(), store)
             found = survey(
                 photos, read, engine, RuntimeSection(), store, aligned=False,
@@ -126,6 +125,18 @@ def test_what_a_block_shares_out_its_process_does_by_itself(monkeypatch):
     monkeypatch.setattr(ranks, "gather_shards", lambda own, count: own)
     found = map_sharded([1, 2, 3, 4], lambda block: map_sharded([1, 10], lambda part: block * part))
     assert found == [[2, 20], [4, 40]]
+
+
+@pytest.mark.parametrize("limit", [20_000, 20])
+def test_comparing_tells_how_far_it_is(limit):
+    dice = np.random.default_rng(3)
+    sizes = [30, 25, 8, 1]
+    vectors = np.concatenate([person(dice, size) for size in sizes])
+    section = Profile().cleanup.model_copy(update={"exact_limit": limit})
+    steps = []
+    examine(make_photos(vectors, sizes), section, steps.append)
+    assert sum(steps) == PASSES * len(vectors)
+    assert max(steps) <= PASSES * len(vectors) / 2
 
 
 def test_two_processes_find_what_one_finds(run, dirty, tmp_path):

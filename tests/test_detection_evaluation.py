@@ -11,7 +11,7 @@ import pytest
 
 from facerec.errors import InputError
 from facerec.evaluation.detection import (
-    AnnotatedPicture,
+    AnnotatedImage,
     Ellipse,
     Rectangle,
     average_precision,
@@ -105,7 +105,7 @@ def test_wider_face_is_read_with_its_ignored_faces(tmp_path: Path) -> None:
     )
     one, none, three = read_wider_face(file, tmp_path)
     assert one.faces == (Rectangle(10, 20, 40, 60), Rectangle(5, 5, 13, 13, ignored=True))
-    assert none == AnnotatedPicture(tmp_path / "1--Nobody/none.jpg", ())
+    assert none == AnnotatedImage(tmp_path / "1--Nobody/none.jpg", ())
     assert three.faces == (Rectangle(1, 2, 4, 6),)
 
 
@@ -134,8 +134,8 @@ class Fixed:
 
 def test_detectors_are_compared_on_the_same_pictures() -> None:
     pictures = [
-        AnnotatedPicture(Path("a"), (Rectangle(0, 0, 10, 10),)),
-        AnnotatedPicture(Path("b"), (Rectangle(50, 50, 60, 60),)),
+        AnnotatedImage(Path("a"), (Rectangle(0, 0, 10, 10),)),
+        AnnotatedImage(Path("b"), (Rectangle(50, 50, 60, 60),)),
     ]
     reports = evaluate_detectors(
         {"one": Fixed(face(0, 0, 10, 10)), "none": Fixed()},

@@ -13,12 +13,6 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from facerec.errors import UsageError
-from facerec.evaluation.bootstrap import (
-    accuracy_interval,
-    eer_interval,
-    fold_mean_interval,
-    tar_interval,
-)
 from facerec.evaluation.curve import score_curve
 from facerec.evaluation.folds import (
     accuracy_at,
@@ -38,7 +32,13 @@ from facerec.evaluation.metrics import (
     supported_fars,
     tar_at_far,
 )
-from facerec.evaluation.significance import mcnemar
+from facerec.evaluation.significance import (
+    accuracy_interval,
+    eer_interval,
+    fold_mean_interval,
+    mcnemar,
+    tar_interval,
+)
 
 
 @st.composite

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facerec.gallery import columns
-from facerec.gallery.columns import Lookup, as_bytes, as_texts
+from facerec.gallery import entries
+from facerec.gallery.entries import Lookup, as_bytes, as_texts
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
@@ -26,6 +26,6 @@ def test_a_text_is_found_where_it_is_and_others_are_not(texts: list[str], other:
 
 
 def test_texts_of_one_hash_are_told_apart(monkeypatch) -> None:
-    monkeypatch.setattr(columns, "_hashes", lambda texts: np.zeros(len(texts), np.uint64))
+    monkeypatch.setattr(entries, "_hashes", lambda texts: np.zeros(len(texts), np.uint64))
     lookup = Lookup(as_bytes(["a", "b", "c"]))
     assert [lookup.find(text) for text in "abcd"] == [0, 1, 2, None]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.addresses import backend_of, changing, open_gallery
 from facerec.gallery.base import Batch, GalleryStore
+from facerec.gallery.copying import in_memory
 from facerec.gallery.files import backend as file
 from facerec.registry import GALLERIES
 from tests.conftest import make_card, make_face
@@ -245,3 +246,11 @@ def test_a_registered_backend_takes_the_addresses_of_its_scheme(
         store.add("Ada", [make_face(1, 0, 0, 0)], "ada.jpg")
     assert len(open_gallery("test_folder://people")) == 1
     assert (tmp_path / "people.h5").exists()
+
+
+def test_verifying_and_copying_tell_how_far_they_are(address: str, tmp_path: Path) -> None:
+    checked: list[int] = []
+    backend_of(address).verify(address, checked.append)
+    copied: list[int] = []
+    in_memory(open_gallery(address), copied.append)
+    assert sum(checked) == sum(copied) == 5

@@ -57,7 +57,7 @@ def test_a_copy_that_was_interrupted_goes_on_where_it_stopped(
 ) -> None:
     target = ADDRESSES[kind](tmp_path)
     monkeypatch.setattr(copying, "_ROWS", 100)
-    monkeypatch.setattr("facerec.gallery.files.saving._SHARE", 1e9)
+    monkeypatch.setattr("facerec.gallery.addresses._SHARE", 1e9)
     seen = 0
 
     def stop_after_five(count: int) -> None:
@@ -119,10 +119,10 @@ def test_killing_a_copy_loses_and_doubles_nothing(tmp_path: Path, kind: str) -> 
             store.append(random_batch(seed))
     code = f"""
 from facerec.gallery import copying
-from facerec.gallery.files import saving
+from facerec.gallery import addresses
 from facerec.gallery.addresses import changing, open_gallery
 from tests.conftest import make_card
-copying._ROWS, saving._SHARE = 300, 1e9
+copying._ROWS, addresses._SHARE = 300, 1e9
 with changing({target!r}, create=make_card({SIZE})) as store:
     copying.continue_copy(open_gallery({source!r}), store, lambda _: print(flush=True))
 """

@@ -81,3 +81,15 @@ def test_the_command_line_takes_a_gallery_out_and_in(
     code, _, err = run("gallery", "import", tmp_path / "g.csv", "-g", tmp_path / "back.h5")
     assert (code, "3 faces of 2 people" in err) == (0, True)
     assert Gallery.open(tmp_path / "back.h5").counts() == gallery.counts()
+
+
+@pytest.mark.parametrize("form", ENDINGS)
+def test_progress_counts_every_entry(gallery: Gallery, tmp_path: Path, form: str) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"g{ENDINGS[form]}"
+    written: list[int] = []
+    read: list[int] = []
+    export_gallery(gallery, path, form, written.append)
+    import_gallery(path, advance=read.append)
+    assert sum(written) == sum(read) == len(gallery)

@@ -172,3 +172,12 @@ def test_without_faiss_the_search_is_exact(path: Path, monkeypatch: pytest.Monke
     assert opened.index("exemplar") is None
     with pytest.raises(MissingError, match=r"pip install 'facerec\[faiss\]'"):
         file.index(path, "exemplar")
+
+
+def test_compacting_and_indexing_tell_how_far_they_are(path: Path) -> None:
+    opened = Gallery.open(path)
+    written: list[int] = []
+    file.compact(opened, path, written.append)
+    added: list[int] = []
+    file.index(path, "exemplar", added.append)
+    assert sum(written) == sum(added) == len(opened)

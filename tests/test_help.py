@@ -90,9 +90,10 @@ def test_cleanup_shows_the_options_of_its_default_command(run: Run) -> None:
 
 def test_summaries_are_whole_and_in_the_order_of_the_commands(run: Run) -> None:
     out = run("--help")[1]
-    rows = re.findall(r"^  (\w+)  +[A-Z]", out, re.MULTILINE)
-    assert rows[:16] == list(COMMANDS[("facerec",)].list_commands(None))
-    assert "..." not in out.partition("Commands:")[2]
+    commands = out.partition("Commands:")[2].partition("Help:")[0]
+    rows = re.findall(r"^  (\w+)  +[A-Z]", commands, re.MULTILINE)
+    assert rows == COMMANDS[("facerec",)].list_commands(None)
+    assert "..." not in commands
 
 
 def test_a_terminal_gets_panels_of_its_width() -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from facerec import Engine, Gallery
-from facerec.gallery import parts
-from facerec.gallery.enrol import Team, enrol_photos
+from facerec.gallery import outcomes
+from facerec.gallery.enrol import Ranks, enrol_photos
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo
@@ -34,7 +34,7 @@ def photos_in(folder: Path) -> list[tuple[str, Photo]]:
 @pytest.fixture
 def single_photos(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each photo is a run of its own."""
-    monkeypatch.setattr(parts, "_RUN", 1)
+    monkeypatch.setattr(outcomes, "_CHUNK", 1)
 
 
 def embed_by(rank: int, out: Path, people: Path, engine: Engine) -> list[str]:
@@ -46,7 +46,7 @@ def embed_by(rank: int, out: Path, people: Path, engine: Engine) -> list[str]:
         engine,
         Profile.load(),
         seen=lambda person, frame, faces: seen.append(person),
-        team=Team(rank, 2),
+        ranks=Ranks(rank, 2),
     )
     return seen
 

@@ -22,16 +22,29 @@ from tests.conftest import ROOT
 FACEREC = [sys.executable, "-m", "facerec"]
 
 
-def at_terminal(*arguments: object) -> tuple[int, str]:
-    """Run the command line with stdout and stderr on a terminal of 100 columns."""
+def at_terminal(*arguments: object, columns: int = 100) -> tuple[int, str]:
+    """Run the command line with stdout and stderr on a terminal; exit code and what is seen."""
+    code, seen, _ = with_stderr_at_terminal(*arguments, columns=columns, stdout=None)
+    return code, seen
+
+
+def with_stderr_at_terminal(
+    *arguments: object, columns: int = 100, stdout: int | None = subprocess.PIPE
+) -> tuple[int, str, str]:
+    """Exit code, what is seen on the terminal, and what came out of stdout.
+
+    Args:
+        stdout: None: the terminal.
+    """
     leader, follower = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
     process = subprocess.Popen(
         [*FACEREC, *map(str, arguments)],
-        stdout=follower,
+        stdout=follower if stdout is None else stdout,
         stderr=follower,
         env=environment,
         cwd=ROOT,
+        text=True,
     )
     os.close(follower)
     seen = b""
@@ -43,7 +56,8 @@ def at_terminal(*arguments: object) -> tuple[int, str]:
         except OSError:  # the terminal's other end is closed
             break
     os.close(leader)
-    return process.wait(), seen.decode()
+    out = process.communicate()[0] or ""
+    return process.returncode, seen.decode(), out
 
 
 def test_a_terminal_gets_a_moving_bar_and_a_table(people: Path, tmp_path: Path) -> None:

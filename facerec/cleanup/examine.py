@@ -1,30 +1,37 @@
-"""All findings on a data set."""
+"""Every check of a labelled data set: files, outliers, label noise, duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
-from facerec.cleanup.evidence import about, beyond, nearest
-from facerec.cleanup.findings import Finding, Kind
-from facerec.cleanup.folders import find_wrong_folders, find_wrong_people
+from facerec.cleanup.findings import Finding, Kind, about, beyond, nearest
+from facerec.cleanup.folders import find_outliers, find_wrong_folders, find_wrong_people
 from facerec.cleanup.graph_linkage import NEIGHBOURS, link_neighbours
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
+from facerec.cleanup.label_noise import ROUNDS, Judgement, judge
 from facerec.cleanup.linkage import Tree, link
 from facerec.cleanup.neighbours import neighbour_pairs, similar_pairs
-from facerec.cleanup.outliers import find_outliers
-from facerec.cleanup.people import Judgement, judge
 from facerec.cleanup.photos import UNREADABLE, Photos
 from facerec.errors import UsageError
 from facerec.faces import Floats
 from facerec.parallel.ranks import map_sharded
 from facerec.profile.schema import CleanupSection
 
+PASSES = ROUNDS + 2
+"""Passes over the embedded images in `examine`: clustering, judging, duplicates."""
 
-def examine(photos: Photos, section: CleanupSection) -> list[Finding]:
+
+def examine(
+    photos: Photos, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
+) -> list[Finding]:
     """Find what is wrong with the folders of people.
+
+    Args:
+        advance: progress callback, with the number of images compared: `PASSES` times all of them,
+            divided among the ranks.
 
     Raises:
         UsageError: ward linkage with another metric than euclidean, or a person has more than
@@ -33,7 +40,7 @@ def examine(photos: Photos, section: CleanupSection) -> list[Finding]:
     found = [*examine_files(photos, section)]
     rows = photos.embedded()
     if len(rows):
-        found += _examine_people(photos, rows, section)
+        found += _examine_people(photos, rows, section, advance)
     misplaced = {
         file
         for finding in found
@@ -44,7 +51,7 @@ def examine(photos: Photos, section: CleanupSection) -> list[Finding]:
 
 
 def examine_files(photos: Photos, section: CleanupSection) -> Iterator[Finding]:
-    """Images without a face to use, or with a poor one."""
+    """Unreadable files, images without a face, and faces that are small, blurred or turned away."""
     for row, facts in enumerate(photos.facts):
         if facts.faces == UNREADABLE:
             yield about(photos, Kind.UNREADABLE, row, 1.0)
@@ -63,12 +70,20 @@ def examine_files(photos: Photos, section: CleanupSection) -> Iterator[Finding]:
             yield about(photos, Kind.EXTREME_POSE, row, confidence, yaw=round(facts.yaw, 3))
 
 
-def _examine_people(photos: Photos, rows: Rows, section: CleanupSection) -> Iterator[Finding]:
+def _examine_people(
+    photos: Photos, rows: Rows, section: CleanupSection, advance: Callable[[int], None]
+) -> Iterator[Finding]:
     vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     members = rows_by_group(person, len(numbers))
-    trees = map_sharded(members, lambda own: link_person(vectors[own], section))
-    judgement = judge(vectors, person, trees)
+
+    def link_members(own: Rows) -> Tree:
+        tree = link_person(vectors[own], section, advance)
+        advance(1)  # n images are joined by n - 1 merges
+        return tree
+
+    trees = map_sharded(members, link_members)
+    judgement = judge(vectors, person, trees, advance)
     centroids = Groups.of(vectors, person, len(numbers)).centroids()
     least = least_alike(judgement.scale.gap)
 
@@ -77,6 +92,7 @@ def _examine_people(photos: Photos, rows: Rows, section: CleanupSection) -> Iter
         hashes = photos.sha256[rows[own]]
         outside = find_outliers(vectors[own], tree, section.threshold, centroids, number, hashes)
         kept = np.delete(own, outside)
+        advance(len(own))
         return [
             *_about_outliers(photos, rows, vectors, own[outside], kept, judgement),
             *find_near_copies_of(photos, rows[own], vectors[own], section, least),
@@ -88,22 +104,24 @@ def _examine_people(photos: Photos, rows: Rows, section: CleanupSection) -> Iter
     yield from find_wrong_folders(photos, rows, vectors, judgement)
 
 
-def link_person(vectors: Floats, section: CleanupSection) -> Tree:
-    """The dendrogram of one person's `(n, D) float32` vectors: exact, or by neighbours."""
+def link_person(
+    vectors: Floats, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
+) -> Tree:
+    """The dendrogram of one person's `(n, D) float32` vectors: exact, or on a neighbour graph."""
     if len(vectors) <= section.exact_limit:
-        return link(vectors, section.metric, section.linkage)
+        return link(vectors, section.metric, section.linkage, advance)
     if section.linkage != "average":
         raise UsageError(
             f"{len(vectors)} images are too many for {section.linkage} linkage; "
             "use average, or a higher --exact-limit"
         )
-    return link_neighbours(vectors, section.metric)
+    return link_neighbours(vectors, section.metric, advance)
 
 
 def find_near_copies_of(
     photos: Photos, own: Rows, vectors: Floats, section: CleanupSection, least: float
 ) -> Iterator[Finding]:
-    """Near-duplicates among one person's images, in a large folder only among neighbours."""
+    """Near-duplicates among one person's images; in a large folder among neighbours only."""
     if len(own) <= section.exact_limit:
         pairs = similar_pairs(vectors, least)
     else:

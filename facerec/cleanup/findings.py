@@ -1,4 +1,4 @@
-"""What can be wrong with images, and what follows from it."""
+"""Findings: kinds, evidence, and the files of findings and decisions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+
+from facerec.cleanup.groups import Rows
+from facerec.cleanup.photos import Photos
+from facerec.errors import MissingError, UsageError
+from facerec.faces import Floats
+from facerec.files import replacing
+
+_NEIGHBOURS = 3
+FINDINGS = "findings.jsonl"
 
 Usually = Literal["dirt", "moved", "kept"]
 
 
 class Kind(str, Enum):
-    """A kind of finding, in the order in which reasons are given."""
+    """The kinds of findings."""
 
     UNREADABLE = "unreadable"
     NO_FACE = "no-face"
@@ -33,14 +45,14 @@ class Kind(str, Enum):
 
     @property
     def usually(self) -> Usually:
-        """What becomes of an image unless a person decides."""
+        """What becomes of an image without a decision."""
         if self is Kind.PERSON:
             return "moved"
         return "dirt" if self in _DIRT else "kept"
 
     @property
     def moves(self) -> bool:
-        """Whether accepting it moves images to another folder instead of to the dirt."""
+        """Whether accepting it moves images to another folder, rather than to the dirt."""
         return self in _MOVES
 
 
@@ -53,13 +65,13 @@ _MOVES = {Kind.WRONG_PERSON, Kind.MERGED, Kind.SPLIT, Kind.PERSON}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong.
+    """A problem with one or more images.
 
     Attributes:
-        kind: what.
-        files: the images concerned, by their place in the tree.
+        kind: the problem.
+        files: the images, by path in the tree.
         person: whose folder they are in.
-        confidence: in [0, 1]; 0.5 where the decision could as well fall the other way.
+        confidence: in [0, 1]; 0.5 at the decision boundary.
         target: for kinds that move, the folder they should be in.
         evidence: nearest neighbours and figures.
     """
@@ -73,12 +85,12 @@ class Finding:
 
     @property
     def id(self) -> str:
-        """12 hex digits that the same finding has in every run."""
+        """12 hex digits, stable across runs."""
         key = json.dumps([self.kind.value, sorted(self.files), self.target])
         return hashlib.sha256(key.encode()).hexdigest()[:12]
 
     def to_record(self) -> dict[str, Any]:
-        """The finding as JSON values."""
+        """The finding as a JSON object."""
         return {
             "id": self.id,
             "kind": self.kind.value,
@@ -94,3 +106,73 @@ class Finding:
         """Inverse of `to_record`."""
         names = ("files", "person", "confidence", "target", "evidence")
         return cls(Kind(record["kind"]), *(record[name] for name in names))
+
+
+def about(
+    photos: Photos, kind: Kind, row: int, confidence: float, *, target: str | None = None,
+    **evidence: object,
+) -> Finding:  # fmt: skip
+    """A finding on one image."""
+    person = photos.people[photos.person[row]]
+    return Finding(kind, [str(photos.file[row])], person, confidence, target, evidence)
+
+
+def nearest(
+    photos: Photos, rows: Rows, vectors: Floats, row: int, among: Rows
+) -> list[tuple[str, float]]:
+    """The nearest neighbours of an image among some, with their cosines.
+
+    Args:
+        rows: the photos' row of each vector.
+        vectors: `(N, D) float32`, of which `row` and `among` are rows.
+    """
+    cosines = vectors[among] @ vectors[row]
+    best = np.argsort(-cosines, kind="stable")[:_NEIGHBOURS]
+    return [(str(photos.file[rows[among[n]]]), round(float(cosines[n]), 4)) for n in best]
+
+
+def beyond(ratio: float) -> float:
+    """Confidence by the ratio of a value to its limit: 0.5 at 1, 0.75 at 2, towards 1."""
+    return 1.0 - 0.5 / ratio
+
+
+def write_findings(report: Path, findings: Sequence[Finding]) -> None:
+    """Write `findings.jsonl`, atomically."""
+    with replacing(report / FINDINGS) as temporary, temporary.open("w", encoding="ascii") as file:
+        file.writelines(json.dumps(finding.to_record()) + "\n" for finding in findings)
+
+
+def read_findings(report: Path) -> list[Finding]:
+    """Inverse of `write_findings`.
+
+    Raises:
+        MissingError: the file is absent or damaged.
+    """
+    path = report / FINDINGS
+    try:
+        with path.open(encoding="ascii") as file:
+            return [Finding.from_record(json.loads(line)) for line in file]
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MissingError(f"{path}: damaged ({error})") from error
+
+
+def read_decisions(path: Path, findings: Sequence[Finding]) -> dict[str, bool]:
+    """Decisions exported from the report: by finding's id, whether it was accepted.
+
+    Raises:
+        UsageError: the file is absent, holds no decisions, or decides on findings of another
+            report.
+    """
+    try:
+        decisions = json.loads(path.read_text(encoding="utf-8"))["decisions"]
+        chosen = {name: {"accept": True, "reject": False}[word] for name, word in decisions.items()}
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: no decisions that a cleanup report exported") from error
+    unknown = chosen.keys() - {finding.id for finding in findings}
+    if unknown:
+        raise UsageError(f"{path}: belongs to another report (no finding {min(unknown)} here)")
+    return chosen

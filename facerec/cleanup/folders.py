@@ -1,15 +1,16 @@
-"""Images in the wrong person's folder, folders of two people, and people in two folders."""
+"""Outliers of a folder, images in the wrong person's folder, merged and split identities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facerec.cleanup.evidence import about, nearest
-from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.findings import Finding, Kind, about, nearest
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
-from facerec.cleanup.people import DIFFERENT, SAME, Judgement, gaps_apart
+from facerec.cleanup.label_noise import DIFFERENT, SAME, Judgement, gaps_apart
+from facerec.cleanup.linkage import Tree, cut
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
 
@@ -17,7 +18,7 @@ from facerec.faces import Floats
 def find_wrong_people(
     photos: Photos, rows: Rows, vectors: Floats, members: Sequence[Rows], judgement: Judgement
 ) -> Iterator[Finding]:
-    """Images that look like another person than their folder's.
+    """Images of another person than their folder's.
 
     Args:
         rows: the photos' row of each vector.
@@ -79,3 +80,39 @@ def _free_name(folder: str, taken: set[str]) -> str:
         number += 1
     taken.add(f"{folder}-{number}")
     return f"{folder}-{number}"
+
+
+def find_outliers(
+    embeddings: Floats, tree: Tree, threshold: float, centroids: Floats, own: int,
+    hashes: NDArray[np.object_],
+) -> Rows:  # fmt: skip
+    """The seed's algorithm: one person's images outside their largest cluster.
+
+    Of equally large clusters the one is kept whose margin between its own person's centroid and
+    the nearest other is largest, then the one with the smallest file hash; the input's order has
+    no influence.
+
+    Args:
+        embeddings: `(n, D) float32` unit vectors.
+        tree: their dendrogram.
+        threshold: merges at or above this distance are undone.
+        centroids: `(P, D) float32` of all people.
+        own: this person's row of `centroids`.
+        hashes: `(n,)` str of the files.
+    """
+    label = cut(tree, threshold)
+    sizes = np.bincount(label)
+    largest = np.flatnonzero(sizes == sizes.max())
+    if len(largest) > 1:
+        centroid = embeddings.sum(0)
+        centroid /= max(float(np.linalg.norm(centroid)), 1e-12)
+
+        def rank(cluster: int) -> tuple[float, str]:
+            members = label == cluster
+            mean = embeddings[members].mean(0)
+            cosines = np.delete(centroids @ mean, own)
+            elsewhere = float(cosines.max(initial=-1))
+            return round(elsewhere - float(mean @ centroid), 6), min(hashes[members])
+
+        largest = largest[[min(range(len(largest)), key=lambda place: rank(int(largest[place])))]]
+    return np.flatnonzero(label != largest[0])

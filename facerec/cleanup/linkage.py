@@ -7,6 +7,7 @@ Müllner 2011, fig. 3) on one float32 triangle of them, which from 8,000 images 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -18,20 +19,26 @@ from facerec.parallel.products import products
 
 Linkage = Literal["average", "complete", "single", "ward"]
 Tree = NDArray[np.float64]
-"""`(N - 1, 4) float64` as SciPy's: the two clusters joined, their distance, the images in both."""
+"""SciPy's linkage matrix `(N - 1, 4) float64`: two clusters, their distance, images in both."""
 
 _SMALL = 4000
 _BLOCK_ROWS = 256
 
 
-def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
-    """Join the nearest two clusters until one is left.
+def link(
+    embeddings: Floats,
+    metric: Metric,
+    linkage: Linkage,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tree:
+    """The dendrogram of agglomerative clustering.
 
-    Equal distances are broken by the vectors themselves, not by their order in the input.
+    Ties do not depend on the input's order: the vectors are sorted first.
 
     Args:
         embeddings: `(N, D) float32` unit vectors, N >= 1.
         metric: distance between two images; `ward` is defined for `euclidean` only.
+        advance: progress callback, with the number of merges.
 
     Returns:
         The merges by ascending distance; image n is cluster n, merge m makes cluster N + m.
@@ -42,18 +49,18 @@ def link(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
     order = np.lexsort(embeddings.T)
     if count <= _SMALL:
         tree = _agglomerate(embeddings[order], metric, linkage)
+        advance(count - 1)
     else:
         triangle = distance_triangle(embeddings[order], metric)
-        tree = sorted_tree(_chain(triangle, count, linkage), count)
+        tree = sorted_tree(_chain(triangle, count, linkage, advance), count)
     leaves = tree[:, :2] < count
     tree[:, :2][leaves] = order[tree[:, :2][leaves].astype(np.intp)]
     return tree
 
 
 def cut(tree: Tree, threshold: float) -> NDArray[np.intp]:
-    """Cluster of each image, `(N,)` from 0, when merges at or above a distance are undone.
-
-    This is the rule of scikit-learn's `distance_threshold`.
+    """Clusters `(N,)` from 0: merges at or above the threshold are undone, as with scikit-learn's
+    `distance_threshold`.
     """
     if not len(tree):
         return np.zeros(1, np.intp)
@@ -103,8 +110,8 @@ def _agglomerate(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
     return np.column_stack((model.children_, model.distances_, sizes[len(embeddings) :]))
 
 
-def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:
-    """Merges in the order in which reciprocal nearest neighbours are met.
+def _chain(triangle: Floats, count: int, linkage: Linkage, advance: Callable[[int], None]) -> Tree:
+    """Nearest-neighbour chain: merges in the order in which reciprocal neighbours are found.
 
     Overwrites `triangle`. Each row names one image of either cluster, distance and size.
     """
@@ -125,7 +132,7 @@ def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:
             nearest = int(distances.argmin())
             if len(chain) > 1:
                 before = int(np.searchsorted(others, chain[-2]))
-                # Among equals the one before, or the chain would not end.
+                # Ties go to the previous cluster, or the chain could cycle.
                 if distances[before] <= distances[nearest]:
                     break
             chain.append(int(others[nearest]))
@@ -139,12 +146,13 @@ def _chain(triangle: Floats, count: int, linkage: Linkage) -> Tree:
         gap = distances[before]
         near, far = distances[rest], triangle[other_places[mirrored]]
         joined = _update(near, far, gap, size[tip], size[other], size[others[rest]], linkage)
-        # Rounding must not bring the union nearer than its parts were (Bruynooghe 1978).
+        # Reducibility (Bruynooghe 1978) must survive rounding.
         np.maximum(joined, np.minimum(near, far), out=joined)
         triangle[other_places[mirrored]] = joined
         size[other] += size[tip]
         active = _without(active, tip)
         merges[merge] = tip, other, np.sqrt(gap) if linkage == "ward" else gap, size[other]
+        advance(1)
     return merges
 
 
@@ -156,7 +164,7 @@ def _without(active: NDArray[np.intp], image: int) -> NDArray[np.intp]:
 def _row(
     active: NDArray[np.intp], image: int, start: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The other active clusters and where their distances to `image` are in the triangle."""
+    """The other active clusters, and the triangle's indices of their distances to `image`."""
     at = int(np.searchsorted(active, image))
     below, above = active[:at], active[at + 1 :]
     places = np.concatenate([start[below] + image, start[image] + above])
@@ -186,7 +194,7 @@ def _update(
 
 
 def sorted_tree(merges: Tree, count: int) -> Tree:
-    """Merges, each of the clusters that two images are in, by distance and numbered as SciPy's."""
+    """Sort merges, given by an image of each cluster, into SciPy's linkage matrix."""
     tree = merges[np.argsort(merges[:, 2], kind="stable")]
     cluster = np.arange(count)
     parent = np.arange(count)

@@ -1,44 +1,45 @@
-"""What of an evaluation set is also in the data: the same image, or the same person.
+"""Overlap of a data set with an evaluation set, in images and in people.
 
-A network that was trained on either is measured on what it has seen.
+A network trained on either is measured on what it has seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.cleanup.copies import LOOKS_BITS, least_alike
-from facerec.cleanup.evidence import about
-from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.copies import LOOKS_BITS, hamming, least_alike
+from facerec.cleanup.findings import Finding, Kind, about
 from facerec.cleanup.groups import Groups, Scale, rows_by_group
-from facerec.cleanup.people import SAME, gaps_apart
+from facerec.cleanup.label_noise import SAME, gaps_apart
 from facerec.cleanup.photos import Photos
-from facerec.cleanup.quality import hamming
 from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
 
 _SAME_AS_ONE = 0.10
 """As `SAME`, where one side has a single image: of half of LFW's people, divided in two, it finds
 83 % of 143 and 14 of 298,657 wrong pairs. With a single image on either side it finds 79 % of 416
-and 130 wrong pairs of 1,345,429, which tells too little."""
+and 130 wrong pairs of 1,345,429, too few to be useful."""
 _BLOCK = 512
 
 
-def find_overlap(photos: Photos, excluded: Photos) -> Iterator[Finding]:
+def find_overlap(
+    photos: Photos, excluded: Photos, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[Finding]:
     """Images and people of a data set that are in an evaluation set.
 
     Args:
-        excluded: the evaluation set; an image that is in no folder is a person of its own.
+        excluded: the evaluation set; an image in no folder is a person of its own.
+        advance: progress callback, with the number of images compared, divided among the ranks.
     """
     if not len(photos.embedded()) or not len(excluded.embedded()):
-        yield from _find_images(photos, excluded, np.inf)
+        yield from _find_images(photos, excluded, np.inf, advance)
         return
     groups, theirs = _groups(photos), _groups(excluded)
     scale = Scale.of(groups)
-    yield from _find_images(photos, excluded, least_alike(scale.gap))
+    yield from _find_images(photos, excluded, least_alike(scale.gap), advance)
     yield from _find_people(photos, groups, excluded, theirs, scale)
 
 
@@ -47,8 +48,10 @@ def _groups(photos: Photos) -> Groups:
     return Groups.of(photos.vector[rows], photos.person[rows], len(photos.people))
 
 
-def _find_images(photos: Photos, excluded: Photos, least: float) -> Iterator[Finding]:
-    """Files of one content, and images that look alike to the hash and to the network."""
+def _find_images(
+    photos: Photos, excluded: Photos, least: float, advance: Callable[[int], None]
+) -> Iterator[Finding]:
+    """Exact duplicates, and near-duplicates by perceptual hash and embedding."""
     known = {digest: row for row, digest in enumerate(excluded.sha256) if digest}
     rows, theirs = photos.embedded(), excluded.embedded()
     looks, their_looks = _looks(photos)[rows], _looks(excluded)[theirs]
@@ -70,6 +73,7 @@ def _find_images(photos: Photos, excluded: Photos, least: float) -> Iterator[Fin
             found = (int(block[a]), int(theirs[b]), float(cosines[a, b]), int(different))
             if a not in best or found[2] > best[a][2]:
                 best[a] = found
+        advance(len(block))
         return list(best.values())
 
     blocks = map_sharded(range(0, len(rows), _BLOCK), compare) if np.isfinite(least) else []

@@ -1,4 +1,4 @@
-"""Looking at every image once: its face, its vector, and what pixels and landmarks say."""
+"""Survey: embed each image once, and measure sharpness, pose and perceptual hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from facerec.alignment.warp import central_face, warp_to_template
 from facerec.card import ModelCard
 from facerec.cleanup.photos import UNREADABLE, Facts
-from facerec.cleanup.quality import perceptual_hash, sharpness, yaw
 from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
@@ -23,9 +22,13 @@ from facerec.parallel.ahead import map_ahead
 from facerec.parallel.ranks import gather_shards, shard
 from facerec.profile.schema import RuntimeSection
 
+_CHIP_SIDE = 112
+_HASH_SIDE = 8
+_SPECTRUM_SIDE = 4 * _HASH_SIDE
+
 Item = TypeVar("Item")
 Observe = Callable[[str], None]
-"""Told after each image, with a problem or ""."""
+"""Callback after each image, with a problem or ""."""
 Found = tuple[str, Floats | None, Facts]
 """Hash, vector and facts of an image."""
 SURVEY = "survey.sqlite"
@@ -36,9 +39,6 @@ _WEBP_QUALITY = 60
 
 def open_survey(path: Path, origin: str | None = None) -> EmbeddingCache:
     """The cache of a survey, so that an interrupted one goes on.
-
-    What is found of an image depends neither on who looks at the others nor on what was looked at
-    before an interruption.
 
     Args:
         origin: how the vectors are made; None reads what an earlier survey wrote, as it is.
@@ -53,7 +53,9 @@ def survey(
     items: Sequence[Item], read: Callable[[Item], Frame], engine: Engine, runtime: RuntimeSection,
     cache: EmbeddingCache, *, aligned: bool, observe: Observe,
 ) -> list[Found]:  # fmt: skip
-    """Embed the central face of each image that `cache` does not know yet.
+    """Embed the central face of each image that is not in `cache`.
+
+    An image's vector depends neither on the other images nor on where an earlier run stopped.
 
     Args:
         read: `path_reader` or `source_reader` of the same cache.
@@ -66,14 +68,14 @@ def survey(
 
 
 def path_reader(runtime: RuntimeSection, cache: EmbeddingCache) -> Callable[[Path], Frame]:
-    """Reads the files that a cache does not know."""
+    """A reader of files that decodes those not in a cache."""
     return lambda path: read_frame(path, runtime.max_pixels, lambda _, sha256: sha256 not in cache)
 
 
 def source_reader(
     source: Source, runtime: RuntimeSection, cache: EmbeddingCache
 ) -> Callable[[str], Frame]:
-    """As `path_reader`, for the keys of a folder or an archive."""
+    """As `path_reader`, for keys of a folder or an archive."""
 
     def read(key: str) -> Frame:
         name = f"{source.name}/{key}"
@@ -92,7 +94,7 @@ def survey_known(
 ) -> list[Found]:  # fmt: skip
     """As `survey`, for images whose face and vector are known, as in a gallery.
 
-    An image that is no longer there keeps its vector, without a hash or facts.
+    An image whose file is gone keeps its vector, without a hash or facts.
     """
     chip_size = (card.input_height, card.input_width)
     frames = read_frames(shard(paths), workers=runtime.workers, max_pixels=runtime.max_pixels)
@@ -195,3 +197,46 @@ def _thumbnail(image: Image) -> bytes:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".webp", small[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY])
     return bytes(data.tobytes())
+
+
+def sharpness(chip: Image) -> float:
+    """Variance of the Laplacian of a face's grey values (Pech-Pacheco et al. 2000).
+
+    Chips are resized to 112 pixels, so that values compare across models.
+
+    Args:
+        chip: `(H, W, 3) uint8` RGB, aligned.
+    """
+    side = (_CHIP_SIDE, _CHIP_SIDE)
+    grey = cv2.cvtColor(cv2.resize(chip, side, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def yaw(landmarks: Floats) -> float:
+    """Yaw of the head: the nose's offset from the eyes' midpoint, along the line through them, over
+    their distance. 0 is frontal; at 0.5 the nose is in front of an eye; infinite if the eyes
+    coincide.
+
+    Args:
+        landmarks: `(5, 2) float32` pixels.
+    """
+    left, right, nose = (landmarks[point].astype(np.float64) for point in range(3))
+    line = right - left
+    length = float(line @ line)
+    return abs(float((nose - (left + right) / 2) @ line)) / length if length > 0 else np.inf
+
+
+def perceptual_hash(image: Image) -> int:
+    """pHash, robust to compression and resizing: 64 bits, which of the 8x8 lowest DCT coefficients
+    of the grey values exceed their median (Zauner 2010, section 3.2.1).
+
+    Args:
+        image: `(H, W, 3) uint8` RGB.
+    """
+    side = (_SPECTRUM_SIDE, _SPECTRUM_SIDE)
+    small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    low = cv2.dct(grey)[:_HASH_SIDE, :_HASH_SIDE].ravel()
+    # Without the DC coefficient, the mean brightness.
+    bits = low > np.median(low[1:])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")

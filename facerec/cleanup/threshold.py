@@ -1,20 +1,26 @@
-"""A distance threshold from the data's own similarities and the model card's calibration."""
+"""A distance threshold from the data's own similarities, and from the model card's calibration.
+
+Between and beyond the card's false-accept rates a distance is interpolated linearly over the normal
+quantile of the rate, because impostor distances are nearly normal.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from facerec.card import Metric, ModelCard, convert_distance, similarity_to_distance
-from facerec.cleanup.calibration import rate_at
 from facerec.cleanup.groups import Groups
 from facerec.cleanup.photos import Photos
 from facerec.errors import UsageError
 
+_NORMAL = NormalDist()
+
 _STEPS = 500
-_ENOUGH = 20
-"""Images with others in their folder, below which the data's own rates say too little."""
+_MEASURABLE = 20
+"""Images with others in their folder, below which error rates are not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Choice:
     """A threshold and why.
 
     Attributes:
-        threshold: distance in the metric that was asked for.
+        threshold: distance in the metric requested.
         reason: a sentence or two.
     """
 
@@ -31,11 +37,11 @@ class Choice:
 
 
 def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
-    """The threshold with the least sum of both errors (Youden 1950), for average linkage.
+    """The threshold of least total error (Youden 1950), for average linkage.
 
-    Compared are mean cosines of an image with all others of its own folder and with all of
-    another. Noise in the labels is in both errors, so they are not the model's. Of too few
-    images nothing is measured: the card's strictest calibrated threshold is taken.
+    Genuine scores are mean cosines of an image with the rest of its folder, impostor scores with a
+    random other folder. Label noise is in both error rates, so they are not the model's. With too
+    few images, the card's strictest calibrated threshold is returned.
 
     Raises:
         UsageError: there are too few images, and the card has no threshold.
@@ -45,7 +51,7 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     groups = Groups.of(vectors, person, len(numbers))
     shared = groups.sizes[person] > 1
-    if len(numbers) < 2 or shared.sum() < _ENOUGH:
+    if len(numbers) < 2 or shared.sum() < _MEASURABLE:
         return _calibrated(card, metric, int(shared.sum()))
     sums = np.einsum("nd,nd->n", vectors, groups.sums[person])
     own = ((sums - 1) / np.maximum(groups.sizes[person] - 1, 1))[shared]
@@ -79,7 +85,7 @@ def _calibrated(card: ModelCard, metric: Metric, images: int) -> Choice:
     rate = min(known, key=float)
     return Choice(
         convert_distance(known[rate], card.metric, metric),
-        f"{images} images with others in their folder are too few to measure ({_ENOUGH} are "
+        f"{images} images with others in their folder are too few to measure ({_MEASURABLE} are "
         f"enough), so it is the card's for two images at FAR {rate}",
     )
 
@@ -95,3 +101,30 @@ def _beside_calibration(card: ModelCard, threshold: float, metric: Metric) -> st
     return f"; the card's for two images: {known}" + (
         "" if rate is None else f", which puts this one at about {rate:.0e}"
     )
+
+
+def distance_at(card: ModelCard, far: float, metric: Metric) -> float | None:
+    """The distance at a false-accept rate; None for a card with fewer than two rates."""
+    quantile = _NORMAL.inv_cdf(far)
+    points = sorted(_points(card, metric), key=lambda point: abs(point[0] - quantile))
+    if len(points) < 2:
+        return None
+    (one, near), (two, far_) = points[:2]
+    return max(near + (far_ - near) * (quantile - one) / (two - one), 0.0)
+
+
+def rate_at(card: ModelCard, distance: float, metric: Metric) -> float | None:
+    """The false-accept rate at a distance; None for a card with fewer than two rates."""
+    points = sorted(_points(card, metric), key=lambda point: abs(point[1] - distance))
+    if len(points) < 2 or points[0][1] == points[1][1]:
+        return None
+    (one, near), (two, far_) = points[:2]
+    return _NORMAL.cdf(one + (two - one) * (distance - near) / (far_ - near))
+
+
+def _points(card: ModelCard, metric: Metric) -> list[tuple[float, float]]:
+    known = card.calibration.thresholds if card.calibration else {}
+    return [
+        (_NORMAL.inv_cdf(float(rate)), convert_distance(distance, card.metric, metric))
+        for rate, distance in known.items()
+    ]

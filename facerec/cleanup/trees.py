@@ -1,7 +1,7 @@
-"""The clean and the dirt tree: made from a manifest, and taken back by it.
+"""The clean and the dirt tree: made from a manifest, and undone by it.
 
-The manifest is on disk before the first image is placed, and placing an image twice does nothing.
-So a killed run is finished by the same command, or taken back, whichever is wanted.
+The manifest is on disk before the first image is placed, and placing is idempotent. So a killed run
+is finished by the same command, or undone.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
 
 Means = Literal["hardlink", "copy", "symlink"]
-Advance = Callable[[], None]
 MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
 _VERSION = 1
-# Another file system, one without links, or one that does not allow them.
+# Across file systems, or on one that does not support or permit hard links.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a cleanup made, or will have made.
+    """What a cleanup placed, or is about to place.
 
     Attributes:
         clean, dirt: absolute paths of the two trees.
         means: how images are placed.
-        folders: the folders that were not there before, outermost first.
+        folders: folders created, outermost first.
         placements: one per image.
     """
 
@@ -47,11 +46,11 @@ class Manifest:
     placements: Sequence[Placement]
 
     def target(self, placement: Placement) -> Path:
-        """Where an image is placed."""
+        """The file that an image is placed at."""
         return Path(self.clean if placement.decision == "clean" else self.dirt) / placement.to
 
     def write(self, path: Path) -> None:
-        """Write it, a line per image, atomically."""
+        """Write the manifest as JSON lines, atomically."""
         header = {
             "facerec_cleanup": _VERSION,
             "clean": self.clean,
@@ -59,14 +58,14 @@ class Manifest:
             "means": self.means,
             "folders": list(self.folders),
         }
-        # ASCII: names that are no valid Unicode pass as escapes.
+        # ASCII: names that are not valid Unicode are escaped.
         with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
             file.write(json.dumps(header) + "\n")
             file.writelines(json.dumps(asdict(place)) + "\n" for place in self.placements)
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read it back.
+        """Inverse of `write`.
 
         Raises:
             MissingError: the file is absent, damaged or no manifest.
@@ -87,10 +86,10 @@ class Manifest:
 
 
 def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placement]) -> Manifest:
-    """The manifest of placing images in two trees that hold nothing yet.
+    """The manifest of placing images in two empty trees.
 
     Raises:
-        UsageError: a tree holds something already.
+        UsageError: a tree is not empty.
     """
     for tree in (clean, dirt):
         if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
@@ -101,7 +100,7 @@ def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placemen
 
 
 def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
-    """A manifest with other placements; folders that are there only by it stay listed."""
+    """A manifest with other placements; folders that it created stay listed."""
     wanted = Manifest(manifest.clean, manifest.dirt, manifest.means, [], placements)
     folders = set(manifest.folders)
     for parent in {wanted.target(placement).parent for placement in placements}:
@@ -113,11 +112,14 @@ def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
     )
 
 
-def place_all(manifest: Manifest, advance: Advance) -> list[str]:
-    """Place every image that is not in its place yet; returns what could not be placed.
+def place_all(manifest: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
+    """Place every image that is not placed yet; returns the problems.
+
+    Args:
+        advance: progress callback, with the number of images placed.
 
     Raises:
-        UsageError: something else is in an image's place, or it cannot be written.
+        UsageError: another file is in an image's place, or it cannot be written.
     """
     problems = []
     for placement in manifest.placements:
@@ -125,7 +127,7 @@ def place_all(manifest: Manifest, advance: Advance) -> list[str]:
             _place(placement, manifest.target(placement), manifest.means)
         except InputError as error:
             problems.append(str(error))
-        advance()
+        advance(1)
     return problems
 
 
@@ -156,7 +158,7 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
 
 
 def _is_ours(placement: Placement, target: Path) -> bool:
-    """Whether a file is what was placed, unchanged."""
+    """Whether a file is unchanged since it was placed."""
     with suppress(OSError):
         if target.samefile(placement.path):
             return True
@@ -170,11 +172,16 @@ def _is_ours(placement: Placement, target: Path) -> bool:
     return source.is_file() and sha256_of(source) == sha256_of(target)
 
 
-def change(path: Path, new: Manifest, advance: Advance) -> list[str]:
-    """Go over to another plan; `path` is the present manifest. Returns what cannot be placed.
+def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
+    """Replace a manifest's placements; returns the problems.
 
-    The new places are filled before the old ones are emptied. A killed change is finished by
-    the same command, or taken back by `undo`.
+    New files are placed before old ones are removed. A killed change is finished by the same
+    command, or undone by `undo`.
+
+    Args:
+        path: the present manifest.
+        new: what to change to.
+        advance: progress callback, with the number of images placed.
 
     Raises:
         UsageError: another change was interrupted, or a place cannot be written.
@@ -192,12 +199,14 @@ def change(path: Path, new: Manifest, advance: Advance) -> list[str]:
     return problems
 
 
-def undo(path: Path) -> list[str]:
-    """Take back all that a manifest placed; returns what was left: what was changed since, or
-    has lost its original.
+def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[str]:
+    """Remove what a manifest placed; returns the files left: changed since, or without original.
 
-    Only images that are still what was placed are removed, and folders that were made for them
-    and are empty. The manifest is renamed, so that undoing twice says so.
+    Removes only unchanged files, and folders that it created and that are empty. The manifest is
+    renamed, so that a second undo reports it missing.
+
+    Args:
+        advance: progress callback, with the number of images removed.
 
     Raises:
         MissingError: there is no manifest.
@@ -207,11 +216,12 @@ def undo(path: Path) -> list[str]:
     left = []
     coming = path.with_name(NEXT)
     if coming.exists():
-        left = _remove(renewed := Manifest.read(coming), renewed.placements)
+        renewed = Manifest.read(coming)
+        left = _remove(renewed, renewed.placements)
         manifest = Manifest(
             manifest.clean, manifest.dirt, manifest.means, renewed.folders, manifest.placements
         )
-    left += _remove(manifest, manifest.placements)
+    left += _remove(manifest, manifest.placements, advance)
     for folder in reversed(manifest.folders):
         with suppress(OSError):  # not empty, or never made
             Path(folder).rmdir()
@@ -220,13 +230,18 @@ def undo(path: Path) -> list[str]:
     return left
 
 
-def _remove(manifest: Manifest, placements: Iterable[Placement]) -> list[str]:
+def _remove(
+    manifest: Manifest,
+    placements: Iterable[Placement],
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[str]:
     left = []
     for placement in placements:
+        advance(1)
         target = manifest.target(placement)
         if not os.path.lexists(target):
             continue
-        # Without its original the placed image may be the only one.
+        # Without its original the placed file may be the only copy.
         if not Path(placement.path).exists() or not _is_ours(placement, target):
             left.append(str(target))
             continue

@@ -222,7 +222,8 @@ def undo(
     """Take back all that a cleanup placed; what was changed since is left and named."""
     from facerec.cleanup import trees
 
-    left = trees.undo(manifest)
+    with progress("removing", len(trees.Manifest.read(manifest).placements)) as advance:
+        left = trees.undo(manifest, advance)
     for path in left:
         say(f"{path}: left there: it was changed, or its original is gone")
     say(f"{manifest}: undone")
@@ -238,8 +239,8 @@ def apply(
 ) -> None:
     """Carry out what was decided in the report: accepted and rejected findings."""
     from facerec.cleanup import trees
+    from facerec.cleanup.findings import read_decisions, read_findings
     from facerec.cleanup.plan import plan
-    from facerec.cleanup.records import read_decisions, read_findings
 
     path = report / trees.MANIFEST
     manifest = trees.Manifest.read(path)
@@ -303,8 +304,7 @@ def _choose_threshold(
     unlabelled: bool,
 ) -> tuple[float, str]:  # fmt: skip
     """The threshold, and why if it was not given."""
-    from facerec.cleanup.calibration import distance_at
-    from facerec.cleanup.threshold import choose_threshold
+    from facerec.cleanup.threshold import choose_threshold, distance_at
 
     if auto:
         choice = choose_threshold(photos, card, section.metric)
@@ -323,17 +323,22 @@ def _find(
     photos: Photos, section: CleanupSection, unlabelled: bool, avoided: Sequence[Photos]
 ) -> tuple[Photos, list[Finding]]:
     """The photos by person, and everything found on them."""
-    from facerec.cleanup.examine import examine
+    from facerec.cleanup import unlabelled as pile
+    from facerec.cleanup.examine import PASSES, examine
     from facerec.cleanup.overlap import find_overlap
-    from facerec.cleanup.piles import group
     from facerec.parallel.products import single_threaded_blas
+    from facerec.parallel.ranks import shard
 
-    with single_threaded_blas():
+    passes = (pile.PASSES if unlabelled else PASSES) + len(avoided)
+    steps = passes * len(shard(range(len(photos.embedded()))))
+    with single_threaded_blas(), progress("comparing", steps) as advance:
         if unlabelled:
-            photos, findings = group(photos, section)
+            photos, findings = pile.group(photos, section, advance)
         else:
-            findings = examine(photos, section)
-        overlap = [finding for excluded in avoided for finding in find_overlap(photos, excluded)]
+            findings = examine(photos, section, advance)
+        overlap = [
+            finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
+        ]
     # What is in two evaluation sets is said once.
     return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 
@@ -366,8 +371,9 @@ def _carry_out(
 
 
 def _write_report(report: Path, photos: Photos, findings: Sequence[Finding]) -> None:
+    from facerec.cleanup.findings import write_findings
     from facerec.cleanup.page import write_page
-    from facerec.cleanup.records import write_findings
 
     write_findings(report, findings)
-    write_page(report, photos, findings)
+    with progress("writing the report", len({finding.person for finding in findings})) as advance:
+        write_page(report, photos, findings, advance)

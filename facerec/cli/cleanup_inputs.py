@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from facerec.card import ModelCard
 from facerec.cleanup.photos import Photos, collect
-from facerec.cleanup.piles import UNKNOWN
 from facerec.cleanup.survey import (
     SURVEY,
     Observe,
@@ -19,6 +18,7 @@ from facerec.cleanup.survey import (
     survey,
     survey_known,
 )
+from facerec.cleanup.unlabelled import UNKNOWN
 from facerec.cli.console import progress
 from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine

@@ -98,7 +98,7 @@ def embed(
     with waiting("loading models"):
         from facerec.engine.engine import Engine
     from facerec.gallery.addresses import open_gallery
-    from facerec.gallery.enrol import Team, enrol_photos
+    from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     address = loaded.gallery.path
@@ -108,8 +108,8 @@ def embed(
         loaded = loaded.model_copy(update={"runtime": runtime})
         with waiting("loading models"):
             engine = Engine.from_profile(loaded)
-        team = Team(rank(), world_size(), barrier)
-        with progress("enrolling", -(-len(photos) // team.size)) as advance:
+        ranks = Ranks(rank(), world_size(), barrier)
+        with progress("enrolling", -(-len(photos) // ranks.world_size)) as advance:
 
             def keep_chips(person: str, frame: Frame, faces: Sequence[Face]) -> None:
                 nonlocal kept
@@ -127,7 +127,7 @@ def embed(
                 meta=metadata,
                 seen=keep_chips,
                 observe=lambda problem: advance.say(problem) if problem else None,
-                team=team,
+                ranks=ranks,
             )
     if report is None:
         # The first process says what there is to say.

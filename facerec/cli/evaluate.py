@@ -119,10 +119,10 @@ def identification(
     """Search a gallery: rank 1, 5 and 10, CMC, and open-set rates where there are strangers."""
     run.check()
     chosen = run.profiles()
+    from facerec.evaluation.identification import identify, search_record
     from facerec.evaluation.protocols.identification import read_identification
     from facerec.evaluation.protocols.text import read_text
-    from facerec.evaluation.run import describe, embed_set, identify
-    from facerec.evaluation.search_figures import search_record
+    from facerec.evaluation.run import describe, embed_set
     from facerec.imaging.archives import locate, open_source
 
     with waiting(f"reading {data}"):
@@ -169,10 +169,11 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     if calibrate is not None and len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
     chosen = run.profiles()
-    from facerec.evaluation.calibration import calibrate as read_thresholds
+    from facerec.evaluation.identification import search_record
     from facerec.evaluation.protocols.ijb import read_ijb
-    from facerec.evaluation.run import compare_templates, describe, embed_set, locate_templates
-    from facerec.evaluation.search_figures import search_record
+    from facerec.evaluation.run import describe, embed_set
+    from facerec.evaluation.templates import compare_templates, locate_templates
+    from facerec.evaluation.thresholds import calibrate as read_thresholds
     from facerec.evaluation.verification import verification_record
     from facerec.imaging.archives import open_source
 

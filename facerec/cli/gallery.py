@@ -219,8 +219,10 @@ def convert(
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
     converted = Gallery.open(old, assume=load_card(loaded.model.name))
-    with replacing(address, converted.card) as store:
-        append_all(store, converted)
+    held = replacing(address, converted.card)
+    with held as store, progress("converting", len(converted)) as advance:
+        append_all(store, converted, advance)
+        store.commit()
     say(f"{address}: {len(converted)} faces of {len(converted.people)} people")
 
 
@@ -263,8 +265,11 @@ def export_to(
     if target.suffix != ENDINGS[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {ENDINGS[to.value]}")
     refuse_to_replace(target, force=force)
-    opened = in_memory(open_gallery(address))
-    export_gallery(opened, target, to.value)
+    source = open_gallery(address)
+    with progress("reading", len(source)) as advance:
+        opened = in_memory(source, advance)
+    with progress("exporting", len(opened)) as advance:
+        export_gallery(opened, target, to.value, advance)
     say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
 
 
@@ -285,9 +290,12 @@ def import_from(
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
     record = catalogue().get(loaded.model.name)
-    imported = import_gallery(source, assume=record.card if record else None)
-    with replacing(address, imported.card) as store:
-        append_all(store, imported)
+    with progress("reading", None) as advance:
+        imported = import_gallery(source, assume=record.card if record else None, advance=advance)
+    held = replacing(address, imported.card)
+    with held as store, progress("importing", len(imported)) as advance:
+        append_all(store, imported, advance)
+        store.commit()
     say(f"{address}: {len(imported)} faces of {len(imported.people)} people")
 
 
@@ -305,7 +313,8 @@ def compact(
     path = _file(profile.load().gallery.path)
     with locked(path):
         opened = Gallery.open(path)
-        file.compact(opened, path)
+        with progress("writing", len(opened)) as advance:
+            file.compact(opened, path, advance)
     say(f"{path}: {len(opened)} faces of {len(opened.people)} people, in one file")
 
 
@@ -318,11 +327,14 @@ def index(
     """Make an approximate index of a very large gallery; searches use it until the file changes."""
     loaded = profile.load()
     from facerec.files import locked
+    from facerec.gallery import Gallery
     from facerec.gallery.files import backend as file
 
     path = _file(loaded.gallery.path)
     with locked(path):
-        made = file.index(path, loaded.recognize.match)
+        total = len(Gallery.open(path).base_vectors(loaded.recognize.match))
+        with progress("indexing", total) as advance:
+            made = file.index(path, loaded.recognize.match, advance)
     say(f"{made}: {made.stat().st_size / 1e6:,.1f} MB")
 
 
@@ -334,10 +346,11 @@ def verify(
     profile: ProfileOptions,
 ) -> None:
     """Check a gallery: its format, its vectors, and that its templates are their means."""
-    from facerec.gallery.addresses import backend_of
+    from facerec.gallery.addresses import backend_of, open_gallery
 
     address = profile.load().gallery.path
-    opened = backend_of(address).verify(address)
+    with progress("checking", len(open_gallery(address))) as advance:
+        opened = backend_of(address).verify(address, advance)
     people = opened.counts()
     results = Results("gallery", "people", "faces", "model", as_json=as_json)
     results.add(

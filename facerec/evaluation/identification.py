@@ -1,4 +1,4 @@
-"""Searching a gallery: closed-set ranks and open-set rates, in blocks of probes.
+"""Identification (1:N): CMC, and open-set DIR, FPIR and TPIR, in blocks of probes.
 
 Grother & Ngan 2014 (NISTIR 8009) for CMC, FPIR and TPIR; Jain & Li, Handbook of Face Recognition
 (2nd ed.), chapter 21.2.2 for the detection and identification rate. A person of the gallery is as
@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.card import Metric, similarity_to_distance
 from facerec.errors import UsageError
+from facerec.evaluation.protocols.identification import IdentificationProtocol
+from facerec.evaluation.verification import percent, rate_name
+from facerec.faces import Floats
+
+RANKS = (1, 5, 10)
 
 FPIRS = (1e-1, 1e-2, 1e-3)
-"""False-positive identification rates that are reported where there are strangers enough."""
+"""False-positive identification rates reported, if there are enough strangers."""
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -24,14 +31,14 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What searching the gallery gave for each probe.
+    """Each probe's search of the gallery.
 
     Attributes:
-        rank: `(N,) int64`, place of the probe's own person among the people of the gallery, from
-            1, those equally similar counted before it; 0 for a stranger.
-        mate: `(N,) float32`, similarity to the probe's own person; -inf for a stranger.
+        rank: `(N,) int64`, the mate's rank among the people of the gallery, from 1, ties counted
+            against it; 0 for a stranger.
+        mate: `(N,) float32`, similarity to the probe's own person (mate); -inf for a stranger.
         best: `(N,) float32`, similarity to the most similar person.
-        people: how many people the gallery holds.
+        people: number of people in the gallery.
     """
 
     rank: Labels
@@ -118,7 +125,7 @@ def cumulative_match(found: Search) -> NDArray[np.float64]:
 
 
 def supported_fpirs(found: Search) -> tuple[float, ...]:
-    """Those of `FPIRS` for which at least one stranger may be named."""
+    """The `FPIRS` at which at least one stranger may be named."""
     strangers = int(np.count_nonzero(~found.known))
     return tuple(rate for rate in FPIRS if _allowed(rate, strangers) >= 1)
 
@@ -161,4 +168,61 @@ def open_set_point(found: Search, fpir: float) -> OpenSetPoint:
         fpir=float(np.mean(strangers >= threshold)),
         dir=float(np.mean(accepted & first)),
         tpir=float(np.mean(accepted)),
+    )
+
+
+def search_record(found: Search, metric: Metric) -> dict[str, Any]:
+    """The figures as a JSON object: rates in percent, thresholds as distances in `metric`.
+
+    Raises:
+        UsageError: no probe shows a person of the gallery.
+    """
+    cmc = cumulative_match(found)
+    points = {rate: open_set_point(found, rate) for rate in supported_fpirs(found)}
+    record: dict[str, Any] = {
+        "people": found.people,
+        "probes": len(found.rank),
+        "strangers": int(np.count_nonzero(~found.known)),
+    }
+    record |= {f"rank_{k}": percent(float(cmc[min(k, len(cmc)) - 1])) for k in RANKS}
+    record["cmc"] = [percent(float(share)) for share in cmc[:100]]
+    record["dir_at_far"] = {rate_name(rate): percent(point.dir) for rate, point in points.items()}
+    record["tpir_at_fpir"] = {
+        rate_name(rate): percent(point.tpir) for rate, point in points.items()
+    }
+    record["thresholds"] = {
+        rate_name(rate): similarity_to_distance(point.threshold, metric)
+        for rate, point in points.items()
+    }
+    record["metric"] = metric
+    return record
+
+
+def identify(vectors: Floats, protocol: IdentificationProtocol) -> Search:
+    """Search the gallery for each probe; an image without a vector matches nobody.
+
+    Args:
+        vectors: `(I, D) float32` unit vectors or rows of NaN.
+
+    Raises:
+        UsageError: no gallery image has a vector.
+    """
+    usable = np.isfinite(vectors[protocol.gallery]).all(axis=1)
+    found = search(
+        vectors[protocol.gallery[usable]],
+        protocol.gallery_people[usable],
+        np.nan_to_num(vectors[protocol.probes]),
+        protocol.probe_people,
+    )
+    unseen = np.isnan(vectors[protocol.probes]).any(axis=1)
+    enrolled = np.isin(protocol.probe_people, protocol.gallery_people)
+    # A known probe without a vector, or whose person has none, is ranked last.
+    lost = enrolled & (unseen | (found.rank == 0))
+    people = found.people + int(lost.any())
+    nothing = np.float32(-1)
+    return Search(
+        np.where(lost, people, found.rank),
+        np.where(lost, nothing, found.mate),
+        np.where(unseen, nothing, found.best),
+        people,
     )

@@ -1,75 +1,168 @@
-"""Columns of text that may lie in a memory-mapped file."""
+"""A gallery's columns in memory: those of its file, memory-mapped, and rows added since."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-Texts = NDArray[Any]
-"""`(N,)` UTF-8 bytes of one length, padded with zeros, or `object` str."""
+from facerec.card import ModelCard
+from facerec.faces import Floats
+from facerec.gallery.base import Batch, MatchBy, Where
+from facerec.gallery.entries import Base, Entries, Rows, matches, mean_vectors, parse_meta
+from facerec.gallery.people import Albums, Names
 
-# Padding texts to one length may make a column so many times larger.
-_WASTE = 4
-
-
-def as_texts(values: Texts) -> NDArray[np.object_]:
-    """`(N,) object` str."""
-    if values.dtype == object:
-        return values
-    if not len(values):
-        return np.empty(0, object)
-    decoded: NDArray[np.object_] = np.char.decode(values, "utf-8", "surrogateescape").astype(object)
-    return decoded
+BATCH = 4096
+"""Entries read at once."""
 
 
-def as_bytes(texts: Sequence[str]) -> NDArray[np.bytes_]:
-    """`(N,)` UTF-8 bytes, padded."""
-    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-    return np.array(encoded, f"S{max(map(len, encoded), default=0) or 1}")
+class GalleryColumns:
+    """People and the vectors of their faces, in the order of enrolment."""
 
+    def __init__(self, card: ModelCard, base: Base) -> None:
+        self._card = card
+        self._base = base
+        self._names = Names(base.people)
+        # Copied on the first merge.
+        self._person = base.person
+        self._gone = np.zeros(len(base), bool)
+        self._length = len(base)
+        self._added = Entries.empty(card.embedding_size)
+        self._pending: list[Entries] = []
+        self._dropped: list[int] = []
+        self._albums = Albums(base)
+        self._touched: set[int] = set()
 
-def fits_padded(parts: Sequence[NDArray[np.bytes_]]) -> bool:
-    """Whether padding all texts of these columns to the longest one's length wastes little."""
-    longest = max((part.dtype.itemsize for part in parts), default=0)
-    used = sum(int(np.char.str_len(part).sum()) for part in parts)
-    return longest * sum(map(len, parts)) <= _WASTE * used + (1 << 20)
+    @property
+    def base(self) -> Base:
+        """The file's columns."""
+        return self._base
 
+    @property
+    def people(self) -> list[str]:
+        """Names in the order of their first enrolment."""
+        return list(self.counts())
 
-class Lookup:
-    """Where a text is in a column of distinct padded bytes, without making Python objects of it.
+    @property
+    def entries(self) -> Entries:
+        """All rows, copied when the gallery has changed."""
+        if len(self) == len(self._base) == len(self._person) and not self._touched:
+            entries = self._base.take(slice(None))
+        else:
+            entries = Entries.empty(self._card.embedding_size).join(list(self.blocks(1 << 16)))
+        _, person = np.unique(entries.person, return_inverse=True)
+        return replace(entries, person=person.astype(np.int32))
 
-    The texts' 64-bit hashes are sorted once (16 bytes a text).
-    """
+    def __len__(self) -> int:
+        """Number of enrolled faces."""
+        return self._length
 
-    def __init__(self, texts: NDArray[np.bytes_]) -> None:
-        self._texts = texts
-        hashes = np.concatenate(
-            [_hashes(texts[first : first + 65_536]) for first in range(0, len(texts), 65_536)]
-            or [np.empty(0, np.uint64)]
+    def counts(self, where: Where | None = None) -> dict[str, int]:
+        """Matching faces per person."""
+        allowed = self._allowed(where)
+        counts = np.bincount(self._person_of_rows()[allowed], minlength=len(self._names))
+        names = self._names.all()
+        return {names[number]: int(counts[number]) for number in np.flatnonzero(counts)}
+
+    def batches(self, size: int = BATCH, where: Where | None = None) -> Iterator[Batch]:
+        """Matching faces, in order, at most `size` at once."""
+        return map(self._batch, self.blocks(size, where))
+
+    def blocks(self, size: int, where: Where | None = None) -> Iterator[Entries]:
+        """As `batches`, as columns; `person` are internal numbers (see `numbers`)."""
+        allowed = self._allowed(where)
+        for first in range(0, len(allowed), size):
+            rows = first + np.flatnonzero(allowed[first : first + size])
+            if len(rows):
+                yield self._rows(rows)
+
+    def templates(self) -> Floats:
+        """`(P, D) float32`: the mean of each person's unit vectors, renormalised."""
+        return self.templates_of(self.numbers())
+
+    def numbers(self) -> Rows:
+        """`(P,)` the people's internal numbers, ascending; `entries` and files renumber from 0."""
+        return np.unique(self._person_of_rows()[self._allowed(None)]).astype(np.int64)
+
+    def templates_of(self, numbers: Rows) -> Floats:
+        """`(len(numbers), D) float32`: the templates of these people."""
+        means = np.empty((len(numbers), self._card.embedding_size), np.float32)
+        touched = (
+            np.isin(numbers, list(self._touched)) if self._touched else np.zeros(len(numbers), bool)
         )
-        self._order = np.argsort(hashes)
-        self._hashes = hashes[self._order]
+        means[~touched] = self._base_templates()[numbers[~touched]]
+        means[touched] = self._means(numbers[touched])
+        return means
 
-    def find(self, text: str) -> int | None:
-        """The text's place, or None."""
-        wanted = text.encode("utf-8", "surrogateescape")
-        if len(wanted) > self._texts.dtype.itemsize:
-            return None
-        digest = _hashes(np.array([wanted], self._texts.dtype))[0]
-        for place in range(*np.searchsorted(self._hashes, [digest, digest + np.uint64(1)])):
-            if self._texts[self._order[place]] == wanted:
-                return int(self._order[place])
-        return None
+    def person(self, name: str, where: Where | None = None) -> Batch:
+        """See `GalleryStore.person`."""
+        rows = self._rows(np.array(self._albums.of(self._names.number(name)).rows, np.int64))
+        wanted = [matches(parse_meta(text), where or {}) for text in rows.meta]
+        return self._batch(rows.take(np.array(wanted, bool)))
 
+    def base_vectors(self, match: MatchBy) -> Floats:
+        """`(N or P, D) float32`: the file's embeddings or templates."""
+        return self._base.embeddings if match == "exemplar" else self._base_templates()
 
-def _hashes(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    words = -(-texts.dtype.itemsize // 8)
-    padded = np.ascontiguousarray(texts.astype(f"S{words * 8}")).view(np.uint64)
-    factors = np.random.default_rng(0).integers(1, 1 << 63, words, np.uint64) * 2 + 1
-    mixed: NDArray[np.uint64] = padded.reshape(len(texts), words)
-    mixed = mixed ^ (mixed >> np.uint64(29))
-    summed: NDArray[np.uint64] = (mixed * factors).sum(axis=1, dtype=np.uint64)
-    return (summed ^ (summed >> np.uint64(32))) & np.uint64((1 << 63) - 1)
+    def _batch(self, rows: Entries) -> Batch:
+        numbers, places = np.unique(rows.person, return_inverse=True)
+        names = [self._names.name(number) for number in numbers.tolist()]
+        return Batch(
+            [names[place] for place in places],
+            rows.source.tolist(),
+            rows.sha256.tolist(),
+            [parse_meta(text) for text in rows.meta],
+            rows.embeddings,
+            rows.box,
+            rows.landmarks,
+            rows.score,
+        )
+
+    def _settle(self) -> None:
+        """Concatenate pending rows, and mark dropped ones."""
+        if self._pending:
+            new = Entries.join(self._pending[0], self._pending[1:])
+            self._pending = []
+            self._added = self._added.join([new])
+            self._person = np.concatenate((self._person, new.person))
+            self._gone = np.concatenate((self._gone, np.zeros(len(new), bool)))
+        self._gone[self._dropped] = True
+        self._dropped = []
+
+    def _person_of_rows(self) -> NDArray[np.int32]:
+        self._settle()
+        return self._person
+
+    def _allowed(self, where: Where | None) -> NDArray[np.bool_]:
+        """Mask of the rows that exist and match."""
+        self._settle()
+        if not where:
+            return ~self._gone
+        kept = {text for text in set(self._added.meta) if matches(parse_meta(text), where)}
+        added = np.array([text in kept for text in self._added.meta], bool)
+        allowed: NDArray[np.bool_] = np.concatenate((self._base.matching(where), added))
+        return allowed & ~self._gone
+
+    def _rows(self, rows: Rows) -> Entries:
+        """Rows by ascending index, with internal people's numbers."""
+        self._settle()
+        cut = np.searchsorted(rows, len(self._base))
+        taken = self._base.take(rows[:cut]).join([self._added.take(rows[cut:] - len(self._base))])
+        return replace(taken, person=self._person[rows])
+
+    def _means(self, numbers: Rows) -> Floats:
+        albums = [self._albums.of(number).rows for number in numbers.tolist()]
+        rows = np.array([row for album in albums for row in album], np.int64)
+        person = np.repeat(np.arange(len(albums)), [len(album) for album in albums])
+        order = np.argsort(rows, kind="stable")
+        return mean_vectors(self._rows(rows[order]).embeddings, person[order], len(albums))
+
+    def _base_templates(self) -> Floats:
+        if self._base.templates is None:
+            base = self._base
+            means = mean_vectors(base.embeddings, base.person, len(base.people))
+            self._base = replace(base, templates=means)
+            return means
+        return self._base.templates

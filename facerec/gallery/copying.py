@@ -1,4 +1,4 @@
-"""From one gallery to another, whatever their backends."""
+"""Copying galleries between backends."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
-from facerec.gallery.addresses import backend_of
+from facerec.gallery.addresses import Saver, backend_of
 from facerec.gallery.base import Batch, GalleryStore
 from facerec.gallery.files.backend import Gallery
-from facerec.gallery.files.saving import Saver
 
 _ROWS = 4096
 
 
-def in_memory(store: GalleryStore) -> Gallery:
-    """A gallery's entries as one `Gallery`."""
+def in_memory(store: GalleryStore, advance: Callable[[int], None] = lambda _: None) -> Gallery:
+    """A gallery's entries as one `Gallery`; `advance` as in `append_all`."""
     gallery = Gallery(store.card)
-    append_all(gallery, store)
+    append_all(gallery, store, advance)
     return gallery
 
 
-def append_all(target: GalleryStore, source: GalleryStore) -> None:
-    """Append every entry of another gallery."""
+def append_all(
+    target: GalleryStore, source: GalleryStore, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Append every entry of another gallery.
+
+    Args:
+        advance: progress callback, with the number of entries appended.
+    """
     for batch in source.batches():
         target.append(batch)
+        advance(len(batch))
 
 
 @contextmanager
 def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
-    """An empty gallery, locked, that takes the place of what is at an address at its first commit,
-    which comes at the latest when the block ends well.
+    """A new gallery, locked, that replaces the one at an address at its first commit; committed at
+    the end unless the block raises.
 
     Raises:
         UsageError: another process is writing it, or it cannot be written.
@@ -46,19 +52,19 @@ def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
 
 
 def continue_copy(
-    source: GalleryStore, target: GalleryStore, advance: Callable[[int], None]
+    source: GalleryStore, target: GalleryStore, advance: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Append the entries that a copy still lacks, and commit on the way.
+    """Append the entries that a copy still lacks, with periodic commits.
 
     Args:
-        target: holds the first of `source`'s entries, or none.
-        advance: told of each number of entries that are known to be there.
+        target: a prefix of `source`, or empty.
+        advance: progress callback, with the number of entries that are in the target.
 
     Returns:
-        how many were appended.
+        the number of entries appended.
 
     Raises:
-        UsageError: the target holds other entries than the source's first.
+        UsageError: the target is no prefix of the source.
     """
     done = _common(source, target)
     if done < len(target):
@@ -74,7 +80,7 @@ def continue_copy(
 
 
 def _common(source: GalleryStore, target: GalleryStore) -> int:
-    """How many entries at the beginning are the same."""
+    """The length of the common prefix."""
     same = 0
     for ours, theirs in zip(source.batches(_ROWS), target.batches(_ROWS), strict=False):
         count = min(len(ours), len(theirs))
@@ -94,7 +100,7 @@ def _equal(one: Batch, other: Batch, row: int) -> bool:
 
 
 def _from(store: GalleryStore, start: int) -> Iterator[Batch]:
-    """The entries from a number on."""
+    """The entries from `start` on."""
     first = 0
     for batch in store.batches(_ROWS):
         rows = range(max(start - first, 0), len(batch))

@@ -1,4 +1,4 @@
-"""Enrolling photos in a gallery, saving as it goes, by one process or several."""
+"""Enrolment: photos are embedded, by one rank or several, and added to a gallery."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ from pathlib import Path
 
 from facerec.engine.engine import Engine
 from facerec.errors import FacerecError
-from facerec.gallery.addresses import backend_of, changing, local_path, open_gallery
+from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
-from facerec.gallery.files.saving import Saver
-from facerec.gallery.outcomes import Held, Outcome, Seen, embed_photos, is_refused
-from facerec.gallery.parts import Parts, describe_settings
+from facerec.gallery.outcomes import (
+    Chunks,
+    Held,
+    Outcome,
+    Seen,
+    describe_settings,
+    embed_photos,
+    is_refused,
+)
 from facerec.gallery.people import check_name
 from facerec.imaging.names import is_url
 from facerec.imaging.photos import Photo
 from facerec.profile.loading import Profile
 
 Observer = Callable[[str], None]
-"""Told after each photo, with a problem or ""."""
+"""Callback after each photo, with a problem or ""."""
 
 
 @dataclass
 class Enrolment:
-    """What became of a run's photos.
+    """The photos of a run, by outcome.
 
     Attributes:
         enrolled: photos that were added.
-        replaced: those of them whose earlier content was enrolled before.
+        replaced: those of them that replaced an earlier version of the photo.
         skipped: photos that were enrolled already.
         faces: faces that were added.
         no_face: photos without a face.
         several_faces: photos refused because they show several.
-        failed: photos that could not be read, and why.
+        failed: unreadable photos, with the error.
     """
 
     enrolled: int = 0
@@ -47,18 +53,18 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class Ranks:
     """The processes that enrol together.
 
     Attributes:
-        rank: this one's number; number 0 alone writes the gallery.
-        size: how many there are.
-        wait: returns when all of them are there.
+        rank: this one's; rank 0 alone writes the gallery.
+        world_size: how many there are.
+        barrier: returns when all ranks have called it.
     """
 
     rank: int = 0
-    size: int = 1
-    wait: Callable[[], None] = lambda: None
+    world_size: int = 1
+    barrier: Callable[[], None] = lambda: None
 
 
 def enrol_photos(
@@ -71,23 +77,22 @@ def enrol_photos(
     meta: Where | None = None,
     seen: Seen = lambda *_: None,
     observe: Observer = lambda _: None,
-    team: Team = Team(),
+    ranks: Ranks = Ranks(),
 ) -> Enrolment | None:
-    """Embed photos and add them to the gallery at an address, which is made where there is none.
+    """Embed photos and add them to a gallery, which is created if there is none.
 
-    The gallery comes out the same to the byte whatever the number of processes, and whenever one
-    of them died and all were started again.
+    The gallery is the same to the byte for any number of ranks, also after a crash and a restart.
 
     Args:
-        photos: person and photo each; the same in all processes.
+        photos: person and photo each; the same on all ranks.
         aligned: the photos are aligned faces.
         meta: metadata of the faces added.
-        seen: told of each photo that this process embeds.
-        observe: told of each photo, in order, in the process that writes the gallery.
-        team: the processes that do this together.
+        seen: callback for each photo that this rank embeds.
+        observe: callback for each photo, in order, on rank 0.
+        ranks: the processes that do this together.
 
     Returns:
-        what became of the photos; None in a process that does not write the gallery.
+        the photos by outcome; None on ranks other than 0.
 
     Raises:
         UsageError: a name is unusable, or the gallery cannot be written.
@@ -102,52 +107,51 @@ def enrol_photos(
         return embed_photos(chosen, engine, profile, aligned=aligned, held=held, seen=seen)
 
     settings = describe_settings(engine.card, profile, aligned=aligned)
-    parts = Parts(_parts_folder(address), photos, settings)
+    chunks = Chunks(_chunks_folder(address), photos, settings)
 
     def embed_share(held: Held) -> None:
-        missing = parts.missing(held)
-        # All must have looked before one begins: each takes its share of the same runs.
-        team.wait()
-        own = missing[team.rank :: team.size]
-        parts.write(own, embed(parts.photos(own), held))
-        team.wait()
+        missing = chunks.missing(held)
+        # Every rank must list the missing chunks before any of them writes one.
+        ranks.barrier()
+        own = missing[ranks.rank :: ranks.world_size]
+        chunks.write(own, embed(chunks.photos(own), held))
+        ranks.barrier()
 
-    if team.rank:
-        team.wait()
+    if ranks.rank:
+        ranks.barrier()
         embed_share(_held(address))
         return None
     backend = backend_of(address)
     new = not backend.exists(address)
     with changing(address, create=engine.card) as gallery:
-        if team.size == 1:
+        if ranks.world_size == 1:
             saver = Saver(gallery, changed=new)
             outcomes = embed(photos, gallery.holds)
         else:
-            # Before the others look into it: Milvus Lite is its first opener's alone.
-            team.wait()
+            # Opened before the other ranks try to: Milvus Lite serves the first process alone.
+            ranks.barrier()
             embed_share(gallery.holds)
-            left = parts.missing(gallery.holds)
-            parts.write(left, embed(parts.photos(left), gallery.holds))
-            # Once, at the end: after a death all is merged again from the beginning.
+            left = chunks.missing(gallery.holds)
+            chunks.write(left, embed(chunks.photos(left), gallery.holds))
+            # Committed once, at the end: after a crash all chunks are enrolled again.
             saver = Saver(gallery, changed=False, share=0)
-            outcomes = parts.outcomes()
+            outcomes = chunks.outcomes()
         report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver)
         if new:
             backend.tidy(gallery)
-    parts.remove()
+    chunks.remove()
     return report
 
 
 def _held(address: str) -> Held:
-    """What is enrolled, as far as a process that does not write the gallery can see it; what it
-    embeds for nothing is left out in the end."""
+    """What a rank other than 0 knows to be enrolled; rank 0 skips what it embeds in vain."""
     try:
         return open_gallery(address).holds
     except FacerecError:
         return lambda *_: False
 
 
-def _parts_folder(address: str) -> Path:
+def _chunks_folder(address: str) -> Path:
     path = local_path(address) or Path(address.rpartition("/")[2])
     return path.with_name(f".{path.name}.parts")
 
@@ -162,10 +166,10 @@ def _enrol(
     observe: Observer,
     saver: Saver,
 ) -> Enrolment:
-    """Add photos to a gallery, and commit them at the latest in the end, however it ends.
+    """Add photos to a gallery and commit them, at the latest when the loop ends or fails.
 
-    A photo already enrolled for its person, by content, is skipped; one of the same name with
-    other content replaces what it gave before.
+    A photo already enrolled for its person, by content, is skipped; new content under the same
+    name replaces the entries of the old.
     """
     folder = path.parent if (path := local_path(address)) else None
     report = Enrolment()

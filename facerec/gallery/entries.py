@@ -1,21 +1,26 @@
-"""A gallery's columns: entries, their metadata, people's mean vectors."""
+"""A gallery's columns: entries, their texts and metadata, people's mean vectors."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facerec.faces import Floats
 from facerec.gallery.base import Where
-from facerec.gallery.columns import Texts, as_bytes, as_texts
+
+Texts = NDArray[Any]
+"""`(N,)` UTF-8 bytes of one length, padded with zeros, or `object` str."""
+_WASTE = 4
+"""A column is padded if that makes it at most this many times larger."""
 
 
 def format_meta(meta: Mapping[str, str]) -> str:
-    """The metadata as it is kept: a JSON object with sorted keys, or "" for none."""
+    """Metadata as stored: a JSON object with sorted keys, or "" for none."""
     return json.dumps(dict(meta), ensure_ascii=False, sort_keys=True) if meta else ""
 
 
@@ -34,7 +39,7 @@ def parse_meta(text: str) -> dict[str, str]:
 
 
 def matches(meta: Mapping[str, str], where: Mapping[str, str]) -> bool:
-    """Whether metadata carry every key of `where` with its value."""
+    """Whether metadata have every key of `where` with its value."""
     return all(meta.get(key) == value for key, value in where.items())
 
 
@@ -115,12 +120,12 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """What a gallery was opened with: columns that never change and may be memory-mapped.
+    """A gallery file's columns: immutable, and memory-mapped where possible.
 
     Attributes:
         people: `(P,)` UTF-8 bytes, padded.
         templates: `(P, D) float32`, or None: not computed yet.
-        metas: the different metadata.
+        metas: the distinct metadata.
         meta: `(N,) int32` index into them; the other columns are as in `Entries`.
     """
 
@@ -175,3 +180,63 @@ class Base:
         """`(N,) bool`: the metadata match."""
         good = np.array([matches(parse_meta(text), where) for text in self.metas], bool)
         return good[self.meta] if len(good) else np.zeros(len(self), bool)
+
+
+def as_texts(values: Texts) -> NDArray[np.object_]:
+    """`(N,) object` str."""
+    if values.dtype == object:
+        return values
+    if not len(values):
+        return np.empty(0, object)
+    decoded: NDArray[np.object_] = np.char.decode(values, "utf-8", "surrogateescape").astype(object)
+    return decoded
+
+
+def as_bytes(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    """`(N,)` UTF-8 bytes, padded."""
+    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+    return np.array(encoded, f"S{max(map(len, encoded), default=0) or 1}")
+
+
+def fits_padded(parts: Sequence[NDArray[np.bytes_]]) -> bool:
+    """Whether padding these texts to the longest one's length wastes little memory."""
+    longest = max((part.dtype.itemsize for part in parts), default=0)
+    used = sum(int(np.char.str_len(part).sum()) for part in parts)
+    return longest * sum(map(len, parts)) <= _WASTE * used + (1 << 20)
+
+
+class Lookup:
+    """Index from a text to its row in a column of distinct padded bytes, without Python objects.
+
+    64-bit hashes, sorted once: 16 bytes a text.
+    """
+
+    def __init__(self, texts: NDArray[np.bytes_]) -> None:
+        self._texts = texts
+        hashes = np.concatenate(
+            [_hashes(texts[first : first + 65_536]) for first in range(0, len(texts), 65_536)]
+            or [np.empty(0, np.uint64)]
+        )
+        self._order = np.argsort(hashes)
+        self._hashes = hashes[self._order]
+
+    def find(self, text: str) -> int | None:
+        """The text's row, or None."""
+        wanted = text.encode("utf-8", "surrogateescape")
+        if len(wanted) > self._texts.dtype.itemsize:
+            return None
+        digest = _hashes(np.array([wanted], self._texts.dtype))[0]
+        for place in range(*np.searchsorted(self._hashes, [digest, digest + np.uint64(1)])):
+            if self._texts[self._order[place]] == wanted:
+                return int(self._order[place])
+        return None
+
+
+def _hashes(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    words = -(-texts.dtype.itemsize // 8)
+    padded = np.ascontiguousarray(texts.astype(f"S{words * 8}")).view(np.uint64)
+    factors = np.random.default_rng(0).integers(1, 1 << 63, words, np.uint64) * 2 + 1
+    mixed: NDArray[np.uint64] = padded.reshape(len(texts), words)
+    mixed = mixed ^ (mixed >> np.uint64(29))
+    summed: NDArray[np.uint64] = (mixed * factors).sum(axis=1, dtype=np.uint64)
+    return (summed ^ (summed >> np.uint64(32))) & np.uint64((1 << 63) - 1)

@@ -1,7 +1,7 @@
 """Galleries in formats that other programs read: protobuf, npz, CSV and Parquet.
 
 Each holds a row per face (person, source, sha256, meta, score, box, landmarks, embedding) and the
-model card, and comes back as the gallery it was, vectors to the bit.
+model card. An exported gallery is imported unchanged, vectors to the bit.
 """
 
 from __future__ import annotations
@@ -29,16 +29,25 @@ _TEXTS = ("names", "source", "sha256", "meta")
 
 _CSV_TEXTS = ("person", *_TEXTS[1:])
 
+_Advance = Callable[[int], None]
 _Columns = dict[str, Any]
 """`names`, `source`, `sha256`, `meta`: sequences of N str; the numbers as in `Entries`. A file
 without metadata lacks `meta`."""
 
 
-def export_gallery(gallery: Gallery, path: str | Path, form: str) -> None:
+def export_gallery(
+    gallery: Gallery,
+    path: str | Path,
+    form: str,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
     """Write a gallery in one of `ENDINGS`, atomically.
 
+    Args:
+        advance: progress callback, with the number of entries written.
+
     Raises:
-        MissingError: Parquet is asked for and pyarrow is not installed.
+        MissingError: the format is Parquet, and pyarrow is not installed.
         UsageError: the place cannot be written.
     """
     entries, people = gallery.entries, gallery.people
@@ -49,14 +58,20 @@ def export_gallery(gallery: Gallery, path: str | Path, form: str) -> None:
         "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
     }
-    _WRITERS[form](Path(path), columns, gallery.card)
+    _WRITERS[form](Path(path), columns, gallery.card, advance)
 
 
-def import_gallery(path: str | Path, *, assume: ModelCard | None = None) -> Gallery:
+def import_gallery(
+    path: str | Path,
+    *,
+    assume: ModelCard | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Gallery:
     """Read what `export_gallery` wrote, or a protobuf file of the seed project.
 
     Args:
         assume: the card for a file that carries none.
+        advance: progress callback, with the number of entries read.
 
     Raises:
         UsageError: the file's ending is none of `ENDINGS`.
@@ -70,7 +85,7 @@ def import_gallery(path: str | Path, *, assume: ModelCard | None = None) -> Gall
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     try:
-        columns, text = _READERS[forms[path.suffix]](path)
+        columns, text = _READERS[forms[path.suffix]](path, advance)
         card = assume if text is None else ModelCard.from_json(text, str(path))
         if card is None:
             raise IncompatibleError(f"{path}: does not say which model made it")
@@ -114,19 +129,21 @@ def _checked(meta: object) -> str:
     return format_meta(parse_meta(str(meta)))
 
 
-def _write_npz(path: Path, columns: _Columns, card: ModelCard) -> None:
+def _write_npz(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
     arrays: dict[str, Any] = {name: np.array(columns[name], str) for name in _TEXTS}
     arrays |= {name: columns[name] for name in _NUMBERS}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, card=np.array(card.to_json()), **arrays)
+    advance(len(columns["names"]))
 
 
-def _read_npz(path: Path) -> tuple[_Columns, str | None]:
+def _read_npz(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     import zipfile
 
     try:
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
+            advance(len(columns["names"]))
             return columns, str(file["card"])
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
@@ -141,20 +158,21 @@ def _number_columns(size: int) -> list[str]:
     ]
 
 
-def _write_csv(path: Path, columns: _Columns, card: ModelCard) -> None:
+def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
     rows = len(columns["names"])
     numbers = np.concatenate([columns[name].reshape(rows, -1) for name in _NUMBERS], axis=1)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        # A spreadsheet shows the card as a first line; a reader skips what begins with #.
+        # A spreadsheet shows the card in its first row; CSV readers skip comments.
         file.write(f"# {_CARD_KEY} {card.to_json()}\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*_CSV_TEXTS, *_number_columns(card.embedding_size)])
         for row, values in enumerate(numbers):
             # The shortest digits that give the same float32.
             writer.writerow([*(columns[name][row] for name in _TEXTS), *map(str, values)])
+            advance(1)
 
 
-def _read_csv(path: Path) -> tuple[_Columns, str | None]:
+def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     with path.open("rb") as ending:
         ending.seek(-1, os.SEEK_END)
         if ending.read() != b"\n":
@@ -165,7 +183,10 @@ def _read_csv(path: Path) -> tuple[_Columns, str | None]:
         text = start.removeprefix(mark).strip() if start.startswith(mark) else None
         reader = csv.reader(file)
         header = next(reader, []) if text is not None else next(csv.reader([start]), [])
-        rows = list(reader)
+        rows = []
+        for row in reader:
+            rows.append(row)
+            advance(1)
     count = 4 if header[3:4] == ["meta"] else 3
     size = len(header) - count - 15
     if size < 1 or header != [*_CSV_TEXTS[:count], *_number_columns(size)]:
@@ -191,7 +212,7 @@ def _pyarrow(path: Path) -> Any:
     return pyarrow
 
 
-def _write_parquet(path: Path, columns: _Columns, card: ModelCard) -> None:
+def _write_parquet(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
     pyarrow = _pyarrow(path)
     rows = len(columns["names"])
     arrays: dict[str, Any] = {
@@ -208,9 +229,10 @@ def _write_parquet(path: Path, columns: _Columns, card: ModelCard) -> None:
     table = pyarrow.table(arrays).replace_schema_metadata({_CARD_KEY: card.to_json()})
     with replacing(path) as temporary:
         pyarrow.parquet.write_table(table, temporary)
+    advance(rows)
 
 
-def _read_parquet(path: Path) -> tuple[_Columns, str | None]:
+def _read_parquet(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     pyarrow = _pyarrow(path)
     table = pyarrow.parquet.read_table(path)
     text = (table.schema.metadata or {}).get(_CARD_KEY.encode())
@@ -221,6 +243,7 @@ def _read_parquet(path: Path) -> tuple[_Columns, str | None]:
         column = table[name].combine_chunks()
         flat = column if name == "score" else column.flatten()
         columns[name] = flat.to_numpy(zero_copy_only=False)
+    advance(len(table))
     return columns, text.decode() if text is not None else None
 
 
@@ -258,7 +281,7 @@ def _dataset_message() -> Any:
     return message_factory.GetMessageClass(found)()
 
 
-def _write_protobuf(path: Path, columns: _Columns, card: ModelCard) -> None:
+def _write_protobuf(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
     dataset = _dataset_message()
     dataset.card = card.to_json()
     for row, name in enumerate(columns["names"]):
@@ -270,11 +293,12 @@ def _write_protobuf(path: Path, columns: _Columns, card: ModelCard) -> None:
         )
         for key in _NUMBERS:
             getattr(face, key).extend(np.atleast_1d(columns[key][row]).reshape(-1).tolist())
+        advance(1)
     with replacing(path) as temporary:
         temporary.write_bytes(dataset.SerializeToString())
 
 
-def _read_protobuf(path: Path) -> tuple[_Columns, str | None]:
+def _read_protobuf(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     from google.protobuf.message import DecodeError
 
     dataset = _dataset_message()
@@ -294,19 +318,20 @@ def _read_protobuf(path: Path) -> tuple[_Columns, str | None]:
     }
     vectors = np.array([list(face.embeddings) for face in faces], np.float64)
     if not dataset.card and len(vectors):
-        # The seed's vectors are of any length; ours keep their bits.
+        # The seed does not normalise; vectors exported with a card keep their bits.
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     columns["embeddings"] = vectors
+    advance(len(faces))
     return columns, dataset.card or None
 
 
-_WRITERS: Mapping[str, Callable[[Path, _Columns, ModelCard], None]] = {
+_WRITERS: Mapping[str, Callable[[Path, _Columns, ModelCard, _Advance], None]] = {
     "protobuf": _write_protobuf,
     "npz": _write_npz,
     "csv": _write_csv,
     "parquet": _write_parquet,
 }
-_READERS: Mapping[str, Callable[[Path], tuple[_Columns, str | None]]] = {
+_READERS: Mapping[str, Callable[[Path, _Advance], tuple[_Columns, str | None]]] = {
     "protobuf": _read_protobuf,
     "npz": _read_npz,
     "csv": _read_csv,

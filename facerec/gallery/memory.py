@@ -1,9 +1,9 @@
-"""A gallery in memory: columns, perhaps memory-mapped, and what changed since."""
+"""A gallery in memory: search and changes. Each change is also logged, for the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,36 +14,73 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
 from facerec.gallery.base import Batch, Hit, MatchBy, Where
-from facerec.gallery.changes import Append, Change, Merge, NewCard, Remove, Rename
+from facerec.gallery.columns import GalleryColumns
 from facerec.gallery.entries import (
     Base,
     Entries,
-    Rows,
     format_meta,
-    matches,
     mean_vectors,
-    parse_meta,
 )
-from facerec.gallery.people import Albums, Names, check_name
+from facerec.gallery.people import check_name
 from facerec.gallery.search.exact import Best, ExactSearch
 
 if TYPE_CHECKING:
     from facerec.gallery.search.approximate import ApproximateSearch
 
-_BATCH = 4096
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Append:
+    """Entries were added; with `replace`, in place of the person's entries from that source."""
+
+    batch: Batch
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A person was removed, or their entries from one source."""
+
+    person: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A person was renamed."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two people were merged."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewCard:
+    """The card was replaced."""
+
+    card: ModelCard
+
+
+Change = Append | Remove | Rename | Merge | NewCard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Vectors to search: `groups` are people's numbers, `allowed` the rows that count."""
+    """Vectors to search: `groups` are people's numbers, `allowed` masks the rows."""
 
     search: ExactSearch | ApproximateSearch
     groups: NDArray[np.integer]
     allowed: NDArray[np.bool_] | None = None
 
 
-class MemoryGallery:
-    """Enrolled people and the vectors of their faces, in the order of enrolment."""
+class MemoryGallery(GalleryColumns):
+    """A `GalleryStore` of its columns, without a place to commit to."""
 
     def __init__(
         self, card: ModelCard, people: Iterable[str] = (), entries: Entries | None = None
@@ -60,25 +97,14 @@ class MemoryGallery:
         return gallery
 
     def _begin(self, card: ModelCard, base: Base) -> None:
-        self._card = card
-        self._base = base
-        self._names = Names(base.people)
-        # Each row's person: the file's, until a merge.
-        self._person = base.person
-        self._gone = np.zeros(len(base), bool)
-        self._length = len(base)
-        self._added = Entries.empty(card.embedding_size)
-        self._pending: list[Entries] = []
-        self._dropped: list[int] = []
-        self._albums = Albums(base)
-        self._touched: set[int] = set()
+        super().__init__(card, base)
         self._exact: dict[MatchBy, ExactSearch] = {}
         self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
         self.find_index: Callable[[MatchBy], ApproximateSearch | None] | None = None
-        """Finds an approximate search of what the gallery was opened with."""
+        """Opens the approximate index of the gallery file."""
         self._parts: dict[tuple[str, str], list[_Part]] = {}
         self.changes: list[Change] = []
-        """What changed since the last commit."""
+        """Changes since the last commit."""
 
     @property
     def card(self) -> ModelCard:
@@ -89,87 +115,6 @@ class MemoryGallery:
     def card(self, card: ModelCard) -> None:
         self._card = card
         self.changes.append(NewCard(card))
-
-    @property
-    def base(self) -> Base:
-        """What the gallery was opened with."""
-        return self._base
-
-    @property
-    def people(self) -> list[str]:
-        """Names in the order of their first enrolment."""
-        return list(self.counts())
-
-    @property
-    def entries(self) -> Entries:
-        """All rows, copied when the gallery has changed."""
-        if len(self) == len(self._base) == len(self._person) and not self._touched:
-            entries = self._base.take(slice(None))
-        else:
-            entries = Entries.empty(self._card.embedding_size).join(list(self.blocks(1 << 16)))
-        _, person = np.unique(entries.person, return_inverse=True)
-        return replace(entries, person=person.astype(np.int32))
-
-    def __len__(self) -> int:
-        """Number of enrolled faces."""
-        return self._length
-
-    def counts(self, where: Where | None = None) -> dict[str, int]:
-        """Enrolled faces per person, of those whose metadata match."""
-        allowed = self._allowed(where)
-        counts = np.bincount(self._person_of_rows()[allowed], minlength=len(self._names))
-        names = self._names.all()
-        return {names[number]: int(counts[number]) for number in np.flatnonzero(counts)}
-
-    def batches(self, size: int = _BATCH, where: Where | None = None) -> Iterator[Batch]:
-        """The faces whose metadata match, in order, at most `size` at once."""
-        return map(self._batch, self.blocks(size, where))
-
-    def blocks(self, size: int, where: Where | None = None) -> Iterator[Entries]:
-        """As `batches`, as columns; `person` are the people's own numbers (see `numbers`)."""
-        allowed = self._allowed(where)
-        for first in range(0, len(allowed), size):
-            rows = first + np.flatnonzero(allowed[first : first + size])
-            if len(rows):
-                yield self._rows(rows)
-
-    def templates(self) -> Floats:
-        """`(P, D) float32`: the mean of each person's unit vectors, renormalised."""
-        return self.templates_of(self.numbers())
-
-    def numbers(self) -> Rows:
-        """`(P,)` the people's numbers, ascending; `entries` and a file count them from 0 on."""
-        return np.unique(self._person_of_rows()[self._allowed(None)]).astype(np.int64)
-
-    def templates_of(self, numbers: Rows) -> Floats:
-        """`(len(numbers), D) float32`: the means of the people of these numbers."""
-        means = np.empty((len(numbers), self._card.embedding_size), np.float32)
-        touched = (
-            np.isin(numbers, list(self._touched)) if self._touched else np.zeros(len(numbers), bool)
-        )
-        means[~touched] = self._base_templates()[numbers[~touched]]
-        means[touched] = self._means(numbers[touched])
-        return means
-
-    def person(self, name: str, where: Where | None = None) -> Batch:
-        """See `GalleryStore.person`."""
-        rows = self._rows(np.array(self._albums.of(self._names.number(name)).rows, np.int64))
-        wanted = [matches(parse_meta(text), where or {}) for text in rows.meta]
-        return self._batch(rows.take(np.array(wanted, bool)))
-
-    def _batch(self, rows: Entries) -> Batch:
-        numbers, places = np.unique(rows.person, return_inverse=True)
-        names = [self._names.name(number) for number in numbers.tolist()]
-        return Batch(
-            [names[place] for place in places],
-            rows.source.tolist(),
-            rows.sha256.tolist(),
-            [parse_meta(text) for text in rows.meta],
-            rows.embeddings,
-            rows.box,
-            rows.landmarks,
-            rows.score,
-        )
 
     def search(
         self,
@@ -212,7 +157,7 @@ class MemoryGallery:
         sha256: str = "",
         meta: Where | None = None,
     ) -> None:
-        """Enrol the faces of one photo, replacing what the same source gave that person before.
+        """Enrol the faces of one photo, replacing the person's entries from that source.
 
         Raises:
             UsageError: the name is empty or holds a slash or a control character.
@@ -237,7 +182,7 @@ class MemoryGallery:
         )
 
     def append(self, batch: Batch) -> None:
-        """Add entries as they are; whether any is there already is not looked at."""
+        """Add entries as they are, without looking for duplicates."""
         self._append(batch, replace=False)
 
     def rename(self, old: str, new: str) -> None:
@@ -285,7 +230,7 @@ class MemoryGallery:
         return sum(self._drop(number, source) for source in list(self._albums.of(number).by_source))
 
     def remove_source(self, person: str, source: str) -> int:
-        """Remove what one photo gave a person; returns how many faces.
+        """Remove a person's entries from one photo; returns how many.
 
         Raises:
             UsageError: the person is unknown.
@@ -295,7 +240,7 @@ class MemoryGallery:
         return self._drop(number, source)
 
     def apply(self, change: Change) -> None:
-        """Make a change that was made to another copy of this gallery."""
+        """Replay a change."""
         if isinstance(change, Append):
             self._append(change.batch, replace=change.replace)
         elif isinstance(change, Rename):
@@ -343,7 +288,7 @@ class MemoryGallery:
         self.changes.append(Append(batch, replace))
 
     def _drop(self, number: int, source: str, *, keep: bool = False) -> int:
-        """Take a photo's rows out; who has none left is gone, unless to be kept."""
+        """Remove a photo's rows, and the person with the last one unless `keep`."""
         album = self._albums.of(number)
         rows = album.pop(source)
         self._dropped += rows
@@ -356,53 +301,6 @@ class MemoryGallery:
     def _touch(self, *numbers: int) -> None:
         self._touched.update(numbers)
         self._parts.clear()
-
-    def _settle(self) -> None:
-        """Join what was added to the rows, and mark what was dropped."""
-        if self._pending:
-            new = Entries.join(self._pending[0], self._pending[1:])
-            self._pending = []
-            self._added = self._added.join([new])
-            self._person = np.concatenate((self._person, new.person))
-            self._gone = np.concatenate((self._gone, np.zeros(len(new), bool)))
-        self._gone[self._dropped] = True
-        self._dropped = []
-
-    def _person_of_rows(self) -> NDArray[np.int32]:
-        self._settle()
-        return self._person
-
-    def _allowed(self, where: Where | None) -> NDArray[np.bool_]:
-        """The rows that are there and whose metadata match."""
-        self._settle()
-        if not where:
-            return ~self._gone
-        kept = {text for text in set(self._added.meta) if matches(parse_meta(text), where)}
-        added = np.array([text in kept for text in self._added.meta], bool)
-        allowed: NDArray[np.bool_] = np.concatenate((self._base.matching(where), added))
-        return allowed & ~self._gone
-
-    def _rows(self, rows: Rows) -> Entries:
-        """Rows by number, ascending, with the people's own numbers."""
-        self._settle()
-        cut = np.searchsorted(rows, len(self._base))
-        taken = self._base.take(rows[:cut]).join([self._added.take(rows[cut:] - len(self._base))])
-        return replace(taken, person=self._person[rows])
-
-    def _means(self, numbers: Rows) -> Floats:
-        albums = [self._albums.of(number).rows for number in numbers.tolist()]
-        rows = np.array([row for album in albums for row in album], np.int64)
-        person = np.repeat(np.arange(len(albums)), [len(album) for album in albums])
-        order = np.argsort(rows, kind="stable")
-        return mean_vectors(self._rows(rows[order]).embeddings, person[order], len(albums))
-
-    def _base_templates(self) -> Floats:
-        if self._base.templates is None:
-            base = self._base
-            means = mean_vectors(base.embeddings, base.person, len(base.people))
-            self._base = replace(base, templates=means)
-            return means
-        return self._base.templates
 
     def _parts_of(self, match: MatchBy, where: Where) -> list[_Part]:
         key = (match, format_meta(where))
@@ -435,14 +333,10 @@ class MemoryGallery:
         ]
 
     def index(self, match: MatchBy) -> ApproximateSearch | None:
-        """The approximate search that is used where no metadata are asked for, if there is one."""
+        """The approximate index, used for searches without a metadata filter; None without one."""
         if match not in self._indexes:
             self._indexes[match] = self.find_index(match) if self.find_index else None
         return self._indexes[match]
-
-    def base_vectors(self, match: MatchBy) -> Floats:
-        """`(N or P, D) float32`: what the gallery was opened with, entries or people's means."""
-        return self._base.embeddings if match == "exemplar" else self._base_templates()
 
     def _search_of(self, match: MatchBy, *, exact: bool) -> ExactSearch | ApproximateSearch:
         if not exact and (index := self.index(match)) is not None:

@@ -1,33 +1,54 @@
-"""Embedding photos: what became of each, before any gallery hears of it."""
+"""Outcomes of embedding photos, and the files through which the ranks of an enrolment share them.
+
+The photos are cut into chunks, the same for the same photos, and the outcomes of a chunk are one
+file, written whole. A process that dies loses its unfinished chunks; the next run does those that
+are missing. The outcomes of all chunks, in order, are those of a single process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from facerec.alignment.warp import only_central_face
+from facerec.card import ModelCard
 from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
+from facerec.files import replacing
 from facerec.imaging.decode import full_size
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
 from facerec.profile.loading import Profile
 
+_CHUNK = 64
+"""Photos a file."""
+_ARRAYS = ("box", "landmarks", "embedding")
+
 Held = Callable[[str, str], bool]
-"""Told a person and a photo's hash, says whether that is enrolled."""
+"""Whether a photo, by its person and hash, is enrolled."""
 Seen = Callable[[str, Frame, Sequence[Face]], None]
-"""Told of each photo while its pixels are there: its person, the frame, its usable faces."""
+"""Callback for each photo while its pixels are there: its person, the frame, its usable faces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What embedding one photo gave.
+    """The outcome of embedding one photo.
 
     Attributes:
-        sha256: hash of its bytes; empty when they could not be read.
-        error: why it could not be read, or "".
-        looked: whether it was decoded; not if it was enrolled already.
-        faces: those that the policy takes, with their embeddings.
+        sha256: hash of its bytes; empty if they cannot be read.
+        error: why it cannot be read, or "".
+        looked: whether it was decoded; False if it is enrolled already.
+        faces: those that `gallery.faces` keeps, with embeddings.
     """
 
     sha256: str
@@ -45,13 +66,12 @@ def embed_photos(
     held: Held,
     seen: Seen,
 ) -> Iterator[Outcome]:
-    """Embed each photo, in order. A vector depends on its photo alone, to the bit, and not on
-    what else is embedded beside it.
+    """Embed each photo, in order; batches are composed so that a vector depends on its photo alone.
 
     Args:
         photos: person and photo each.
         aligned: the photos are aligned faces.
-        held: what is enrolled already, and so not decoded.
+        held: whether a photo is enrolled already and need not be decoded.
         seen: told of each photo, in order.
     """
     person_of = {str(photo): person for person, photo in photos}
@@ -74,3 +94,104 @@ def embed_photos(
 def is_refused(faces: Sequence[Face], profile: Profile) -> bool:
     """Whether a photo shows more faces than `gallery.faces` allows."""
     return profile.gallery.faces == "refuse" and len(faces) > 1
+
+
+class Chunks:
+    """The chunks of one enrolment, and the files of those that are done.
+
+    Args:
+        folder: where the files are kept; made when the first is written.
+        photos: all of them, person and photo each.
+        settings: all other inputs of the outcomes, as text.
+    """
+
+    def __init__(self, folder: Path, photos: Sequence[tuple[str, Photo]], settings: str) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._chunks = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return [self._folder / f"{_digest(chunk, self._settings)}.npz" for chunk in self._chunks]
+
+    def missing(self, held: Held) -> list[int]:
+        """The chunks that are not done.
+
+        Args:
+            held: what is enrolled; a chunk that skipped a photo as enrolled, which no longer is,
+                must be done again.
+        """
+        return [number for number in range(len(self._chunks)) if not self._is_done(number, held)]
+
+    def photos(self, chunks: Iterable[int]) -> list[tuple[str, Photo]]:
+        """The photos of some chunks."""
+        return [photo for number in chunks for photo in self._chunks[number]]
+
+    def write(self, chunks: Iterable[int], outcomes: Iterator[Outcome]) -> None:
+        """Write the outcomes of the chunks' photos, a file as soon as its chunk is complete.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        for number in chunks:
+            _write(self._files[number], list(islice(outcomes, len(self._chunks[number]))))
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """The outcomes of all photos, in order."""
+        return (outcome for file in self._files for outcome in _read(file))
+
+    def remove(self) -> None:
+        """Remove the folder, with the files of enrolments of other photos."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_done(self, number: int, held: Held) -> bool:
+        try:
+            outcomes = _read(self._files[number])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return False
+        return all(
+            outcome.looked or outcome.error or held(person, outcome.sha256)
+            for (person, _), outcome in zip(self._chunks[number], outcomes, strict=True)
+        )
+
+
+def describe_settings(card: ModelCard, profile: Profile, *, aligned: bool) -> str:
+    """All inputs of an outcome except the photo, as JSON."""
+    return json.dumps(
+        {
+            "card": card.fingerprint(),
+            "detector": profile.detector.model_dump(mode="json"),
+            "runtime": profile.runtime.model_dump(
+                mode="json", exclude={"device", "threads", "processes", "workers"}
+            ),
+            "faces": profile.gallery.faces,
+            "aligned": aligned,
+        }
+    )
+
+
+def _digest(chunk: Sequence[tuple[str, Photo]], settings: str) -> str:
+    photos = [(person, str(photo), photo.version) for person, photo in chunk]
+    return hashlib.sha256(json.dumps([settings, photos]).encode()).hexdigest()[:32]
+
+
+def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
+    faces = [face for outcome in outcomes for face in outcome.faces]
+    facts = [[o.sha256, o.error, o.looked, len(o.faces)] for o in outcomes]
+    arrays: dict[str, Any] = {
+        name: np.array([getattr(face, name) for face in faces]) for name in _ARRAYS
+    }
+    text = np.frombuffer(json.dumps([facts, [face.score for face in faces]]).encode(), np.uint8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, text=text, **arrays)
+
+
+def _read(path: Path) -> list[Outcome]:
+    with np.load(path, allow_pickle=False) as file:
+        facts, scores = json.loads(file["text"].tobytes())
+        boxes, landmarks, embeddings = (file[name] for name in _ARRAYS)
+    faces = map(Face, boxes, scores, landmarks, embeddings)
+    return [
+        Outcome(sha256, error, looked, tuple(islice(faces, count)))
+        for sha256, error, looked, count in facts
+    ]

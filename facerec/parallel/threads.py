@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import torch
@@ -43,9 +44,14 @@ class TorchThreads:
         started = threading.Barrier(count + 1)
         self._pool = ThreadPoolExecutor(count, "torch", self._start, (started,))
         outside = torch.get_num_threads()
-        for _ in range(count):
-            self._pool.submit(int)
-        started.wait()
+        try:
+            for _ in range(count):
+                self._pool.submit(int)
+            started.wait()
+        except BaseException:
+            # Ctrl-C; the interpreter ends only after its threads.
+            started.abort()
+            raise
         # A thread's own setting also becomes the default of threads started later.
         torch.set_num_threads(outside)
 
@@ -53,7 +59,8 @@ class TorchThreads:
         self._local.in_pool = True
         torch.get_num_threads()  # or the first operation would adopt the process's number
         torch.set_num_threads(1)
-        started.wait()
+        with suppress(threading.BrokenBarrierError):
+            started.wait()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Results in the items' order.

@@ -19,8 +19,8 @@ from torch import nn
 
 from facerec.card import Calibration, ModelCard
 from facerec.errors import FacerecError, InputError, UsageError
-from facerec.evaluation.calibration import calibrate, with_calibration
 from facerec.evaluation.folds import pair_similarities
+from facerec.evaluation.thresholds import calibrate, with_calibration
 from facerec.evaluation.verification import verify_scores
 from facerec.faces import Floats, Image
 from facerec.files import replacing

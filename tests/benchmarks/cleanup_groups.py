@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import coo_matrix
 
-from facerec.cleanup.calibration import distance_at
 from facerec.cleanup.groups import Rows
 from facerec.cleanup.photos import Photos
-from facerec.cleanup.piles import UNKNOWN, group
+from facerec.cleanup.threshold import distance_at
+from facerec.cleanup.unlabelled import UNKNOWN, group
 from facerec.cli.cleanup_inputs import look_at_people
 from facerec.profile.loading import Profile
 from tests.cleanup_noise import unpack_people

@@ -44,10 +44,9 @@ def make_photos(count: int) -> tuple[Photos, int]:
 
 def measure(count: int) -> str:
     from facerec.cleanup.examine import examine
-    from facerec.cleanup.findings import Kind
+    from facerec.cleanup.findings import Kind, write_findings
     from facerec.cleanup.page import write_page
     from facerec.cleanup.plan import plan
-    from facerec.cleanup.records import write_findings
     from facerec.cleanup.survey import SURVEY, open_survey
     from facerec.cleanup.trees import MANIFEST, prepare
     from facerec.parallel.products import single_threaded_blas

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from facerec.evaluation.bootstrap import eer_interval, tar_interval
 from facerec.evaluation.curve import ScoreCurve, score_curve
 from facerec.evaluation.folds import fold_accuracy
 from facerec.evaluation.metrics import (
@@ -26,6 +25,7 @@ from facerec.evaluation.metrics import (
     supported_fars,
     tar_at_far,
 )
+from facerec.evaluation.significance import eer_interval, tar_interval
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -> None:
-    from facerec.evaluation.calibration import with_calibration
+    from facerec.evaluation.thresholds import with_calibration
 
     if target.suffix in (".h5", ".hdf5"):
         from facerec.files import locked

@@ -51,7 +51,7 @@ def evaluate_pairs(
     ]
     comparisons = _compare(measured)
     if calibrate is not None:
-        from facerec.evaluation.calibration import calibrate as read_thresholds
+        from facerec.evaluation.thresholds import calibrate as read_thresholds
 
         card = measured[0].card
         calibration = read_thresholds(measured[0].result.curve, card.metric, protocol.name)

@@ -4,13 +4,13 @@ Version 1: datasets `embeddings (N, D) float32`, `person (N) int32`, `people (P)
 `templates (P, D) float32`, `source (N) str`, `sha256 (N) str`, `box (N, 4)`,
 `landmarks (N, 5, 2)`, `score (N)`, `meta (N) int32` into `metas (M) str` (JSON objects, or empty);
 attributes `facerec_gallery` = 1, `card` (JSON), `id` and `folds` (see `files.backend`).
-Numbers and texts of one length lie in one piece, so that they are mapped into memory, not read.
+Numbers and fixed-length texts are contiguous, so that they are memory-mapped, not read.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,31 +22,30 @@ from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing
-from facerec.gallery.columns import as_bytes, as_texts, fits_padded
-from facerec.gallery.entries import Base, Entries
+from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
 
 VERSION = 1
 ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}
-"""Where h5py puts columns: NumPy copies what does not lie at a multiple of its values' size."""
+"""Alignment of columns in the file: NumPy copies a mapped array that is not aligned."""
 _VERSION_KEY = "facerec_gallery"
 _ROWS = 1 << 16
 _CHECKED, _RUNS = 4096, 64
-"""So many vectors are looked at when a file is opened, in so many runs."""
+"""Vectors checked when a file is opened, and the runs they are sampled in."""
 _TEXT = h5py.string_dtype("utf-8")
 _NUMBERS = ("embeddings", "person", "box", "landmarks", "score", "meta")
 _TEXTS = ("source", "sha256")
 
 
 class Opened(NamedTuple):
-    """A gallery file's content, and which file it is.
+    """A gallery file's content and identity.
 
     Attributes:
         card: of the model that made the vectors.
         base: the columns, memory-mapped.
-        identity: given to the file when it was written; empty in an older file.
-        folds: the identity whose journal is contained.
+        identity: of this file; empty in an older file.
+        folds: the identity of the file whose journal this one contains.
     """
 
     card: ModelCard
@@ -82,8 +81,17 @@ def read_gallery(path: Path, assume: ModelCard | None = None) -> Opened:
     return Opened(card, base, identity, folds)
 
 
-def write_gallery(path: Path, gallery: MemoryGallery, identity: str, folds: str) -> None:
-    """Write a whole gallery atomically, in pieces.
+def write_gallery(
+    path: Path,
+    gallery: MemoryGallery,
+    identity: str,
+    folds: str,
+    advance: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write a whole gallery atomically, in blocks of rows.
+
+    Args:
+        advance: progress callback, with the number of entries written.
 
     Raises:
         UsageError: the place cannot be written.
@@ -116,17 +124,25 @@ def write_gallery(path: Path, gallery: MemoryGallery, identity: str, folds: str)
             for name in _TEXTS:
                 texts[name].append(as_bytes(getattr(entries, name).tolist()))
             first += len(entries)
+            advance(len(entries))
         for name in _TEXTS:
             _write_texts(file, name, texts.pop(name))
         _write_texts(file, "metas", [as_bytes(list(codes))])
 
 
-def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) -> str | None:
-    """What contradicts itself in a gallery's columns, or None.
+def find_inconsistency(
+    card: ModelCard,
+    base: Base,
+    *,
+    rows: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> str | None:
+    """What is inconsistent in a gallery's columns, or None.
 
     Args:
-        rows: look at the lengths of so many vectors at most, in runs evenly spread: the system
-            reads up to 2 MiB around each.
+        rows: check the norms of at most so many vectors, in evenly spaced runs: the page cache
+            reads up to 2 MiB around each; None: of all.
+        advance: progress callback, with the number of vectors checked.
     """
     count = len(base)
     shapes = {
@@ -156,17 +172,23 @@ def find_inconsistency(card: ModelCard, base: Base, *, rows: int | None = None) 
         some = base.embeddings[first : first + length]
         if not np.allclose(np.linalg.norm(some, axis=1), 1, atol=1e-3):
             return "an embedding is not of unit length"
+        advance(len(some))
     return None
 
 
-def check_gallery(path: Path, gallery: MemoryGallery) -> None:
+def check_gallery(
+    path: Path, gallery: MemoryGallery, advance: Callable[[int], None] = lambda _: None
+) -> None:
     """Check every vector of a file, and that its templates are the means of its embeddings.
+
+    Args:
+        advance: progress callback, with the number of vectors checked.
 
     Raises:
         MissingError: something is wrong.
     """
     base = gallery.base
-    problem = find_inconsistency(gallery.card, base)
+    problem = find_inconsistency(gallery.card, base, advance=advance)
     if problem is None:
         means = MemoryGallery.of_base(gallery.card, replace(base, templates=None)).templates()
         if base.templates is None or base.templates.shape != means.shape:
@@ -194,7 +216,7 @@ def _read_base(file: h5py.File, mapped: mmap.mmap) -> Base:
 
 
 def _column(dataset: h5py.Dataset, mapped: mmap.mmap) -> np.ndarray:
-    """The dataset's values; where they lie in one piece, mapped and not read."""
+    """The dataset's values: memory-mapped if it is contiguous, else read."""
     if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":
         texts: np.ndarray = dataset.asstr()[:].astype(object)
         return texts

@@ -1,47 +1,38 @@
-"""A gallery in Milvus, open for reading and changing.
+"""Changing a gallery in Milvus.
 
-Milvus has no transactions. New entries have ids that readers leave out until the state row, written
-last, says that they count; so enrolment is all or none. A writer that is killed while it moves or
-removes entries can leave some of them done: the state row says `unfinished`, and the next writer
-brings the mean vectors in line with the entries.
+Milvus has no transactions. Readers ignore entries whose id is not below the `next` of the state
+row, which is written last: enrolment is atomic. A writer that is killed while it moves or removes
+entries leaves some of them done: the state row says `unfinished`, and the next writer recomputes
+the mean vectors.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
-from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.base import Batch, Where
 from facerec.gallery.entries import mean_vectors
-from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.milvus.client import explained, parse_address
+from facerec.gallery.milvus.reading import IDS, NAMES, MilvusReader, chunks
 from facerec.gallery.milvus.schema import (
     ENTRY_FIELDS,
     VERSION,
     Row,
-    batch_of,
-    conditions_of,
     create_collections,
     escape_text,
     literal,
     pack_face,
 )
 from facerec.gallery.people import check_name, unknown_person
-
-# Milvus gives at most 16,384 rows at once, and an expression should stay short.
-_MOST_ROWS, _IDS, _NAMES = 16_384, 1000, 200
-_QUERIES = 64
-
-Item = TypeVar("Item")
 
 
 @dataclass
@@ -51,15 +42,15 @@ class _Person:
     entries: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def holds(self, sha256: str) -> bool:
-        # A copy, made at once: threads that decode ask while entries are added.
+        # Copied first: decoding threads call this while entries are added.
         return any(known == sha256 for known, _ in list(self.entries.values()))
 
     def of_source(self, source: str) -> list[int]:
         return [number for number, (_, known) in self.entries.items() if known == source]
 
 
-class MilvusGallery:
-    """A `GalleryStore`. What is not yet committed, `search` and `batches` do not see.
+class MilvusGallery(MilvusReader):
+    """A `GalleryStore`. `search` and `batches` do not see changes before they are committed.
 
     Args:
         address: for messages.
@@ -69,17 +60,12 @@ class MilvusGallery:
     """
 
     def __init__(self, address: str, client: Any, card: ModelCard, state: Row | None) -> None:
-        self._address = address
-        self._client = client
-        place = parse_address(address)
-        self._name = place.collection
-        # Milvus Lite scans what it has not yet written as a segment, row by row; a server decides
-        # itself when to.
-        self._embedded = place.path is not None
-        self._unsettled = 0
-        self._card = card
+        super().__init__(address, client, card, 0 if state is None else state["next"])
+        # Milvus Lite scans rows one by one until they are flushed as a segment; a server flushes
+        # by itself.
+        self._embedded = parse_address(address).path is not None
+        self._unflushed = 0
         self._new = state is None
-        self._next: int = 0 if state is None else state["next"]
         self._following = self._next
         self._commits: int = 0 if state is None else state["commits"]
         self._unfinished: bool = False if state is None else state["unfinished"]
@@ -93,72 +79,19 @@ class MilvusGallery:
 
     @property
     def card(self) -> ModelCard:
+        """The model that made the vectors."""
         return self._card
 
     @card.setter
     def card(self, card: ModelCard) -> None:
         self._card, self._new_card = card, True
 
-    def __len__(self) -> int:
-        return sum(self.counts().values())
-
     def counts(self, where: Where | None = None) -> dict[str, int]:
         """See `GalleryStore.counts`."""
-        if where:
-            counted: dict[str, int] = {}
-            for row in self._rows(["person"], conditions_of(where)):
-                counted[row["person"]] = counted.get(row["person"], 0) + 1
-            return counted
-        if self._loaded is not None:
-            people = [(name, list(one.entries)) for name, one in self._loaded.items()]
-            return {name: len(ids) for name, ids in sorted(people, key=lambda item: min(item[1]))}
-        rows = self._all_rows(f"{self._name}_people", ["id", "person", "faces"])
-        return {row["person"]: row["faces"] for row in sorted(rows, key=lambda row: row["id"])}
-
-    def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
-        """See `GalleryStore.batches`."""
-        rows = self._rows(ENTRY_FIELDS, conditions_of(where or {}))
-        return (batch_of(chunk, self._card.embedding_size) for chunk in _chunks(rows, size))
-
-    def means(self) -> Floats:
-        """`(P, D) float32`: each person's stored mean vector, in the order of `counts`."""
-        with explained(self._address):
-            rows = self._all_rows(f"{self._name}_people", ["id", "embedding"])
-        vectors = [row["embedding"] for row in sorted(rows, key=lambda row: row["id"])]
-        return np.array(vectors, np.float32).reshape(-1, self._card.embedding_size)
-
-    def person(self, name: str, where: Where | None = None) -> Batch:
-        """See `GalleryStore.person`."""
-        if name not in (people := self.counts()):
-            raise unknown_person(name, people)
-        conditions = f" and person == {literal(name)}{conditions_of(where or {})}"
-        return batch_of(list(self._rows(ENTRY_FIELDS, conditions)), self._card.embedding_size)
-
-    def search(
-        self,
-        queries: Floats,
-        top: int,
-        *,
-        match: MatchBy = "template",
-        least: float = -1.0,
-        where: Where | None = None,
-    ) -> list[list[Hit]]:
-        """See `GalleryStore.search`.
-
-        Milvus finds the candidates; what it found is compared again with the vectors themselves.
-        """
-        if where:
-            # Means of some of a person's entries are stored nowhere.
-            matching = MemoryGallery(self._card)
-            for batch in self.batches(where=where):
-                matching.append(batch)
-            return matching.search(queries, top, match=match, least=least)
-        found: list[list[Hit]] = []
-        for chunk in _chunks(queries, _QUERIES):
-            asked = np.array(chunk, np.float32)
-            for query, rows in zip(asked, self._nearest(asked, top, match), strict=True):
-                found.append(_rank(query, rows, top, least))
-        return found
+        if where or self._loaded is None:
+            return super().counts(where)
+        people = [(name, list(one.entries)) for name, one in self._loaded.items()]
+        return {name: len(ids) for name, ids in sorted(people, key=lambda item: min(item[1]))}
 
     def holds(self, person: str, sha256: str) -> bool:
         """See `GalleryStore.holds`."""
@@ -228,22 +161,22 @@ class MilvusGallery:
             if self._new:
                 create_collections(self._client, self._name, self._card.embedding_size)
             elif self._touched:
-                # Also what a writer that was killed had added beyond what counts.
+                # Removes uncommitted entries of a killed writer as well.
                 self._write_state(unfinished=True)
                 self._client.delete(self._name, filter=f"id >= {self._next}")
-            for rows in _chunks(self._added.values(), _IDS):
+            for rows in chunks(self._added.values(), IDS):
                 self._client.insert(self._name, rows)
-            self._unsettled += len(self._added)
-            settle = self._embedded and self._unsettled >= _IDS
-            if settle:
+            self._unflushed += len(self._added)
+            flush = self._embedded and self._unflushed >= IDS
+            if flush:
                 self._client.flush(self._name)
-            for ids in _chunks(sorted(self._moved), _IDS):
+            for ids in chunks(sorted(self._moved), IDS):
                 rows = self._client.query(
                     self._name, filter=f"id in {ids}", output_fields=ENTRY_FIELDS
                 )
                 moved = [{**row, "person": self._moved[row["id"]]} for row in rows]
                 self._client.upsert(self._name, moved)
-            for ids in _chunks(sorted(self._gone), _IDS):
+            for ids in chunks(sorted(self._gone), IDS):
                 self._client.delete(self._name, filter=f"id in {ids}")
             self._next = self._following
             if self._unfinished:
@@ -252,9 +185,9 @@ class MilvusGallery:
                 }
                 self._touched |= set(self._people)
             self._write_people()
-            if settle:
+            if flush:
                 self._client.flush(f"{self._name}_people")
-                self._unsettled = 0
+                self._unflushed = 0
             self._commits += 1
             self._write_state(unfinished=False)
         self._new = self._unfinished = self._new_card = False
@@ -262,7 +195,7 @@ class MilvusGallery:
 
     @property
     def _people(self) -> dict[str, _Person]:
-        """Everyone's entries, changes included; read once, when a change is first thought of."""
+        """All entries by person, including changes; read on the first change."""
         with self._loading:
             if self._loaded is None:
                 people: dict[str, _Person] = {}
@@ -338,14 +271,14 @@ class MilvusGallery:
         self._client.upsert(f"{self._name}_state", [row])
 
     def _write_people(self) -> None:
-        """Bring the mean vectors of who was touched in line with their entries."""
-        for names in _chunks(sorted(self._touched), _NAMES):
+        """Recompute the mean vectors of changed people."""
+        for names in chunks(sorted(self._touched), NAMES):
             self._client.delete(f"{self._name}_people", filter=f"person in {literal(names)}")
             here = [name for name in names if name in self._people]
             number_of = {name: number for number, name in enumerate(here)}
             ids = sorted(number for name in here for number in self._people[name].entries)
             vectors, people = [], []
-            for some in _chunks(ids, _IDS):
+            for some in chunks(ids, IDS):
                 rows = self._client.query(
                     self._name, filter=f"id in {some}", output_fields=["id", "person", "embedding"]
                 )
@@ -367,84 +300,3 @@ class MilvusGallery:
                     for name, number in number_of.items()
                 ],
             )
-
-    def _nearest(self, queries: Floats, top: int, match: MatchBy) -> list[list[Row]]:
-        """Rows with each query's nearest people: `person`, `embedding`, and as `first` the id of
-        the person's first entry."""
-        template = match == "template"
-        collection = f"{self._name}_people" if template else self._name
-        wanted = min(top + 8 if template else max(4 * top, 64), _MOST_ROWS)
-        while True:
-            with explained(self._address):
-                found = self._client.search(
-                    collection,
-                    data=queries,
-                    anns_field="embedding",
-                    limit=wanted,
-                    filter="" if template else f"id < {self._next}",
-                    output_fields=["id", "person", "embedding"],
-                )
-            hits = [[hit["entity"] for hit in one] for one in found]
-            enough = all(
-                len(one) < wanted or len({row["person"] for row in one}) > top for one in hits
-            )
-            if template or enough or wanted == _MOST_ROWS:
-                break
-            wanted = min(4 * wanted, _MOST_ROWS)
-        first: dict[str, int] = {}
-        if not template:
-            names = sorted({row["person"] for one in hits for row in one})
-            for some in _chunks(names, _NAMES):
-                with explained(self._address):
-                    people = self._client.query(
-                        f"{self._name}_people",
-                        filter=f"person in {literal(some)}",
-                        output_fields=["id", "person"],
-                    )
-                first |= {row["person"]: row["id"] for row in people}
-        return [
-            [{**row, "first": row["id"] if template else first[row["person"]]} for row in one]
-            for one in hits
-        ]
-
-    def _rows(self, fields: Sequence[str], conditions: str = "") -> Iterator[Row]:
-        """The committed entries that meet conditions, in order."""
-        for start in range(0, self._next, _MOST_ROWS // 4):
-            end = min(start + _MOST_ROWS // 4, self._next)
-            with explained(self._address):
-                rows = self._client.query(
-                    self._name,
-                    filter=f"id >= {start} and id < {end}{conditions}",
-                    output_fields=list(dict.fromkeys(["id", *fields])),
-                )
-            yield from sorted(rows, key=lambda row: row["id"])
-
-    def _all_rows(self, collection: str, fields: Sequence[str]) -> list[Row]:
-        rows: list[Row] = []
-        for start in range(0, self._next, _MOST_ROWS):
-            rows += self._client.query(
-                collection,
-                filter=f"id >= {start} and id < {start + _MOST_ROWS}",
-                output_fields=list(fields),
-            )
-        return rows
-
-
-def _rank(query: Floats, rows: Sequence[Row], top: int, least: float) -> list[Hit]:
-    """The nearest people among rows, by the vectors themselves."""
-    if not rows:
-        return []
-    vectors = np.array([row["embedding"] for row in rows], np.float32)
-    best: dict[str, tuple[float, int]] = {}
-    for row, cosine in zip(rows, np.clip(vectors @ query, -1, 1).tolist(), strict=True):
-        known = best.get(row["person"])
-        if known is None or cosine > known[0]:
-            best[row["person"]] = cosine, row["first"]
-    order = sorted(best.items(), key=lambda item: (-item[1][0], item[1][1]))
-    return [Hit(name, cosine) for name, (cosine, _) in order[:top] if cosine >= least]
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    waiting = iter(items)
-    while chunk := list(islice(waiting, size)):
-        yield chunk

@@ -1,8 +1,8 @@
-"""Photos that nobody has sorted, grouped by person."""
+"""Clustering of unlabelled photos by person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -16,24 +16,31 @@ from facerec.cleanup.photos import Photos
 from facerec.profile.schema import CleanupSection
 
 UNKNOWN = "unknown"
-"""The folder of photos that are nobody's, and the name all have before they are grouped."""
+"""The person of photos before clustering, and of those in no cluster."""
 
 
-def group(photos: Photos, section: CleanupSection) -> tuple[Photos, list[Finding]]:
-    """Group a pile by person: average linkage, over the nearest neighbours of a large pile.
+PASSES = 2
+"""Passes over the embedded images in `group`: clustering, duplicates."""
+
+
+def group(
+    photos: Photos, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
+) -> tuple[Photos, list[Finding]]:
+    """Cluster photos by person: average linkage, on a neighbour graph if there are many.
 
     Args:
         photos: all of one person, `unknown`.
-        section: `threshold` is the distance at which groups stay apart.
+        section: clusters at `threshold` or farther are not merged.
+        advance: progress callback, with the number of images compared: `PASSES` times all of them.
 
     Returns:
-        The photos by their new person, and the findings on them. A photo that is like no other
-        stays unknown.
+        the photos by their new person, and the findings on them; a photo in no cluster stays
+        unknown.
     """
     rows = photos.embedded()
     label = np.full(len(photos), -1, np.intp)
     if len(rows):
-        clusters = cut(link_person(photos.vector[rows], section), section.threshold)
+        clusters = cut(link_person(photos.vector[rows], section, advance), section.threshold)
         label[rows] = _largest_first(clusters, photos.sha256[rows])
     count = int(label.max(initial=-1)) + 1
     width = max(4, len(str(count)))
@@ -43,13 +50,13 @@ def group(photos: Photos, section: CleanupSection) -> tuple[Photos, list[Finding
     sorted_ = photos.taken(order, np.where(label < 0, count, label), [*names, UNKNOWN])
     return sorted_, [
         *examine_files(sorted_, section),
-        *(_people(sorted_, label, count, section) if count else ()),
+        *(_people(sorted_, label, count, section, advance) if count else ()),
         *find_copies(sorted_, set()),
     ]
 
 
 def _largest_first(cluster: Rows, hashes: np.ndarray) -> Rows:
-    """Clusters numbered by size, then by their files; -1 for those of one image."""
+    """Clusters renumbered by size, then by file hash; -1 for singletons."""
     members = rows_by_group(cluster, int(cluster.max()) + 1)
     several = [rows for rows in members if len(rows) > 1]
     several.sort(key=lambda rows: (-len(rows), min(hashes[rows])))
@@ -59,7 +66,10 @@ def _largest_first(cluster: Rows, hashes: np.ndarray) -> Rows:
     return label
 
 
-def _people(photos: Photos, label: Rows, count: int, section: CleanupSection) -> Iterator[Finding]:
+def _people(
+    photos: Photos, label: Rows, count: int, section: CleanupSection,
+    advance: Callable[[int], None],
+) -> Iterator[Finding]:  # fmt: skip
     groups = Groups.of(photos.vector, label, count)
     within, least = groups.within(), least_alike(Scale.of(groups).gap)
     for number, rows in enumerate(rows_by_group(label, count)):
@@ -71,3 +81,4 @@ def _people(photos: Photos, label: Rows, count: int, section: CleanupSection) ->
             {"similarity": round(mean, 4)},
         )  # fmt: skip
         yield from find_near_copies_of(photos, rows, photos.vector[rows], section, least)
+        advance(len(rows))

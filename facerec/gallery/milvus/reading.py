@@ -1,0 +1,187 @@
+"""Reading and searching a gallery in Milvus: its committed entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+
+from facerec.card import ModelCard
+from facerec.faces import Floats
+from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.memory import MemoryGallery
+from facerec.gallery.milvus.client import explained, parse_address
+from facerec.gallery.milvus.schema import (
+    ENTRY_FIELDS,
+    Row,
+    batch_of,
+    conditions_of,
+    literal,
+)
+from facerec.gallery.people import unknown_person
+
+_MOST_ROWS = 16_384
+"""Milvus returns no more rows at once."""
+IDS, NAMES = 1000, 200
+"""Most ids and names in one filter expression."""
+_QUERIES = 64
+
+Item = TypeVar("Item")
+
+
+class MilvusReader:
+    """The committed entries of a gallery.
+
+    Args:
+        address: for messages.
+        client: a `MilvusClient`.
+        card: the model that made the vectors.
+        next_id: the number of the next entry; those below it are committed.
+    """
+
+    def __init__(self, address: str, client: Any, card: ModelCard, next_id: int) -> None:
+        self._address = address
+        self._client = client
+        self._name = parse_address(address).collection
+        self._card = card
+        self._next = next_id
+
+    def __len__(self) -> int:
+        """Number of entries."""
+        return sum(self.counts().values())
+
+    def counts(self, where: Where | None = None) -> dict[str, int]:
+        """See `GalleryStore.counts`."""
+        if where:
+            counted: dict[str, int] = {}
+            for row in self._rows(["person"], conditions_of(where)):
+                counted[row["person"]] = counted.get(row["person"], 0) + 1
+            return counted
+        rows = self._all_rows(f"{self._name}_people", ["id", "person", "faces"])
+        return {row["person"]: row["faces"] for row in sorted(rows, key=lambda row: row["id"])}
+
+    def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
+        """See `GalleryStore.batches`."""
+        rows = self._rows(ENTRY_FIELDS, conditions_of(where or {}))
+        return (batch_of(chunk, self._card.embedding_size) for chunk in chunks(rows, size))
+
+    def means(self) -> Floats:
+        """`(P, D) float32`: each person's stored mean vector, in the order of `counts`."""
+        with explained(self._address):
+            rows = self._all_rows(f"{self._name}_people", ["id", "embedding"])
+        vectors = [row["embedding"] for row in sorted(rows, key=lambda row: row["id"])]
+        return np.array(vectors, np.float32).reshape(-1, self._card.embedding_size)
+
+    def person(self, name: str, where: Where | None = None) -> Batch:
+        """See `GalleryStore.person`."""
+        if name not in (people := self.counts()):
+            raise unknown_person(name, people)
+        conditions = f" and person == {literal(name)}{conditions_of(where or {})}"
+        return batch_of(list(self._rows(ENTRY_FIELDS, conditions)), self._card.embedding_size)
+
+    def search(
+        self,
+        queries: Floats,
+        top: int,
+        *,
+        match: MatchBy = "template",
+        least: float = -1.0,
+        where: Where | None = None,
+    ) -> list[list[Hit]]:
+        """See `GalleryStore.search`: Milvus's candidates, reranked by the vectors themselves."""
+        if where:
+            # Milvus stores the means of all of a person's entries only.
+            matching = MemoryGallery(self._card)
+            for batch in self.batches(where=where):
+                matching.append(batch)
+            return matching.search(queries, top, match=match, least=least)
+        found: list[list[Hit]] = []
+        for chunk in chunks(queries, _QUERIES):
+            asked = np.array(chunk, np.float32)
+            for query, rows in zip(asked, self._nearest(asked, top, match), strict=True):
+                found.append(_rank(query, rows, top, least))
+        return found
+
+    def _nearest(self, queries: Floats, top: int, match: MatchBy) -> list[list[Row]]:
+        """Candidate rows of each query: `person`, `embedding`, and as `first` the id of the
+        person's first entry."""
+        template = match == "template"
+        collection = f"{self._name}_people" if template else self._name
+        wanted = min(top + 8 if template else max(4 * top, 64), _MOST_ROWS)
+        while True:
+            with explained(self._address):
+                found = self._client.search(
+                    collection,
+                    data=queries,
+                    anns_field="embedding",
+                    limit=wanted,
+                    filter="" if template else f"id < {self._next}",
+                    output_fields=["id", "person", "embedding"],
+                )
+            hits = [[hit["entity"] for hit in one] for one in found]
+            enough = all(
+                len(one) < wanted or len({row["person"] for row in one}) > top for one in hits
+            )
+            if template or enough or wanted == _MOST_ROWS:
+                break
+            wanted = min(4 * wanted, _MOST_ROWS)
+        first: dict[str, int] = {}
+        if not template:
+            names = sorted({row["person"] for one in hits for row in one})
+            for some in chunks(names, NAMES):
+                with explained(self._address):
+                    people = self._client.query(
+                        f"{self._name}_people",
+                        filter=f"person in {literal(some)}",
+                        output_fields=["id", "person"],
+                    )
+                first |= {row["person"]: row["id"] for row in people}
+        return [
+            [{**row, "first": row["id"] if template else first[row["person"]]} for row in one]
+            for one in hits
+        ]
+
+    def _rows(self, fields: Sequence[str], conditions: str = "") -> Iterator[Row]:
+        """The committed entries that pass a filter, in order."""
+        for start in range(0, self._next, _MOST_ROWS // 4):
+            end = min(start + _MOST_ROWS // 4, self._next)
+            with explained(self._address):
+                rows = self._client.query(
+                    self._name,
+                    filter=f"id >= {start} and id < {end}{conditions}",
+                    output_fields=list(dict.fromkeys(["id", *fields])),
+                )
+            yield from sorted(rows, key=lambda row: row["id"])
+
+    def _all_rows(self, collection: str, fields: Sequence[str]) -> list[Row]:
+        rows: list[Row] = []
+        for start in range(0, self._next, _MOST_ROWS):
+            rows += self._client.query(
+                collection,
+                filter=f"id >= {start} and id < {start + _MOST_ROWS}",
+                output_fields=list(fields),
+            )
+        return rows
+
+
+def _rank(query: Floats, rows: Sequence[Row], top: int, least: float) -> list[Hit]:
+    """Rerank candidate rows by their vectors."""
+    if not rows:
+        return []
+    vectors = np.array([row["embedding"] for row in rows], np.float32)
+    best: dict[str, tuple[float, int]] = {}
+    for row, cosine in zip(rows, np.clip(vectors @ query, -1, 1).tolist(), strict=True):
+        known = best.get(row["person"])
+        if known is None or cosine > known[0]:
+            best[row["person"]] = cosine, row["first"]
+    order = sorted(best.items(), key=lambda item: (-item[1][0], item[1][1]))
+    return [Hit(name, cosine) for name, (cosine, _) in order[:top] if cosine >= least]
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive items, `size` at a time."""
+    waiting = iter(items)
+    while chunk := list(islice(waiting, size)):
+        yield chunk
