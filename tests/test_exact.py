@@ -105,7 +105,7 @@ def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit() -> None:
         search(ExactSearch(vectors), queries[i : i + 1], 9, groups, -1, None) for i in range(70)
     ]
     together = search(plain, queries, 9, groups, -1, None)
-    assert (plain._quantised is not None) == exact.int8_products_are_exact(64)
+    assert (plain._quantised is not None) == exact.multiplies_bytes(64)
     assert together == ([one[0][0] for one in first], [one[1][0] for one in first])
 
 
@@ -122,7 +122,12 @@ def test_where_sums_of_bytes_overflow_floats_find_the_same(monkeypatch: pytest.M
     vectors = unit(0.8 + dice.normal(size=(300, 64)))
     queries = unit(vectors[:6] + 0.3 * dice.normal(size=(6, 64)))
     expected = search(ExactSearch(vectors), queries, 9, np.arange(300), -1, None)
-    for name, value in {"_BLOCK": 16, "_SEED": 32, "_QUANTISE_FROM": 0, "_QUANTISE_AFTER": 0}.items():
+    for name, value in {
+        "_BLOCK": 16,
+        "_SEED": 32,
+        "_QUANTISE_FROM": 0,
+        "_QUANTISE_AFTER": 0,
+    }.items():
         monkeypatch.setattr(exact, name, value)
     monkeypatch.setattr(torch, "_int_mm", add_in_16_bits)
     searcher = ExactSearch(vectors)

@@ -95,7 +95,10 @@ def equal_error_rate(curve: ScoreCurve) -> float:
 
 
 def area_under_roc(curve: ScoreCurve) -> float:
-    """AUC: share of (genuine, impostor) couples in right order, ties count half (Mann-Whitney)."""
+    """AUC: share of (genuine, impostor) couples in the right order, a tie counting half.
+
+    The Mann-Whitney statistic.
+    """
     width = np.diff(curve.impostor).astype(np.float64)
     doubled_height = (curve.genuine[1:] + curve.genuine[:-1]).astype(np.float64)
     return float(width @ doubled_height) / 2 / curve.genuine_total / curve.impostor_total

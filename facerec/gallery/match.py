@@ -49,7 +49,7 @@ class Matcher:
     Attributes:
         metric: of `threshold` and of all distances returned.
         threshold: largest distance accepted as the same person.
-        card: whose thresholds hold.
+        card: whose thresholds apply.
 
     Raises:
         IncompatibleError: the gallery was built with another model.

@@ -3,9 +3,9 @@
 Dot products of low precision, with an error bound, prune: where `|q·v - estimate| <= error` holds
 for a block, a row whose estimate plus error is below the k-th best similarity so far is out. The
 remaining rows are compared in float64 and rounded to float32, so the result depends neither on the
-estimates nor on the blocks. Estimates are float32 dot products or, where the processor has VNNI and
-enough queries have come to pay for the quantisation, int8 dot products of a quarter of the memory
-traffic.
+estimates nor on the blocks. Estimates are float32 dot products or, where the CPU has int8 dot
+products (VNNI) and enough queries have come to pay for the quantisation, int8 dot products of a
+quarter of the memory traffic.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ExactSearch:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
         self._asked = 0
-        self._probed = False
+        self._decided = False
         self._quantised: _Quantised | None = None
 
     def __len__(self) -> int:
@@ -67,9 +67,9 @@ class ExactSearch:
         if not len(self):
             return
         self._asked += len(queries)
-        if not self._probed and self._asked > _QUANTISE_AFTER and len(self) >= _QUANTISE_FROM:
-            self._probed = True
-            if int8_products_are_exact(self._vectors.shape[1]):
+        if not self._decided and self._asked > _QUANTISE_AFTER and len(self) >= _QUANTISE_FROM:
+            self._decided = True
+            if multiplies_bytes(self._vectors.shape[1]):
                 self._quantised = _Quantised(self._vectors)
         estimates = _Plain(self._vectors) if self._quantised is None else self._quantised
         for start in range(0, len(queries), _QUERIES):
@@ -228,11 +228,11 @@ class _Plain:
         return _query_and_row(cells, count)
 
 
-def int8_products_are_exact(size: int) -> bool:
-    """Whether int8 dot products of vectors of that size are exact on this processor.
+def multiplies_bytes(size: int) -> bool:
+    """Whether int8 dot products of `size` values are exact, as with VNNI.
 
-    Without VNNI two products are added in 16 bits, which overflow; those kernels are also not
-    faster than float32.
+    Without VNNI two products are added in 16 bits, which large ones overflow; and those kernels
+    are not faster than float32.
     """
     import torch
 
