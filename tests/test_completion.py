@@ -67,6 +67,7 @@ def complete(line: str, cwd: Path = ROOT) -> list[str]:
         ("facerec import --as dl", ["dlib"]),
         ("facerec download weights yu", ["yunet"]),
         ("facerec bench det", ["detect"]),
+        ("facerec docs tra", ["train"]),
         ("facerec embed --set detector.min", ["detector.min_face="]),
         ("facerec train --set train.loss=ar", ["train.loss=arcface"]),
         ("facerec train --set train.compile=", ["train.compile=true", "train.compile=false"]),

@@ -19,14 +19,14 @@ import typer
 import facerec
 from facerec.cli import app as command_line
 from facerec.profile.loading import known_keys
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, Run, spawn
 from tests.write_api_page import INNER, PAGE, fresh_page, markdown, members, signature
 
 GUIDES = sorted((Path(facerec.__file__).parent / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *GUIDES]
 RUNS = {
-    "README.md": 3, "clean.md": 1, "contributing.md": 1, "enrol-and-recognise.md": 1,
-    "evaluate.md": 1, "galleries.md": 1, "live-video.md": 1, "models.md": 2, "profiles.md": 2,
+    "README.md": 2, "clean.md": 1, "contributing.md": 1, "enrol-and-recognise.md": 1,
+    "evaluate.md": 1, "galleries.md": 1, "live-video.md": 1, "models.md": 1, "profiles.md": 1,
     "python.md": 3, "security.md": 1, "train.md": 1,
 }  # fmt: skip
 """Blocks of each page that a test runs; no other page has one."""
@@ -34,7 +34,7 @@ ACTIVATE = ". .venv/bin/activate"
 OUTSIDE_OF_FACEREC = {"--nproc-per-node", "--max-restarts", "--soak", "--faces", "--distractors",
                       "--seed", "--index", "--folds", "--rounds"}  # fmt: skip
 """Options of torchrun and of the benchmarks."""
-NO_KEYS = {"model.safetensors", "train.rec", "train.idx", "detector.minface"}
+NO_KEYS = {"gallery.h5", "model.safetensors", "train.rec", "train.idx", "detector.minface"}
 """Files that look like a profile's keys, and the mistake that *profiles* shows."""
 
 
@@ -329,6 +329,27 @@ def test_every_command_has_a_guide() -> None:
     assert missing == []
 
 
+# Architecture
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "facerec" / "docs" / "architecture.md").read_text("utf-8")
+    rooms = {path.stem for path in (ROOT / "facerec").iterdir() if path.suffix in ("", ".py")}
+    named = {word for span in re.findall(r"^\| `([^`]+)`", text, re.M) for word in span.split()}
+    assert {room for room in rooms if room[0] != "_"} == {word.rstrip("/") for word in named}
+
+
+def test_the_architecture_has_the_layers_that_import_linter_holds() -> None:
+    text = (ROOT / "facerec" / "docs" / "architecture.md").read_text("utf-8")
+    (drawn,) = re.findall(r"^cli > [^`]+", text, re.M)
+    (held,) = re.findall(
+        r"^layers = \[\n(.+?)\n\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S
+    )
+    assert [set(re.findall(r"\w+", layer)) for layer in drawn.split(">")] == [
+        set(re.findall(r"facerec\.(\w+)", layer)) for layer in held.splitlines()
+    ]
+
+
 # README
 
 
@@ -388,6 +409,11 @@ def test_docs_prints_a_guide_and_its_place(run: Run) -> None:
     _, text, _ = run("docs", "train")
     _, path, _ = run("docs", "train", "--path")
     assert text == Path(path.strip()).read_text("utf-8")
+
+
+def test_a_pipe_gets_utf_8_whatever_the_system_writes() -> None:
+    done = spawn("docs", "galleries", text=False, env={**os.environ, "PYTHONIOENCODING": "cp1252"})
+    assert "┏━━━".encode() in done.stdout
 
 
 def test_an_unknown_topic_is_answered_with_the_nearest(run: Callable[..., Any]) -> None:

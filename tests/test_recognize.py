@@ -52,7 +52,7 @@ PICTURE = {
     "required": ["image", "width", "height", "faces"],
     "additionalProperties": False,
 }
-"""The schema of a line that `recognize image --json` prints, as the README documents it."""
+"""The schema of a line that `recognize image --json` prints, as the guide documents it."""
 
 
 @pytest.fixture

@@ -69,6 +69,14 @@ def test_a_terminal_gets_a_moving_bar_and_a_table(people: Path, tmp_path: Path) 
     assert "{" not in plain
 
 
+def test_a_guide_is_formatted() -> None:
+    code, seen = at_terminal("docs", "troubleshooting")
+    assert code == 0, seen
+    assert "\x1b[1m" in seen
+    assert "| message |" not in seen
+    assert "no face found" in seen
+
+
 def test_training_shows_loss_accuracy_rate_speed_and_waiting(tmp_path: Path) -> None:
     settings = (
         "data.synthetic=true", "data.synthetic_people=12", "train.backbone=test_ir",

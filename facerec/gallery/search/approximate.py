@@ -9,7 +9,7 @@ index measures L2 distance, not inner product: embeddings lie around a mean far 
 inner products would favour the longest centroid.
 
 A vector of D values takes D/4 bytes and 8 for its id, all read into memory when the index is
-opened: 41 MB for a million of 128, made in 10 s. README, *Scaling*, has recall and times.
+opened: 41 MB for a million of 128, made in 10 s. The guide *performance* has recall and times.
 """
 
 from __future__ import annotations
