@@ -61,8 +61,8 @@ def check_aligned(examples: Examples, selection: Selection, side: int, where: st
     else:
         return None
     return (
-        f"{where}: {images}, such as {_prose(example)}, may not be aligned faces; if they are photos, run "
-        "facerec align first"
+        f"{where}: {images}, such as {_prose(example)}, may not be aligned faces; if they are "
+        "photos, run facerec align first"
     )
 
 
