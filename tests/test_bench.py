@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -53,6 +56,33 @@ def test_search_and_detection_are_timed(run: Run) -> None:
     code, out, _ = run("bench", "detect", "--set", "runtime.batch=1", "--json")
     assert code == 0
     assert all(line["unit"] == "picture" for line in lines(out))
+
+
+@pytest.mark.parametrize("part", ["detect", "embed", "pipeline", "search"])
+def test_progress_reaches_its_total(part: str, run: Run, monkeypatch) -> None:
+    totals, advances = [], []
+
+    @contextmanager
+    def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+        totals.append(total)
+        yield advances.append
+
+    monkeypatch.setattr("facerec.cli.bench.progress", progress)
+    assert run("bench", part, "--set", "runtime.batch=2", "--json")[0] == 0
+    assert totals == [100]
+    assert sum(advances) == 100
+    assert len(advances) > 2
+
+
+def test_progress_goes_on_within_a_measurement(monkeypatch) -> None:
+    monkeypatch.setattr(timing, "SECONDS", 0.05)
+    advances: list[int] = []
+    timer = timing.Timer(2, advances.append)
+    timer.seconds_of(lambda: time.sleep(0.005))
+    assert sum(advances) == 50
+    assert len(advances) > 3
+    timer.step()
+    assert sum(advances) == 100
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -320,12 +321,26 @@ def test_evaluations_on_the_way_choose_the_best_and_calibrate_the_last(run, tmp_
     assert code == 0, err
     record = json.loads(out)
     assert record["calibrated"], err
+    assert "step 4: evaluating pairs\n" in err
+    assert re.search(r"step 4: pairs \d+\.\d+ \(\d+ s\)\n", err)
     figures = [line["pairs"]["accuracy"] for line in log(tmp_path / "run", "evaluate")]
     assert len(figures) == 2
     assert record["best"] == max(figures)
     assert read_model(tmp_path / "run" / "best.safetensors")[0].architecture == "test_ir"
     card, _ = read_model(tmp_path / "run" / "model.safetensors")
     assert "1e-2" in card.calibration.thresholds
+
+
+def test_at_a_terminal_an_evaluation_shows_for_how_long_it_runs(run, tmp_path, monkeypatch):
+    chips = write_pairs(tmp_path / "chips")
+    command = f"pairs --data {chips} --pairs {chips}/pairs.txt --aligned"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    code, _, err = run(
+        *tiny(tmp_path / "run", train__evaluate=f'["{command}"]', train__max_steps=1)
+    )
+    assert code == 0, err
+    assert re.search(r"step 1: evaluating pairs .*0:00:0[1-9]", err)
 
 
 @pytest.mark.parametrize(

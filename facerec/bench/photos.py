@@ -1,4 +1,4 @@
-"""Pictures to measure on: faces that pip packages carry, as small photos."""
+"""Photos for benchmarks, made of two portraits that pip packages carry."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from facerec.imaging.decode import read_image
 from facerec.imaging.portraits import portrait_files
 
 SIDE = 250
-"""As LFW's."""
-_QUALITY = 90
+"""Of a photo, pixels; as in LFW."""
+_JPEG_QUALITY = 90
 
 
 def small_photos(count: int) -> list[Image]:
-    """`(250, 250, 3) uint8` RGB each: the two portraits, every time a little turned and scaled."""
+    """`(250, 250, 3) uint8` RGB each: the portraits, randomly rotated by up to 8° and scaled."""
     photos = [read_image(file, 10_000_000) for file in portrait_files().values()]
     generator = np.random.default_rng(0)
     made = []
@@ -36,7 +36,7 @@ def write_photos(folder: Path, count: int) -> list[Path]:
     paths = []
     for number, photo in enumerate(small_photos(count)):
         path = folder / f"{number}.jpg"
-        data = cv2.imencode(".jpg", photo[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+        data = cv2.imencode(".jpg", photo[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
         path.write_bytes(data.tobytes())
         paths.append(path)
     return paths
