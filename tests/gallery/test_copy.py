@@ -12,8 +12,8 @@ import pytest
 from facerec.gallery import copying
 from facerec.gallery.addresses import changing, open_gallery
 from tests.conftest import Run, make_card, spawn
-from tests.test_gallery_contract import ADDRESSES
-from tests.test_milvus import ENTRIES, SIZE, random_batch
+from tests.gallery.test_contract import ADDRESSES
+from tests.gallery.test_milvus import ENTRIES, SIZE, random_batch
 
 
 def everything(address: str) -> list[tuple]:

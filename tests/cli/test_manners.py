@@ -15,8 +15,8 @@ from facerec.cli.recognize import table_rows
 from facerec.cli.thresholds import remark_on_threshold
 from facerec.files import locked
 from facerec.profile.schema import RecognizeSection
+from tests.cli.test_terminal import FACEREC, with_stderr_at_terminal
 from tests.conftest import ROOT, Run, make_card, make_face
-from tests.test_terminal import FACEREC, with_stderr_at_terminal
 
 _COUNT_UP = """
 import sys

@@ -246,7 +246,7 @@ def test_usage_errors_are_one_line(tmp_path, arguments, code, message):
 def environment() -> dict[str, str]:
     import os
 
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def test_groups_show_a_gap(faces, pair_list, tmp_path):

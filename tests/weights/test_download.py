@@ -22,8 +22,8 @@ from facerec.weights.downloads import obtain
 from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
 from tests.fault_server import FaultServer, serving
-from tests.test_archives import make_zip
-from tests.test_onnx import CARD
+from tests.models.test_onnx import CARD
+from tests.weights.test_archives import make_zip
 
 CONTENT = os.urandom(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

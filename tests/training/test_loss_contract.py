@@ -144,7 +144,7 @@ def test_options_are_for_losses_that_have_them() -> None:
         create_margin(TrainSection(loss="arcface", options={"h": 1}))
 
 
-TOYS = Path(__file__).parent / "toy_package"
+TOYS = Path(__file__).parents[1] / "toy_package"
 RECIPE = (
     "train", "--profile", "lfw_small", "--set", "data.synthetic=true", "--set", "train.loss=toy",
     "--set", "data.synthetic_people=4", "--set", "train.max_steps=1", "--set", "train.batch=4",

@@ -16,7 +16,7 @@ from facerec.video.recognizer import Event, VideoRecognizer, _quality
 from facerec.video.sources import TimedFrame
 from facerec.video.tracks import Flow
 from tests.conftest import make_card
-from tests.test_video import face
+from tests.video.test_video import face
 
 RATE = 10
 THRESHOLD = 0.1

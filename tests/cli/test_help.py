@@ -19,8 +19,8 @@ from facerec.cli.options import Key
 from facerec.profile.keys import read_keys
 from facerec.profile.loading import known_keys
 from facerec.weights.store import load_card
+from tests.cli.test_terminal import at_terminal
 from tests.conftest import Run, make_face
-from tests.test_terminal import at_terminal
 
 KEYS = [one for one in vars(options).values() if isinstance(one, Key)]
 
