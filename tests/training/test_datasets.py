@@ -1,4 +1,4 @@
-"""Training data: where it lies, which of it is used, how it is varied and batched."""
+"""Training data: containers, selection, augmentation, batches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def png(seed: int, side: int = 16) -> bytes:
 
 
 def contents() -> dict[str, bytes]:
-    """Files of a folder per person; the seed of each picture is its place."""
+    """Files of a folder per person; the seed of each image is its position."""
     names = [f"{person}/{number}.png" for person, n in PEOPLE.items() for number in range(n)]
     return {name: png(seed) for seed, name in enumerate(names)}
 
@@ -119,7 +119,7 @@ def as_records(tmp_path: Path, *, split_magic: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("make", [as_folder, as_tar, as_zip, as_shards, as_records])
-def test_the_same_pictures_and_people_come_out_of_every_container(make, tmp_path):
+def test_every_container_gives_the_same_images_and_people(make, tmp_path):
     examples = open_examples(str(make(tmp_path)))
     found = {}
     for index, label in enumerate(examples.labels):
@@ -128,8 +128,8 @@ def test_the_same_pictures_and_people_come_out_of_every_container(make, tmp_path
     assert counts == sorted(PEOPLE.values())
     if make is not as_records:
         assert examples.people == sorted(PEOPLE)
-    pictures = {image.tobytes() for images in found.values() for image in images}
-    assert pictures == {noise(16, 16, seed)[..., ::-1].tobytes() for seed in range(6)}
+    images_found = {image.tobytes() for images in found.values() for image in images}
+    assert images_found == {noise(16, 16, seed)[..., ::-1].tobytes() for seed in range(6)}
 
 
 def test_a_record_that_holds_the_magic_is_put_together_again(tmp_path):
@@ -254,7 +254,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert other.names != again.names
 
 
-def test_processes_together_take_the_batches_that_one_would_take():
+def test_ranks_together_take_the_batch_of_one():
     (one,) = loader(made(), batch=4).batches(2, 3)
     two = [next(iter(loader(made(), batch=2, rank=r, world=2).batches(2, 3))) for r in range(2)]
     assert np.array_equal(np.concatenate([part.images for part in two]), one.images)
@@ -288,7 +288,7 @@ def test_data_that_cannot_be_read_at_all_ends_the_run_with_a_reason(tmp_path):
         list(loader(open_examples(str(folder)), batch=2).batches(0, 1))
 
 
-def test_every_variation_keeps_size_and_type_and_changes_the_chip():
+def test_every_augmentation_keeps_size_and_type_and_changes_the_chip():
     chip = cv2.resize(noise(8, 8), (32, 32))
     for change in ({"flip": 1}, {"zoom": 0.3}, {"crop": 1}, {"low_resolution": 1},
                    {"photometric": 1}):  # fmt: skip

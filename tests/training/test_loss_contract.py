@@ -30,7 +30,7 @@ def test_it_is_finite_and_every_weight_has_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     classifier = Classifier(7, 16, create_margin(section), scale=section.scale)
     features = torch.randn(12, 16, requires_grad=True)
-    classifier.draw(torch.arange(12) % 7, torch.optim.SGD(classifier.trainable(), 0.1))
+    classifier.sample(torch.arange(12) % 7, torch.optim.SGD(classifier.trainable(), 0.1))
     loss = classifier(features, torch.arange(12) % 7).loss
     loss.backward()
     assert torch.isfinite(loss)
@@ -107,7 +107,7 @@ def test_other_classes_logits_are_cosines_but_for_curricularfaces_hard_ones(name
     target = margin.target(cosine, torch.tensor([20.0]))
     # Huang et al. 2020, section 3.2, with t = 0: a negative above the target weighs (t + cos) cos.
     expected = torch.tensor([[0.81, -0.8]]) if name == "curricularface" else negatives
-    torch.testing.assert_close(margin.others(negatives, cosine, target), expected)
+    torch.testing.assert_close(margin.negatives(negatives, cosine, target), expected)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES.names() if name != "softmax"])

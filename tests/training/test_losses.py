@@ -110,7 +110,7 @@ def test_gradients_are_those_of_finite_differences(name):
 
     def all_of_it(cosine, cosines, lengths):
         target = margin.target(cosine, lengths)
-        return target, margin.others(cosines, cosine, target), margin.penalty(lengths)
+        return target, margin.negatives(cosines, cosine, target), margin.penalty(lengths)
 
     assert torch.autograd.gradcheck(all_of_it, (cosine, cosines, lengths))
 
@@ -171,7 +171,7 @@ def test_curricularface_weighs_a_harder_negative_by_how_far_training_is():
     margin.t.fill_(0.3)
     cosine = torch.tensor([0.5])
     target = margin.target(cosine, torch.ones(1))
-    others = margin.others(torch.tensor([[0.9, -0.5]]), cosine, target)
+    others = margin.negatives(torch.tensor([[0.9, -0.5]]), cosine, target)
     torch.testing.assert_close(others, torch.tensor([[0.9 * (0.3 + 0.9), -0.5]]))
 
 
@@ -203,12 +203,12 @@ def steps(made: Classifier, count: int) -> list[torch.Tensor]:
     vectors, labels = features()
     losses = []
     for _ in range(count):
-        made.draw(labels, optimizer)
+        made.sample(labels, optimizer)
         outcome = made(vectors, labels)
         optimizer.zero_grad()
         outcome.loss.backward()
         optimizer.step()
-        made.put_back(optimizer)
+        made.write_back(optimizer)
         losses.append(outcome.loss.detach())
     return losses
 

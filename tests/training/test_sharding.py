@@ -1,4 +1,4 @@
-"""The sharded classifier on several processes against the plain one, over gloo."""
+"""The classifier sharded over several ranks against the unsharded one, over gloo."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train_once(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
-    """Loss, accuracy, and gradients of this process's features and centres, by margin."""
+    """Loss, accuracy, and gradients of this rank's features and centres, by margin."""
     results = {}
     vectors, labels = (part.chunk(world)[rank] for part in batch())
     for name, create_margin in MARGINS.items():
@@ -50,7 +50,7 @@ def train_once(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
         own = vectors.clone().requires_grad_()
         outcome = made(own, labels)
         (outcome.loss + 0.1 * centres(own, labels)).backward()
-        # The mean over processes is what DistributedDataParallel makes of each one's gradient.
+        # DistributedDataParallel averages gradients over ranks.
         results[name] = [
             outcome.loss.detach(),
             outcome.accuracy,
@@ -70,7 +70,7 @@ def work(rank: int, world: int, folder: str) -> None:
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_several_processes_give_the_loss_and_gradients_of_one(world: int, tmp_path: Path):
+def test_several_ranks_give_the_loss_and_gradients_of_one(world: int, tmp_path: Path):
     multiprocessing.spawn(work, (world, str(tmp_path)), nprocs=world)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
     for name, alone in train_once(0, 1).items():
@@ -78,7 +78,7 @@ def test_several_processes_give_the_loss_and_gradients_of_one(world: int, tmp_pa
             *(part[name] for part in parts), strict=True
         )
         if name != "magface":
-            # Its penalty is each process's own; its gradient is compared below.
+            # Its penalty is each rank's own; its gradient is compared below.
             torch.testing.assert_close(list(loss), [alone[0]] * world)
         torch.testing.assert_close(list(accuracy), [alone[1]] * world)
         torch.testing.assert_close(torch.cat(features), alone[2])
@@ -86,5 +86,5 @@ def test_several_processes_give_the_loss_and_gradients_of_one(world: int, tmp_pa
         torch.testing.assert_close(torch.cat(centre_loss), alone[4])
 
 
-def test_the_last_process_may_hold_fewer_classes():
+def test_the_last_rank_may_hold_fewer_classes():
     assert [len(shard_of(CLASSES, rank, 3)) for rank in range(3)] == [4, 4, 2]

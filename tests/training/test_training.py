@@ -1,4 +1,4 @@
-"""`facerec train` on made-up faces and tiny networks: what a run does and leaves."""
+"""`facerec train` on synthetic faces and tiny networks."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def torchrun(processes: int, arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-# Neither dropout nor batch statistics, which differ between processes by design.
+# Neither dropout nor batch statistics, which differ between ranks by design.
 PLAIN = {
     "train__initial": "dlib_resnet", "train__lr": 0.003, "train__scale": 8, "train__clip": 1.0,
     "data__synthetic_people": 10, "train__optimizer": "sgd",
@@ -223,7 +223,7 @@ PLAIN = {
 
 
 def checkpoint(out: Path, step: int) -> dict[str, torch.Tensor]:
-    """A checkpoint's tensors, whole, without what each process drew at random."""
+    """A checkpoint's tensors, whole, without the random state of each rank."""
     folder = out / "checkpoints" / f"step-{step:09d}"
     entries = FileSystemReader(folder).read_metadata().state_dict_metadata
     tensors = {
@@ -235,7 +235,7 @@ def checkpoint(out: Path, step: int) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def test_two_processes_equal_one_with_twice_the_batch(run, tmp_path):
+def test_two_ranks_equal_one_with_twice_the_batch(run, tmp_path):
     torchrun(2, tiny(tmp_path / "two", **PLAIN, train__batch=3, train__max_steps=2))
     assert run(*tiny(tmp_path / "one", **PLAIN, train__batch=6, train__max_steps=2))[0] == 0
     one, two = checkpoint(tmp_path / "one", 2), checkpoint(tmp_path / "two", 2)
@@ -244,7 +244,7 @@ def test_two_processes_equal_one_with_twice_the_batch(run, tmp_path):
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-6, msg=name)
 
-    # Ten people, five to each process: three processes and one take the same centres over.
+    # Ten people, five on each rank: three ranks and one load the same centres.
     for processes in (3, 1):
         torchrun(processes, tiny(tmp_path / "two", "--resume", **PLAIN, train__batch=3,
                                  train__max_steps=2))  # fmt: skip
