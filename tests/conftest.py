@@ -17,6 +17,12 @@ from facerec.card import ModelCard, Template
 from facerec.faces import Face, Floats, Image
 from facerec.gallery.base import Batch, Where
 
+# Importing pymilvus closes all logging handlers. absl's, which TensorBoard brings, then closes the
+# stderr that it was made with, which is pytest's own once a test has captured output. So pymilvus
+# comes before TensorBoard.
+with contextlib.suppress(ImportError):
+    import pymilvus  # noqa: F401
+
 ROOT = Path(__file__).parent.parent
 # So that figures are the same on every processor; also in the processes that tests start.
 os.environ["FACEREC_RUNTIME_PRECISION"] = "fp32"
@@ -29,17 +35,6 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = config.getoption("numprocesses", None)
     if workers:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Import pymilvus before any test captures output, if a test needs it.
-
-    Its import closes all logging handlers. absl's, which TensorBoard brings, then closes the stderr
-    that it was made with, which is pytest's own unless `sys.stderr` is that very stream.
-    """
-    if any("milvus" in item.nodeid for item in session.items):
-        with contextlib.suppress(ImportError):
-            import pymilvus  # noqa: F401
 
 
 @pytest.fixture(scope="session")
