@@ -1,4 +1,4 @@
-"""Aligning a whole tree of photos: the same tree of chips, a manifest, and what failed aside."""
+"""Align a tree of photos: a tree of chips, a manifest, and failures set aside."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]
-"""Told after each photo, with a problem or ""."""
+"""Callback after each photo, with a problem or ""."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """How a face becomes a chip.
+    """How a face is cropped to a chip.
 
     Attributes:
-        template: where the landmarks go, in a chip of `size`; None cuts the box instead.
+        template: target landmarks in a chip of `size`; None crops the box instead.
         size: height and width in pixels.
-        margin: room around the box as a share of its longer side.
+        margin: around the box, as a share of its longer side.
     """
 
     template: Template | None
@@ -63,7 +63,7 @@ class Crop:
         return np.stack([crop_box(image, face, self.size[0], self.margin) for face in faces])
 
     def settings(self) -> dict[str, Any]:
-        """What a rerun must agree on."""
+        """Settings that a rerun must share."""
         return {
             "template": self.template.name if self.template else None,
             "size": list(self.size),
@@ -73,7 +73,7 @@ class Crop:
 
 @dataclass(slots=True)
 class Outcome:
-    """How many photos were aligned, had been before, and failed."""
+    """Photos aligned, skipped because an earlier run aligned them, and failed."""
 
     aligned: int = 0
     skipped: int = 0
@@ -88,18 +88,18 @@ def align_tree(
     profile: Profile,
     observe: Observer,
 ) -> Outcome:
-    """Write the chip of each photo at the same place below `out`.
+    """Write each photo's chip to the same relative path below `out`.
 
     A photo's most central face is taken (all of them, numbered, with `gallery.faces: all`;
     none of several with `refuse`). Photos without a usable face are copied below `aside`, into
     a folder named after the reason. `out/manifest.jsonl` gets a line per photo; a rerun skips
-    what the manifest lists, so an interrupted run goes on where it stopped.
+    photos that the manifest lists, so it resumes an interrupted run.
 
     Args:
-        photos: by their places in the tree, `/` between folders.
+        photos: by path in the tree, `/` between folders.
 
     Raises:
-        UsageError: `out` holds chips made in another way, or cannot be written.
+        UsageError: `out` holds chips made with other settings, or cannot be written.
     """
     out, aside = Path(out), Path(aside)
     crop = Crop.from_profile(profile, engine)
@@ -148,7 +148,7 @@ def _scale(template: Template, native: tuple[int, int], size: tuple[int, int]) -
 
 
 def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
-    """The photos that are done; starts the manifest if there is none."""
+    """The photos that are done; creates the manifest if there is none."""
     if not manifest.exists():
         with replacing(manifest) as temporary:
             temporary.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
@@ -156,7 +156,7 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
     text = manifest.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
-        # A killed run was writing the last line; its photo is simply done again.
+        # A killed run left a partial line; its photo is aligned again.
         with replacing(manifest) as temporary:
             temporary.write_text(whole, encoding="utf-8")
     try:
@@ -171,8 +171,8 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
 
 
 def _chip_names(places: Iterable[str]) -> dict[str, PurePosixPath]:
-    """Each photo's place with the suffix .png; photos of one folder that differ only in their
-    suffix keep it in the name."""
+    """Each photo's path with the suffix .png; photos that differ only in their suffix keep it in
+    the name."""
     paths = [PurePosixPath(place) for place in places]
     stems = Counter(path.with_suffix("") for path in paths)
     return {
@@ -197,7 +197,7 @@ def _write_chips(
 
 
 def _copy_aside(photo: Photo, target: Path) -> None:
-    """Copy a photo, if it can be read."""
+    """Copy a photo if it can be read."""
     if photo.path is not None:
         if photo.path.is_file():
             with replacing(target) as temporary:

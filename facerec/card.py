@@ -117,6 +117,7 @@ class ModelCard(_Record):
             raise MissingError(f"{where}: invalid model card: {key}: {first['msg']}") from error
 
     def to_json(self) -> str:
+        """The card as `from_json` reads it."""
         return self.model_dump_json()
 
     def fingerprint(self) -> str:

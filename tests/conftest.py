@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -28,6 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = config.getoption("numprocesses", None)
     if workers:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Import pymilvus before any test captures output, if a test needs it.
+
+    Its import closes all logging handlers. absl's, which TensorBoard brings, then closes the stderr
+    that it was made with, which is pytest's own unless `sys.stderr` is that very stream.
+    """
+    if any("milvus" in item.nodeid for item in session.items):
+        with contextlib.suppress(ImportError):
+            import pymilvus  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,11 @@ def test_the_wheel_finds_its_profiles_and_runs_the_demo(environment: Path, tmp_p
     assert set(profiles) == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
     assert all(Path(file).is_relative_to(environment) for file in profiles.values())
 
+    guide = Path(call(environment, "docs", "train", "--path", cwd=tmp_path).stdout.strip())
+    assert guide.is_relative_to(environment)
+    assert guide.read_text("utf-8").startswith("# Train")
+    assert (guide.parent.parent / "py.typed").is_file()
+
     done = call(environment, "demo", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {face["name"] for face in json.loads(done.stdout)["faces"]} == {

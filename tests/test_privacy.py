@@ -40,9 +40,9 @@ from facerec.engine import engine, pool
 from facerec.faces import Frame
 from facerec.profile.loading import Profile
 
-pool._PATIENCE_SECONDS = pool._PATIENCE_FRAMES = 0
-work, answers = pool.Helpers.work, []
-pool.Helpers.work = lambda self, frames: answers.append(work(self, frames)) or answers[-1]
+pool._MIN_SECONDS = pool._MIN_FRAMES = 0
+detect, answers = pool.WorkerPool.detect, []
+pool.WorkerPool.detect = lambda self, frames: answers.append(detect(self, frames)) or answers[-1]
 
 def frames():
     while len(answers) < 4:

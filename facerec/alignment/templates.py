@@ -1,4 +1,4 @@
-"""Alignment templates that several rooms know by name."""
+"""ArcFace's alignment template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warping a face so that its five landmarks come to lie on a template."""
+"""Alignment: least-squares similarity of five landmarks to a template, warps, test-time views."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from facerec.faces import Face, Floats, Image
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A slightly other look at a face: its chip scaled about the middle, then shifted.
+    """A test-time augmentation of a chip: scaled about its centre, then shifted.
 
     Attributes:
-        scale: factor; more than 1 shows less of the surroundings.
-        right, down: shares of the chip's width and height.
+        scale: above 1 zooms in.
+        right, down: shifts, as shares of the chip's width and height.
     """
 
     scale: float = 1.0
@@ -35,7 +35,7 @@ class View:
         return np.array([[self.scale, 0, shift[0]], [0, self.scale, shift[1]]], np.float32)
 
     def template(self, template: Template, size: tuple[int, int]) -> Template:
-        """The template whose chips are views of the given one's."""
+        """The template that warps a face straight to its view."""
         matrix = self.matrix(size)
         points = np.asarray(template.points) @ matrix[:, :2].T + matrix[:, 2]
         return Template.model_validate({"name": template.name, "points": points.tolist()})
@@ -51,17 +51,17 @@ VIEWS = (
     View(scale=0.95),
     View(scale=1.05),
 )
-"""What `augment: views` averages; chosen on LFW's folds 1-4 (README, *Accuracy*). Other views would
-need another name: the card's fingerprint knows only this one."""
+"""Averaged by `augment: views`; chosen on LFW's folds 1-4. Other views need another name, as the
+card's fingerprint holds the name alone."""
 
 
 def views_of(augment: Augment) -> tuple[View, ...]:
-    """The views whose vectors a card's `augment` averages, apart from their mirror images."""
+    """The views that a card's `augment` averages; flips are the embedder's."""
     return VIEWS if augment == "views" else (WHOLE,)
 
 
 def similarity_to_template(landmarks: Floats, template: Template) -> Floats:
-    """Least-squares similarity that takes landmarks to the template's points.
+    """Least-squares similarity from landmarks to the template's points.
 
     With points as complex numbers the map is `a z + b`; `a` minimises the summed squared error
     after centring (Umeyama 1991, without reflection).
@@ -82,8 +82,7 @@ def similarity_to_template(landmarks: Floats, template: Template) -> Floats:
 
 
 def enlargement(landmarks: Floats, template: Template) -> float:
-    """How many of the chip's pixels, to a side, are one of the image's; above 1 the image has less
-    of the face than the chip could show."""
+    """Scale from image to chip; above 1 the chip is upsampled."""
     matrix = similarity_to_template(landmarks, template)
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
@@ -107,8 +106,8 @@ def warp_to_template(
 
 
 def warp(image: Image, matrix: Floats, size: tuple[int, int], out: Image | None = None) -> Image:
-    """Warp by a similarity, bilinear, after shrinking the source region by area where it is
-    more than twice the chip's resolution (bilinear alone would alias).
+    """Bilinear warp by a similarity. A source region of more than twice the chip's resolution is
+    first downscaled by area, or it would alias.
 
     Args:
         matrix: `(2, 3) float32`, image to chip.
@@ -168,10 +167,10 @@ def crop_box(image: Image, face: Face, size: int, margin: float) -> Image:
 
 
 def adapt_chip(chip: Image, template: Template, size: tuple[int, int]) -> Image:
-    """Bring an already aligned chip to a model's template without detecting again.
+    """Warp an aligned chip to a model's template without detection.
 
-    A chip of the model's size is taken as it is; a 112x112 one lies on ArcFace's template and
-    is moved by the similarity between the two templates.
+    A chip of the model's size is returned as it is; a 112x112 one lies on ArcFace's template and is
+    warped by the similarity between the templates.
 
     Raises:
         UsageError: the chip has another size.
@@ -188,18 +187,18 @@ def adapt_chip(chip: Image, template: Template, size: tuple[int, int]) -> Image:
 
 
 def central_face(image: Image, faces: Sequence[Face]) -> Face:
-    """The largest and most central face: box area less twice the squared distance of its
-    centre from the image's (FaceNet's `align_dataset_mtcnn.py`, Sandberg 2016)."""
+    """The face with the largest box area minus twice the squared distance of its centre from the
+    image's (FaceNet's `align_dataset_mtcnn.py`, Sandberg 2016)."""
     centre = np.array([image.shape[1], image.shape[0]]) / 2
 
-    def rank(face: Face) -> float:
+    def centrality(face: Face) -> float:
         sides = face.box[2:] - face.box[:2]
         offset = (face.box[:2] + face.box[2:]) / 2 - centre
         return float(sides[0] * sides[1] - 2 * offset @ offset)
 
-    return max(faces, key=rank)
+    return max(faces, key=centrality)
 
 
 def only_central_face(image: Image, faces: Sequence[Face]) -> list[Face]:
-    """`central_face`, as the engine selects faces."""
+    """`central_face` as a `select` of the engine."""
     return [central_face(image, faces)]

@@ -1,1 +1,1 @@
-"""How fast this machine does what facerec does, beside what it could do at most."""
+"""Benchmarks: speed of detection, embedding, search and training beside the machine's own peak."""

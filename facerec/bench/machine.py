@@ -1,4 +1,4 @@
-"""What the machine can do at most: multiply matrices, and copy memory."""
+"""Peak of the machine: matrix multiplication (FLOP/s) and memory bandwidth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @cache
 def matmul_peak(precision: str, device: str) -> float:
-    """Multiplications and additions per second, in 10^9, of a product of two square matrices.
+    """GFLOP/s of a product of two square matrices.
 
     Args:
         precision: `fp32`, `bf16` or `fp16`.
@@ -38,7 +38,7 @@ def matmul_peak(precision: str, device: str) -> float:
 
 @cache
 def read_peak() -> float:
-    """Bytes per second, in 10^9, that are read while 256 MB are copied, on one core."""
+    """GB/s read while 256 MB are copied on one core."""
     source = np.ones(_BYTES // 4, np.float32)
     target = np.empty_like(source)
     return _BYTES / seconds_of(lambda: np.copyto(target, source)) / 1e9

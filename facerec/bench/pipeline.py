@@ -1,4 +1,4 @@
-"""From JPEG files to vectors: the whole, and what each stage takes of it."""
+"""Benchmark of the whole stream, from JPEG files to embeddings, and of each of its stages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from facerec.alignment.warp import only_central_face
-from facerec.bench.figures import Figure
-from facerec.bench.pictures import write_photos
-from facerec.bench.timing import seconds_of
+from facerec.bench.photos import write_photos
+from facerec.bench.timing import Advance, Measurement, Timer, ignore
 from facerec.engine.engine import Engine
 from facerec.faces import Frame
 from facerec.imaging.photos import AnyPhoto
@@ -22,11 +21,14 @@ from facerec.profile.loading import Profile
 _COUNT = 128
 
 
-def bench_pipeline(profile: Profile, data: Path | None) -> list[Figure]:
-    """Each stage by itself on all cores, and all of them in one stream.
+def bench_pipeline(
+    profile: Profile, data: Path | None, advance: Advance = ignore
+) -> list[Measurement]:
+    """Time each stage alone on all cores, then all in one stream.
 
     Args:
-        data: a folder of photos; None: 128 small ones that are made up.
+        data: a folder of photos; None: 128 generated ones of 250x250.
+        advance: called with the percentage done.
 
     Raises:
         MissingError: weights, a package or the device is missing.
@@ -34,10 +36,12 @@ def bench_pipeline(profile: Profile, data: Path | None) -> list[Figure]:
     engine = Engine.from_profile(profile)
     with tempfile.TemporaryDirectory() as folder:
         photos = write_photos(Path(folder), _COUNT) if data is None else find_photos([data])
-        return _measure(engine, profile, list(photos))
+        return _measure(engine, profile, list(photos), Timer(6, advance))
 
 
-def _measure(engine: Engine, profile: Profile, photos: Sequence[AnyPhoto]) -> list[Figure]:
+def _measure(
+    engine: Engine, profile: Profile, photos: Sequence[AnyPhoto], timer: Timer
+) -> list[Measurement]:
     runtime = profile.runtime
 
     def read() -> list[Frame]:
@@ -54,6 +58,7 @@ def _measure(engine: Engine, profile: Profile, photos: Sequence[AnyPhoto]) -> li
         for face in (only_central_face(image, faces) if faces else [])
     ]
     chips = np.concatenate([engine.align(image, [face]) for image, face in found])
+    timer.step()
 
     def stream() -> None:
         sources = read_frames(photos, workers=runtime.workers, max_pixels=runtime.max_pixels)
@@ -61,19 +66,19 @@ def _measure(engine: Engine, profile: Profile, photos: Sequence[AnyPhoto]) -> li
             pass
 
     seconds = {
-        "decode": seconds_of(read),
-        "detect": seconds_of(lambda: [engine.detect(batch) for batch in batches]),
-        "warp": seconds_of(lambda: [engine.align(image, [face]) for image, face in found]),
-        "embed": seconds_of(lambda: engine.embed_chips(chips)),
+        "decode": timer.seconds_of(read),
+        "detect": timer.seconds_of(lambda: [engine.detect(batch) for batch in batches]),
+        "warp": timer.seconds_of(lambda: [engine.align(image, [face]) for image, face in found]),
+        "embed": timer.seconds_of(lambda: engine.embed_chips(chips)),
     }
     total = sum(seconds.values())
-    figures = [
-        Figure(stage, 1000 * taken / len(images), "picture", taken / total, "the stages' sum")
+    measurements = [
+        Measurement(stage, 1000 * taken / len(images), "picture", taken / total, "the stages' sum")
         for stage, taken in seconds.items()
     ]
-    together = seconds_of(stream)
-    whole = Figure(
+    together = timer.seconds_of(stream)
+    whole = Measurement(
         "all in one stream", 1000 * together / len(images), "picture", together / total,
         "the stages' sum",
     )  # fmt: skip
-    return [*figures, whole]
+    return [*measurements, whole]

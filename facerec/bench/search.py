@@ -1,14 +1,13 @@
-"""Finding the nearest people of a large gallery."""
+"""Benchmark of exact search among 50,000 people."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from facerec.bench.figures import Figure
 from facerec.bench.machine import read_peak
-from facerec.bench.timing import seconds_of
-from facerec.faces import Face
+from facerec.bench.timing import Advance, Measurement, Timer, ignore
 from facerec.gallery import Gallery
+from facerec.gallery.base import Batch
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.weights.store import load_card
@@ -17,8 +16,8 @@ PEOPLE = 50_000
 _QUERIES = (1, 64)
 
 
-def bench_search(profile: Profile) -> list[Figure]:
-    """One and 64 queries among 50,000 made-up people, beside reading their vectors once.
+def bench_search(profile: Profile, advance: Advance = ignore) -> list[Measurement]:
+    """Time 1 and 64 queries among 50,000 random people, beside one read of all their vectors.
 
     Raises:
         MissingError: there is no such model.
@@ -28,21 +27,31 @@ def bench_search(profile: Profile) -> list[Figure]:
     vectors = generator.standard_normal((PEOPLE, card.embedding_size), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     gallery = Gallery(card)
-    nowhere = np.zeros(4, np.float32), np.zeros((5, 2), np.float32)
-    for number, vector in enumerate(vectors):
-        face = Face(nowhere[0], 1.0, nowhere[1], vector)
-        gallery.add(f"person {number}", [face], str(number))
+    gallery.append(
+        Batch(
+            [f"person {number}" for number in range(PEOPLE)],
+            [str(number) for number in range(PEOPLE)],
+            [""] * PEOPLE,
+            [{}] * PEOPLE,
+            vectors,
+            np.zeros((PEOPLE, 4), np.float32),
+            np.zeros((PEOPLE, 5, 2), np.float32),
+            np.ones(PEOPLE, np.float32),
+        )
+    )
+    timer = Timer(1 + len(_QUERIES), advance)
+    timer.step()
     section = profile.recognize.model_copy(update={"threshold": 0.1, "unique": False})
     matcher = Matcher(gallery, section, card)
     reading = vectors.nbytes / read_peak() / 1e9
-    figures = []
+    measurements = []
     for count in _QUERIES:
-        taken = seconds_of(lambda count=count: matcher.match(vectors[:count]))  # type: ignore[misc]
-        figures.append(
-            Figure(
+        taken = timer.seconds_of(lambda count=count: matcher.match(vectors[:count]))  # type: ignore[misc]
+        measurements.append(
+            Measurement(
                 f"{PEOPLE:,} people x {card.embedding_size}, {count} at once",
                 1000 * taken / count, "query", reading / taken,
                 f"reading the vectors once, {read_peak():.1f} GB/s",
             )
         )  # fmt: skip
-    return figures
+    return measurements

@@ -1,4 +1,4 @@
-"""What a setting for speed costs in accuracy."""
+"""Accuracy guard: what a faster setting (bf16, int8, another engine) costs on LFW."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _ROUNDING = 1e-9
 class Verdict:
     """LFW's accuracy in percent, in fp32 and with the setting.
 
-    What a setting costs is read at thresholds that do not move with it, as those of cards and
-    galleries do not. A threshold chosen anew on nine folds jumps between values that are equally
-    good there, which moves the tenth fold's accuracy by more than any arithmetic does.
+    The cost is read at fixed thresholds, as cards and galleries use them. A threshold chosen anew
+    on nine folds jumps between equally good values, which moves the tenth fold's accuracy by more
+    than any arithmetic does.
 
     Attributes:
         arithmetic: of the setting; see `facerec.models.Embedder`.
         before: k-fold accuracy in fp32.
-        after: with the setting, by the very thresholds that the folds had in fp32.
-        alone: k-fold accuracy with the setting, its own thresholds chosen anew.
-        allowed: percentage points that `after` may lie below `before`.
+        after: with the setting, at each fold's threshold from fp32.
+        alone: k-fold accuracy with the setting, at thresholds of its own.
+        allowed: percentage points that `after` may be below `before`.
     """
 
     arithmetic: str
@@ -43,18 +43,18 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether it costs no more than is allowed."""
+        """Whether the cost is within the allowance."""
         return self.before - self.after <= self.allowed + _ROUNDING
 
 
 def verify_setting(
-    profile: Profile, data: Path, pairs: Path | None, observe: Callable[[], None]
+    profile: Profile, data: Path, pairs: Path | None, advance: Callable[[], None]
 ) -> Verdict:
     """Measure LFW with the profile's `runtime` and with PyTorch or the file's own runtime in fp32.
 
     Args:
         data, pairs: as `facerec evaluate lfw` takes them.
-        observe: called twice an image.
+        advance: called once per image and setting.
 
     Raises:
         MissingError: weights, data, a package or the device is missing.
@@ -68,7 +68,7 @@ def verify_setting(
         loaded = profile.model_copy(update={"runtime": runtime})
         engine = Engine.from_profile(loaded)
         setting = Setting(loaded, aligned=False, use_cache=True, fail_on_missing=False)
-        embedded = embed_set(engine, source, protocol.keys, files, setting, observe)
+        embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
         results.append(verify(embedded.vectors, protocol))
     exact, rounded = results
     if exact.plain is None:

@@ -1,4 +1,4 @@
-"""Images that are there more than once."""
+"""Exact duplicates (SHA-256) and near-duplicates (perceptual hash and embedding)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from facerec.cleanup.groups import Rows
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
 
-# Of LFW's 70 people with most images, 20 copies that were made smaller and compressed again differ
-# from their originals in at most 2 bits, 2,973 pairs of other images of a person in at least 10.
 LOOKS_BITS = 8
+"""Differing bits of perceptual hash, at most. Of LFW's 70 people with most images, 20 rescaled and
+recompressed copies differ in at most 2 bits, 2,973 pairs of other images of a person in at least
+10."""
 _LOOKS_GAP = 0.12
 
 
 def least_alike(gap: float) -> float:
-    """The cosine above which images may be copies, for a gap between people (`Scale.gap`)."""
+    """The cosine from which images may be near-duplicates, by the gap (`Scale.gap`)."""
     return 1 - _LOOKS_GAP * gap
 
 
 def find_copies(photos: Photos, misplaced: set[str]) -> Iterator[Finding]:
-    """Files of one content: all but one, in its own person's folder if one is, then by name."""
+    """Exact duplicates: all files of one content but the one in its own folder if any, else the
+    first by name."""
     copies: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(photos.sha256):
         if digest:
@@ -39,14 +41,14 @@ def find_copies(photos: Photos, misplaced: set[str]) -> Iterator[Finding]:
 def find_near_copies(
     photos: Photos, own: Rows, vectors: Floats, pairs: NDArray[np.intp], least: float
 ) -> Iterator[Finding]:
-    """Images of one person that look alike to a hash and to the network; the one with the most
+    """Near-duplicates of one person, by perceptual hash and embedding; the image with the most
     pixels is kept, among equals the sharpest.
 
     Args:
         own: the person's rows.
         vectors: theirs, `(n, D) float32`.
-        pairs: `(E, 2)` which of them to compare.
-        least: cosine from which they may be copies.
+        pairs: `(E, 2)` candidates.
+        least: minimum cosine.
     """
     facts = [photos.facts[row] for row in own]
     looks = np.array([fact.looks for fact in facts], np.uint64)
@@ -79,7 +81,7 @@ def find_near_copies(
 
 
 def hamming(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Differing bits of `uint64` hashes."""
+    """Hamming distance of `uint64` hashes."""
     different = np.atleast_1d(one ^ two)
     bits = np.unpackbits(different.view(np.uint8).reshape(len(different), 8), axis=1)
     counts: np.ndarray = bits.sum(1)

@@ -1,4 +1,4 @@
-"""One person's images as a picture: their dendrogram and a map."""
+"""Plot of one person's images: dendrogram and principal axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from facerec.files import replacing
 from facerec.profile.schema import CleanupSection
 
 _LEAVES = 60
-"""Branches that a dendrogram can show and be read; the rest is joined."""
+"""Leaves that stay legible; the rest is truncated."""
 _LABELLED = 60
 
 
@@ -24,8 +24,8 @@ def draw_person(
     report: Path, person: str, photos: Photos, findings: Sequence[Finding],
     section: CleanupSection,
 ) -> Path:  # fmt: skip
-    """Write `plot.svg`: how the images were joined, with the threshold, and where they are on
-    their two principal axes, coloured by cluster; those with a finding are crossed.
+    """Write `plot.svg`: the dendrogram with the threshold, and a scatter plot on the first two
+    principal axes, coloured by cluster; images with a finding are crosses.
 
     Raises:
         UsageError: there is no such person, or the person has fewer than two embedded images.
@@ -79,13 +79,13 @@ def draw_person(
 
 
 def _principal_axes(vectors: np.ndarray) -> np.ndarray:
-    """`(n, 2)` places on the axes of largest variance (Pearson 1901)."""
+    """`(n, 2)` coordinates on the axes of largest variance (PCA; Pearson 1901)."""
     centred = vectors - vectors.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     return np.asarray(centred @ axes[:, :-3:-1])
 
 
 def _shown(text: str) -> str:
-    """A name that Matplotlib takes as it is: printable, and not as a formula."""
+    """A name that Matplotlib draws literally: printable, without math text."""
     readable = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else "?" for c in readable).replace("$", r"\$")

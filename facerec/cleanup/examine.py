@@ -1,4 +1,4 @@
-"""All findings on a data set."""
+"""Every check of a labelled data set: files, outliers, label noise, duplicates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from facerec.parallel.ranks import map_sharded
 from facerec.profile.schema import CleanupSection
 
 PASSES = ROUNDS + 2
-"""How often `examine` advances by each embedded image: clustered, judged, compared for copies."""
+"""Passes over the embedded images in `examine`: clustering, judging, duplicates."""
 
 
 def examine(
@@ -51,7 +51,7 @@ def examine(
 
 
 def examine_files(photos: Photos, section: CleanupSection) -> Iterator[Finding]:
-    """Images without a face to use, or with a poor one."""
+    """Unreadable files, images without a face, and faces that are small, blurred or turned away."""
     for row, facts in enumerate(photos.facts):
         if facts.faces == UNREADABLE:
             yield about(photos, Kind.UNREADABLE, row, 1.0)
@@ -107,7 +107,7 @@ def _examine_people(
 def link_person(
     vectors: Floats, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
 ) -> Tree:
-    """The dendrogram of one person's `(n, D) float32` vectors: exact, or by neighbours."""
+    """The dendrogram of one person's `(n, D) float32` vectors: exact, or on a neighbour graph."""
     if len(vectors) <= section.exact_limit:
         return link(vectors, section.metric, section.linkage, advance)
     if section.linkage != "average":
@@ -121,7 +121,7 @@ def link_person(
 def find_near_copies_of(
     photos: Photos, own: Rows, vectors: Floats, section: CleanupSection, least: float
 ) -> Iterator[Finding]:
-    """Near-duplicates among one person's images, in a large folder only among neighbours."""
+    """Near-duplicates among one person's images; in a large folder among neighbours only."""
     if len(own) <= section.exact_limit:
         pairs = similar_pairs(vectors, least)
     else:

@@ -1,4 +1,4 @@
-"""Findings: what can be wrong with images, what follows from it, and the files that hold them."""
+"""Findings: kinds, evidence, and the files of findings and decisions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Usually = Literal["dirt", "moved", "kept"]
 
 
 class Kind(str, Enum):
-    """A kind of finding, in the order in which reasons are given."""
+    """The kinds of findings."""
 
     UNREADABLE = "unreadable"
     NO_FACE = "no-face"
@@ -45,14 +45,14 @@ class Kind(str, Enum):
 
     @property
     def usually(self) -> Usually:
-        """What becomes of an image unless a person decides."""
+        """What becomes of an image without a decision."""
         if self is Kind.PERSON:
             return "moved"
         return "dirt" if self in _DIRT else "kept"
 
     @property
     def moves(self) -> bool:
-        """Whether accepting it moves images to another folder instead of to the dirt."""
+        """Whether accepting it moves images to another folder, rather than to the dirt."""
         return self in _MOVES
 
 
@@ -65,13 +65,13 @@ _MOVES = {Kind.WRONG_PERSON, Kind.MERGED, Kind.SPLIT, Kind.PERSON}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong.
+    """A problem with one or more images.
 
     Attributes:
-        kind: what.
-        files: the images concerned, by their place in the tree.
+        kind: the problem.
+        files: the images, by path in the tree.
         person: whose folder they are in.
-        confidence: in [0, 1]; 0.5 where the decision could as well fall the other way.
+        confidence: in [0, 1]; 0.5 at the decision boundary.
         target: for kinds that move, the folder they should be in.
         evidence: nearest neighbours and figures.
     """
@@ -85,12 +85,12 @@ class Finding:
 
     @property
     def id(self) -> str:
-        """12 hex digits that the same finding has in every run."""
+        """12 hex digits, stable across runs."""
         key = json.dumps([self.kind.value, sorted(self.files), self.target])
         return hashlib.sha256(key.encode()).hexdigest()[:12]
 
     def to_record(self) -> dict[str, Any]:
-        """The finding as JSON values."""
+        """The finding as a JSON object."""
         return {
             "id": self.id,
             "kind": self.kind.value,
@@ -120,7 +120,7 @@ def about(
 def nearest(
     photos: Photos, rows: Rows, vectors: Floats, row: int, among: Rows
 ) -> list[tuple[str, float]]:
-    """The nearest images among some, with their cosines.
+    """The nearest neighbours of an image among some, with their cosines.
 
     Args:
         rows: the photos' row of each vector.
@@ -132,18 +132,18 @@ def nearest(
 
 
 def beyond(ratio: float) -> float:
-    """Confidence for how far a value is beyond a limit: 0.5 at it, 0.75 at twice, towards 1."""
+    """Confidence by the ratio of a value to its limit: 0.5 at 1, 0.75 at 2, towards 1."""
     return 1.0 - 0.5 / ratio
 
 
 def write_findings(report: Path, findings: Sequence[Finding]) -> None:
-    """Write a line per finding, atomically."""
+    """Write `findings.jsonl`, atomically."""
     with replacing(report / FINDINGS) as temporary, temporary.open("w", encoding="ascii") as file:
         file.writelines(json.dumps(finding.to_record()) + "\n" for finding in findings)
 
 
 def read_findings(report: Path) -> list[Finding]:
-    """Read them back.
+    """Inverse of `write_findings`.
 
     Raises:
         MissingError: the file is absent or damaged.
@@ -159,7 +159,7 @@ def read_findings(report: Path) -> list[Finding]:
 
 
 def read_decisions(path: Path, findings: Sequence[Finding]) -> dict[str, bool]:
-    """By a finding's id, whether it was accepted.
+    """Decisions exported from the report: by finding's id, whether it was accepted.
 
     Raises:
         UsageError: the file is absent, holds no decisions, or decides on findings of another

@@ -18,7 +18,7 @@ from facerec.faces import Floats
 def find_wrong_people(
     photos: Photos, rows: Rows, vectors: Floats, members: Sequence[Rows], judgement: Judgement
 ) -> Iterator[Finding]:
-    """Images that look like another person than their folder's.
+    """Images of another person than their folder's.
 
     Args:
         rows: the photos' row of each vector.
@@ -86,17 +86,18 @@ def find_outliers(
     embeddings: Floats, tree: Tree, threshold: float, centroids: Floats, own: int,
     hashes: NDArray[np.object_],
 ) -> Rows:  # fmt: skip
-    """The images of one person outside the cluster that is kept.
+    """The seed's algorithm: one person's images outside their largest cluster.
 
-    The largest cluster is kept. Of equally large ones it is the one nearer to the centroid of all
-    the person's images than to any other person's, by the largest margin; if even that is equal,
-    the one with the smallest hash of a file. Order never decides.
+    Of equally large clusters the one is kept whose margin between its own person's centroid and
+    the nearest other is largest, then the one with the smallest file hash; the input's order has
+    no influence.
 
     Args:
         embeddings: `(n, D) float32` unit vectors.
         tree: their dendrogram.
         threshold: merges at or above this distance are undone.
-        centroids: `(P, D) float32` of all people; `own`: which is this one's.
+        centroids: `(P, D) float32` of all people.
+        own: this person's row of `centroids`.
         hashes: `(n,)` str of the files.
     """
     label = cut(tree, threshold)

@@ -1,8 +1,8 @@
-"""Average linkage of more images than a distance triangle has room for, on a neighbour graph.
+"""Average linkage on a k-nearest-neighbour graph, where all pairwise distances exceed memory.
 
-Only clusters that a pair of neighbouring images joins are merged, so that memory grows with the
-graph. Their distance is still that of all pairs: the mean cosine of two clusters is the product
-of their mean vectors. When no neighbours are left, the clusters' means become a graph in turn.
+Only clusters joined by an edge are merged, so memory grows with the graph. Their distance is still
+that of all pairs: the mean cosine of two clusters is the dot product of their mean vectors. Once
+no edge is left, the clusters' means form the next graph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from facerec.faces import Floats
 
 NEIGHBOURS = 32
 _KEYS = 8
-# More than rounding: without it, copies of one image could be walked in a circle.
+# Above rounding: without it the chain could cycle among copies of one image.
 _EQUAL = 1e-6
 
 
@@ -29,13 +29,13 @@ def link_neighbours(
 ) -> Tree:
     """As `linkage.link` with average linkage, on the graph of each image's 32 nearest.
 
-    For `euclidean` the distance of two clusters is the one that their mean cosine stands for.
+    For `euclidean` the distance of two clusters is that of their mean cosine.
 
     Args:
         embeddings: `(N, D) float32` unit vectors, N >= 1.
         advance: progress callback, with the number of merges.
     """
-    # The vectors' order, not the input's, breaks ties.
+    # Sorted, so that ties do not depend on the input's order.
     order = np.lexsort(embeddings.T[:_KEYS])
     clusters = _Clusters(embeddings[order], advance)
     while len(roots := clusters.roots()) > 1:
@@ -49,7 +49,7 @@ def link_neighbours(
 
 
 class _Clusters:
-    """Clusters under the number of one of their images, merged along a graph's edges."""
+    """Union-find of clusters, each named after one of its images, merged along a graph's edges."""
 
     def __init__(self, sums: Floats, advance: Callable[[int], None]) -> None:
         self.sums = sums
@@ -64,7 +64,7 @@ class _Clusters:
         return np.flatnonzero(self._into == np.arange(len(self._into)))
 
     def merge_neighbours(self, edges: NDArray[np.intp]) -> None:
-        """Follow nearest neighbours to reciprocal ones (Murtagh 1983), until no edge is left."""
+        """Nearest-neighbour chain (Murtagh 1983) along the edges, until none is left."""
         both = np.concatenate([edges, edges[:, ::-1]])
         both = both[np.argsort(both[:, 0], kind="stable")]
         bounds = np.searchsorted(both[:, 0], np.arange(1, len(self._into)))
@@ -99,7 +99,7 @@ class _Clusters:
         return self._near[cluster]
 
     def _merge(self, one: int, two: int, distance: float) -> None:
-        # On a graph a cluster may turn out nearer than its parts were; a tree must not.
+        # Missing edges can cause inversions; a dendrogram must be monotone.
         height = max(distance, self._heights[one], self._heights[two])
         self.sums[two] += self.sums[one]
         self.sizes[two] += self.sizes[one]

@@ -1,8 +1,7 @@
-"""Groups of images as sums of their vectors: all that comparing them needs.
+"""Groups of images as sums of their vectors.
 
-The mean similarity of all pairs between two groups is the product of their mean vectors, so it
-costs as little as comparing two images; unlike the similarity of unit centroids it does not
-grow with the groups' sizes.
+The mean cosine of all pairs between two groups is the dot product of their mean vectors. Unlike the
+cosine of centroids it is not biased by the groups' sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Rows = NDArray[np.intp]
 
 
 def rows_by_group(group: Rows, count: int) -> list[Rows]:
-    """The rows of each of `count` groups, ascending; rows of negative groups are left out."""
+    """The rows of each of `count` groups, ascending; rows of negative groups are skipped."""
     order = np.argsort(group, kind="stable")
     bounds = np.searchsorted(group[order], np.arange(count + 1))
     return np.split(order[: bounds[-1]], bounds[:-1])[1:]
@@ -38,7 +37,7 @@ class Groups:
 
     @classmethod
     def of(cls, embeddings: Floats, group: Rows, count: int) -> Groups:
-        """Sum `(N, D) float32` unit vectors by `(N,)` group; negative groups are left out."""
+        """Sum `(N, D) float32` unit vectors by `(N,)` group; negative groups are skipped."""
         from scipy.sparse import csr_matrix
 
         rows = np.flatnonzero(group >= 0)
@@ -57,7 +56,7 @@ class Groups:
         return np.asarray(self.sums / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
 
     def within(self) -> NDArray[np.float64]:
-        """`(G,)` mean cosine of the different pairs in each group; NaN below two images."""
+        """`(G,)` mean cosine of the pairs in each group; NaN below two images."""
         squares = np.einsum("gd,gd->g", self.sums, self.sums, dtype=np.float64)
         pairs = self.sizes * (self.sizes - 1.0)
         return np.where(pairs > 0, (squares - self.sizes) / np.maximum(pairs, 1), np.nan)
@@ -65,11 +64,11 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What similar means for this model on these images.
+    """Typical similarities of this model on these images.
 
     Attributes:
-        genuine: median over identities of the mean cosine of two images of one.
-        impostor: mean cosine of two images of different identities.
+        genuine: median over people of the mean cosine within a person.
+        impostor: mean cosine between people.
     """
 
     genuine: float
@@ -77,12 +76,12 @@ class Scale:
 
     @property
     def gap(self) -> float:
-        """The unit in which margins are given."""
+        """Genuine less impostor: the unit of margins."""
         return max(self.genuine - self.impostor, 1e-6)
 
     @classmethod
     def of(cls, groups: Groups) -> Scale:
-        """Measured on groups; for fewer than two the gap between 1 and 0 is assumed."""
+        """Measured on groups; of fewer than two, 1 and 0."""
         within = groups.within()
         within = within[np.isfinite(within)]
         genuine = float(np.median(within)) if len(within) else 1.0

@@ -1,9 +1,9 @@
-"""Which images, parts of folders and folders are filed under the wrong person.
+"""Label noise: images, parts of folders and folders filed under the wrong person.
 
-Each image is compared with the centroid of the rest of its own folder and with every other
-folder's; folders are compared by their mean pair similarity. What looks wrong is left out of the
-centroids, and everything is judged again, until nothing changes. Distances are in units of the
-gap between typical genuine and impostor similarity, so the limits do not depend on the model.
+Each image is compared with the leave-one-out centroid of its own folder and with every other
+folder's centroid; folders are compared by their mean pair similarity. What is judged wrong is
+excluded from the centroids, and all is judged again until nothing changes. Margins are in units of
+the gap between typical genuine and impostor similarity, so that limits hold for any model.
 """
 
 from __future__ import annotations
@@ -27,37 +27,36 @@ DIFFERENT = 0.35
 """Two parts of one folder this far apart are two people. The two main branches of the same LFW
 folders reach 0.29."""
 _MARGIN = 0.05
-"""How much nearer, in gaps, another person must be before an image is called theirs."""
+"""Margin, in gaps, by which another person must be nearer than an image's own."""
 _FLOOR = 0.01
-"""An image is called another person's only if at most this share of images is less like its own."""
+"""Quantile of the cosines to the own centroid that a cosine to another person's must reach."""
 _SMALLEST_PART = 3
 ROUNDS = 6
-"""How often all images are judged, at most."""
+"""Rounds of judging, at most."""
 _BLOCK = 512
 _MANY = 5000
-"""Parts from which not all images that could be another's are compared with all of them."""
+"""Parts above which candidates are pruned by the two limits below."""
 _RESIDUE = 0.8
-"""With that many, how much of what is not its own person's in an image must be one other person's
-(see `_may_be_anothers`). Alone it misses up to a fifth of the images swapped among 70 people of
-LFW; with the next limit the findings are those of comparing all, in four plantings of noise."""
+"""Limit on the cosine of residues (see `_may_be_anothers`). Alone it misses up to a fifth of the
+images swapped among 70 people of LFW; with `_UNLIKE`, the findings are those of comparing all, for
+four seeds of planted noise."""
 _UNLIKE = 0.3
-"""The share of images that are always compared: those least like their own."""
+"""Share of images that are never pruned: those least like their own centroid."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What was found.
+    """Images, parts of folders and folders that were judged.
 
     Attributes:
-        scale: what similar means here.
+        scale: typical similarities.
         part: `(N,)` part of each image; a folder that holds one person is one part.
-        folder: `(P,)` person (folder) of each part; a folder's first part is its largest.
-        own: `(N,) float32` cosine to the centroid of the rest of the image's own part; NaN for
-            an image on its own.
-        other: `(N,)` nearest part of another person for images judged wrong, else -1.
-        margin: `(N,) float32` how much nearer that is than the own folder, in gaps.
-        same: pairs of parts, of different folders, that are one person, with their distance in
-            gaps.
+        folder: `(P,)` folder of each part; a folder's largest part comes first.
+        own: `(N,) float32` cosine to the leave-one-out centroid of the image's part; NaN for the
+            only image of a part.
+        other: `(N,)` the other person's part, for images judged wrong, else -1.
+        margin: `(N,) float32` by how much that is nearer than the own folder, in gaps.
+        same: pairs of parts of different folders that are one person, and their distance in gaps.
     """
 
     scale: Scale
@@ -75,7 +74,7 @@ def judge(
     trees: Sequence[Tree],
     advance: Callable[[int], None] = lambda _: None,
 ) -> Judgement:
-    """Judge images by their neighbours.
+    """Find label noise, in rounds, until nothing changes.
 
     Args:
         embeddings: `(N, D) float32` unit vectors.
@@ -89,7 +88,7 @@ def judge(
     scale = Scale.of(Groups.of(embeddings, person, count))
     seen: set[bytes] = set()
     for done in range(1, ROUNDS + 1):
-        # Divided first: two people's mixed centroid would send either of them to a third.
+        # Divided first: the centroid of two people is close to neither.
         part, folder = _divide_folders(embeddings, rows_of, trees, trusted, scale)
         groups = Groups.of(embeddings, np.where(trusted, part, -1), len(folder))
         scale = Scale.of(groups)
@@ -107,11 +106,12 @@ def judge(
 
 
 def gaps_apart(cross: np.ndarray, one: np.ndarray, two: np.ndarray, scale: Scale) -> np.ndarray:
-    """How much less alike two groups are than each in itself, in gaps: 0 for one person, about 1
-    for two. Groups of one image count as typical.
+    """Distance of two groups: mean cosine within less between, in gaps; 0 for one person, about 1
+    for two. A group of one image counts as typical.
 
     Args:
-        cross: mean cosine of the pairs between them; `one`, `two`: of the pairs within.
+        cross: mean cosine between the groups.
+        one, two: mean cosine within each.
     """
     usual = scale.genuine
     inner = (np.where(np.isnan(one), usual, one) + np.where(np.isnan(two), usual, two)) / 2
@@ -123,10 +123,10 @@ def _compare_parts(
     groups: Groups, scale: Scale, folder: Rows
 ) -> tuple[list[tuple[int, int, float]], Floats]:
     """Parts of different folders that are one person, and each part's highest centroid cosine to
-    a part that is someone else."""
+    another person."""
     means, within = groups.means(), groups.within()
     norms = np.maximum(np.linalg.norm(means, axis=1), np.finfo(np.float32).tiny)
-    # Two groups are one person above the sum of their halves of this (see `gaps_apart`).
+    # `gaps_apart(…) < SAME`, solved for the cosine: above the sum of both halves.
     half = np.where(np.isnan(within), scale.genuine, within) / 2 - SAME * scale.gap / 2
     half = np.where(groups.sizes >= 2, half, np.inf).astype(np.float32)
 
@@ -197,24 +197,24 @@ def _may_be_anothers(
     embeddings: Floats, part: Rows, centroids: Floats, nearest: Floats, needed: Floats,
     residue: float,
 ) -> NDArray[np.bool_]:  # fmt: skip
-    """The images that another part's centroid could be as near to as needed.
+    """The images that can be `needed` near to another part's centroid: a pruning bound.
 
-    What is left of an image without its own centroid, and of the other centroid without it, are
-    two directions; their cosine follows from the three cosines between the image and the two
-    centroids. It is least for the centroid that is nearest to the own one, so that the
-    comparison of centroids settles most images. Above 1 it is impossible (the angles' triangle
-    inequality, as in Elkan 2003), and near it unlikely.
+    Remove from the image, and from the other centroid, their components along the own centroid.
+    The cosine of the two residues follows from the three cosines between the image and the
+    centroids, and is least for the centroid nearest to the own one, so comparing centroids prunes
+    most images. A cosine above 1 is impossible (triangle inequality of angles, as in Elkan 2003),
+    and one near 1 unlikely.
 
     Args:
         nearest: `(P,) float32` highest cosine of each part's centroid to another person's.
         needed: `(N,) float32` cosine to another centroid from which an image is suspected.
-        residue: largest cosine of the two directions; 1 leaves out only what is impossible.
+        residue: largest cosine of the residues; 1 prunes only what is impossible.
     """
     possible = np.empty(len(part), bool)
     for start in range(0, len(part), _BLOCK):
         block = slice(start, start + _BLOCK)
         own = np.einsum("nd,nd->n", embeddings[block], centroids[part[block]])
-        # Nearer centroids than that would need more of the residue again.
+        # The bound is least at this cosine, so a nearer centroid cannot lower it.
         near = np.minimum(nearest[part[block]], own / np.maximum(needed[block], 1e-6))
         own, near = np.clip(own, -1, 1), np.clip(near, -1, 1)
         room = np.sqrt((1 - own**2) * (1 - near**2))
@@ -225,7 +225,7 @@ def _may_be_anothers(
 def _similarity_to_rest(
     embeddings: Floats, part: Rows, trusted: NDArray[np.bool_], groups: Groups
 ) -> Floats:
-    """Cosine of each image to the centroid of its part without it; NaN where nothing is left."""
+    """Cosine of each image to the leave-one-out centroid of its part; NaN for its only image."""
     own = np.full(len(part), np.nan, np.float32)
     for start in range(0, len(part), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -239,7 +239,7 @@ def _similarity_to_rest(
 
 
 def _not_others(folder: Rows, same: list[tuple[int, int, float]]) -> list[Rows]:
-    """Per folder the parts that are not of another person: its own, and those that are alike."""
+    """Per folder the parts of the same person: its own, and those in `same`."""
     mine: list[set[int]] = [set() for _ in range(int(folder.max(initial=-1)) + 1)]
     for number, owner in enumerate(folder):
         mine[owner].add(number)
@@ -273,16 +273,16 @@ def _divide_folders(
 
 
 def divide(embeddings: Floats, tree: Tree, trusted: NDArray[np.bool_], scale: Scale) -> Rows:
-    """The people in one folder: `(n,)` from 0.
+    """Divide a folder of several people: `(n,)` labels from 0.
 
-    A dendrogram is walked from its top, past branches of one or two images and of images that are
-    not alike (strays, not a person). At the first other branch the folder is divided if its two
-    sides are `DIFFERENT`.
+    Descends from the dendrogram's root, past branches of one or two images and of images that are
+    unlike each other (strays, not a person). The folder is divided at the first other branch if
+    its sides are `DIFFERENT`.
 
     Args:
         embeddings: `(n, D) float32` unit vectors.
         tree: their dendrogram.
-        trusted: `(n,)` images that count.
+        trusted: `(n,) bool` mask of images judged right.
     """
     count = len(embeddings)
     sums = np.zeros((2 * count - 1, embeddings.shape[1]), np.float32)

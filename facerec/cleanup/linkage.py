@@ -19,7 +19,7 @@ from facerec.parallel.products import products
 
 Linkage = Literal["average", "complete", "single", "ward"]
 Tree = NDArray[np.float64]
-"""`(N - 1, 4) float64` as SciPy's: the two clusters joined, their distance, the images in both."""
+"""SciPy's linkage matrix `(N - 1, 4) float64`: two clusters, their distance, images in both."""
 
 _SMALL = 4000
 _BLOCK_ROWS = 256
@@ -31,9 +31,9 @@ def link(
     linkage: Linkage,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Tree:
-    """Join the nearest two clusters until one is left.
+    """The dendrogram of agglomerative clustering.
 
-    Equal distances are broken by the vectors themselves, not by their order in the input.
+    Ties do not depend on the input's order: the vectors are sorted first.
 
     Args:
         embeddings: `(N, D) float32` unit vectors, N >= 1.
@@ -59,9 +59,8 @@ def link(
 
 
 def cut(tree: Tree, threshold: float) -> NDArray[np.intp]:
-    """Cluster of each image, `(N,)` from 0, when merges at or above a distance are undone.
-
-    This is the rule of scikit-learn's `distance_threshold`.
+    """Clusters `(N,)` from 0: merges at or above the threshold are undone, as with scikit-learn's
+    `distance_threshold`.
     """
     if not len(tree):
         return np.zeros(1, np.intp)
@@ -112,7 +111,7 @@ def _agglomerate(embeddings: Floats, metric: Metric, linkage: Linkage) -> Tree:
 
 
 def _chain(triangle: Floats, count: int, linkage: Linkage, advance: Callable[[int], None]) -> Tree:
-    """Merges in the order in which reciprocal nearest neighbours are met.
+    """Nearest-neighbour chain: merges in the order in which reciprocal neighbours are found.
 
     Overwrites `triangle`. Each row names one image of either cluster, distance and size.
     """
@@ -133,7 +132,7 @@ def _chain(triangle: Floats, count: int, linkage: Linkage, advance: Callable[[in
             nearest = int(distances.argmin())
             if len(chain) > 1:
                 before = int(np.searchsorted(others, chain[-2]))
-                # Among equals the one before, or the chain would not end.
+                # Ties go to the previous cluster, or the chain could cycle.
                 if distances[before] <= distances[nearest]:
                     break
             chain.append(int(others[nearest]))
@@ -147,7 +146,7 @@ def _chain(triangle: Floats, count: int, linkage: Linkage, advance: Callable[[in
         gap = distances[before]
         near, far = distances[rest], triangle[other_places[mirrored]]
         joined = _update(near, far, gap, size[tip], size[other], size[others[rest]], linkage)
-        # Rounding must not bring the union nearer than its parts were (Bruynooghe 1978).
+        # Reducibility (Bruynooghe 1978) must survive rounding.
         np.maximum(joined, np.minimum(near, far), out=joined)
         triangle[other_places[mirrored]] = joined
         size[other] += size[tip]
@@ -165,7 +164,7 @@ def _without(active: NDArray[np.intp], image: int) -> NDArray[np.intp]:
 def _row(
     active: NDArray[np.intp], image: int, start: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The other active clusters and where their distances to `image` are in the triangle."""
+    """The other active clusters, and the triangle's indices of their distances to `image`."""
     at = int(np.searchsorted(active, image))
     below, above = active[:at], active[at + 1 :]
     places = np.concatenate([start[below] + image, start[image] + above])
@@ -195,7 +194,7 @@ def _update(
 
 
 def sorted_tree(merges: Tree, count: int) -> Tree:
-    """Merges, each of the clusters that two images are in, by distance and numbered as SciPy's."""
+    """Sort merges, given by an image of each cluster, into SciPy's linkage matrix."""
     tree = merges[np.argsort(merges[:, 2], kind="stable")]
     cluster = np.arange(count)
     parent = np.arange(count)

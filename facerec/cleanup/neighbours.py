@@ -1,5 +1,4 @@
-"""Nearest neighbours among many vectors, in blocks: FAISS's inverted lists where it is installed,
-else exactly."""
+"""k-nearest-neighbour graphs, in blocks: by FAISS's IVF where it is installed, else exact."""
 
 from __future__ import annotations
 
@@ -15,18 +14,17 @@ from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
 
 _CELLS = 1 << 24
-"""Similarities that are in memory at once: 64 MiB."""
+"""Similarities computed at once: 64 MiB."""
 _FAISS_BLOCK = 65_536
-# FAISS's own guideline is 4 to 16 lists per root of the vectors' number; fewer than these many
-# vectors are searched faster without lists.
+# FAISS recommends 4 to 16 sqrt(N) lists; below `_IVF_FROM` vectors exact search is faster.
 _LISTS_PER_ROOT = 4
-_WORTH_LISTS = 50_000
+_IVF_FROM = 50_000
 _LISTS_SEARCHED = 24
 _SAMPLES_PER_LIST = 64
 
 
 def neighbour_pairs(vectors: Floats, count: int) -> NDArray[np.intp]:
-    """Each row with its nearest others by inner product: `(E, 2)` pairs i < j, each once, sorted.
+    """Edges of the nearest-neighbour graph by inner product: `(E, 2)` pairs i < j, sorted.
 
     Args:
         vectors: `(N, D) float32`.
@@ -35,7 +33,7 @@ def neighbour_pairs(vectors: Floats, count: int) -> NDArray[np.intp]:
     rows = len(vectors)
     if rows <= count + 1:
         return np.stack(np.triu_indices(rows, 1), 1)
-    if rows >= _WORTH_LISTS and find_spec("faiss") is not None:
+    if rows >= _IVF_FROM and find_spec("faiss") is not None:
         blocks = _search_lists(vectors, count)
     else:
         blocks = _search_all(vectors, count)
@@ -56,7 +54,7 @@ def similar_pairs(vectors: Floats, least: float) -> NDArray[np.intp]:
 
 
 def _keys(start: int, near: Rows, rows: int) -> Rows:
-    """One number for each pair of a block; FAISS marks what it did not find by -1."""
+    """A key per edge of a block; FAISS pads with -1."""
     own = np.broadcast_to(np.arange(start, start + len(near))[:, None], near.shape)
     there = (near >= 0) & (near != own)
     one, two = own[there], near[there]

@@ -1,6 +1,6 @@
-"""What of an evaluation set is also in the data: the same image, or the same person.
+"""Overlap of a data set with an evaluation set, in images and in people.
 
-A network that was trained on either is measured on what it has seen.
+A network trained on either is measured on what it has seen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from facerec.parallel.ranks import map_sharded
 _SAME_AS_ONE = 0.10
 """As `SAME`, where one side has a single image: of half of LFW's people, divided in two, it finds
 83 % of 143 and 14 of 298,657 wrong pairs. With a single image on either side it finds 79 % of 416
-and 130 wrong pairs of 1,345,429, which tells too little."""
+and 130 wrong pairs of 1,345,429, too few to be useful."""
 _BLOCK = 512
 
 
@@ -31,7 +31,7 @@ def find_overlap(
     """Images and people of a data set that are in an evaluation set.
 
     Args:
-        excluded: the evaluation set; an image that is in no folder is a person of its own.
+        excluded: the evaluation set; an image in no folder is a person of its own.
         advance: progress callback, with the number of images compared, divided among the ranks.
     """
     if not len(photos.embedded()) or not len(excluded.embedded()):
@@ -51,7 +51,7 @@ def _groups(photos: Photos) -> Groups:
 def _find_images(
     photos: Photos, excluded: Photos, least: float, advance: Callable[[int], None]
 ) -> Iterator[Finding]:
-    """Files of one content, and images that look alike to the hash and to the network."""
+    """Exact duplicates, and near-duplicates by perceptual hash and embedding."""
     known = {digest: row for row, digest in enumerate(excluded.sha256) if digest}
     rows, theirs = photos.embedded(), excluded.embedded()
     looks, their_looks = _looks(photos)[rows], _looks(excluded)[theirs]

@@ -1,8 +1,8 @@
-"""The report: a page to look at findings and decide on them, without a server or the network.
+"""The HTML report: review findings and decide on them, without a server or the network.
 
-`index.html` holds what was found. Thumbnails are in one script for each person, which the page
-runs when the person comes into view, so that thousands of identities open at once; a page cannot
-read other files than scripts and pictures from a disk.
+`index.html` holds the findings. Thumbnails are in one script per person, loaded when the person
+scrolls into view, so that thousands of people open at once; from a disk a page can load scripts and
+images only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from facerec.cleanup.survey import SURVEY, open_survey
 from facerec.engine.cache import EmbeddingCache
 from facerec.files import replacing
 
-# Enough to know a person by; all of a large folder would make the page too heavy to open.
+# A sample: all images of a large folder would make the page too large.
 _KEPT_SHOWN = 8
 _FILES_SHOWN = 60
 _DATA = "<!--data-->"
@@ -52,7 +52,7 @@ def write_page(
     ):
         file.write(before)
         for number, (person, shown) in enumerate(_people(photos, findings, cache)):
-            # In a script element only `</` could end it; JSON may escape the slash.
+            # `</` would end the script element; JSON may escape the slash.
             text = json.dumps(person).replace("</", "<\\/")
             file.write(f'<script type="application/json" class="person">{text}</script>\n')
             script = f"pictures({number}, {json.dumps(shown)});\n"
@@ -65,8 +65,7 @@ def write_page(
 def _people(
     photos: Photos, findings: Sequence[Finding], cache: EmbeddingCache
 ) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """What the page shows of each person with findings, the surest first, and the thumbnails of
-    the images that it names."""
+    """Each person with findings, the surest first, and the thumbnails of the images shown."""
     rows = {str(file): row for row, file in enumerate(photos.file)}
     about: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -121,7 +120,7 @@ def _named(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _evidence(finding: Finding) -> list[tuple[str, float | None]]:
-    """Images that speak for a finding, with their cosines where they were compared."""
+    """Images that are a finding's evidence, with their cosines where known."""
     near = [*finding.evidence.get("neighbours", [])]
     original = finding.evidence.get("of")
     return [*near, (original, finding.evidence.get("similarity"))] if original else near

@@ -1,4 +1,4 @@
-"""The images of a data set and what is known of each, as columns."""
+"""The images of a data set and facts about each, as columns."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from facerec.cleanup.groups import Rows
 from facerec.faces import Floats
 
 UNREADABLE = -1
-"""As a number of faces: the image could not be read."""
+"""Number of faces of an image that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one image beside its vector.
+    """Facts about one image, besides its vector.
 
     Attributes:
-        faces: how many faces were found; 1 for an aligned one; -1 when it cannot be read.
-        height, width: pixels; 0 when the pixels were not seen.
+        faces: number of faces; 1 for an aligned image; -1 if it cannot be read.
+        height, width: pixels; 0 if unknown.
         size: longer side of the chosen face's box in pixels; NaN for an aligned image.
-        yaw: see `quality.yaw`; NaN when unknown.
-        sharpness: see `quality.sharpness`; NaN when unknown.
-        looks: see `quality.perceptual_hash`; 0 when unknown.
+        yaw: see `survey.yaw`; NaN if unknown.
+        sharpness: see `survey.sharpness`; NaN if unknown.
+        looks: see `survey.perceptual_hash`; 0 if unknown.
     """
 
     faces: int
@@ -53,11 +53,11 @@ class Photos:
     """One row per image, those of a person together.
 
     Attributes:
-        path: `(N,) object` str; where each image is.
-        file: `(N,) object` str; its place in a tree of folders by person, with slashes.
+        path: `(N,) object` str; each image's file.
+        file: `(N,) object` str; its path in a tree of folders by person, with slashes.
         person: `(N,)` index into `people`, ascending.
         people: names.
-        sha256: `(N,) object` str; hash of the file, empty when it cannot be read.
+        sha256: `(N,) object` str; hash of the file, empty if it cannot be read.
         vector: `(N, D) float32` unit vectors; a row of NaN without a face.
         facts: one each.
     """
@@ -78,19 +78,19 @@ class Photos:
         return np.flatnonzero(~np.isnan(self.vector[:, 0]))
 
     def taken(self, rows: Rows, person: Rows, people: Sequence[str]) -> Photos:
-        """Some rows, in a new order, of other people."""
+        """Some rows, reordered and assigned to other people."""
         return Photos(
             self.path[rows], self.file[rows], person, people, self.sha256[rows],
             self.vector[rows], [self.facts[row] for row in rows],
         )  # fmt: skip
 
     def images(self) -> list[tuple[str, str, str]]:
-        """Absolute path, hash and place in the tree of each, as `plan.plan` takes them."""
+        """Absolute path, hash and path in the tree of each, as `plan.plan` takes them."""
         absolute = (str(Path(path).absolute()) for path in self.path)
         return list(zip(absolute, self.sha256.tolist(), self.file.tolist(), strict=True))
 
     def folder(self, row: int) -> str:
-        """The first folder of an image's place in the tree, "" directly in it."""
+        """The first folder of an image's path in the tree, "" at its top."""
         return str(self.file[row]).rpartition("/")[0].partition("/")[0]
 
 

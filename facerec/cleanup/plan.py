@@ -1,4 +1,4 @@
-"""Where every image goes, from the findings and what a person decided on them."""
+"""The plan: where each image goes, by findings and decisions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from facerec.cleanup.findings import Finding
 
 Decisions = Mapping[str, bool]
-"""By a finding's id: accepted (True) or rejected (False)."""
+"""By finding's id: accepted (True) or rejected (False)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What becomes of one image.
+    """Where one image goes.
 
     Attributes:
-        path: where the image is.
-        sha256: its hash; empty when it could not be read.
-        file: its place in the dirty tree.
+        path: the image's file.
+        sha256: its hash; empty if it cannot be read.
+        file: its path in the dirty tree.
         decision: `clean` or `dirt`.
-        to: its place in that tree.
+        to: its path in that tree.
         reason: the kind of finding that decided, "" for none.
         score: that finding's confidence; 0 for none.
     """
@@ -39,15 +39,14 @@ class Placement:
 def plan(
     images: Sequence[tuple[str, str, str]], findings: Sequence[Finding], decisions: Decisions
 ) -> list[Placement]:
-    """Decide on every image.
+    """Place every image.
 
-    A finding that was accepted decides before one that was not looked at; of either, dirt comes
-    before a move, and the surest finding gives the reason. A rejected finding decides nothing. A
-    name that is taken in its new folder gets a number, also where only case or Unicode form
-    differ, which some file systems take for one name.
+    Accepted findings take precedence over undecided ones; among either, dirt over moves, then the
+    surest. Rejected findings are ignored. A name already taken in the new folder gets a number,
+    also where only case or Unicode normalisation differ, as on some file systems they are equal.
 
     Args:
-        images: path, hash and place in the tree of each.
+        images: path, hash and path in the tree of each.
     """
     about: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:

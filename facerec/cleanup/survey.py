@@ -1,4 +1,4 @@
-"""Looking at every image once: its face, its vector, and what pixels and landmarks say."""
+"""Survey: embed each image once, and measure sharpness, pose and perceptual hash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SPECTRUM_SIDE = 4 * _HASH_SIDE
 
 Item = TypeVar("Item")
 Observe = Callable[[str], None]
-"""Told after each image, with a problem or ""."""
+"""Callback after each image, with a problem or ""."""
 Found = tuple[str, Floats | None, Facts]
 """Hash, vector and facts of an image."""
 SURVEY = "survey.sqlite"
@@ -53,7 +53,7 @@ def survey(
     items: Sequence[Item], read: Callable[[Item], Frame], engine: Engine, runtime: RuntimeSection,
     cache: EmbeddingCache, *, aligned: bool, observe: Observe,
 ) -> list[Found]:  # fmt: skip
-    """Embed the central face of each image that `cache` does not know yet.
+    """Embed the central face of each image that is not in `cache`.
 
     An image's vector depends neither on the other images nor on where an earlier run stopped.
 
@@ -68,14 +68,14 @@ def survey(
 
 
 def path_reader(runtime: RuntimeSection, cache: EmbeddingCache) -> Callable[[Path], Frame]:
-    """Reads the files that a cache does not know."""
+    """A reader of files that decodes those not in a cache."""
     return lambda path: read_frame(path, runtime.max_pixels, lambda _, sha256: sha256 not in cache)
 
 
 def source_reader(
     source: Source, runtime: RuntimeSection, cache: EmbeddingCache
 ) -> Callable[[str], Frame]:
-    """As `path_reader`, for the keys of a folder or an archive."""
+    """As `path_reader`, for keys of a folder or an archive."""
 
     def read(key: str) -> Frame:
         name = f"{source.name}/{key}"
@@ -94,7 +94,7 @@ def survey_known(
 ) -> list[Found]:  # fmt: skip
     """As `survey`, for images whose face and vector are known, as in a gallery.
 
-    An image that is no longer there keeps its vector, without a hash or facts.
+    An image whose file is gone keeps its vector, without a hash or facts.
     """
     chip_size = (card.input_height, card.input_width)
     frames = read_frames(shard(paths), workers=runtime.workers, max_pixels=runtime.max_pixels)
@@ -202,7 +202,7 @@ def _thumbnail(image: Image) -> bytes:
 def sharpness(chip: Image) -> float:
     """Variance of the Laplacian of a face's grey values (Pech-Pacheco et al. 2000).
 
-    Chips of all models are brought to 112 pixels first, so that the values compare.
+    Chips are resized to 112 pixels, so that values compare across models.
 
     Args:
         chip: `(H, W, 3) uint8` RGB, aligned.
@@ -213,9 +213,9 @@ def sharpness(chip: Image) -> float:
 
 
 def yaw(landmarks: Floats) -> float:
-    """How far the head is turned: the nose's distance from the middle between the eyes, along
-    the line through them, as a share of their distance. 0 is frontal, at 0.5 the nose is
-    before an eye; infinite where both eyes are in one place.
+    """Yaw of the head: the nose's offset from the eyes' midpoint, along the line through them, over
+    their distance. 0 is frontal; at 0.5 the nose is in front of an eye; infinite if the eyes
+    coincide.
 
     Args:
         landmarks: `(5, 2) float32` pixels.
@@ -227,8 +227,8 @@ def yaw(landmarks: Floats) -> float:
 
 
 def perceptual_hash(image: Image) -> int:
-    """64 bits that survive compression and resizing: which of the lowest 8x8 frequencies of the
-    grey values are above their median (pHash; Zauner 2010, section 3.2.1).
+    """pHash, robust to compression and resizing: 64 bits, which of the 8x8 lowest DCT coefficients
+    of the grey values exceed their median (Zauner 2010, section 3.2.1).
 
     Args:
         image: `(H, W, 3) uint8` RGB.
@@ -237,6 +237,6 @@ def perceptual_hash(image: Image) -> int:
     small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     low = cv2.dct(grey)[:_HASH_SIDE, :_HASH_SIDE].ravel()
-    # The first coefficient is the mean brightness, which says nothing of the picture.
+    # Without the DC coefficient, the mean brightness.
     bits = low > np.median(low[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

@@ -19,8 +19,8 @@ from facerec.errors import UsageError
 _NORMAL = NormalDist()
 
 _STEPS = 500
-_ENOUGH = 20
-"""Images with others in their folder, below which the data's own rates say too little."""
+_MEASURABLE = 20
+"""Images with others in their folder, below which error rates are not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Choice:
     """A threshold and why.
 
     Attributes:
-        threshold: distance in the metric that was asked for.
+        threshold: distance in the metric requested.
         reason: a sentence or two.
     """
 
@@ -37,11 +37,11 @@ class Choice:
 
 
 def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
-    """The threshold with the least sum of both errors (Youden 1950), for average linkage.
+    """The threshold of least total error (Youden 1950), for average linkage.
 
-    Compared are mean cosines of an image with all others of its own folder and with all of
-    another. Noise in the labels is in both errors, so they are not the model's. Of too few
-    images nothing is measured: the card's strictest calibrated threshold is taken.
+    Genuine scores are mean cosines of an image with the rest of its folder, impostor scores with a
+    random other folder. Label noise is in both error rates, so they are not the model's. With too
+    few images, the card's strictest calibrated threshold is returned.
 
     Raises:
         UsageError: there are too few images, and the card has no threshold.
@@ -51,7 +51,7 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     groups = Groups.of(vectors, person, len(numbers))
     shared = groups.sizes[person] > 1
-    if len(numbers) < 2 or shared.sum() < _ENOUGH:
+    if len(numbers) < 2 or shared.sum() < _MEASURABLE:
         return _calibrated(card, metric, int(shared.sum()))
     sums = np.einsum("nd,nd->n", vectors, groups.sums[person])
     own = ((sums - 1) / np.maximum(groups.sizes[person] - 1, 1))[shared]
@@ -85,7 +85,7 @@ def _calibrated(card: ModelCard, metric: Metric, images: int) -> Choice:
     rate = min(known, key=float)
     return Choice(
         convert_distance(known[rate], card.metric, metric),
-        f"{images} images with others in their folder are too few to measure ({_ENOUGH} are "
+        f"{images} images with others in their folder are too few to measure ({_MEASURABLE} are "
         f"enough), so it is the card's for two images at FAR {rate}",
     )
 
@@ -104,7 +104,7 @@ def _beside_calibration(card: ModelCard, threshold: float, metric: Metric) -> st
 
 
 def distance_at(card: ModelCard, far: float, metric: Metric) -> float | None:
-    """The distance of a false-accept rate; None for a card with fewer than two rates."""
+    """The distance at a false-accept rate; None for a card with fewer than two rates."""
     quantile = _NORMAL.inv_cdf(far)
     points = sorted(_points(card, metric), key=lambda point: abs(point[0] - quantile))
     if len(points) < 2:
@@ -114,7 +114,7 @@ def distance_at(card: ModelCard, far: float, metric: Metric) -> float | None:
 
 
 def rate_at(card: ModelCard, distance: float, metric: Metric) -> float | None:
-    """The false-accept rate of a distance; None for a card with fewer than two rates."""
+    """The false-accept rate at a distance; None for a card with fewer than two rates."""
     points = sorted(_points(card, metric), key=lambda point: abs(point[1] - distance))
     if len(points) < 2 or points[0][1] == points[1][1]:
         return None

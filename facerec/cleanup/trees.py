@@ -1,7 +1,7 @@
-"""The clean and the dirt tree: made from a manifest, and taken back by it.
+"""The clean and the dirt tree: made from a manifest, and undone by it.
 
-The manifest is on disk before the first image is placed, and placing an image twice does nothing.
-So a killed run is finished by the same command, or taken back, whichever is wanted.
+The manifest is on disk before the first image is placed, and placing is idempotent. So a killed run
+is finished by the same command, or undone.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
 _VERSION = 1
-# Another file system, one without links, or one that does not allow them.
+# Across file systems, or on one that does not support or permit hard links.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a cleanup made, or will have made.
+    """What a cleanup placed, or is about to place.
 
     Attributes:
         clean, dirt: absolute paths of the two trees.
         means: how images are placed.
-        folders: the folders that were not there before, outermost first.
+        folders: folders created, outermost first.
         placements: one per image.
     """
 
@@ -46,11 +46,11 @@ class Manifest:
     placements: Sequence[Placement]
 
     def target(self, placement: Placement) -> Path:
-        """Where an image is placed."""
+        """The file that an image is placed at."""
         return Path(self.clean if placement.decision == "clean" else self.dirt) / placement.to
 
     def write(self, path: Path) -> None:
-        """Write it, a line per image, atomically."""
+        """Write the manifest as JSON lines, atomically."""
         header = {
             "facerec_cleanup": _VERSION,
             "clean": self.clean,
@@ -58,14 +58,14 @@ class Manifest:
             "means": self.means,
             "folders": list(self.folders),
         }
-        # ASCII: names that are no valid Unicode pass as escapes.
+        # ASCII: names that are not valid Unicode are escaped.
         with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
             file.write(json.dumps(header) + "\n")
             file.writelines(json.dumps(asdict(place)) + "\n" for place in self.placements)
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read it back.
+        """Inverse of `write`.
 
         Raises:
             MissingError: the file is absent, damaged or no manifest.
@@ -86,10 +86,10 @@ class Manifest:
 
 
 def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placement]) -> Manifest:
-    """The manifest of placing images in two trees that hold nothing yet.
+    """The manifest of placing images in two empty trees.
 
     Raises:
-        UsageError: a tree holds something already.
+        UsageError: a tree is not empty.
     """
     for tree in (clean, dirt):
         if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
@@ -100,7 +100,7 @@ def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placemen
 
 
 def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
-    """A manifest with other placements; folders that are there only by it stay listed."""
+    """A manifest with other placements; folders that it created stay listed."""
     wanted = Manifest(manifest.clean, manifest.dirt, manifest.means, [], placements)
     folders = set(manifest.folders)
     for parent in {wanted.target(placement).parent for placement in placements}:
@@ -113,13 +113,13 @@ def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
 
 
 def place_all(manifest: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
-    """Place every image that is not in its place yet; returns what could not be placed.
+    """Place every image that is not placed yet; returns the problems.
 
     Args:
         advance: progress callback, with the number of images placed.
 
     Raises:
-        UsageError: something else is in an image's place, or it cannot be written.
+        UsageError: another file is in an image's place, or it cannot be written.
     """
     problems = []
     for placement in manifest.placements:
@@ -158,7 +158,7 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
 
 
 def _is_ours(placement: Placement, target: Path) -> bool:
-    """Whether a file is what was placed, unchanged."""
+    """Whether a file is unchanged since it was placed."""
     with suppress(OSError):
         if target.samefile(placement.path):
             return True
@@ -173,10 +173,15 @@ def _is_ours(placement: Placement, target: Path) -> bool:
 
 
 def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
-    """Go over to another plan; `path` is the present manifest. Returns what cannot be placed.
+    """Replace a manifest's placements; returns the problems.
 
-    The new places are filled before the old ones are emptied. A killed change is finished by
-    the same command, or taken back by `undo`.
+    New files are placed before old ones are removed. A killed change is finished by the same
+    command, or undone by `undo`.
+
+    Args:
+        path: the present manifest.
+        new: what to change to.
+        advance: progress callback, with the number of images placed.
 
     Raises:
         UsageError: another change was interrupted, or a place cannot be written.
@@ -195,11 +200,10 @@ def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _:
 
 
 def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[str]:
-    """Take back all that a manifest placed; returns what was left: what was changed since, or
-    has lost its original.
+    """Remove what a manifest placed; returns the files left: changed since, or without original.
 
-    Only images that are still what was placed are removed, and folders that were made for them
-    and are empty. The manifest is renamed, so that undoing twice says so.
+    Removes only unchanged files, and folders that it created and that are empty. The manifest is
+    renamed, so that a second undo reports it missing.
 
     Args:
         advance: progress callback, with the number of images removed.
@@ -237,7 +241,7 @@ def _remove(
         target = manifest.target(placement)
         if not os.path.lexists(target):
             continue
-        # Without its original the placed image may be the only one.
+        # Without its original the placed file may be the only copy.
         if not Path(placement.path).exists() or not _is_ours(placement, target):
             left.append(str(target))
             continue

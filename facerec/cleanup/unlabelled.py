@@ -1,4 +1,4 @@
-"""Photos that nobody has sorted, grouped by person."""
+"""Clustering of unlabelled photos by person."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from facerec.cleanup.photos import Photos
 from facerec.profile.schema import CleanupSection
 
 UNKNOWN = "unknown"
-"""The folder of photos that are nobody's, and the name all have before they are grouped."""
+"""The person of photos before clustering, and of those in no cluster."""
 
 
 PASSES = 2
-"""How often `group` advances by each embedded image: clustered, compared for copies."""
+"""Passes over the embedded images in `group`: clustering, duplicates."""
 
 
 def group(
     photos: Photos, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
 ) -> tuple[Photos, list[Finding]]:
-    """Group a pile by person: average linkage, over the nearest neighbours of a large pile.
+    """Cluster photos by person: average linkage, on a neighbour graph if there are many.
 
     Args:
         photos: all of one person, `unknown`.
-        section: `threshold` is the distance at which groups stay apart.
+        section: clusters at `threshold` or farther are not merged.
         advance: progress callback, with the number of images compared: `PASSES` times all of them.
 
     Returns:
-        The photos by their new person, and the findings on them. A photo that is like no other
-        stays unknown.
+        the photos by their new person, and the findings on them; a photo in no cluster stays
+        unknown.
     """
     rows = photos.embedded()
     label = np.full(len(photos), -1, np.intp)
@@ -56,7 +56,7 @@ def group(
 
 
 def _largest_first(cluster: Rows, hashes: np.ndarray) -> Rows:
-    """Clusters numbered by size, then by their files; -1 for those of one image."""
+    """Clusters renumbered by size, then by file hash; -1 for singletons."""
     members = rows_by_group(cluster, int(cluster.max()) + 1)
     several = [rows for rows in members if len(rows) > 1]
     several.sort(key=lambda rows: (-len(rows), min(hashes[rows])))

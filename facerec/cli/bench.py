@@ -16,7 +16,7 @@ from facerec.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from facerec.bench.figures import Figure
+    from facerec.bench.timing import Advance, Measurement
     from facerec.profile.loading import Profile
 
 app = App()
@@ -89,43 +89,47 @@ def bench(
     if data is not None and not data.is_dir():
         raise UsageError(f"--data {data}: not a folder of photos")
     results = Results("part", "what", "ms", "a second", "of what", as_json=as_json)
-    for chosen in [part] if part else [one for one in Part if one is not Part.TRAIN]:
-        for figure in _time(chosen, loaded, data):
-            share = "" if figure.share is None else f"{100 * figure.share:.0f} % of {figure.of}"
-            results.add(
-                {"bench": chosen.value, **figure.to_record()},
-                (
-                    chosen.value,
-                    figure.part,
-                    f"{figure.milliseconds:.3f} a {figure.unit}",
-                    f"{figure.per_second:,.1f}",
-                    share,
-                ),
-            )
+    parts = [part] if part else [one for one in Part if one is not Part.TRAIN]
+    with progress(f"timing {', '.join(one.value for one in parts)}", 100 * len(parts)) as advance:
+        for one in parts:
+            for found in _time(one, loaded, data, advance):
+                share = "" if found.share is None else f"{100 * found.share:.0f} % of {found.of}"
+                results.add(
+                    {"bench": one.value, **found.to_record()},
+                    (
+                        one.value,
+                        found.part,
+                        f"{found.milliseconds:.3f} a {found.unit}",
+                        f"{found.per_second:,.1f}",
+                        share,
+                    ),
+                )
     results.close()
 
 
-def _time(part: Part, profile: Profile, data: Path | None) -> Iterator[Figure]:
+def _time(
+    part: Part, profile: Profile, data: Path | None, advance: Advance
+) -> Iterator[Measurement]:
     if part is Part.DETECT:
-        from facerec.bench.parts import bench_detection
+        from facerec.bench.stages import bench_detection
 
-        yield from bench_detection(profile)
+        yield from bench_detection(profile, advance)
     elif part is Part.EMBED:
-        from facerec.bench.parts import bench_embedding
+        from facerec.bench.stages import bench_embedding
 
-        yield from bench_embedding(profile)
+        yield from bench_embedding(profile, advance)
     elif part is Part.PIPELINE:
         from facerec.bench.pipeline import bench_pipeline
 
-        yield from bench_pipeline(profile, data)
+        yield from bench_pipeline(profile, data, advance)
     elif part is Part.SEARCH:
         from facerec.bench.search import bench_search
 
-        yield from bench_search(profile)
+        yield from bench_search(profile, advance)
     else:
         from facerec.bench.training import bench_training
 
-        yield from bench_training(profile)
+        yield from bench_training(profile, advance)
 
 
 def _verify(profile: Profile, data: Path, pairs: Path | None, as_json: bool | None) -> None:

@@ -62,11 +62,14 @@ def compare(
 
     in_gallery = profile.given(GALLERY) is not None or Path(loaded.gallery.path).exists()
     with waiting("comparing"):
-        if in_gallery and not Path(b).exists():
-            second, card = _person_vector(b, engine, loaded)
+        # A mistyped name is told before a face is sought.
+        is_person = in_gallery and not Path(b).exists()
+        person = _person_vector(b, engine, loaded) if is_person else None
+        first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
+        if person is not None:
+            second, card = person
         else:
             second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
-        first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
 
     used, limit = decision_threshold(card, loaded.recognize)
     remark_on_threshold(card, loaded.recognize)

@@ -61,4 +61,6 @@ def docs(
 
         Console().print(Markdown(page.read_text("utf-8")))
     else:
+        # Windows' code pages lack the characters of tables.
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         sys.stdout.write(page.read_text("utf-8"))

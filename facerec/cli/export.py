@@ -9,7 +9,7 @@ from typing import Annotated
 from facerec.cli.completing import complete_model, one_of
 from facerec.cli.console import Results, refuse_to_replace, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
-from facerec.cli.options import Json, argument, check_choice, force_option, option
+from facerec.cli.options import Json, argument, force_option, option
 from facerec.errors import UsageError
 from facerec.registry import EXPORTS
 
@@ -45,7 +45,6 @@ def export(
             panel=OUTPUT,
             metavar="|".join(_TARGETS),
             help="The runtime's format.",
-            callback=check_choice(_TARGETS),
             autocompletion=one_of(*_TARGETS),
         ),
     ] = "onnx",
@@ -87,6 +86,8 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name.
     """
+    if to not in EXPORTS:
+        raise UsageError(f"no {EXPORTS.kind} is called {to}{EXPORTS.hint(to)}")
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
     suffix = EXPORTS.fact(to, "suffix")
     target = out or Path(f"{Path(model).stem}{name}{suffix}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -189,7 +190,7 @@ def _draw(usage: str, text: str, panels: Mapping[str, Rows], examples: Sequence[
 
     console = Console(highlight=False)
     longest = max((len(name) for rows in panels.values() for name, _ in rows), default=0)
-    first = min(longest, console.width * 2 // 5)
+    first = min(longest, console.width // 3)
     with console.capture() as captured:
         console.print(Padding(Text.assemble(("Usage: ", "yellow"), (usage, "bold")), (1, 1)))
         console.print(Padding(prose(text), (0, 1, 1, 1)))
@@ -198,7 +199,7 @@ def _draw(usage: str, text: str, panels: Mapping[str, Rows], examples: Sequence[
             table.add_column(width=first, overflow="fold")
             table.add_column(ratio=1, overflow="fold")
             for name, told in rows:
-                table.add_row(Text(name, style="bold cyan"), prose(told))
+                table.add_row(Text(_fit(name, first), style="bold cyan"), prose(told))
             console.print(
                 Panel(table, title=panel, title_align="left", border_style="dim", padding=(0, 1))
             )
@@ -206,3 +207,16 @@ def _draw(usage: str, text: str, panels: Mapping[str, Rows], examples: Sequence[
             lines = Text("\n").join(Text(example) for example in examples)
             console.print(Panel(lines, title="Examples", title_align="left", border_style="dim"))
     return captured.get().rstrip("\n") + "\n"
+
+
+def _fit(name: str, width: int) -> str:
+    """An option's name and value, broken before the value and between its choices."""
+    if len(name) <= width:
+        return name
+    names, _, value = name.rpartition(" ")
+    lines, indent = [names], " " * 6
+    for choice in re.findall(r"[^|]+\|?", value):
+        if len(lines) == 1 or len(lines[-1] + choice) > width:
+            lines.append(indent)
+        lines[-1] += choice
+    return "\n".join(lines)

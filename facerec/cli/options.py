@@ -199,18 +199,6 @@ Aligned = Annotated[
 ]
 
 
-def check_choice(names: Sequence[str]) -> Callable[[str], str]:
-    """A Typer callback that refuses other values, as Typer does for an Enum."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            told = ", ".join(f"'{name}'" for name in names)
-            raise typer.BadParameter(f"'{value}' is not one of {told}.")
-        return value
-
-    return check
-
-
 def force_option(help: str) -> Any:
     """`--force`; each command says what it replaces there."""
     return option("--force", panel=OUTPUT, help=help)

@@ -71,7 +71,7 @@ def train(
 
     The run's folder holds model.safetensors with its card, best.safetensors, checkpoints, the
     resolved profile, a log of JSON lines, and TensorBoard's files. Under torchrun the same command
-    trains on many processes and machines.
+    trains on many ranks and machines.
     """
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")

@@ -28,8 +28,8 @@ _KEPT_BEFORE_NMS = 5000
 class YuNet(Reducible):
     """A one-stage detector.
 
-    YuNet sees faces of about 10 to 300 pixels, so a picture is shown to it once, scaled down to
-    a longer side of 1280 pixels at most, and further when `min_face` allows.
+    YuNet detects faces of about 10 to 300 pixels, so an image is downscaled to a longer side of
+    1280 pixels at most, and further when `min_face` allows.
 
     Args:
         weights: the ONNX file.
@@ -50,7 +50,7 @@ class YuNet(Reducible):
             raise MissingError(
                 f"{weights}: no such file; set detector.weights to YuNet's ONNX file"
             )
-        # OpenCV 5 warns on stderr about a target that nobody asked for.
+        # OpenCV 5 warns on stderr about a default target.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._network = cv2.FaceDetectorYN.create(
@@ -84,15 +84,15 @@ class YuNet(Reducible):
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]
         scale = self._scale(height, width)
-        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        small = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if scale < 1:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        self._network.setInputSize((picture.shape[1], picture.shape[0]))
-        rows = self._network.detect(picture)[1]
+            small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+        self._network.setInputSize((small.shape[1], small.shape[0]))
+        rows = self._network.detect(small)[1]
         if rows is None:
             return []
-        ratio = np.array([width / picture.shape[1], height / picture.shape[0]], np.float32)
+        ratio = np.array([width / small.shape[1], height / small.shape[0]], np.float32)
         rows = rows[np.argsort(-rows[:, 14], kind="stable")]
         corner, sides = rows[:, :2] * ratio, rows[:, 2:4] * ratio
         return [

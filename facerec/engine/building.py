@@ -1,4 +1,4 @@
-"""From a profile to the detector and the embedder that it describes."""
+"""Building a profile's detector and embedder, with their runtime, device and precision."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from facerec.models.runtimes.graphs import (
 from facerec.models.runtimes.onnx import embedded_card, embeds_preprocessing, load_onnx, onnx_sha256
 from facerec.models.runtimes.openvino import import_openvino, load_openvino
 from facerec.parallel.devices import choose_device
-from facerec.parallel.workers import Workers
+from facerec.parallel.threads import TorchThreads
 from facerec.profile.loading import Profile
 from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 from facerec.weights.cards import read_card
@@ -47,8 +47,8 @@ from facerec.weights.store import load_model
 
 Write = Callable[[Path, Image], None]
 _GAINS = (1.0, 0.6, 1.4)
-_MOST_PIXELS = 50_000_000
-_ENOUGH_CHIPS = 84
+_MAX_PIXELS = 50_000_000
+_CALIBRATION_CHIPS = 84
 
 
 def build_detector(profile: Profile) -> Detector:
@@ -107,7 +107,7 @@ def open_embedder(profile: Profile) -> Embedder:
         return create_embedder(
             card, state, device=plan.device, batch=profile.runtime.batch,
             precision=plan.precision,
-            team=Workers(torch.get_num_threads()) if plan.device == "cpu" else None,
+            pool=TorchThreads(torch.get_num_threads()) if plan.device == "cpu" else None,
         )  # fmt: skip
 
     def write(target: Path, chips: Image) -> None:
@@ -135,27 +135,27 @@ def _open_onnx(path: Path, card: ModelCard, profile: Profile) -> Embedder:
 
 
 class _Plan:
-    """What runs a model, and how: a profile's `runtime`, resolved.
+    """A profile's `runtime`, resolved for a model: engine, device and precision.
 
     Args:
         profile: with `model` and `runtime`.
-        model: its name in an error.
-        runtimes: those that can run it, the usual one first.
+        model: its name, for errors.
+        runtimes: those that can run it, the default one first.
 
     Attributes:
-        kept: the precision of a converted file's weights.
+        kept: precision of a converted file's weights.
 
     Raises:
         MissingError: the device or the runtime is missing.
-        UsageError: the runtime asked for is another, or does not compute in that precision.
+        UsageError: the profile's runtime cannot run the model, or not in that precision.
     """
 
     def __init__(self, profile: Profile, model: str, runtimes: Sequence[RuntimeEngine]) -> None:
         runtime = profile.runtime
-        usual: RuntimeEngine = runtimes[0]
+        default: RuntimeEngine = runtimes[0]
         if runtime.precision == "int8" and "openvino" in runtimes:
-            usual = "openvino"
-        self.engine: RuntimeEngine = runtime.engine or usual
+            default = "openvino"
+        self.engine: RuntimeEngine = runtime.engine or default
         self._profile, self._model = profile, model
         if self.engine not in runtimes:
             raise UsageError(
@@ -169,17 +169,17 @@ class _Plan:
         self.kept: Precision = "int8" if self.precision == "int8" else "fp32"
 
     def require_unrounded(self, *offered: RuntimePrecision) -> None:
-        """Refuse what a finished file cannot be turned into.
+        """Refuse a precision that an exported file cannot run in.
 
         Raises:
-            UsageError: the precision asked for is none of `offered`.
+            UsageError: the profile's precision is none of `offered`.
         """
         asked = self._profile.runtime.precision
         if asked not in ("auto", *offered):
             raise UsageError(f"runtime.precision {asked}: {self._model} is run in {offered[0]}")
 
     def load(self, path: Path, card: ModelCard | None) -> Embedder:
-        """A file's embedder; `card` is None for a file that carries its own."""
+        """A file's embedder; `card` is None for a file that has its own."""
         runtime = self._profile.runtime
         if self.engine == "openvino":
             return load_openvino(
@@ -194,15 +194,15 @@ class _Plan:
     def load_converted(
         self, card: ModelCard, suffix: str, write: Write, exact: Embedder
     ) -> Embedder:
-        """The embedder of a file that is written once and kept in facerec's cache folder.
+        """The embedder of a converted model, cached in facerec's cache folder.
 
         Args:
-            suffix: of the file.
-            write: writes it, from chips to calibrate on.
-            exact: the model unrounded, which the file is compared with.
+            suffix: of the cached file.
+            write: converts the model, given calibration chips.
+            exact: the model in fp32, as reference.
 
         Raises:
-            UsageError: the file's vectors differ too much.
+            UsageError: the converted model's vectors differ too much.
         """
         target = "openvino" if self.engine == "openvino" else "onnx"
         rounded = rounded_card(card, target, self.kept)
@@ -212,7 +212,7 @@ class _Plan:
         if not kept.is_file():
             with tempfile.TemporaryDirectory() as folder:
                 made = Path(folder) / name
-                # Not the profile's detector: the file must not depend on it.
+                # The default detector: the cached file must not depend on the profile's.
                 detector = build_detector(Profile())
                 chips = calibration_chips(detector, card, list(portrait_files().values()))
                 write(made, chips)
@@ -225,15 +225,15 @@ class _Plan:
 
 
 def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[AnyPhoto]) -> Image:
-    """Real faces to see a network's ranges on: `(N, H, W, 3) uint8` RGB, N >= 42.
+    """Calibration chips for int8: `(N, H, W, 3) uint8` RGB real faces, N >= 42.
 
-    The faces of few photos are seen in several views, mirrored, darker and brighter.
+    The faces of few photos are augmented: views, flips, darker and brighter.
 
     Raises:
         UsageError: the photos show no face.
     """
     size = (card.input_height, card.input_width)
-    images = [read_image(photo, _MOST_PIXELS) for photo in photos]
+    images = [read_image(photo, _MAX_PIXELS) for photo in photos]
     found = list(zip(images, detector.detect(images), strict=True))
     if not any(faces for _, faces in found):
         raise UsageError(f"{photos[0] if photos else 'no photo'}: no face there")
@@ -243,6 +243,6 @@ def calibration_chips(detector: Detector, card: ModelCard, photos: Sequence[AnyP
         for image, faces in found:
             seen = warp_to_template(image, faces, template, size)[:, :, :: -1 if mirrored else 1]
             chips += list(np.clip(seen * gain, 0, 255).astype(np.uint8))
-        if len(chips) >= _ENOUGH_CHIPS:
+        if len(chips) >= _CALIBRATION_CHIPS:
             break
     return np.stack(chips)

@@ -23,7 +23,7 @@ from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_embedder
-from facerec.engine.pool import Batch, Batches, Order, Select, divide
+from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
@@ -36,13 +36,12 @@ from facerec.profile.loading import Profile
 from facerec.registry import DETECTORS
 
 Item = TypeVar("Item")
-_PIXELS = 16_000_000
-_WHOLE = 8
-"""Chips that another runtime embeds at once where vectors must come out the same to the bit."""
-_IN_WORK = 4
-"""Batches of a stream that are in work at once: detected, embedded and given out, and one more for
-which there is room, so that 32 images make batches of 8, twice what is embedded in one pass."""
-_MOST_HELPERS = 8
+_BATCH_PIXELS = 16_000_000
+_FIXED_BATCH = 8
+"""Chips per pass of another runtime where vectors must be bitwise reproducible."""
+_IN_FLIGHT = 4
+"""Batches of a stream in memory at once: one detected, one embedded, one consumed, one queued."""
+_MAX_WORKERS = 8
 """Each takes 0.7 GB."""
 
 
@@ -55,13 +54,13 @@ class Engine:
 
     def __init__(
         self, detector: Detector, embedder: Embedder, *, batch: int,
-        profile: Profile | None = None, whole: bool = False,
+        profile: Profile | None = None, whole_batches: bool = False,
     ) -> None:  # fmt: skip
         self._detector = detector
         self._embedder = embedder
         self._batch = batch
         self._profile = profile
-        self._whole = whole
+        self._whole_batches = whole_batches
         self._views = views_of(embedder.card.augment)
 
     @classmethod
@@ -83,13 +82,16 @@ class Engine:
         return self._embedder.card
 
     def in_whole_batches(self) -> Engine:
-        """This engine for work that must come out the same to the bit however it is divided."""
-        whole = (
-            self._embedder.in_whole_batches(self._most_frames)
+        """This engine with passes of a fixed batch size: vectors do not depend, to the bit, on how
+        a stream is divided."""
+        embedder = (
+            self._embedder.in_whole_batches(self._batch_frames)
             if isinstance(self._embedder, TorchEmbedder)
-            else WholeBatches(self._embedder, _WHOLE)
+            else WholeBatches(self._embedder, _FIXED_BATCH)
         )
-        return Engine(self._detector, whole, batch=self._batch, profile=self._profile, whole=True)
+        return Engine(
+            self._detector, embedder, batch=self._batch, profile=self._profile, whole_batches=True
+        )
 
     @property
     def arithmetic(self) -> str:
@@ -98,12 +100,13 @@ class Engine:
 
     @property
     def passes(self) -> int:
-        """How often the network runs for one face."""
+        """Forward passes per face."""
         return len(self._views) * (1 if self.card.augment == "none" else 2)
 
     @property
     def described(self) -> tuple[str, str]:
-        """What engines share whose vectors are alike: the card's fingerprint, the arithmetic."""
+        """The card's fingerprint and the arithmetic; engines that agree in both give the same
+        vectors."""
         return self.card.fingerprint(), self.arithmetic
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
@@ -115,8 +118,9 @@ class Engine:
         return self._detector.detect(images)
 
     def reduction(self, height: int, width: int) -> int:
-        """By what factor a picture may be read smaller, see `read_frames`: its faces are found in
-        it so, and embedded so where it has as many pixels of them as the model takes."""
+        """JPEG downscale factor at which the smallest face sought stays detectable; see
+        `read_frames`. A face with too few pixels for the model is decoded again before embedding.
+        """
         return self._detector.reduction(height, width)
 
     def align(self, image: Image, faces: Sequence[Face]) -> Image:
@@ -178,9 +182,9 @@ class Engine:
     def faces_of(
         self, frames: Sequence[Frame], *, select: Select | None, embed: bool
     ) -> list[list[Face]]:
-        """Faces of frames that could be read, as `faces` and `detections` find them."""
+        """Faces of frames with an image, as `faces` and `detections` give them."""
         located = self._locate(frames, select)
-        done = self._complete(located, aligned=False) if embed else _in_whole(located)
+        done = self._complete(located, aligned=False) if embed else _at_full_size(located)
         return [faces for _, faces in done]
 
     def faces(
@@ -188,25 +192,25 @@ class Engine:
     ) -> Iterator[tuple[Frame, list[Face]]]:
         """Embed a stream of frames, in order.
 
-        While the consumer has one batch, later ones are read, detected and embedded; all of them
-        together hold at most `batch` frames. A frame that could not be read, or whose aligned
-        image has no known size, passes through with its error and no faces.
+        While the consumer has one batch, later ones are read, detected and embedded; together they
+        hold at most `batch` frames. A frame that could not be read, or whose aligned image has no
+        known size, passes through with its error and no faces.
 
-        A stream of pictures that lasts is divided among `runtime.processes`, each of which holds
+        A long stream of photos is divided among `runtime.processes` workers, each of which holds
         as many frames again.
 
         Args:
-            select: as in `embed`; called in a thread, and, where it is a module's function, in
-                other processes.
+            select: as in `embed`; called in a thread, or in worker processes if it is a module's
+                function.
         """
         if aligned:
             located: Iterable[Batch] = map(self._take_aligned, self._batches(frames))
-            done = _in_turn(located, lambda batch: self._complete(batch, aligned=True))
+            done = _pipelined(located, lambda batch: self._complete(batch, aligned=True))
         else:
-            done = self._divided(
+            done = self._shared(
                 self._batches(frames),
-                lambda batches: _in_turn(
-                    _in_turn(batches, lambda batch: self._locate(batch, select)),
+                lambda batches: _pipelined(
+                    _pipelined(batches, lambda batch: self._locate(batch, select)),
                     lambda batch: self._complete(batch, aligned=False),
                 ),
                 select=select, embed=True,
@@ -216,44 +220,45 @@ class Engine:
 
     def detections(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         """As `faces`, without embedding."""
-        done = self._divided(
+        done = self._shared(
             self._batches(frames),
-            lambda batches: _in_turn(
-                batches, lambda batch: _in_whole(self._locate(batch, None))
+            lambda batches: _pipelined(
+                batches, lambda batch: _at_full_size(self._locate(batch, None))
             ),
             select=None, embed=False,
         )  # fmt: skip
         for batch in done:
             yield from batch
 
-    def _divided(
-        self, batches: Batches, alone: Callable[[Batches], Iterator[Batch]], *,
+    def _shared(
+        self, batches: Batches, local: Callable[[Batches], Iterator[Batch]], *,
         select: Select | None, embed: bool,
     ) -> Iterator[Batch]:  # fmt: skip
+        """The stream, shared with worker processes where these would speed it up."""
         profile = self._profile
         if profile is None or choose_device(profile.runtime.device) != "cpu":
-            return alone(batches)
+            return local(batches)
         if DETECTORS.fact(profile.detector.name, "uses_all_cores"):
-            return alone(batches)
+            return local(batches)
         threads = torch.get_num_threads()
-        count = profile.runtime.processes or min(threads, _MOST_HELPERS)
+        count = profile.runtime.processes or min(threads, _MAX_WORKERS)
         own = {"processes": 1, "threads": max(1, threads // count), "device": "cpu"}
         runtime = profile.runtime.model_copy(update=own)
-        helpers = profile.model_copy(update={"runtime": runtime})
-        order = Order(helpers, self._whole, self.described, select, embed)
-        return divide(batches, alone, order, count)
+        workers = profile.model_copy(update={"runtime": runtime})
+        config = WorkerConfig(workers, self._whole_batches, self.described, select, embed)
+        return map_in_workers(batches, local, config, count)
 
     @property
-    def _most_frames(self) -> int:
-        """In a stream's batch."""
-        return max(1, self._batch // _IN_WORK)
+    def _batch_frames(self) -> int:
+        """Most frames in a batch of a stream."""
+        return max(1, self._batch // _IN_FLIGHT)
 
     @property
     def _chip_size(self) -> tuple[int, int]:
         return self.card.input_height, self.card.input_width
 
     def _locate(self, frames: Sequence[Frame], select: Select | None) -> Batch:
-        """Each frame with its faces in its image, or those of them that `select` picks."""
+        """Each frame with the faces in its image that `select` picks, in that image's pixels."""
         found: list[list[Face]] = [[] for _ in frames]
         for factor in {_factor(frame) for frame in frames}:
             of = [i for i, frame in enumerate(frames) if _factor(frame) == factor]
@@ -264,7 +269,7 @@ class Engine:
         return list(zip(frames, found, strict=True))
 
     def _take_aligned(self, frames: Sequence[Frame]) -> Batch:
-        """Frames that are one face each, brought to the model's template."""
+        """Aligned frames, warped from their template to the model's."""
         adapted = map(self._adapt, frames)
         return [(frame, [] if frame.image is None else [_whole(frame.image)]) for frame in adapted]
 
@@ -280,7 +285,7 @@ class Engine:
 
     def _complete(self, located: Batch, *, aligned: bool) -> Batch:
         """The frames' faces with their embeddings."""
-        wanted = [found for frame, faces in located for found in self._sharp(frame, faces)]
+        wanted = [found for frame, faces in located for found in self._with_pixels(frame, faces)]
         vectors = iter(
             self.embed_chips(np.stack([image for image, _ in wanted]))
             if aligned and wanted
@@ -288,26 +293,26 @@ class Engine:
         )
         return [
             (frame, [dataclasses.replace(face, embedding=next(vectors)) for face in faces])
-            for frame, faces in _in_whole(located)
+            for frame, faces in _at_full_size(located)
         ]
 
-    def _sharp(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Image, Face]]:
-        """The faces, and a version of the picture that has as many pixels of them as the model
-        takes, if there is one."""
+    def _with_pixels(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Image, Face]]:
+        """The faces, each with an image of enough resolution for the model's input: decoded again
+        if the frame was downscaled too far."""
         image, factor = frame.image, _factor(frame)
         if image is None:
             return []
         if faces and factor > 1:
-            largest = max(enlargement(face.landmarks, self.card.template) for face in faces)
-            enough = power_of_two(factor / largest)
-            if enough < factor:
-                with contextlib.suppress(InputError):  # of what could be read smaller
-                    image = read_again(frame, enough)
-                    faces = [face.enlarged(factor // enough) for face in faces]
+            upscaling = max(enlargement(face.landmarks, self.card.template) for face in faces)
+            wanted = power_of_two(factor / upscaling)
+            if wanted < factor:
+                with contextlib.suppress(InputError):  # keep the image already decoded
+                    image = read_again(frame, wanted)
+                    faces = [face.enlarged(factor // wanted) for face in faces]
         return [(image, face) for face in faces]
 
     def _average(self, views: Sequence[Image]) -> Floats:
-        """Unit vectors of faces from chips of their views, `(N, H, W, 3) uint8` each."""
+        """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
         vectors = self._embedder.embed(np.concatenate(views))
         if len(views) == 1:
             return vectors
@@ -316,22 +321,22 @@ class Engine:
         return unit
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-        """Runs of frames, so few that `_IN_WORK` of them are at most `batch`, and beyond the first
-        frame at most `_PIXELS` pixels."""
+        """Batches of at most `_batch_frames` frames and, beyond the first frame, `_BATCH_PIXELS`
+        pixels."""
         batch: list[Frame] = []
         pixels = 0
         for frame in frames:
             batch.append(frame)
             pixels += frame.image.size // 3 if frame.image is not None else 0
-            if len(batch) >= self._most_frames or pixels >= _PIXELS:
+            if len(batch) >= self._batch_frames or pixels >= _BATCH_PIXELS:
                 yield batch
                 batch, pixels = [], 0
         if batch:
             yield batch
 
 
-def _in_turn(items: Iterable[Item], function: Callable[[Item], Batch]) -> Iterator[Batch]:
-    """One item after the other, the next while the consumer has the last."""
+def _pipelined(items: Iterable[Item], function: Callable[[Item], Batch]) -> Iterator[Batch]:
+    """One item at a time in a thread, the next while the consumer has the last."""
     return map_ahead(items, function, workers=1, ahead=1)
 
 
@@ -339,8 +344,8 @@ def _factor(frame: Frame) -> int:
     return 1 if frame.original is None else frame.original.factor
 
 
-def _in_whole(located: Batch) -> Batch:
-    """The faces in pixels of the pictures themselves, of which smaller versions were read."""
+def _at_full_size(located: Batch) -> Batch:
+    """Faces in pixels of the original images, of which downscaled versions were decoded."""
     return [
         (frame, faces if _factor(frame) == 1 else [face.enlarged(_factor(frame)) for face in faces])
         for frame, faces in located

@@ -1,10 +1,10 @@
-"""Processes that take batches of a long stream off an engine's hands.
+"""A pool of worker processes that take over a long stream from the engine's own process.
 
-The steps between the networks are Python's, and threads of one process hand its interpreter to and
-fro: on small pictures two are hardly quicker than one. Processes do not wait for each other.
+The steps between the networks are Python's and hold the GIL: on small images two threads are hardly
+faster than one. Worker processes do not wait for each other.
 
-They run `facerec.engine.worker`, talk over their pipes, and end when these close: at the end of the
-stream, when it is given up, and when the process that wanted them is killed.
+Each runs `facerec.engine.worker`, answers pickled batches over its pipes, and ends when these
+close: at the end of the stream, when the consumer stops, and when the engine's process is killed.
 """
 
 from __future__ import annotations
@@ -28,63 +28,63 @@ Batch = list[tuple[Frame, list[Face]]]
 Batches = Iterator[list[Frame]]
 Select = Callable[[Image, list[Face]], list[Face]]
 
-_PATIENCE_SECONDS, _PATIENCE_FRAMES = 4.0, 64
-"""A stream that has lasted as long as helpers take to start is worth starting them."""
+_MIN_SECONDS, _MIN_FRAMES = 4.0, 64
+"""Spawn workers once the stream outlasts their start-up."""
 
 
-class Order(NamedTuple):
-    """What helpers do.
+class WorkerConfig(NamedTuple):
+    """What a worker process is sent first.
 
     Attributes:
-        profile: of their engines.
-        whole: whether vectors must come out the same to the bit however the work is divided.
-        described: the engine that they help; see `Engine.described`.
-        select: picks which of a picture's faces count; None: all.
-        embed: whether the faces are embedded.
+        profile: the worker's engine is built from it.
+        whole_batches: see `Engine.in_whole_batches`.
+        described: see `Engine.described`; a worker whose engine differs ends.
+        select: picks which of an image's faces count; None: all.
+        embed: whether faces are embedded.
     """
 
     profile: Profile
-    whole: bool
+    whole_batches: bool
     described: tuple[str, str]
     select: Select | None
     embed: bool
 
 
-class Helpers:
-    """Processes that each run an engine of their own.
+class WorkerPool:
+    """Worker processes with an engine each.
 
     Args:
-        order: what they do, pickled.
-        count: how many.
+        config: a pickled `WorkerConfig`.
+        count: of processes.
 
     Attributes:
-        closed: whether they have been ended.
+        closed: whether `close` was called.
     """
 
-    def __init__(self, order: bytes, count: int) -> None:
-        self._order = order
-        self._processes = [_start() for _ in range(count)]
+    def __init__(self, config: bytes, count: int) -> None:
+        self._config = config
+        self._processes = [_spawn() for _ in range(count)]
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         self._ready = threading.Event()
         self.closed = False
         for process in self._processes:
-            threading.Thread(target=self._prepare, args=(process,), daemon=True).start()
+            threading.Thread(target=self._configure, args=(process,), daemon=True).start()
 
     @property
     def ready(self) -> bool:
-        """Whether one of them has begun to work, or has ended."""
+        """Whether the first worker has started, or failed to."""
         return self._ready.is_set()
 
-    def work(self, frames: Sequence[Frame]) -> list[list[Face]] | None:
-        """The faces of each frame; None from a helper that has ended.
+    def detect(self, frames: Sequence[Frame]) -> list[list[Face]] | None:
+        """Faces of each frame, from an idle worker; None if that worker has ended.
 
-        As many threads as there are helpers may call this at a time.
+        Thread-safe for as many threads as there are workers.
 
         Raises:
-            Exception: what was raised there.
+            Exception: what the worker raised.
         """
         process = self._idle.get()
-        answer = None if process is None else _ask(process, pickle.dumps(frames, protocol=5))
+        answer = None if process is None else _request(process, pickle.dumps(frames, protocol=5))
         self._idle.put(None if answer is None else process)
         if isinstance(answer, Exception):
             raise answer
@@ -92,7 +92,7 @@ class Helpers:
         return faces
 
     def close(self) -> None:
-        """End them."""
+        """Kill the processes and close their pipes."""
         self.closed = True
         for process in self._processes:
             process.kill()
@@ -100,79 +100,79 @@ class Helpers:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 assert pipe is not None, "both are pipes"
-                with contextlib.suppress(OSError):  # what it did not take any more
+                with contextlib.suppress(OSError):  # unsent data of a killed worker
                     pipe.close()
 
-    def _prepare(self, process: subprocess.Popen[bytes]) -> None:
-        self._idle.put(process if _ask(process, self._order) is True else None)
+    def _configure(self, process: subprocess.Popen[bytes]) -> None:
+        self._idle.put(process if _request(process, self._config) is True else None)
         self._ready.set()
 
 
-def divide(
-    batches: Batches, alone: Callable[[Batches], Iterator[Batch]], order: Order, count: int
+def map_in_workers(
+    batches: Batches, local: Callable[[Batches], Iterator[Batch]], config: WorkerConfig, count: int
 ) -> Iterator[Batch]:
-    """Batches with their faces, in order: found by this process, and by helpers if it takes long.
+    """Batches with their faces, in order: from this process, and from workers once they are ready.
 
     Args:
         batches: of frames.
-        alone: finds the faces in this process.
-        order: what helpers do, which gives the same faces.
-        count: of helpers; with fewer than two, or an order that no other process understands (a
-            function that is not a module's), there are none.
+        local: finds the faces in this process.
+        config: makes workers find the same faces.
+        count: of workers; below 2, or with a config that cannot be pickled (`select` is not a
+            module's function), there are none.
     """
     try:
-        pickled = pickle.dumps(order)
+        pickled = pickle.dumps(config)
     except (pickle.PicklingError, AttributeError, TypeError):
         count = 0
     if count < 2 or not sys.executable or getattr(sys, "frozen", False):
-        yield from alone(batches)
+        yield from local(batches)
         return
-    helpers: Helpers | None = None
-    one_at_a_time = threading.Lock()
+    pool: WorkerPool | None = None
+    local_lock = threading.Lock()
 
-    def until_helped() -> Batches:
-        nonlocal helpers
-        frames, began, wanted = 0, time.monotonic(), True
+    def until_ready() -> Batches:
+        nonlocal pool
+        frames, start, tried = 0, time.monotonic(), False
         for batch in batches:
             yield batch
             frames += len(batch)
-            if helpers is not None and helpers.ready:
+            if pool is not None and pool.ready:
                 return
-            lasts = frames >= _PATIENCE_FRAMES and time.monotonic() - began >= _PATIENCE_SECONDS
-            if wanted and lasts:
-                wanted = False
-                with contextlib.suppress(OSError):  # of memory, or too many processes
-                    helpers = Helpers(pickled, count)
+            lasts = frames >= _MIN_FRAMES and time.monotonic() - start >= _MIN_SECONDS
+            if lasts and not tried:
+                tried = True
+                with contextlib.suppress(OSError):  # out of memory, or too many processes
+                    pool = WorkerPool(pickled, count)
 
-    def have_done(batch: list[Frame]) -> Batch:
-        assert helpers is not None, "there is no batch left otherwise"
-        pictures = [frame for frame in batch if frame.image is not None]
-        answer = helpers.work(pictures) if pictures else []
+    def detect(batch: list[Frame]) -> Batch:
+        assert pool is not None, "`until_ready` takes all batches otherwise"
+        readable = [frame for frame in batch if frame.image is not None]
+        answer = pool.detect(readable) if readable else []
         if answer is None:
-            if helpers.closed:
-                return []  # nobody waits for it
-            with one_at_a_time:
-                return next(alone(iter([batch])))
+            if pool.closed:
+                return []  # the consumer has stopped
+            with local_lock:
+                return next(local(iter([batch])))
         found = iter(answer)
         return [(frame, [] if frame.image is None else next(found)) for frame in batch]
 
     try:
-        yield from alone(until_helped())
-        yield from map_ahead(batches, have_done, workers=count)
+        yield from local(until_ready())
+        yield from map_ahead(batches, detect, workers=count)
     finally:
-        if helpers is not None:
-            helpers.close()
+        if pool is not None:
+            pool.close()
 
 
-def _start() -> subprocess.Popen[bytes]:
-    # As `multiprocessing` starts its own, but the caller's script is not run again.
-    # Collecting garbage among all that is imported would take a sixth of the start.
+def _spawn() -> subprocess.Popen[bytes]:
+    # Like multiprocessing's spawn, without importing the caller's script again. Garbage collection
+    # during the imports would take a sixth of the start-up.
     program = (
         f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}; "
         "from facerec.engine.worker import main; main()"
     )
-    # Ctrl-C in a terminal is told to a whole group; this process ends its helpers itself.
-    apart: dict[str, Any] = (
+    # A terminal sends Ctrl-C to the whole process group; this process ends its workers itself.
+    own_group: dict[str, Any] = (
         {"start_new_session": True}
         if os.name == "posix"
         else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
@@ -181,12 +181,12 @@ def _start() -> subprocess.Popen[bytes]:
         [sys.executable, "-W", "ignore", "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        **apart,
+        **own_group,
     )
 
 
-def _ask(process: subprocess.Popen[bytes], message: bytes) -> Any:
-    """The answer to a pickled message; None where the process has ended."""
+def _request(process: subprocess.Popen[bytes], message: bytes) -> Any:
+    """The answer to a pickled message; None if the process has ended."""
     assert process.stdin is not None and process.stdout is not None, "both are pipes"
     try:
         process.stdin.write(message)

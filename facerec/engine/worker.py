@@ -1,4 +1,4 @@
-"""A process that takes batches of a stream off an engine's hands; see `facerec.engine.pool`."""
+"""Worker process: answers pickled batches on stdin; see `facerec.engine.pool`."""
 
 from __future__ import annotations
 
@@ -12,40 +12,39 @@ from typing import Any, BinaryIO
 import cv2
 
 from facerec.engine.engine import Engine
-from facerec.engine.pool import Order
+from facerec.engine.pool import WorkerConfig
 
 
 def main() -> None:
-    """Answer pickled batches on standard input until it ends.
+    """Answer requests until stdin closes.
 
-    Whatever goes wrong outside of a batch ends the process, quietly: its work is then done where
-    it came from.
+    An error outside of a batch ends the process silently; the parent then does its work.
     """
     with contextlib.suppress(Exception):
-        questions, answers = sys.stdin.buffer, _answers()
-        order: Order = pickle.load(questions)
-        cv2.setNumThreads(order.profile.runtime.threads)
-        engine = Engine.from_profile(order.profile)
-        if order.whole:
+        requests, answers = sys.stdin.buffer, _take_stdout()
+        config: WorkerConfig = pickle.load(requests)
+        cv2.setNumThreads(config.profile.runtime.threads)
+        engine = Engine.from_profile(config.profile)
+        if config.whole_batches:
             engine = engine.in_whole_batches()
         gc.freeze()
         gc.enable()
-        # Otherwise the model's file has become another one.
-        if engine.described == order.described:
+        # They differ if the model's file was replaced meanwhile.
+        if engine.described == config.described:
             _send(answers, True)
             while True:
-                _send(answers, _work(engine, order, pickle.load(questions)))
+                _send(answers, _answer(engine, config, pickle.load(requests)))
 
 
-def _work(engine: Engine, order: Order, frames: Any) -> Any:
+def _answer(engine: Engine, config: WorkerConfig, frames: Any) -> Any:
     try:
-        return engine.faces_of(frames, select=order.select, embed=order.embed)
-    except Exception as error:  # noqa: BLE001  (raised where the batch came from)
+        return engine.faces_of(frames, select=config.select, embed=config.embed)
+    except Exception as error:  # noqa: BLE001  (raised in the parent)
         return error
 
 
-def _answers() -> BinaryIO:
-    """Standard output, which from now on is standard error for whatever else prints."""
+def _take_stdout() -> BinaryIO:
+    """Stdout for answers alone: whatever else prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers

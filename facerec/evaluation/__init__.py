@@ -1,4 +1,4 @@
-"""Figures for a model: verification, identification, templates, and calibrated thresholds.
+"""Evaluation: verification (ROC, TAR at FAR), identification, IJB templates, detection, thresholds.
 
-A pair is accepted when its similarity is at or above the threshold, here as everywhere else.
+A pair is accepted when its similarity is at or above the threshold, as in recognition.
 """

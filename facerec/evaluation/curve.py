@@ -1,4 +1,4 @@
-"""How many genuine and impostor pairs every possible threshold accepts: one sort, all metrics."""
+"""Genuine and impostor pairs accepted at every threshold (ROC): one sort for all metrics."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Counts = NDArray[np.int64]
 class ScoreCurve:
     """Accepted pairs at each distinct score, strictest first.
 
-    Entry `k` of the counts is what a threshold accepts that lets exactly the `k` highest
-    distinct scores through, so they have one entry more than `scores` and begin with 0.
+    Entry `k` of the counts is for a threshold that accepts exactly the `k` highest distinct
+    scores, so the counts have one entry more than `scores` and begin with 0.
 
     Attributes:
-        scores: `(M,)` distinct similarities, descending, in the dtype they came in.
+        scores: `(M,)` distinct similarities, descending, in their original dtype.
         genuine: `(M + 1,) int64`, accepted pairs of one person.
         impostor: `(M + 1,) int64`, accepted pairs of two people.
     """
@@ -52,8 +52,8 @@ class ScoreCurve:
     def threshold(self, index: int) -> float:
         """A threshold that accepts exactly the `index` highest distinct scores.
 
-        It lies half-way to the next score, so that rounding on the way through a distance and
-        back does not move a decision.
+        It lies half-way to the next score, so that rounding in the conversion to a distance and
+        back changes no decision.
         """
         if index == 0:
             return float(np.nextafter(self.scores[0], np.inf, dtype=self.scores.dtype))
@@ -65,7 +65,7 @@ class ScoreCurve:
 
 
 def score_curve(similarities: ArrayLike, same: ArrayLike) -> ScoreCurve:
-    """Sort the pairs and count.
+    """The curve of scored pairs.
 
     Args:
         similarities: `(N,)` floats, finite.
@@ -80,7 +80,7 @@ def score_curve(similarities: ArrayLike, same: ArrayLike) -> ScoreCurve:
     accepted = (len(scores) - first_of_tie)[::-1]
     distinct = ascending[first_of_tie]
     del ascending, first_of_tie
-    # Looking up the rarer kind in the sorted scores costs less than sorting labels along.
+    # Looking up the rarer kind in the sorted scores is cheaper than an argsort.
     rarer_is_genuine = 2 * np.count_nonzero(flags) <= len(flags)
     places = np.searchsorted(distinct, np.sort(scores[flags == rarer_is_genuine]))
     rarer = np.cumsum(np.bincount(places, minlength=len(distinct))[::-1])
@@ -94,7 +94,7 @@ def score_curve(similarities: ArrayLike, same: ArrayLike) -> ScoreCurve:
 
 
 def check_pairs(similarities: ArrayLike, same: ArrayLike) -> tuple[Scores, Flags]:
-    """The same values as arrays `(N,)` of floats and booleans, known to be usable.
+    """Validate pairs; returns them as arrays `(N,)` of floats and booleans.
 
     Raises:
         UsageError: as `score_curve`.

@@ -1,10 +1,10 @@
-"""How well detectors find faces, on FDDB and WIDER FACE.
+"""Detection metrics (precision, recall, average precision) on FDDB and WIDER FACE.
 
-Detections of all pictures are ranked by score. In a picture, from its best detection down, each
-takes the face not yet taken that it overlaps most; an overlap above 0.5 makes it a true positive,
-otherwise it is a false one, unless it overlaps a face marked to be ignored, when it counts for
-nothing. FDDB calls this the discrete score (Jain and Learned-Miller 2010, section 5); WIDER FACE
-(Yang et al. 2016) follows PASCAL VOC, from which this differs only where faces overlap by half.
+The detections of an image are matched in descending order of score, each to the unmatched face of
+largest IoU. Above an IoU of 0.5 it is a true positive, else a false positive, unless it overlaps an
+ignored face, when it does not count. FDDB calls this the discrete score (Jain and Learned-Miller
+2010, section 5); WIDER FACE (Yang et al. 2016) follows PASCAL VOC, which differs only where faces
+overlap by half.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _CHORDS = 512
 
 
 class Region(Protocol):
-    """Where a face is."""
+    """An annotated face."""
 
     @property
     def ignored(self) -> bool:
-        """Whether finding it counts for nothing."""
+        """Whether a detection of it does not count."""
         ...
 
     def overlap(self, box: Floats) -> float:
@@ -67,9 +67,8 @@ class Ellipse:
     Attributes:
         major: radius along the axis that `angle` turns.
         minor: radius across it.
-        angle: radians from the x axis towards the y axis, which points down.
-        x: the centre's.
-        y: the centre's.
+        angle: radians from the x axis towards the y axis (down).
+        x, y: centre.
     """
 
     major: float
@@ -93,7 +92,7 @@ class Ellipse:
             return 0.0
         step = (bottom - top) / _CHORDS
         height = top + (np.arange(_CHORDS) + 0.5) * step - self.y
-        # The ellipse at a height: where the quadratic in x has its two roots.
+        # A chord ends at the roots of the ellipse's quadratic in x.
         middle = height * sine * cosine * (self.major**2 - self.minor**2) / extent**2
         half = self.major * self.minor / extent * np.sqrt(1 - np.minimum(1, (height / extent) ** 2))
         left, right = self.x + middle - half, self.x + middle + half
@@ -102,14 +101,14 @@ class Ellipse:
 
 
 @dataclass(frozen=True, slots=True)
-class AnnotatedPicture:
-    """A picture's file and its faces."""
+class AnnotatedImage:
+    """An image file and its annotated faces."""
 
     path: Path
     faces: tuple[Region, ...]
 
 
-def read_fddb(root: str | Path) -> list[AnnotatedPicture]:
+def read_fddb(root: str | Path) -> list[AnnotatedImage]:
     """FDDB's ten folds: `FDDB-folds/FDDB-fold-*-ellipseList.txt` and `originalPics/`.
 
     A face is a line `major minor angle x y 1`. FDDB's angles are radians; a file in which any
@@ -129,12 +128,12 @@ def read_fddb(root: str | Path) -> list[AnnotatedPicture]:
         turn = math.pi / 180 if degrees else 1.0
         for name, rows in records:
             faces = tuple(Ellipse(a, b, angle * turn, x, y) for a, b, angle, x, y, *_ in rows)
-            pictures.append(AnnotatedPicture(root / "originalPics" / f"{name}.jpg", faces))
+            pictures.append(AnnotatedImage(root / "originalPics" / f"{name}.jpg", faces))
     return pictures
 
 
-def read_wider_face(annotations: str | Path, images: str | Path) -> list[AnnotatedPicture]:
-    """WIDER FACE's `wider_face_val_bbx_gt.txt`, pictures below `images`.
+def read_wider_face(annotations: str | Path, images: str | Path) -> list[AnnotatedImage]:
+    """WIDER FACE's `wider_face_val_bbx_gt.txt`, images below `images`.
 
     A face is a line `x y width height blur expression illumination invalid occlusion pose`; those
     marked invalid, and those without an area, are ignored.
@@ -143,7 +142,7 @@ def read_wider_face(annotations: str | Path, images: str | Path) -> list[Annotat
         InputError: the file cannot be read, or a line is not as above.
     """
     return [
-        AnnotatedPicture(
+        AnnotatedImage(
             Path(images) / name,
             tuple(
                 Rectangle(
@@ -176,7 +175,7 @@ def _records(file: Path, numbers: int) -> Iterator[tuple[str, list[list[float]]]
         if short:
             raise InputError(f"{file}:{at + 1}: not a name, a number of faces and their lines")
         at += 2 + count
-        # WIDER FACE writes a line of zeros for a picture without faces.
+        # WIDER FACE writes a line of zeros for an image without faces.
         if count == 0 and at < len(lines) and set(lines[at].split()) == {"0"}:
             at += 1
         yield name, rows
@@ -184,17 +183,17 @@ def _records(file: Path, numbers: int) -> Iterator[tuple[str, list[list[float]]]
 
 @dataclass(frozen=True, slots=True)
 class DetectionReport:
-    """What a detector found.
+    """A detector's figures.
 
     Attributes:
-        images: pictures seen.
-        faces: faces to be found.
-        precision: share of all detections that are true.
-        recall: share of the faces found.
-        average_precision: area under precision over recall, precision at a recall being the best
-            at that recall or beyond (PASCAL VOC since 2010, WIDER FACE).
-        recall_at: number of false positives in all pictures → recall at the lowest score that
-            gives no more (a point of FDDB's curve).
+        images: number of images.
+        faces: annotated faces, without ignored ones.
+        precision: share of true detections.
+        recall: share of faces found.
+        average_precision: area under the precision-recall curve, precision made monotone (PASCAL
+            VOC since 2010, WIDER FACE).
+        recall_at: number of false positives in all images → recall at the lowest score with no
+            more of them (a point of FDDB's ROC).
         seconds_per_image: mean time of detection alone.
         scores: `(N,) float32`, of all detections that count, highest first.
         true: `(N,) bool`, which of them are true.
@@ -224,7 +223,7 @@ class DetectionReport:
 def match_detections(
     detections: Sequence[Face], faces: Sequence[Region]
 ) -> list[tuple[float, bool]]:
-    """Score and truth of a picture's detections that count, highest score first."""
+    """Score and truth of an image's detections that count, highest score first."""
     free = [face for face in faces if not face.ignored]
     ignored = [face for face in faces if face.ignored]
     outcome = []
@@ -244,7 +243,7 @@ def average_precision(true: NDArray[np.bool_], faces: int) -> float:
 
     Args:
         true: `(N,)`, whether each detection is true, highest score first.
-        faces: how many there are to be found.
+        faces: number of annotated faces.
     """
     if not faces or not len(true):
         return 0.0
@@ -259,9 +258,9 @@ def recall_at_false_positives(
     """Recall at the lowest score that gives at most `allowed` false positives in all.
 
     Args:
-        scores: `(N,)`, highest first; detections of equal score come in or stay out together.
+        scores: `(N,)`, highest first; detections of equal score are accepted together.
         true: `(N,)`, whether each detection is true.
-        faces: how many there are to be found.
+        faces: number of annotated faces.
         allowed: false positives.
     """
     last_of_score = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
@@ -273,20 +272,20 @@ def recall_at_false_positives(
 
 def evaluate_detectors(
     detectors: Mapping[str, Detector],
-    pictures: Iterable[AnnotatedPicture],
+    pictures: Iterable[AnnotatedImage],
     read: Callable[[Path], Image],
     *,
     false_positives: Sequence[int] = (100, 500, 1000),
     seen: Callable[[], object] = lambda: None,
 ) -> dict[str, DetectionReport]:
-    """Run detectors side by side over annotated pictures, each picture read once.
+    """Run detectors side by side over annotated images, each read once.
 
     Args:
         detectors: name → detector.
-        pictures: what to find where.
+        pictures: annotated images.
         read: gives a file's `(H, W, 3) uint8` RGB image.
-        false_positives: numbers of false positives to give the recall at.
-        seen: called after each picture.
+        false_positives: numbers of false positives at which recall is reported.
+        seen: callback after each image.
     """
     outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in detectors}
     seconds = dict.fromkeys(detectors, 0.0)

@@ -1,4 +1,4 @@
-"""Vectors for the images of an evaluation set, through the shared engine."""
+"""Embedding an evaluation set's images, with a cache."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Region = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """What became of the images.
+    """Vectors of the images, and why some have none.
 
     Attributes:
         vectors: `(I, D) float32` unit vectors; a row of NaN where there is none.
-        missing: why the images without a vector have none, by key.
-        unreadable: how many of those images are absent or damaged, rather than without a face.
-        reused: how many vectors came from the cache.
+        missing: reason by key, for images without a vector.
+        unreadable: number of those that are absent or damaged, rather than without a face.
+        reused: number of vectors from the cache.
     """
 
     vectors: Floats
@@ -51,8 +51,8 @@ def embed_images(
         keys: the images, as the protocol names them.
         files: each key's file in the source; a key may be absent.
         aligned: the images are aligned faces: nothing is detected.
-        observe: called once an image.
-        regions: x, y, width and height of the face meant, for keys whose image shows several.
+        observe: callback after each image.
+        regions: x, y, width and height of the face, for images that show several.
     """
     places = regions or {}
     downscale = full_size if aligned else engine.reduction
@@ -81,7 +81,7 @@ def embed_images(
     missing: dict[str, str] = {}
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers)
-    # in whole batches, so that the figures do not depend on how the work was divided
+    # Whole batches: a vector must not depend on the batch it is in.
     stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=only_central_face)
     for row, (frame, faces) in enumerate(stream):
         observe()
@@ -104,7 +104,7 @@ def embed_images(
 
 
 def crop_around(image: Image, region: Region) -> Image:
-    """The part of an image around a face, as far again as the face is large on every side.
+    """Crop around a face, with a margin of the face's size on every side.
 
     Args:
         image: `(H, W, 3) uint8`.

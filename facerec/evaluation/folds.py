@@ -1,4 +1,4 @@
-"""k-fold accuracy: each fold is judged by the threshold that is best on the others.
+"""k-fold accuracy: each fold at the threshold that is best on the other folds.
 
 Huang et al. 2007 (LFW), section 4: View 2's estimated mean accuracy.
 """
@@ -21,11 +21,11 @@ ScoresForFold = Callable[[int], Scores]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldAccuracy:
-    """k-fold accuracy and the decision on every pair behind it.
+    """k-fold accuracy and the decision on every pair.
 
     Attributes:
         accuracies: `(K,) float64`, share of right decisions in each fold.
-        thresholds: `(K,) float64`, similarity threshold each fold was judged by.
+        thresholds: `(K,) float64`, similarity threshold of each fold.
         correct: `(N,) bool`, whether each pair was decided rightly.
     """
 
@@ -59,7 +59,7 @@ def fold_accuracy(similarities: ArrayLike, same: ArrayLike, folds: ArrayLike) ->
 
 
 def accuracy_over_folds(scores_for: ScoresForFold, same: Flags, folds: FoldIndices) -> FoldAccuracy:
-    """As `fold_accuracy`, where the similarities may depend on the fold that is held out.
+    """As `fold_accuracy`, with similarities that may depend on the fold held out.
 
     Args:
         scores_for: the `(N,)` similarities of all pairs when a given fold is held out.
@@ -83,7 +83,7 @@ def accuracy_over_folds(scores_for: ScoresForFold, same: Flags, folds: FoldIndic
 def accuracy_at(
     thresholds: NDArray[np.float64], similarities: Scores, same: Flags, folds: FoldIndices
 ) -> float:
-    """Accuracy of other similarities of the same pairs by the thresholds that the folds have.
+    """Accuracy of other similarities of the same pairs, at the folds' thresholds.
 
     Args:
         thresholds: `(K,) float64`, of `FoldAccuracy`.
@@ -125,7 +125,7 @@ def pair_similarities(
 
     Args:
         embeddings: `(I, D) float32` unit vectors; a row of NaN for an image without a vector,
-            whose pairs are scored as unlike as can be, -1.
+            whose pairs are scored -1.
         pairs: `(N, 2) int64` rows of `embeddings`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Figures by group of people, and how far the groups are apart."""
+"""Demographic groups: figures by group, and the gap between groups."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from facerec.evaluation.verification import Verification, percent, rate_name
 class GroupFigures:
     """Figures of the pairs whose two images belong to one group.
 
-    Rates are at the thresholds of the whole set, since recognition knows no group; a rate is
-    None where the group has no pair of that kind.
+    Rates are at the whole set's thresholds, as in recognition; a rate is None without pairs of that
+    kind.
 
     Attributes:
         name: the group.
@@ -47,8 +47,8 @@ class GroupTable:
 
     Attributes:
         groups: by name.
-        at: the false-accept rate of the whole set whose threshold is used.
-        gap: best less worst accuracy.
+        at: the whole set's false-accept rate, whose threshold is used.
+        gap: best minus worst accuracy.
         outside: pairs of two groups, or with an image of no group.
     """
 
@@ -76,11 +76,11 @@ class GroupTable:
 
 
 def read_groups(path: str | Path) -> dict[str, str]:
-    """A CSV of two columns: an image or a person, and the group; a heading is left out.
+    """A CSV of two columns: an image or a person, and the group; a heading is skipped.
 
     Raises:
         MissingError: the file cannot be read.
-        UsageError: a line has fewer than two columns, or a name stands in two groups.
+        UsageError: a line has fewer than two columns, or a name is in two groups.
     """
     groups: dict[str, str] = {}
     for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), start=1):

@@ -1,4 +1,4 @@
-"""Searching a gallery: closed-set ranks and open-set rates, in blocks of probes.
+"""Identification (1:N): CMC, and open-set DIR, FPIR and TPIR, in blocks of probes.
 
 Grother & Ngan 2014 (NISTIR 8009) for CMC, FPIR and TPIR; Jain & Li, Handbook of Face Recognition
 (2nd ed.), chapter 21.2.2 for the detection and identification rate. A person of the gallery is as
@@ -23,7 +23,7 @@ from facerec.faces import Floats
 RANKS = (1, 5, 10)
 
 FPIRS = (1e-1, 1e-2, 1e-3)
-"""False-positive identification rates that are reported where there are strangers enough."""
+"""False-positive identification rates reported, if there are enough strangers."""
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -31,14 +31,14 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What searching the gallery gave for each probe.
+    """Each probe's search of the gallery.
 
     Attributes:
-        rank: `(N,) int64`, place of the probe's own person among the people of the gallery, from
-            1, those equally similar counted before it; 0 for a stranger.
-        mate: `(N,) float32`, similarity to the probe's own person; -inf for a stranger.
+        rank: `(N,) int64`, the mate's rank among the people of the gallery, from 1, ties counted
+            against it; 0 for a stranger.
+        mate: `(N,) float32`, similarity to the probe's own person (mate); -inf for a stranger.
         best: `(N,) float32`, similarity to the most similar person.
-        people: how many people the gallery holds.
+        people: number of people in the gallery.
     """
 
     rank: Labels
@@ -125,7 +125,7 @@ def cumulative_match(found: Search) -> NDArray[np.float64]:
 
 
 def supported_fpirs(found: Search) -> tuple[float, ...]:
-    """Those of `FPIRS` for which at least one stranger may be named."""
+    """The `FPIRS` at which at least one stranger may be named."""
     strangers = int(np.count_nonzero(~found.known))
     return tuple(rate for rate in FPIRS if _allowed(rate, strangers) >= 1)
 
@@ -199,7 +199,7 @@ def search_record(found: Search, metric: Metric) -> dict[str, Any]:
 
 
 def identify(vectors: Floats, protocol: IdentificationProtocol) -> Search:
-    """Search the gallery for each probe; an image without a vector is unlike everybody.
+    """Search the gallery for each probe; an image without a vector matches nobody.
 
     Args:
         vectors: `(I, D) float32` unit vectors or rows of NaN.
@@ -216,7 +216,7 @@ def identify(vectors: Floats, protocol: IdentificationProtocol) -> Search:
     )
     unseen = np.isnan(vectors[protocol.probes]).any(axis=1)
     enrolled = np.isin(protocol.probe_people, protocol.gallery_people)
-    # A known probe without a vector, or whose person has none left, is found after everybody.
+    # A known probe without a vector, or whose person has none, is ranked last.
     lost = enrolled & (unseen | (found.rank == 0))
     people = found.people + int(lost.any())
     nothing = np.float32(-1)

@@ -16,12 +16,12 @@ from facerec.errors import UsageError
 from facerec.evaluation.curve import ScoreCurve, check_pairs
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""False-accept rates that are reported where there are impostor pairs enough."""
+"""False-accept rates reported, if there are enough impostor pairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What one threshold does.
+    """Error rates at one threshold.
 
     Attributes:
         threshold: similarity at or above which a pair is accepted.
@@ -35,7 +35,7 @@ class OperatingPoint:
 
 
 def supported_fars(impostors: int) -> tuple[float, ...]:
-    """Those of `FARS` for which at least one of `impostors` pairs may be accepted."""
+    """The `FARS` at which at least one of `impostors` pairs may be accepted."""
     return tuple(far for far in FARS if allowed_impostors(far, impostors) >= 1)
 
 
@@ -65,7 +65,7 @@ def _last_at_most(counts: NDArray[np.int64], allowed: int) -> int:
 
 
 def operating_point(curve: ScoreCurve, index: int) -> OperatingPoint:
-    """What the threshold does that accepts the `index` highest distinct scores."""
+    """The operating point that accepts the `index` highest distinct scores."""
     return OperatingPoint(
         curve.threshold(index),
         int(curve.impostor[index]) / curve.impostor_total,
@@ -74,14 +74,14 @@ def operating_point(curve: ScoreCurve, index: int) -> OperatingPoint:
 
 
 def rates_at(curve: ScoreCurve, threshold: float) -> OperatingPoint:
-    """What a given similarity threshold does to these pairs."""
+    """The operating point of a given similarity threshold."""
     index = int(np.searchsorted(-curve.scores, -threshold, side="right"))
     point = operating_point(curve, index)
     return OperatingPoint(threshold, point.far, point.tar)
 
 
 def equal_error_rate(curve: ScoreCurve) -> float:
-    """Where the ROC, its points joined by straight lines, has FAR equal to FRR."""
+    """FAR where it equals FRR, on the linearly interpolated ROC."""
     # FAR - FRR rises along the curve from -1 to 1 in units of 1 / (genuine * impostor): exact.
     gap = (
         curve.impostor * curve.genuine_total
@@ -95,7 +95,10 @@ def equal_error_rate(curve: ScoreCurve) -> float:
 
 
 def area_under_roc(curve: ScoreCurve) -> float:
-    """Share of (genuine, impostor) couples ranked rightly, a tie counting half (Mann-Whitney)."""
+    """AUC: share of (genuine, impostor) couples in the right order, a tie counting half.
+
+    The Mann-Whitney statistic.
+    """
     width = np.diff(curve.impostor).astype(np.float64)
     doubled_height = (curve.genuine[1:] + curve.genuine[:-1]).astype(np.float64)
     return float(width @ doubled_height) / 2 / curve.genuine_total / curve.impostor_total
@@ -131,8 +134,8 @@ def d_prime(similarities: ArrayLike, same: ArrayLike) -> float:
 def roc_points(curve: ScoreCurve, limit: int = 1000) -> NDArray[np.float64]:
     """Points of the ROC for drawing.
 
-    Where the curve has more than `limit` corners, the points kept are spread evenly over the
-    logarithm of the false-accept count, at which differences show, and over the list.
+    Of more than `limit` corners, a sample is kept: evenly spaced in the logarithm of the
+    false-accept count, and in the index.
 
     Returns:
         `(P, 3) float64`: FAR, TAR, similarity threshold; strictest first.

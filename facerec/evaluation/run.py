@@ -1,4 +1,4 @@
-"""One model on one evaluation set, from the profile to the figures."""
+"""One model on one evaluation set: from the profile to vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from facerec.weights.folder import cache_folder
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How images become vectors.
+    """How an evaluation set is embedded.
 
     Attributes:
         profile: model, detector and runtime.
@@ -70,7 +70,7 @@ def embed_set(
 
 
 def describe(engine: Engine, setting: Setting) -> dict[str, Any]:
-    """The part of a record that says what was measured."""
+    """A record's fields on the model and how it was run."""
     card = engine.card
     return {
         "model": card.name,

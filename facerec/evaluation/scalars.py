@@ -20,7 +20,7 @@ def open_writer(folder: Path) -> SummaryWriter:
     """A writer of TensorBoard's files.
 
     TensorBoard would import TensorFlow where it is installed, which takes seconds, writes to
-    stderr, and crashes torchvision when that comes later; this module's name tells it not to.
+    stderr, and crashes torchvision when that comes later; this stub module prevents that.
     """
     sys.modules.setdefault(_WITHOUT_TENSORFLOW, ModuleType(_WITHOUT_TENSORFLOW))
     from torch.utils.tensorboard import SummaryWriter
@@ -29,7 +29,7 @@ def open_writer(folder: Path) -> SummaryWriter:
 
 
 def write_scalars(folder: Path, protocol: str, records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write every number of the records, as `PROTOCOL/figure`, one run a model.
+    """Write every number of the records, as `PROTOCOL/figure`, one run per model.
 
     Raises:
         UsageError: the folder cannot be written.

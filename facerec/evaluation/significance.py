@@ -1,11 +1,11 @@
 """Bootstrap confidence intervals over pairs, and McNemar's test of two models.
 
-The bootstrap's cost does not grow with the number of pairs.
 Genuine and impostor pairs are resampled separately, so that a replicate has as many of each as
 the data (Efron & Tibshirani 1993, section 8.3; percentile intervals, section 13.3). Resampled
-counts are drawn from their exact distributions - binomials, split step by step, and the order
-statistics of a uniform sample - instead of drawing every pair; the intervals are those of the
-plain procedure. Pairs that share an image or a person are treated as independent.
+counts are drawn from their exact distributions (binomials, split step by step, and order statistics
+of a uniform sample) instead of drawing every pair: the intervals are those of the plain bootstrap,
+at a cost independent of the number of pairs. Pairs that share an image or a person are treated as
+independent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEVEL = 0.95
 
 
 def accuracy_interval(correct: Flags, same: Flags) -> Interval:
-    """95 % interval of the share of right decisions, thresholds held fixed.
+    """95 % interval of the accuracy, at fixed thresholds.
 
     Args:
         correct: `(N,) bool`, whether each pair was decided rightly.
@@ -45,8 +45,8 @@ def tar_interval(curve: ScoreCurve, far: float) -> Interval:
     impostors, allowed = curve.impostor_total, allowed_impostors(far, curve.impostor_total)
     if allowed >= impostors:
         return 1.0, 1.0
-    # The strictest impostor that must be rejected is number `allowed` (from 0) of the resample.
-    # Its rank in the data is that of the order statistic of as many uniform numbers.
+    # The highest impostor score to reject has index `allowed` in the resample; its rank in the
+    # data is distributed as an order statistic of uniform numbers.
     uniform = generator.beta(allowed + 1, impostors - allowed, REPLICATES)
     rank = np.minimum((uniform * impostors).astype(np.int64), impostors - 1)
     accepted_scores = np.searchsorted(curve.impostor, rank, side="right") - 1
@@ -137,7 +137,7 @@ def mcnemar(first: Flags, second: Flags) -> McNemar:
     Args:
         first, second: `(N,) bool`, whether each model decided each pair rightly.
     """
-    # scipy.stats takes half a second to import, which only a comparison should cost.
+    # Imported late: scipy.stats takes half a second.
     from scipy.stats import binomtest
 
     only_first = int(np.count_nonzero(first & ~second))

@@ -47,7 +47,7 @@ def template_features(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplateFigures:
-    """What a template set gave.
+    """Figures' inputs of a template set.
 
     Attributes:
         pairs: 1:1; None without a list of pairs.
@@ -61,7 +61,7 @@ class TemplateFigures:
 def compare_templates(vectors: Floats, protocol: TemplateProtocol) -> TemplateFigures:
     """1:1 and 1:N on template features; images without a vector are left out of their template.
 
-    A template none of whose images has a vector is unlike every other.
+    A template without any vector matches none.
 
     Args:
         vectors: `(I, D) float32` unit vectors or rows of NaN.
@@ -70,7 +70,7 @@ def compare_templates(vectors: Floats, protocol: TemplateProtocol) -> TemplateFi
     names, features = template_features(
         vectors[usable], protocol.image_templates[usable], protocol.media[usable]
     )
-    # One row more, of NaN, for templates without a vector.
+    # The last row, NaN, stands for templates without a vector.
     features = np.vstack((features, np.full((1, vectors.shape[1]), np.nan, np.float32)))
 
     def rows(templates: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Thresholds for recognition, read off measured pairs."""
+"""Calibration: recognition thresholds at fixed false-accept rates, from measured pairs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from facerec.evaluation.metrics import allowed_impostors, tar_at_far
 from facerec.evaluation.verification import rate_name
 
 CALIBRATED = (1e-2, 1e-3, 1e-4)
-"""False-accept rates whose thresholds are kept, where the impostor pairs suffice."""
+"""False-accept rates calibrated, if there are enough impostor pairs."""
 
 
 def calibrate(curve: ScoreCurve, metric: Metric, data: str) -> Calibration:
     """The thresholds, as distances in `metric`.
 
     Args:
-        data: the set that was measured, for the record.
+        data: name of the set.
 
     Raises:
         UsageError: there are fewer than 100 impostor pairs.
@@ -38,5 +38,5 @@ def calibrate(curve: ScoreCurve, metric: Metric, data: str) -> Calibration:
 
 
 def with_calibration(card: ModelCard, calibration: Calibration) -> ModelCard:
-    """The card with other thresholds."""
+    """The card with this calibration."""
     return card.model_copy(update={"calibration": calibration})

@@ -1,4 +1,4 @@
-"""All figures of one model on one set of pairs."""
+"""Verification (1:1): all figures of one model on one set of pairs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from facerec.faces import Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """What the figures are made of.
+    """Scores of a set of pairs, and what follows from them.
 
     Attributes:
         similarities: `(N,)` cosine of each pair.
@@ -88,7 +88,7 @@ def verify(vectors: Floats, protocol: PairProtocol) -> Verification:
 def verify_scores(
     similarities: Scores, same: Flags, folds: NDArray[np.int64] | None
 ) -> Verification:
-    """As `verify`, from similarities that are known.
+    """As `verify`, from given similarities.
 
     Args:
         folds: `(N,) int64`; None or a single fold: no k-fold accuracy.

@@ -16,7 +16,7 @@ _SHARE = 0.05
 
 
 def backend_of(address: str | Path) -> Backend:
-    """The backend of an address: by its URL scheme, for a bare path that of files.
+    """The backend registered for an address's URL scheme; a bare path is a file.
 
     Raises:
         UsageError: no backend has that scheme.
@@ -30,7 +30,7 @@ def backend_of(address: str | Path) -> Backend:
 
 
 def scheme_of(address: str) -> str:
-    """What stands before `://`; `file` for a bare path."""
+    """The URL scheme of an address; `file` for a bare path."""
     scheme, separator, _ = address.partition("://")
     return scheme if separator else "file"
 
@@ -39,7 +39,7 @@ def open_gallery(address: str | Path, *, assume: ModelCard | None = None) -> Gal
     """Open a gallery for reading.
 
     Args:
-        address: where it lies.
+        address: a path or a URL.
         assume: the card for an older file, which carries none.
 
     Raises:
@@ -51,13 +51,13 @@ def open_gallery(address: str | Path, *, assume: ModelCard | None = None) -> Gal
 
 @contextmanager
 def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[GalleryStore]:
-    """Hold a gallery for writing, and commit what the block changed if it ends well.
+    """Lock a gallery, and commit the block's changes unless it raises.
 
     Args:
-        create: the card of the gallery to make where there is none.
+        create: the card of a new gallery, made if there is none.
 
     Raises:
-        MissingError: it is absent and not to be made, or damaged.
+        MissingError: it is absent and `create` is None, or damaged.
         IncompatibleError: it was built with another model than `create`'s.
         UsageError: another process is writing it, or it cannot be written.
     """
@@ -75,7 +75,7 @@ def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[G
 
 
 def extend(store: GalleryStore, other: GalleryStore) -> None:
-    """Add another gallery's entries, but for photos that their person has, by content.
+    """Add another gallery's entries, except photos that the person already has, by content.
 
     Raises:
         IncompatibleError: it was built with another model.
@@ -98,13 +98,13 @@ def local_path(address: str | Path) -> Path | None:
 
 
 class Saver:
-    """Commits a gallery's changes, as often as the cost allows.
+    """Commits a growing gallery periodically.
 
     Args:
-        gallery: what grows.
-        changed: whether it has changes already, such as being new; they are committed at once, so
-            that a place that cannot be written is known before the work is done.
-        share: of the time that committing may take; 0: nothing is committed before `save`.
+        gallery: committed.
+        changed: the gallery is new or changed: commit at once, so that a place that cannot be
+            written is found before the work.
+        share: of the run time that commits may take; 0: commit only in `save`.
     """
 
     def __init__(self, gallery: GalleryStore, *, changed: bool, share: float | None = None) -> None:
@@ -115,13 +115,13 @@ class Saver:
         self.save()
 
     def note_change(self) -> None:
-        """Commit, if the last time was long enough ago."""
+        """Tell of a change; commits if that stays within `share` of the time."""
         self._changed = True
         if (time.monotonic() - self._ended) * self._share > self._seconds:
             self.save()
 
     def save(self) -> None:
-        """Commit, if anything has changed."""
+        """Commit outstanding changes."""
         if self._changed:
             start = time.monotonic()
             self._gallery.commit()

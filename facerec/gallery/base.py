@@ -1,4 +1,4 @@
-"""What every gallery backend implements: its rows, its search, its changes."""
+"""The gallery protocol that every backend implements: rows, search, changes, storage."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from facerec.card import ModelCard
 from facerec.faces import Face, Floats
 
 Where = Mapping[str, str]
-"""Metadata that an entry must carry: every key with that value. Empty: any entry."""
+"""Metadata filter: an entry must have every key with that value. Empty: any entry."""
 
 MatchBy = Literal["template", "exemplar"]
-"""Compare with each person's mean vector, or with the nearest of their entries."""
+"""Compare with each person's template (mean vector), or with the nearest of their entries."""
 
 
 class Hit(NamedTuple):
-    """A person found, and the cosine in [-1, 1] by which."""
+    """A person found, and the cosine in [-1, 1]."""
 
     name: str
     similarity: float
@@ -69,9 +69,8 @@ class Batch:
 class GalleryStore(Protocol):
     """People and the vectors of their faces.
 
-    Entries keep the order in which they were added, people that of their first entry. Changes
-    are kept by `commit`, all or none. `where` makes a question be answered as if the gallery held
-    only the entries that carry that metadata.
+    Entries are in insertion order, people in that of their first entry. `commit` is atomic. With
+    `where` a query sees only the entries that match.
     """
 
     @property
@@ -85,7 +84,7 @@ class GalleryStore(Protocol):
         """Number of entries."""
 
     def counts(self, where: Where | None = None) -> dict[str, int]:
-        """Entries per person, in the people's order; people without any are left out."""
+        """Entries per person, in the people's order, without people who have none."""
 
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """All entries, in order, at most `size` at once."""
@@ -108,14 +107,14 @@ class GalleryStore(Protocol):
     ) -> list[list[Hit]]:
         """The most similar people of each query, most similar first.
 
-        Of equally similar people the one enrolled first comes first. Similarities are those of
-        the float32 vectors, whatever the gallery keeps for speed.
+        Ties go to the person enrolled first. Similarities are those of the float32 vectors, also
+        where an index found the candidates.
 
         Args:
             queries: `(Q, D) float32` unit vectors.
-            top: at most so many people each.
-            match: compare with each person's mean vector, or with their nearest entry.
-            least: people less similar are left out.
+            top: people per query, at most.
+            match: compare with templates or with entries.
+            least: minimum similarity.
         """
 
     def holds(self, person: str, sha256: str) -> bool:
@@ -132,7 +131,7 @@ class GalleryStore(Protocol):
         sha256: str = "",
         meta: Where | None = None,
     ) -> None:
-        """Enrol the faces of one photo, replacing what the same source gave that person before.
+        """Enrol the faces of one photo, replacing the person's entries from that source.
 
         Raises:
             UsageError: the name is empty or holds a slash or a control character.
@@ -140,17 +139,17 @@ class GalleryStore(Protocol):
         """
 
     def append(self, batch: Batch) -> None:
-        """Add entries as they are; whether any is there already is not looked at."""
+        """Add entries as they are, without looking for duplicates."""
 
     def rename(self, old: str, new: str) -> None:
-        """Give a person another name.
+        """Rename a person.
 
         Raises:
             UsageError: `old` is unknown, or `new` is taken or no name.
         """
 
     def merge(self, source: str, target: str) -> None:
-        """Make two people one: all of `source`'s entries become `target`'s.
+        """Merge two people: all of `source`'s entries become `target`'s.
 
         Raises:
             UsageError: one of them is unknown, or they are the same.
@@ -164,14 +163,14 @@ class GalleryStore(Protocol):
         """
 
     def remove_source(self, person: str, source: str) -> int:
-        """Remove what one photo gave a person; returns how many entries.
+        """Remove a person's entries from one photo; returns how many.
 
         Raises:
             UsageError: the person is unknown.
         """
 
     def commit(self) -> None:
-        """Keep all changes since the last commit, on disk, before it returns.
+        """Write all changes since the last commit; they are on disk when it returns.
 
         Raises:
             UsageError: the place cannot be written.
@@ -201,13 +200,13 @@ class Backend(Protocol):
         """Whether there is a gallery."""
 
     def locked(self, address: str) -> AbstractContextManager[None]:
-        """Hold the gallery for writing; readers are never blocked."""
+        """The writer's lock; readers are never blocked."""
 
     def version(self, address: str) -> object:
         """A value that each commit changes; None where there is no gallery."""
 
     def tidy(self, store: Any) -> None:
-        """Bring a new gallery, committed, to the form that depends on its entries alone."""
+        """Rewrite a new gallery, so that its bytes do not depend on how it was committed."""
 
     def verify(self, address: str, advance: Callable[[int], None] = lambda _: None) -> GalleryStore:
         """Open a gallery and check all of it.

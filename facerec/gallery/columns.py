@@ -1,4 +1,4 @@
-"""A gallery's columns in memory: those it was opened with, memory-mapped, and rows added since."""
+"""A gallery's columns in memory: those of its file, memory-mapped, and rows added since."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BATCH = 4096
 
 
 class GalleryColumns:
-    """Enrolled people and the vectors of their faces, in the order of enrolment."""
+    """People and the vectors of their faces, in the order of enrolment."""
 
     def __init__(self, card: ModelCard, base: Base) -> None:
         self._card = card
         self._base = base
         self._names = Names(base.people)
-        # Each row's person: the file's, until a merge.
+        # Copied on the first merge.
         self._person = base.person
         self._gone = np.zeros(len(base), bool)
         self._length = len(base)
@@ -37,7 +37,7 @@ class GalleryColumns:
 
     @property
     def base(self) -> Base:
-        """What the gallery was opened with."""
+        """The file's columns."""
         return self._base
 
     @property
@@ -60,18 +60,18 @@ class GalleryColumns:
         return self._length
 
     def counts(self, where: Where | None = None) -> dict[str, int]:
-        """Enrolled faces per person, of those whose metadata match."""
+        """Matching faces per person."""
         allowed = self._allowed(where)
         counts = np.bincount(self._person_of_rows()[allowed], minlength=len(self._names))
         names = self._names.all()
         return {names[number]: int(counts[number]) for number in np.flatnonzero(counts)}
 
     def batches(self, size: int = BATCH, where: Where | None = None) -> Iterator[Batch]:
-        """The faces whose metadata match, in order, at most `size` at once."""
+        """Matching faces, in order, at most `size` at once."""
         return map(self._batch, self.blocks(size, where))
 
     def blocks(self, size: int, where: Where | None = None) -> Iterator[Entries]:
-        """As `batches`, as columns; `person` are the people's own numbers (see `numbers`)."""
+        """As `batches`, as columns; `person` are internal numbers (see `numbers`)."""
         allowed = self._allowed(where)
         for first in range(0, len(allowed), size):
             rows = first + np.flatnonzero(allowed[first : first + size])
@@ -83,11 +83,11 @@ class GalleryColumns:
         return self.templates_of(self.numbers())
 
     def numbers(self) -> Rows:
-        """`(P,)` the people's numbers, ascending; `entries` and a file count them from 0 on."""
+        """`(P,)` the people's internal numbers, ascending; `entries` and files renumber from 0."""
         return np.unique(self._person_of_rows()[self._allowed(None)]).astype(np.int64)
 
     def templates_of(self, numbers: Rows) -> Floats:
-        """`(len(numbers), D) float32`: the means of the people of these numbers."""
+        """`(len(numbers), D) float32`: the templates of these people."""
         means = np.empty((len(numbers), self._card.embedding_size), np.float32)
         touched = (
             np.isin(numbers, list(self._touched)) if self._touched else np.zeros(len(numbers), bool)
@@ -103,7 +103,7 @@ class GalleryColumns:
         return self._batch(rows.take(np.array(wanted, bool)))
 
     def base_vectors(self, match: MatchBy) -> Floats:
-        """`(N or P, D) float32`: what the gallery was opened with, entries or people's means."""
+        """`(N or P, D) float32`: the file's embeddings or templates."""
         return self._base.embeddings if match == "exemplar" else self._base_templates()
 
     def _batch(self, rows: Entries) -> Batch:
@@ -121,7 +121,7 @@ class GalleryColumns:
         )
 
     def _settle(self) -> None:
-        """Join what was added to the rows, and mark what was dropped."""
+        """Concatenate pending rows, and mark dropped ones."""
         if self._pending:
             new = Entries.join(self._pending[0], self._pending[1:])
             self._pending = []
@@ -136,7 +136,7 @@ class GalleryColumns:
         return self._person
 
     def _allowed(self, where: Where | None) -> NDArray[np.bool_]:
-        """The rows that are there and whose metadata match."""
+        """Mask of the rows that exist and match."""
         self._settle()
         if not where:
             return ~self._gone
@@ -146,7 +146,7 @@ class GalleryColumns:
         return allowed & ~self._gone
 
     def _rows(self, rows: Rows) -> Entries:
-        """Rows by number, ascending, with the people's own numbers."""
+        """Rows by ascending index, with internal people's numbers."""
         self._settle()
         cut = np.searchsorted(rows, len(self._base))
         taken = self._base.take(rows[:cut]).join([self._added.take(rows[cut:] - len(self._base))])

@@ -1,4 +1,4 @@
-"""From one gallery to another, whatever their backends."""
+"""Copying galleries between backends."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def append_all(
 
 @contextmanager
 def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
-    """An empty gallery, locked, that takes the place of what is at an address at its first commit,
-    which comes at the latest when the block ends well.
+    """A new gallery, locked, that replaces the one at an address at its first commit; committed at
+    the end unless the block raises.
 
     Raises:
         UsageError: another process is writing it, or it cannot be written.
@@ -54,17 +54,17 @@ def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
 def continue_copy(
     source: GalleryStore, target: GalleryStore, advance: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Append the entries that a copy still lacks, and commit on the way.
+    """Append the entries that a copy still lacks, with periodic commits.
 
     Args:
-        target: holds the first of `source`'s entries, or none.
+        target: a prefix of `source`, or empty.
         advance: progress callback, with the number of entries that are in the target.
 
     Returns:
-        how many were appended.
+        the number of entries appended.
 
     Raises:
-        UsageError: the target holds other entries than the source's first.
+        UsageError: the target is no prefix of the source.
     """
     done = _common(source, target)
     if done < len(target):
@@ -80,7 +80,7 @@ def continue_copy(
 
 
 def _common(source: GalleryStore, target: GalleryStore) -> int:
-    """How many entries at the beginning are the same."""
+    """The length of the common prefix."""
     same = 0
     for ours, theirs in zip(source.batches(_ROWS), target.batches(_ROWS), strict=False):
         count = min(len(ours), len(theirs))
@@ -100,7 +100,7 @@ def _equal(one: Batch, other: Batch, row: int) -> bool:
 
 
 def _from(store: GalleryStore, start: int) -> Iterator[Batch]:
-    """The entries from a number on."""
+    """The entries from `start` on."""
     first = 0
     for batch in store.batches(_ROWS):
         rows = range(max(start - first, 0), len(batch))

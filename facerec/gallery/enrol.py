@@ -31,16 +31,16 @@ Observer = Callable[[str], None]
 
 @dataclass
 class Enrolment:
-    """What became of a run's photos.
+    """The photos of a run, by outcome.
 
     Attributes:
         enrolled: photos that were added.
-        replaced: those of them whose earlier content was enrolled before.
+        replaced: those of them that replaced an earlier version of the photo.
         skipped: photos that were enrolled already.
         faces: faces that were added.
         no_face: photos without a face.
         several_faces: photos refused because they show several.
-        failed: photos that could not be read, and why.
+        failed: unreadable photos, with the error.
     """
 
     enrolled: int = 0
@@ -79,7 +79,7 @@ def enrol_photos(
     observe: Observer = lambda _: None,
     ranks: Ranks = Ranks(),
 ) -> Enrolment | None:
-    """Embed photos and add them to the gallery at an address, which is made where there is none.
+    """Embed photos and add them to a gallery, which is created if there is none.
 
     The gallery is the same to the byte for any number of ranks, also after a crash and a restart.
 
@@ -92,7 +92,7 @@ def enrol_photos(
         ranks: the processes that do this together.
 
     Returns:
-        what became of the photos; None on ranks other than 0.
+        the photos by outcome; None on ranks other than 0.
 
     Raises:
         UsageError: a name is unusable, or the gallery cannot be written.
@@ -168,8 +168,8 @@ def _enrol(
 ) -> Enrolment:
     """Add photos to a gallery and commit them, at the latest when the loop ends or fails.
 
-    A photo already enrolled for its person, by content, is skipped; one of the same name with
-    other content replaces what it gave before.
+    A photo already enrolled for its person, by content, is skipped; new content under the same
+    name replaces the entries of the old.
     """
     folder = path.parent if (path := local_path(address)) else None
     report = Enrolment()

@@ -20,7 +20,7 @@ _WASTE = 4
 
 
 def format_meta(meta: Mapping[str, str]) -> str:
-    """The metadata as it is kept: a JSON object with sorted keys, or "" for none."""
+    """Metadata as stored: a JSON object with sorted keys, or "" for none."""
     return json.dumps(dict(meta), ensure_ascii=False, sort_keys=True) if meta else ""
 
 
@@ -39,7 +39,7 @@ def parse_meta(text: str) -> dict[str, str]:
 
 
 def matches(meta: Mapping[str, str], where: Mapping[str, str]) -> bool:
-    """Whether metadata carry every key of `where` with its value."""
+    """Whether metadata have every key of `where` with its value."""
     return all(meta.get(key) == value for key, value in where.items())
 
 
@@ -120,12 +120,12 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """What a gallery was opened with: columns that never change and may be memory-mapped.
+    """A gallery file's columns: immutable, and memory-mapped where possible.
 
     Attributes:
         people: `(P,)` UTF-8 bytes, padded.
         templates: `(P, D) float32`, or None: not computed yet.
-        metas: the different metadata.
+        metas: the distinct metadata.
         meta: `(N,) int32` index into them; the other columns are as in `Entries`.
     """
 
@@ -199,16 +199,16 @@ def as_bytes(texts: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def fits_padded(parts: Sequence[NDArray[np.bytes_]]) -> bool:
-    """Whether padding all texts of these columns to the longest one's length wastes little."""
+    """Whether padding these texts to the longest one's length wastes little memory."""
     longest = max((part.dtype.itemsize for part in parts), default=0)
     used = sum(int(np.char.str_len(part).sum()) for part in parts)
     return longest * sum(map(len, parts)) <= _WASTE * used + (1 << 20)
 
 
 class Lookup:
-    """Where a text is in a column of distinct padded bytes, without making Python objects of it.
+    """Index from a text to its row in a column of distinct padded bytes, without Python objects.
 
-    The texts' 64-bit hashes are sorted once (16 bytes a text).
+    64-bit hashes, sorted once: 16 bytes a text.
     """
 
     def __init__(self, texts: NDArray[np.bytes_]) -> None:
@@ -221,7 +221,7 @@ class Lookup:
         self._hashes = hashes[self._order]
 
     def find(self, text: str) -> int | None:
-        """The text's place, or None."""
+        """The text's row, or None."""
         wanted = text.encode("utf-8", "surrogateescape")
         if len(wanted) > self._texts.dtype.itemsize:
             return None

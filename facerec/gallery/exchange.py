@@ -1,7 +1,7 @@
 """Galleries in formats that other programs read: protobuf, npz, CSV and Parquet.
 
 Each holds a row per face (person, source, sha256, meta, score, box, landmarks, embedding) and the
-model card, and comes back as the gallery it was, vectors to the bit.
+model card. An exported gallery is imported unchanged, vectors to the bit.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def export_gallery(
         advance: progress callback, with the number of entries written.
 
     Raises:
-        MissingError: Parquet is asked for and pyarrow is not installed.
+        MissingError: the format is Parquet, and pyarrow is not installed.
         UsageError: the place cannot be written.
     """
     entries, people = gallery.entries, gallery.people
@@ -162,7 +162,7 @@ def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
     rows = len(columns["names"])
     numbers = np.concatenate([columns[name].reshape(rows, -1) for name in _NUMBERS], axis=1)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        # A spreadsheet shows the card as a first line; a reader skips what begins with #.
+        # A spreadsheet shows the card in its first row; CSV readers skip comments.
         file.write(f"# {_CARD_KEY} {card.to_json()}\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*_CSV_TEXTS, *_number_columns(card.embedding_size)])
@@ -318,7 +318,7 @@ def _read_protobuf(path: Path, advance: _Advance) -> tuple[_Columns, str | None]
     }
     vectors = np.array([list(face.embeddings) for face in faces], np.float64)
     if not dataset.card and len(vectors):
-        # The seed's vectors are of any length; ours keep their bits.
+        # The seed does not normalise; vectors exported with a card keep their bits.
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     columns["embeddings"] = vectors
     advance(len(faces))

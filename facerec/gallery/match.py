@@ -1,4 +1,4 @@
-"""Deciding who a face is."""
+"""Open-set identification: who a face is, by nearest neighbour and threshold."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from facerec.profile.schema import RecognizeSection
 
 
 def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelCard:
-    """The card whose thresholds hold for a gallery: its own if it was calibrated on its own
-    people, else the model's.
+    """The card whose thresholds apply to a gallery: its own if it was calibrated on its people,
+    else the model's.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
@@ -26,7 +26,7 @@ def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelC
 
 
 def decision_threshold(card: ModelCard, section: RecognizeSection) -> tuple[Metric, float]:
-    """The metric, and the largest distance in it that still counts as the same person.
+    """The metric and the threshold: the largest distance accepted as the same person.
 
     Raises:
         UsageError: no threshold is given, and the card has none for the section's `far`.
@@ -38,18 +38,18 @@ def decision_threshold(card: ModelCard, section: RecognizeSection) -> tuple[Metr
 
 
 class Matcher:
-    """Compares faces with a gallery as a profile's `recognize` section says.
+    """Identifies faces in a gallery by a profile's `recognize` section.
 
     Args:
         gallery: the people.
-        section: how to decide.
+        section: threshold, candidates and policy.
         model: the card of the model that embeds the faces.
         where: the gallery's name in an error.
 
     Attributes:
-        metric: the metric of `threshold` and of all distances given out.
-        threshold: largest distance that still counts as the same person.
-        card: whose thresholds hold.
+        metric: of `threshold` and of all distances returned.
+        threshold: largest distance accepted as the same person.
+        card: whose thresholds apply.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
@@ -71,16 +71,16 @@ class Matcher:
     def match(
         self, embeddings: Floats, held: Sequence[str | None] = (), lead: float = 0.0
     ) -> list[Match]:
-        """One decision per face of a picture.
+        """One decision per face of an image.
 
         Args:
             embeddings: `(F, D) float32` unit vectors, or means of unit vectors.
-            held: who each face was so far, if it was looked at before.
-            lead: cosine by which each is nearer to who it was, in deciding.
+            held: each face's identity in earlier frames, or None.
+            lead: hysteresis: cosine added to a face's similarity to the identity it held.
         """
         if not len(embeddings):
             return []
-        # A face that loses its nearest people to others needs no more than a next one each.
+        # With F faces and unique identities, a face falls back on at most its F-th nearest.
         top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
         found = self._gallery.search(
             embeddings, top, match=self._section.match, where=self._section.where
@@ -96,13 +96,13 @@ class Matcher:
         return [self._match(name, hits) for name, hits in zip(decided, found, strict=True)]
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
-        """One decision per embedded face of a picture."""
+        """One decision per embedded face of an image."""
         if not faces:
             return []
         return self.match(np.stack([face.embedding for face in faces]))  # type: ignore[misc]
 
     def _compare(self, vector: Floats, name: str) -> list[Hit]:
-        """How near a face is to a person beyond the nearest; nothing, if they are gone."""
+        """A face's similarity to a person outside its top hits; empty if the person was removed."""
         try:
             rows = self._gallery.person(name, self._section.where)
         except UsageError:
@@ -122,7 +122,7 @@ class Matcher:
         decided: list[str | None] = [None] * len(found)
         taken: set[str] = set()
         pairs = [(face, hit) for face, hits in enumerate(near) for hit in hits]
-        # Nearest pair first: a person is never given to a face while another is nearer.
+        # Greedy assignment, nearest pair first.
         for face, hit in sorted(pairs, key=lambda pair: -pair[1].similarity):
             if decided[face] is None and hit.name not in taken:
                 decided[face] = hit.name

@@ -1,4 +1,4 @@
-"""A gallery in memory: searches and changes of its columns."""
+"""A gallery in memory: search and changes. Each change is also logged, for the journal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Append:
-    """Entries were added; with `replace`, in place of what their source gave their person."""
+    """Entries were added; with `replace`, in place of the person's entries from that source."""
 
     batch: Batch
     replace: bool
@@ -38,7 +38,7 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A person was removed, or what one source gave them."""
+    """A person was removed, or their entries from one source."""
 
     person: str
     source: str | None
@@ -46,7 +46,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """A person has another name."""
+    """A person was renamed."""
 
     old: str
     new: str
@@ -54,7 +54,7 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A person's entries became another's."""
+    """Two people were merged."""
 
     source: str
     target: str
@@ -62,7 +62,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class NewCard:
-    """The card changed."""
+    """The card was replaced."""
 
     card: ModelCard
 
@@ -72,7 +72,7 @@ Change = Append | Remove | Rename | Merge | NewCard
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Vectors to search: `groups` are people's numbers, `allowed` the rows that count."""
+    """Vectors to search: `groups` are people's numbers, `allowed` masks the rows."""
 
     search: ExactSearch | ApproximateSearch
     groups: NDArray[np.integer]
@@ -101,10 +101,10 @@ class MemoryGallery(GalleryColumns):
         self._exact: dict[MatchBy, ExactSearch] = {}
         self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
         self.find_index: Callable[[MatchBy], ApproximateSearch | None] | None = None
-        """Finds an approximate search of what the gallery was opened with."""
+        """Opens the approximate index of the gallery file."""
         self._parts: dict[tuple[str, str], list[_Part]] = {}
         self.changes: list[Change] = []
-        """What changed since the last commit."""
+        """Changes since the last commit."""
 
     @property
     def card(self) -> ModelCard:
@@ -157,7 +157,7 @@ class MemoryGallery(GalleryColumns):
         sha256: str = "",
         meta: Where | None = None,
     ) -> None:
-        """Enrol the faces of one photo, replacing what the same source gave that person before.
+        """Enrol the faces of one photo, replacing the person's entries from that source.
 
         Raises:
             UsageError: the name is empty or holds a slash or a control character.
@@ -182,7 +182,7 @@ class MemoryGallery(GalleryColumns):
         )
 
     def append(self, batch: Batch) -> None:
-        """Add entries as they are; whether any is there already is not looked at."""
+        """Add entries as they are, without looking for duplicates."""
         self._append(batch, replace=False)
 
     def rename(self, old: str, new: str) -> None:
@@ -230,7 +230,7 @@ class MemoryGallery(GalleryColumns):
         return sum(self._drop(number, source) for source in list(self._albums.of(number).by_source))
 
     def remove_source(self, person: str, source: str) -> int:
-        """Remove what one photo gave a person; returns how many faces.
+        """Remove a person's entries from one photo; returns how many.
 
         Raises:
             UsageError: the person is unknown.
@@ -240,7 +240,7 @@ class MemoryGallery(GalleryColumns):
         return self._drop(number, source)
 
     def apply(self, change: Change) -> None:
-        """Make a change that was made to another copy of this gallery."""
+        """Replay a change."""
         if isinstance(change, Append):
             self._append(change.batch, replace=change.replace)
         elif isinstance(change, Rename):
@@ -288,7 +288,7 @@ class MemoryGallery(GalleryColumns):
         self.changes.append(Append(batch, replace))
 
     def _drop(self, number: int, source: str, *, keep: bool = False) -> int:
-        """Take a photo's rows out; who has none left is gone, unless to be kept."""
+        """Remove a photo's rows, and the person with the last one unless `keep`."""
         album = self._albums.of(number)
         rows = album.pop(source)
         self._dropped += rows
@@ -333,7 +333,7 @@ class MemoryGallery(GalleryColumns):
         ]
 
     def index(self, match: MatchBy) -> ApproximateSearch | None:
-        """The approximate search that is used where no metadata are asked for, if there is one."""
+        """The approximate index, used for searches without a metadata filter; None without one."""
         if match not in self._indexes:
             self._indexes[match] = self.find_index(match) if self.find_index else None
         return self._indexes[match]

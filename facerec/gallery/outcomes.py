@@ -1,4 +1,4 @@
-"""What embedding each photo gave, and the files through which the ranks of an enrolment share it.
+"""Outcomes of embedding photos, and the files through which the ranks of an enrolment share them.
 
 The photos are cut into chunks, the same for the same photos, and the outcomes of a chunk are one
 file, written whole. A process that dies loses its unfinished chunks; the next run does those that
@@ -42,13 +42,13 @@ Seen = Callable[[str, Frame, Sequence[Face]], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What embedding one photo gave.
+    """The outcome of embedding one photo.
 
     Attributes:
-        sha256: hash of its bytes; empty when they could not be read.
-        error: why it could not be read, or "".
+        sha256: hash of its bytes; empty if they cannot be read.
+        error: why it cannot be read, or "".
         looked: whether it was decoded; False if it is enrolled already.
-        faces: those that the policy takes, with their embeddings.
+        faces: those that `gallery.faces` keeps, with embeddings.
     """
 
     sha256: str
@@ -102,7 +102,7 @@ class Chunks:
     Args:
         folder: where the files are kept; made when the first is written.
         photos: all of them, person and photo each.
-        settings: all that their outcomes depend on beside the photos.
+        settings: all other inputs of the outcomes, as text.
     """
 
     def __init__(self, folder: Path, photos: Sequence[tuple[str, Photo]], settings: str) -> None:
@@ -156,7 +156,7 @@ class Chunks:
 
 
 def describe_settings(card: ModelCard, profile: Profile, *, aligned: bool) -> str:
-    """All that a photo's outcome depends on beside the photo."""
+    """All inputs of an outcome except the photo, as JSON."""
     return json.dumps(
         {
             "card": card.fingerprint(),

@@ -13,7 +13,7 @@ from facerec.gallery.entries import Base, Lookup, Rows, as_texts
 
 
 class Names:
-    """Names by number: a file's, in its order, then those that were added.
+    """Names by number: the file's in its order, then added ones.
 
     Args:
         base: `(P,)` UTF-8 bytes, padded.
@@ -27,7 +27,7 @@ class Names:
         self._count = len(base)
 
     def __len__(self) -> int:
-        """Numbers given so far."""
+        """Numbers assigned so far."""
         return self._count
 
     def find(self, name: str) -> int | None:
@@ -42,7 +42,7 @@ class Names:
         """The number of that name.
 
         Raises:
-            UsageError: nobody is called so; the nearest name is told.
+            UsageError: there is no such person; suggests the nearest name.
         """
         number = self.find(name)
         if number is None:
@@ -55,7 +55,7 @@ class Names:
         return bytes(self._base[number]).decode("utf-8", "surrogateescape")
 
     def all(self) -> list[str]:
-        """Every number's name, in order, also of those that were dropped."""
+        """Every number's name, in order, including dropped ones."""
         names: list[str] = as_texts(self._base).tolist() + [""] * (self._count - len(self._base))
         for number, name in self._changed.items():
             names[number] = name
@@ -73,12 +73,12 @@ class Names:
         self._numbers[name] = number
 
     def drop(self, number: int) -> None:
-        """Nobody is called so any more; the number is not given again."""
+        """Forget a name; its number is not reused."""
         self._numbers[self.name(number)] = None
 
 
 def unknown_person(name: str, people: Iterable[str]) -> UsageError:
-    """Says that nobody is called so, and who may have been meant."""
+    """The error for an unknown person, with the nearest name."""
     import difflib
 
     close = difflib.get_close_matches(name, people, n=1)
@@ -87,7 +87,7 @@ def unknown_person(name: str, people: Iterable[str]) -> UsageError:
 
 
 def check_name(name: str) -> None:
-    """Refuse names that could not be a folder, a line of a list or a label.
+    """Refuse names that cannot be a folder, a line of a list or a label.
 
     Raises:
         UsageError: the name is empty, `.` or `..`, or holds a slash or a control character.
@@ -101,8 +101,8 @@ class Album:
     """A person's rows.
 
     Attributes:
-        by_source: those of each photo.
-        hashes: of the photo that each row is from.
+        by_source: rows by photo.
+        hashes: the photo's SHA-256 by row.
     """
 
     by_source: dict[str, list[int]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Album:
         self.hashes[row] = sha256
 
     def pop(self, source: str) -> list[int]:
-        """Take out a photo's rows."""
+        """Remove and return a photo's rows."""
         rows = self.by_source.pop(source, [])
         for row in rows:
             del self.hashes[row]
@@ -122,16 +122,15 @@ class Album:
 
     @property
     def rows(self) -> list[int]:
-        """All of them, ascending."""
+        """All rows, ascending."""
         return sorted(self.hashes)
 
 
 class Albums:
-    """The albums of people by number, each read from a gallery's columns when it is first asked
-    for.
+    """Albums by person's number, each built from the file's columns on first access.
 
     Args:
-        base: what the gallery was opened with.
+        base: the file's columns.
     """
 
     def __init__(self, base: Base) -> None:
@@ -140,7 +139,7 @@ class Albums:
         self._albums: dict[int, Album] = {}
 
     def add(self, number: int) -> None:
-        """Begin an empty album, or empty one."""
+        """Start an empty album."""
         self._albums[number] = Album()
 
     def of(self, number: int) -> Album:

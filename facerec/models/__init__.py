@@ -11,11 +11,11 @@ from facerec.faces import Floats, Image
 
 
 class Embedder(Protocol):
-    """What every model does, whatever runs it.
+    """An embedding model in any runtime.
 
     Attributes:
-        arithmetic: runtime and precision, such as `torch bf16`: what else than the card has a
-            say in the last digits.
+        arithmetic: runtime and precision, such as `torch bf16`, on which a vector's last digits
+            depend beside the card.
     """
 
     card: ModelCard
@@ -35,10 +35,10 @@ class Embedder(Protocol):
 
 
 def require_chips(chips: Image, card: ModelCard) -> None:
-    """See that chips are of the card's input size.
+    """Check the chips' size.
 
     Raises:
-        ValueError: they are not.
+        ValueError: it is not the card's input size.
     """
     size = (card.input_height, card.input_width, 3)
     if chips.shape[1:] != size:
@@ -46,5 +46,5 @@ def require_chips(chips: Image, card: ModelCard) -> None:
 
 
 def fill_batch(chips: Image, size: int) -> Image:
-    """The chips, and as many black ones as make their number a multiple of `size`."""
+    """The chips, padded with black ones to a multiple of `size`."""
     return np.concatenate([chips, np.zeros((-len(chips) % size, *chips.shape[1:]), np.uint8)])

@@ -34,7 +34,7 @@ class _Block(nn.Module):
         y = self.second(F.relu(self.first(x)))
         if self.down:
             x = F.avg_pool2d(x, 2)
-            # dlib adds tensors of unequal size as if the smaller were padded with zeros.
+            # dlib zero-pads the smaller of two tensors before it adds them.
             height, width = x.shape[2] - y.shape[2], x.shape[3] - y.shape[3]
             y = F.pad(y, (0, width, 0, height))
             x = F.pad(x, (0, 0, 0, 0, 0, y.shape[1] - x.shape[1]))

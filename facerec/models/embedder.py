@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,44 +13,34 @@ from facerec.card import ModelCard
 from facerec.faces import Floats, Image
 from facerec.models import fill_batch, require_chips
 from facerec.models.folding import fold_batch_norms
+from facerec.parallel.threads import TorchThreads
 
-_BLOCK = 8
+_ROW_BLOCK = 8
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Team(Protocol):
-    """Threads on which PyTorch's operations are not split, one for each core.
-
-    Two shares of a batch side by side keep two cores busier than one batch whose every operation
-    is split in two, above all while a detector works beside.
-    """
-
-    def map(self, function: Callable[[Tensor], Tensor], items: Iterable[Tensor]) -> list[Tensor]:
-        """Results in the items' order."""
 
 
 class TorchEmbedder:
     """A network and the card that says how to feed it.
 
     Args:
-        network: maps `(N, 3, H, W) float32` to `(N, D) float32`; it is not to be used elsewhere.
+        network: maps `(N, 3, H, W) float32` to `(N, D) float32`; the embedder takes it over.
         card: preprocessing and metric.
         device: a torch device.
         batch: most chips in one forward pass.
         precision: `fp32`, `bf16` or `fp16`, of weights and arithmetic; vectors are float32.
-        team: takes a share of the chips on each thread; None: PyTorch splits every operation.
+        pool: each thread embeds a share of the chips; None: PyTorch parallelises each operation.
     """
 
     def __init__(
         self, network: nn.Module, card: ModelCard, *, device: str, batch: int,
-        precision: str = "fp32", team: Team | None = None,
+        precision: str = "fp32", pool: TorchThreads | None = None,
     ) -> None:  # fmt: skip
         self.card = card
         self.arithmetic = f"torch {precision}"
         self._device = torch.device(device)
         self._dtype = _DTYPES[precision]
         self._batch = batch
-        self._team, self._threads = team, torch.get_num_threads()
+        self._pool, self._threads = pool, torch.get_num_threads()
         self._whole: int | None = None
         self._parameters = sum(parameter.numel() for parameter in network.parameters())
         network = fold_batch_norms(network.eval())
@@ -62,22 +50,22 @@ class TorchEmbedder:
         self._scale = 1 / self._plane(card, card.std)
 
     def _plane(self, card: ModelCard, channels: tuple[float, float, float]) -> Tensor:
-        """`(1, 3, H, W)`, channels last: arithmetic along whole rows is many times as fast as
-        along three channels."""
+        """`(1, 3, H, W)`, channels last: broadcasting over rows is many times faster than over
+        three channels."""
         one = torch.tensor(channels, device=self._device).view(1, 3, 1, 1)
         plane = one.expand(1, 3, card.input_height, card.input_width)
         return plane.contiguous(memory_format=torch.channels_last)
 
     def in_whole_batches(self, usual: int) -> TorchEmbedder:
-        """This embedder with passes of one size only, so that a vector depends, to the bit, on
-        its chip alone: not on those beside it, nor on the number of threads.
+        """This embedder with a fixed batch size: a vector is bitwise independent of the other
+        chips and of the number of threads.
 
         Args:
-            usual: how many chips are mostly embedded at once: on a GPU, the passes' size.
+            usual: typical number of chips at once; on a GPU, the batch size.
         """
         whole = copy.copy(self)
-        # Matrix products work on blocks of rows; in a batch of whole blocks all rows fare alike.
-        whole._whole = _BLOCK if self._device.type == "cpu" else usual
+        # Matrix products work on blocks of rows; in whole blocks, rows do not affect each other.
+        whole._whole = _ROW_BLOCK if self._device.type == "cpu" else usual
         return whole
 
     @torch.inference_mode()
@@ -95,16 +83,16 @@ class TorchEmbedder:
             parts = torch.split(torch.from_numpy(filled), self._whole)
             passes = (
                 map(self._forward, parts)
-                if self._team is None
-                else self._team.map(self._forward, parts)
+                if self._pool is None
+                else self._pool.map(self._forward, parts)
             )
             return torch.cat(list(passes)).numpy()[: len(chips)]
-        if self._team is None or len(chips) == 1:
+        if self._pool is None or len(chips) == 1:
             parts = torch.split(torch.from_numpy(chips), self._batch)
             return torch.cat([self._forward(part) for part in parts]).numpy()
         share = min(-(-len(chips) // self._threads), self._batch)
         parts = torch.split(torch.from_numpy(chips), share)
-        return torch.cat(self._team.map(self._forward, parts)).numpy()
+        return torch.cat(self._pool.map(self._forward, parts)).numpy()
 
     def _forward(self, chips: Tensor) -> Tensor:
         # The permuted view of (N, H, W, 3) is already channels-last: no copy is made.
@@ -119,12 +107,12 @@ class TorchEmbedder:
         return F.normalize(y).cpu()
 
     def parameters(self) -> int:
-        """How many numbers the network has learned."""
+        """Learned parameters."""
         return self._parameters
 
     @torch.inference_mode()
     def multiply_adds(self) -> int:
-        """Multiplications of convolutions and linear layers for one face."""
+        """Multiply-adds (MACs) of convolutions and linear layers per face."""
         from torch.utils.flop_counter import FlopCounterMode
 
         size = (1, 3, self.card.input_height, self.card.input_width)

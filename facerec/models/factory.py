@@ -1,4 +1,4 @@
-"""From a card and its weights to an `Embedder`."""
+"""Networks and embedders from a model card and its weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.models import Embedder
-from facerec.models.embedder import Team, TorchEmbedder
+from facerec.models.embedder import TorchEmbedder
+from facerec.parallel.threads import TorchThreads
 from facerec.registry import BACKBONES
 
 
@@ -25,7 +26,7 @@ def create_network(card: ModelCard) -> nn.Module:
 
 def create_embedder(
     card: ModelCard, state: Mapping[str, Tensor], *, device: str, batch: int,
-    precision: str = "fp32", team: Team | None = None,
+    precision: str = "fp32", pool: TorchThreads | None = None,
 ) -> Embedder:  # fmt: skip
     """Build a network, load its weights and make it an embedder; see `TorchEmbedder`.
 
@@ -33,11 +34,11 @@ def create_embedder(
         MissingError: the weights do not fit the architecture.
     """
     network = load_network(card, state)
-    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision, team=team)
+    return TorchEmbedder(network, card, device=device, batch=batch, precision=precision, pool=pool)
 
 
 def load_network(card: ModelCard, state: Mapping[str, Tensor]) -> nn.Module:
-    """Build the card's architecture with these weights, for use, not for training.
+    """Build the card's architecture with these weights, in evaluation mode.
 
     Raises:
         MissingError: no such architecture, or the weights do not fit it.

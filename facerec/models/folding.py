@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the layer before it: the same function in fewer passes."""
+"""Folding batch normalisation into the convolution or linear layer before it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FUSE: dict[tuple[type, type], Callable[..., nn.Module]] = {
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """The network with each normalisation after a convolution or linear layer folded into it.
+    """The network with each batch norm after a convolution or linear layer folded into that layer.
 
-    A network whose layers cannot be followed (TorchScript, branches on values) is returned as it
-    is. The given network is not changed; what is not folded is shared with it.
+    A network that `torch.fx` cannot trace (TorchScript, branches on values) is returned as it is.
+    The given network is not changed; layers that are not folded are shared with it.
 
     Args:
         network: in evaluation mode.
@@ -40,7 +40,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
             continue
         layer, norm = modules[str(before.target)], modules[str(node.target)]
         fuse = _FUSE.get((type(layer), type(norm)))
-        # PyTorch folds only what has scales, shifts and statistics of its own.
+        # PyTorch folds only batch norms with weights and running statistics.
         if fuse is None or norm.weight is None or norm.running_mean is None:
             continue
         parent, _, name = str(before.target).rpartition(".")

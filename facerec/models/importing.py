@@ -1,4 +1,4 @@
-"""From a foreign weight file to a model of facerec's: safetensors with a card."""
+"""Import: another project's weight file as safetensors with a model card."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def import_model(
     """Convert a weight file.
 
     Args:
-        source: what another project saved.
+        source: another project's file.
         target: the safetensors file to write.
         layout: see `read_foreign`.
-        name: of the model; None: the file's.
-        card: preprocessing that differs from the layout's usual one.
+        name: of the model; None: the file's stem.
+        card: where preprocessing is not the layout's usual one.
 
     Returns:
         the layout and the card as written.
@@ -46,7 +46,7 @@ def import_model(
 
 
 def fit_state(imported: Imported, card: ModelCard, source: Path) -> State:
-    """The weights that the network has, by name and shape.
+    """The weights, checked against the network's names and shapes.
 
     Raises:
         UsageError: some are missing, unknown or of another shape; the first ones are named.
@@ -59,7 +59,7 @@ def fit_state(imported: Imported, card: ModelCard, source: Path) -> State:
     state = dict(imported.state)
     for name, shape in wanted.items():
         if name.endswith(_COUNTERS) and name not in state:
-            # Files older than PyTorch 0.4.1, and other frameworks, do not count batches.
+            # PyTorch before 0.4.1 and other frameworks do not count batches.
             state[name] = np.zeros(shape, np.int64)
     problems = {
         "missing": [name for name in wanted if name not in state],

@@ -1,4 +1,4 @@
-"""Which arithmetic a network is run in."""
+"""Precision of a network's arithmetic: fp32, bf16, fp16, int8."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def choose_precision(
 ) -> RuntimePrecision:
     """The precision that `runtime.precision` stands for.
 
-    bf16 is chosen only where the processor multiplies it (AVX512-BF16, AMX); elsewhere it is
-    emulated and slower than fp32.
+    bf16 is chosen only where the CPU multiplies it (AVX512-BF16, AMX); elsewhere it is emulated and
+    slower than fp32.
 
     Args:
         device: a torch device.
@@ -46,7 +46,7 @@ def choose_precision(
 
 
 def multiplies_bf16() -> bool:
-    """Whether this processor has instructions for products of bfloat16."""
+    """Whether this CPU has bf16 dot products (AVX512-BF16, AMX)."""
     # Older PyTorch cannot tell.
     known = (getattr(torch.cpu, name, None) for name in _BF16_INSTRUCTIONS)
     return any(has() for has in known if has is not None)

@@ -1,4 +1,4 @@
-"""Vectors that do not depend, in their last bits, on how many faces are embedded together."""
+"""Fixed batch size, for vectors that do not depend to the bit on the rest of their batch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from facerec.models import Embedder, fill_batch
 
 
 class WholeBatches:
-    """An embedder that is only given batches of one size, filled up with black chips.
+    """An embedder whose batches all have one size, padded with black chips.
 
-    How a network's sums are arranged depends on the size of its batch, and on nothing else in it.
+    The order of a network's sums depends on the batch size alone.
 
     Args:
-        embedder: does the work.
-        size: chips in a batch.
+        embedder: the embedder wrapped.
+        size: chips per batch.
     """
 
     def __init__(self, embedder: Embedder, size: int) -> None:

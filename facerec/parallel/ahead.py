@@ -1,4 +1,4 @@
-"""Working ahead of whoever consumes a stream: in order, in threads, in bounded memory."""
+"""Prefetching: an ordered, bounded map of a stream in threads."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ def map_ahead(
     workers: int,
     ahead: int | None = None,
 ) -> Iterator[Result]:
-    """Apply a function to each item in threads; the results come in the items' order.
+    """Apply a function to each item in threads; results in the items' order.
 
-    Streams can be chained: while the consumer waits for one result, the threads of every stage
-    work on later ones. What `items` or the function raises comes out in its place, after the
-    results before it, and ends the stream. Whoever stops early stops the threads after what they
-    are at.
+    Stages can be chained: while the consumer waits for one result, the threads of every stage work
+    on later ones. An error of `items` or of the function is raised in its place, after the results
+    before it, and ends the stream. If the consumer stops early, the threads finish their item.
 
     Args:
-        items: read by the consumer's thread; may be endless.
+        items: read in the consumer's thread; may be infinite.
         workers: threads.
-        ahead: most items that are taken beyond the one whose result is asked for; None: two for
-            each thread.
+        ahead: items taken beyond the one consumed, at most; None: two per thread.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
-    most = 2 * workers if ahead is None else ahead
-    waiting: deque[Future[Result]] = deque()
+    limit = 2 * workers if ahead is None else ahead
+    pending: deque[Future[Result]] = deque()
     failure: Exception | None = None
     source = iter(items)
     try:
@@ -42,14 +40,14 @@ def map_ahead(
                 item = next(source)
             except StopIteration:
                 break
-            except Exception as error:  # noqa: BLE001  (raised below, when its turn comes)
+            except Exception as error:  # noqa: BLE001  (raised below, in its place)
                 failure = error
             else:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > most:
-                    yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+                pending.append(pool.submit(function, item))
+                if len(pending) > limit:
+                    yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
         if failure is not None:
             raise failure
     finally:

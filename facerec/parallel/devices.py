@@ -1,6 +1,8 @@
-"""Choosing the device that networks run on."""
+"""The device and the cores that networks run on."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -22,3 +24,14 @@ def choose_device(name: str) -> str:
             f"runtime.device {name}: {str(error).splitlines()[0]}; try auto or cpu"
         ) from error
     return name
+
+
+def takes_all_cores(threads: int) -> bool:
+    """Whether the threads are at least as many as the cores this process may use.
+
+    Then OpenVINO may pin each to a core, which saves a fiftieth. With fewer it would pin those of
+    all processes to the same cores.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return threads >= cores

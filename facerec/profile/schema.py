@@ -157,43 +157,43 @@ class DataSection(Section):
     min_images: Positive = 1
     """People with fewer images are left out."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each person's images that is kept from training, to measure on."""
+    """Share of each person's images held out for validation."""
     drop_last: bool = True
-    """Leave out an epoch's last images when they do not fill a batch."""
+    """Drop an epoch's last, incomplete batch."""
     flip: Share = 0.5
-    """Probability that a face is mirrored."""
+    """Probability of a horizontal flip."""
     zoom: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Smallest share of a face that may fill the input; 1: always the whole."""
+    """Smallest share of the area that a random crop keeps; 1: no cropping."""
     crop: Share = 0.0
-    """Probability that only a part stays and the rest is black (AdaFace: 0.2)."""
+    """Probability that all but a random part is set to black (AdaFace: 0.2)."""
     low_resolution: Share = 0.0
-    """Probability that a face is coarsened (AdaFace: 0.2)."""
+    """Probability of downscaling and upscaling again (AdaFace: 0.2)."""
     photometric: Share = 0.0
-    """Probability that brightness, contrast and saturation change (AdaFace: 0.2)."""
+    """Probability of random brightness, contrast and saturation (AdaFace: 0.2)."""
     synthetic: bool = False
-    """Train on made-up faces instead: for measuring speed, and for trying a profile."""
+    """Train on synthetic faces instead: to measure speed, or to try a profile."""
     synthetic_people: Annotated[int, Field(ge=2)] = 100
-    """How many people are made up."""
+    """Number of synthetic people."""
     synthetic_images: Positive = 20
-    """How many faces of each."""
+    """Faces of each synthetic person."""
 
 
 class TrainSection(Section):
     backbone: str = "ir_50"
     """The network: a name from `facerec model list`."""
     embedding_size: Positive = 512
-    """Values per face."""
+    """Dimension of the embeddings."""
     input: Annotated[int, Field(ge=32, multiple_of=16)] = 112
     """Height and width of the network's input; ArcFace's template is scaled to it."""
     initial: str | None = None
-    """A model whose weights training starts from; backbone and sizes are then its own."""
+    """A model to start from; backbone and sizes are then its own."""
 
     loss: Annotated[str, Registered(LOSSES)] = "arcface"
-    """What is minimised; softmax has no margin and no normalisation."""
+    """The loss; softmax has no margin and no normalisation."""
     options: dict[str, Any] = {}
     """Options of a loss that another package registers."""
     scale: Annotated[float, Field(gt=0)] = 64.0
-    """Factor on the cosines, s."""
+    """Scale s of the cosines."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """The loss's own margin; empty: as in its paper."""
     m1: Annotated[float, Field(ge=1)] = 1.0
@@ -211,7 +211,7 @@ class TrainSection(Section):
     focal_gamma: Annotated[float, Field(ge=0)] = 0.0
     """Exponent of the focal loss; 0: cross-entropy."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the target that goes to all people alike."""
+    """Label smoothing: share of the target spread over all people."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Partial FC: share of the people in each step's softmax."""
 
@@ -224,7 +224,7 @@ class TrainSection(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """L2 penalty."""
     schedule: Literal["steps", "cosine", "polynomial"] = "steps"
-    """How the learning rate falls."""
+    """Learning rate schedule."""
     steps: tuple[Annotated[float, Field(gt=0)], ...] = (30, 55, 75)
     """`steps`: epochs at which it is multiplied by `gamma`."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -234,34 +234,34 @@ class TrainSection(Section):
     warmup: Annotated[float, Field(ge=0)] = 0.0
     """Epochs over which the learning rate rises from 0."""
     epochs: Annotated[float, Field(gt=0)] = 90
-    """How often every image is seen."""
+    """Passes over the data."""
     max_steps: Positive | None = None
     """Stop after this many steps, whatever the epochs; the schedule is not squeezed."""
     batch: Annotated[int, Field(ge=2)] = 128
-    """Images at a time, on each process."""
+    """Images per batch on each rank."""
     accumulate: Positive = 1
-    """Batches whose gradients make one step."""
+    """Gradient accumulation: batches per step."""
     clip: Annotated[float, Field(gt=0)] | None = None
-    """Largest norm of the backbone's gradient; longer ones are shortened."""
+    """Gradient clipping: largest norm of the backbone's gradient."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 on a GPU that has it, else fp32. fp16 scales the loss."""
     compile: bool = False
     """Compile the backbone: slow to start, faster after."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of a running mean of the weights, which is then evaluated and kept; 0: none."""
+    """Decay of a moving average of the weights, which is then evaluated and kept; 0: none."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of weights, order and variation."""
+    """Random seed of weights, order and augmentation."""
 
     evaluate: tuple[str, ...] = ()
-    """Measurements on the way: arguments of `facerec evaluate`, such as
-    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy decides which model is best,
-    and calibrates its thresholds."""
+    """In-training evaluations: arguments of `facerec evaluate`, such as
+    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy selects the best model, and
+    it calibrates the thresholds of the last."""
     evaluate_every: Annotated[float, Field(gt=0)] = 1.0
-    """Epochs between them."""
+    """Epochs between evaluations."""
     save_every: Positive = 2000
     """Steps between checkpoints."""
     keep: Positive = 3
-    """Checkpoints that stay."""
+    """Checkpoints kept."""
     log_every: Positive = 20
     """Steps between lines of the log and points of TensorBoard."""
 

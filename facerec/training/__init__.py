@@ -1,1 +1,1 @@
-"""From labelled faces to a model that every other command can use."""
+"""Training: loop, losses, data, checkpoints, in-training evaluation."""

@@ -34,8 +34,8 @@ from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
 from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, write_artefact
 
-_MOST_VALIDATED = 4000
-_MOST_PROJECTED = 500
+_MAX_VALIDATED = 4000
+_MAX_PROJECTED = 500
 _HEADLINES = ("accuracy", "rank_1")
 
 
@@ -129,7 +129,7 @@ class Evaluator:
         """Log the accuracy over all pairs of validation images; the thresholds they give."""
         if len(self._data.validation.indices) < 2:
             return None
-        chips, labels = self._read_chips(self._data.validation, _MOST_VALIDATED)
+        chips, labels = self._read_chips(self._data.validation, _MAX_VALIDATED)
         vectors = self._embed(network, chips)
         left, right = np.triu_indices(len(labels), 1)
         same = labels[left] == labels[right]
@@ -147,7 +147,7 @@ class Evaluator:
     def _show_embeddings(self, step: int, network: nn.Module) -> None:
         data = self._data
         part = data.validation if len(data.validation.indices) else data.training
-        chips, labels = self._read_chips(part, _MOST_PROJECTED)
+        chips, labels = self._read_chips(part, _MAX_PROJECTED)
         names = [part.people[label] for label in labels]
         self._log.show_embeddings(step, self._embed(network, chips), names, chips)
 
@@ -155,11 +155,11 @@ class Evaluator:
         batch = self._profile.runtime.batch
         return TorchEmbedder(network, self._card, device=self._device, batch=batch).embed(chips)
 
-    def _read_chips(self, selection: Selection, most: int) -> tuple[Image, Labels]:
-        """Up to `most` chips, evenly spread over the people, without unreadable images."""
+    def _read_chips(self, selection: Selection, limit: int) -> tuple[Image, Labels]:
+        """Up to `limit` chips, evenly spread over the people, without unreadable images."""
         card = self._card
         size = card.input_height, card.input_width
-        rows = np.linspace(0, len(selection.indices) - 1, min(most, len(selection.indices)))
+        rows = np.linspace(0, len(selection.indices) - 1, min(limit, len(selection.indices)))
         chips, labels = [], []
         for row in np.unique(rows.astype(int)):
             try:

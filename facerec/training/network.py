@@ -1,4 +1,4 @@
-"""What is trained: the backbone, and the card that will travel with it."""
+"""Build the backbone with its model card, and the margin, that a profile asks for."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from facerec.registry import LOSSES
 from facerec.training.losses.margins import Margin
 from facerec.weights.store import load_model
 
-_UNKNOWN = "0" * 64
+_PLACEHOLDER = "0" * 64
 
 
 def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelCard]:
-    """The network to train and its card, whose hash is not known yet.
+    """The network to train and its card, with a placeholder for the hash of the weights.
 
     Args:
-        name: what the card calls the model.
+        name: of the model, for the card.
 
     Raises:
-        MissingError: there is no such network, or no such model to start from.
+        MissingError: no such network, or no such model to start from.
     """
     torch.manual_seed(section.seed)
     if section.initial is not None:
@@ -32,7 +32,7 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         backbone = create_network(card)
         backbone.load_state_dict(state)
         source = f"{card.name}, {card.source}"
-        fresh = {"name": name, "sha256": _UNKNOWN, "calibration": None, "source": source}
+        fresh = {"name": name, "sha256": _PLACEHOLDER, "calibration": None, "source": source}
         return backbone, card.model_copy(update=fresh)
     side = section.input
     card = ModelCard(
@@ -44,9 +44,9 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
         template=arcface_template(side),
-        # Center loss draws features together by Euclidean distance.
+        # Center loss minimises Euclidean distances.
         metric="euclidean" if section.centre_weight else "cosine",
-        sha256=_UNKNOWN,
+        sha256=_PLACEHOLDER,
         source="facerec train",
     )
     try:

@@ -231,7 +231,7 @@ class Run:
         state, parts = self.state, self._recipe.accumulate
         state.backbone.train()
         labels = torch.from_numpy(batch.labels).to(self._device, non_blocking=True)
-        state.classifier.draw(labels, state.optimizers["head"])
+        state.classifier.sample(labels, state.optimizers["head"])
         for optimizer in state.optimizers.values():
             set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
@@ -275,7 +275,7 @@ class Run:
         for optimizer in state.optimizers.values():
             state.scaler.step(optimizer)
         state.scaler.update()
-        state.classifier.put_back(state.optimizers["head"])
+        state.classifier.write_back(state.optimizers["head"])
         if isinstance(state.average, AveragedModel):
             state.average.update_parameters(state.backbone)
 

@@ -1,1 +1,1 @@
-"""Where weights come from."""
+"""Weights: catalogue, downloads, the model store, other projects' layouts."""

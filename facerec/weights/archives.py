@@ -1,4 +1,4 @@
-"""Zip and tar archives of strangers, extracted so that nothing outside their folder is touched."""
+"""Safe extraction of untrusted zip and tar archives (no path traversal, links or bombs)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model cards in files of their own, YAML or JSON, beside weights that carry none."""
+"""Model cards as YAML or JSON files, for weights without one inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue: everything with a name, where its bytes are and how a model sees a face."""
+"""The catalogue: named models, weights and data sets, with mirrors, hashes and model cards."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RemoteFile(_Record):
 
 
 class Record(_Record):
-    """What the catalogue knows of a name. `companions` belong beside `file`."""
+    """A catalogue entry. `companions` are files that belong beside `file`."""
 
     file: PackageFile | RemoteFile
     companions: tuple[RemoteFile, ...] = ()
@@ -56,7 +56,7 @@ class Record(_Record):
 
     @property
     def remote_files(self) -> tuple[RemoteFile, ...]:
-        """All that has to be downloaded, the main file first; empty for a package's file."""
+        """Files to download, the main one first; none for a package's file."""
         return (self.file, *self.companions) if isinstance(self.file, RemoteFile) else ()
 
     @property

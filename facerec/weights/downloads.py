@@ -1,4 +1,4 @@
-"""The store of downloaded files: one folder a name, hashes beside the files."""
+"""The download store: a folder per name, hashes beside the files, locked while written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXTRACTED = "extracted"
 
 
 class Fetch(Protocol):
-    """Brings a file's bytes to a partial file and returns their hex SHA-256."""
+    """Downloads a file to a partial file; returns its hex SHA-256."""
 
     def __call__(self, file: RemoteFile, partial: Path, report: Progress) -> str: ...
 
@@ -37,7 +37,7 @@ def is_present(name: str, record: Record) -> bool:
 
 
 def result_path(name: str, record: Record) -> Path:
-    """What a user gives to other commands: the main file, or the folder of an archive's files.
+    """The path for other commands: the main file, or an archive's extracted folder.
 
     Raises:
         MissingError: the record's file is in a pip package.
@@ -99,7 +99,7 @@ def obtain(
 
 
 def copy_from(place: Path) -> Fetch:
-    """Takes files from a local file, or by their names from a folder such as a USB stick."""
+    """A `Fetch` from a local file, or by name from a folder such as a USB stick."""
 
     def fetch(file: RemoteFile, partial: Path, report: Progress) -> str:
         source = place / file.name if place.is_dir() else place

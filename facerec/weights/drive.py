@@ -1,4 +1,4 @@
-"""Pages that come where a file should: Google Drive's confirmation and refusals, sign-in pages."""
+"""HTML pages in place of a file: Google Drive's confirmation and quota pages, sign-in pages."""
 
 from __future__ import annotations
 

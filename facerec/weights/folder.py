@@ -1,4 +1,4 @@
-"""Where facerec keeps files of its own."""
+"""facerec's cache folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where converted and downloaded files are kept: `FACEREC_HOME`, or the platform's cache."""
+    """Folder of converted and downloaded files: `FACEREC_HOME`, or the platform's cache."""
     from platformdirs import user_cache_path
 
     home = os.environ.get("FACEREC_HOME")

@@ -1,4 +1,4 @@
-"""Files that other pip packages carry, found without importing those packages."""
+"""Data files of installed packages, without importing the packages."""
 
 from __future__ import annotations
 

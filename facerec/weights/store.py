@@ -1,4 +1,4 @@
-"""Model files: safetensors with the model card in the header, and the cache of converted ones."""
+"""Model files: safetensors with the card in the header; cache of converted models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ StateDict = dict[str, Tensor]
 def load_model(name: str | Path) -> tuple[ModelCard, StateDict]:
     """Card and weights of a catalogue name or a safetensors file.
 
-    A name whose file another project saved is imported on first use.
+    A catalogue name in another project's layout is imported at first use.
 
     Raises:
         MissingError: no such model, or its file is absent or damaged.
@@ -53,7 +53,7 @@ def load_model(name: str | Path) -> tuple[ModelCard, StateDict]:
         _, state = read_model(cached)
     except MissingError:
         state = _convert(record.file, record, cached)
-    # The catalogue's card is newer than the one that was cached with the weights.
+    # The catalogue's card is newer than the one cached with the weights.
     return record.card, state
 
 
@@ -92,7 +92,7 @@ def write_model(path: str | Path, state: Mapping[str, Floats], card: ModelCard) 
 
 
 def _foreign_names() -> dict[str, Record]:
-    """What the catalogue offers as PyTorch saved it: its card follows from the file's layout."""
+    """Catalogue names of PyTorch checkpoints; their cards follow from their layouts."""
     return {
         name: record
         for name, record in read_catalogue().weights.items()
@@ -128,7 +128,7 @@ def _cached(cached: Path, state: Mapping[str, Floats], card: ModelCard) -> State
         write_model(cached, state, card)
         return read_model(cached)[1]
     except FacerecError:
-        # A cache that cannot be written costs a conversion each time, nothing else.
+        # Without a writable cache each use converts again.
         import torch
 
         return {name: torch.from_numpy(values) for name, values in state.items()}

@@ -1,7 +1,7 @@
-"""One file over HTTP: resumed, retried, mirrors in turn, hashed on the way.
+"""HTTP download of one file: resumes, retries, mirrors, SHA-256 on the fly.
 
-The bytes gather in a partial file, which outlives a killed process; beside it `.part.json` says
-which address they came from and the validator (RFC 9110, 8.8) that a resumption must match.
+The partial file survives a killed process; `.part.json` beside it holds its address and the
+validator (RFC 9110, 8.8) that a resumption must match.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5
 TIMEOUT = (10.0, 30.0)
-"""Seconds to connect, and without a byte."""
+"""Connect and read timeouts, in seconds."""
 _BLOCK = 1 << 15
 _LONGEST_PAUSE = 60.0
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _PAGE_BYTES = 1 << 20
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the total, where it is known."""
+"""Called with the bytes received and the total, None if unknown."""
 
 
-class _PassingError(Exception):
-    """May go well the next time; `pause` is what the server asked for, in seconds."""
+class _TransientError(Exception):
+    """A transient failure; `pause` is the server's Retry-After, in seconds."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class _PassingError(Exception):
 
 
 class _MirrorError(Exception):
-    """This mirror will not give the file."""
+    """A permanent failure of this mirror."""
 
 
 def transfer(
@@ -88,7 +88,7 @@ def _from_mirror(
     for attempt in range(ATTEMPTS):
         try:
             return _attempt(session, url, file, partial, report, timeout)
-        except _PassingError as error:
+        except _TransientError as error:
             reason = str(error)
             wait = error.pause if error.pause is not None else 2.0**attempt / 2
             if attempt + 1 < ATTEMPTS:
@@ -116,11 +116,11 @@ def _attempt(
         with _get(session, url, headers, timeout) as response:
             if response.status_code == 416:
                 discard(partial)
-                raise _PassingError("has no such range")
+                raise _TransientError("has no such range")
             _check_status(response)
             if response.status_code == 206 and not _continues(response, held):
                 discard(partial)
-                raise _PassingError("answered with another range than asked for")
+                raise _TransientError("answered with another range than asked for")
             if response.status_code == 200:
                 held = 0
             total = _total(response, held, file)
@@ -131,17 +131,17 @@ def _attempt(
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise _MirrorError(f"no usable address: {error}") from error
     except requests.Timeout as error:
-        raise _PassingError("silent for too long") from error
+        raise _TransientError("silent for too long") from error
     except requests.RequestException as error:
-        raise _PassingError(f"connection broken: {_brief(error)}") from error
+        raise _TransientError(f"connection broken: {_brief(error)}") from error
     size = partial.stat().st_size
     if total is not None and size < total:
-        raise _PassingError(f"cut off at {size} of {total} bytes")
+        raise _TransientError(f"cut off at {size} of {total} bytes")
     if file.sha256 is not None and digest != file.sha256:
         discard(partial)
         if held:
-            # What was held may have been at fault: once more, from the first byte.
-            raise _PassingError(f"sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
+            # The resumed part may be damaged: retry from the first byte.
+            raise _TransientError(f"sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
         raise _MirrorError(f"other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
     return digest
 
@@ -149,7 +149,7 @@ def _attempt(
 def _get(
     session: Session, url: str, headers: dict[str, str], timeout: tuple[float, float]
 ) -> Response:
-    """The answer that carries the file: a confirmation page is confirmed, once."""
+    """The response with the file; a confirmation page is confirmed once."""
     response = session.get(url, headers=headers, stream=True, timeout=timeout)
     if not _is_page(response):
         return response
@@ -180,9 +180,9 @@ def _check_status(response: Response) -> None:
     if status in (200, 206):
         return
     reason = f"HTTP {status} {response.reason}".strip()
-    if status in _PASSING:
+    if status in _TRANSIENT:
         asked = response.headers.get("Retry-After", "")
-        raise _PassingError(reason, float(asked) if asked.isdigit() else None)
+        raise _TransientError(reason, float(asked) if asked.isdigit() else None)
     raise _MirrorError(reason)
 
 
@@ -223,7 +223,7 @@ def _blocks(response: Response) -> Iterator[bytes]:
 
 
 def _resumable(url: str, file: RemoteFile, partial: Path) -> tuple[int, str | None]:
-    """Bytes that are held, and the validator with which the rest may be asked for."""
+    """Bytes to resume from, and their validator."""
     held = partial.stat().st_size if partial.is_file() else 0
     if not held or (file.size is not None and held >= file.size):
         discard(partial)
@@ -233,7 +233,7 @@ def _resumable(url: str, file: RemoteFile, partial: Path) -> tuple[int, str | No
         origin = json.loads(_origin(partial).read_text(encoding="utf-8"))
     validator = origin.get("validator") if origin.get("url") == url else None
     if validator is None and file.sha256 is None:
-        # Nothing could tell whether the two halves belong together.
+        # Without hash or validator, the two parts may be of different files.
         discard(partial)
         return 0, None
     return held, validator
@@ -252,7 +252,7 @@ def _origin(partial: Path) -> Path:
 
 
 def discard(partial: Path) -> None:
-    """Remove a partial file and what is known of it."""
+    """Remove a partial file and its note."""
     partial.unlink(missing_ok=True)
     _origin(partial).unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from facerec.training.losses.classifier import Classifier
-from tests.test_losses import MARGINS
+from tests.training.test_losses import MARGINS
 
 _STEP = 1e-6
 

@@ -12,52 +12,53 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from facerec.detection.mtcnn.arrays import Array, alike, namespace, numpy_of, tensor_of
-from facerec.parallel.workers import Map, in_turn
+from facerec.detection.mtcnn.arrays import Array, as_like, as_numpy, as_tensor, namespace
+from facerec.parallel.threads import Map, map_serially
 
 Overlap = Literal["union", "min"]
 Counts = list[int]
-"""How many rows of an array belong to each picture (or to each of its levels), in their order."""
+"""Rows of an array per image (or per level of each image), in order."""
 
 _BLOCK = 128
-_MANY = 256
-"""From so many boxes on PyTorch compares pairs in less time than NumPy."""
-_SHARED = 1500
-"""From so many boxes on it is worth sharing the pairs out: below, threads would mostly wait for one
-another between steps of microseconds."""
+_TORCH_FROM = 256
+"""Boxes from which PyTorch compares pairs faster than NumPy."""
+_PARALLEL_FROM = 1500
+"""Boxes from which threads share the pairs: with fewer they mostly wait for the GIL."""
 _OUTSIDE = -3.0
 
 
-def owners(counts: Counts) -> NDArray[np.intp]:
-    """The number of the picture that each row belongs to."""
+def image_indices(counts: Counts) -> NDArray[np.intp]:
+    """Index of each row's image."""
     return np.repeat(np.arange(len(counts)), counts)
 
 
 def count_kept(kept: Array, counts: Counts) -> Counts:
-    """How many rows of each picture a mask `(N,) bool` keeps."""
-    of = owners(counts)[numpy_of(kept)]
+    """Rows of each image that a mask `(N,) bool` keeps."""
+    of = image_indices(counts)[as_numpy(kept)]
     left: Counts = np.bincount(of, minlength=len(counts)).tolist()
     return left
 
 
-def rank(scores: Array, sizes: Sequence[int] = (), most: int | None = None) -> Array:
+def order_by_score(scores: Array, sizes: Sequence[int] = (), most: int | None = None) -> Array:
     """Indices of the scores `(N,)`, highest first.
 
-    Scores near 1 are often equal. NumPy's default sort, read backwards, breaks the tie as
-    mtcnn 1.0.0 does, which decides which of two neighbouring boxes is refined.
+    Scores near 1 are often equal. NumPy's default sort, reversed, breaks ties as mtcnn 1.0.0 does,
+    which decides which of two neighbouring boxes is refined.
 
     Args:
         scores: `(N,)`.
-        sizes: how many scores belong to each group; groups are ranked one after the other.
-        most: how many of a group are kept.
+        sizes: of groups, each sorted by itself; empty: one group.
+        most: kept of each group.
     """
     edges = np.cumsum([0, *(sizes or [len(scores)])]).tolist()
-    ranked = [start + _ranked(scores[start:stop])[:most] for start, stop in pairwise(edges)]
+    ranked = [
+        start + _argsort_descending(scores[start:stop])[:most] for start, stop in pairwise(edges)
+    ]
     order: Array = namespace(scores).concatenate(ranked)
     return order
 
 
-def _ranked(scores: NDArray[Any] | Tensor) -> Any:
+def _argsort_descending(scores: NDArray[Any] | Tensor) -> Any:
     if isinstance(scores, np.ndarray):
         return np.argsort(scores.astype(np.float64))[::-1]
     return scores.argsort(descending=True, stable=True)
@@ -69,35 +70,35 @@ def suppress(
     overlap: Overlap,
     *,
     sizes: Sequence[int] = (),
-    run: Map = in_turn,
+    run: Map = map_serially,
 ) -> Array:
-    """Mask `(N,) bool` of the boxes that no box before them overlaps more than `threshold`.
+    """Non-maximum suppression: mask `(N,) bool` of boxes that no box before them overlaps more than
+    `threshold`.
 
-    A box suppresses the ones after it even when it is suppressed itself, as in mtcnn 1.0.0;
-    that makes the result a comparison of all pairs, without a loop over boxes.
+    A suppressed box suppresses others too, as in mtcnn 1.0.0, so all pairs are compared at once.
 
     Args:
         boxes: `(N, 4)`, best first.
-        threshold: largest overlap that two kept boxes may have.
+        threshold: largest overlap of two kept boxes.
         overlap: intersection over the `union`, or over the smaller box (`min`).
-        sizes: how many boxes belong to each group; only those of one group are compared.
-        run: applies a function to items, in any order, perhaps in parallel.
+        sizes: of groups, which do not suppress each other; empty: one group.
+        run: applies a function to items, perhaps in parallel.
     """
-    if isinstance(boxes, np.ndarray) and len(boxes) >= _MANY:
-        many = suppress(tensor_of(boxes), threshold, overlap, sizes=sizes, run=run)
+    if isinstance(boxes, np.ndarray) and len(boxes) >= _TORCH_FROM:
+        many = suppress(as_tensor(boxes), threshold, overlap, sizes=sizes, run=run)
         return many.numpy()
     xp = namespace(boxes)
-    kept: Array = alike(np.ones(len(boxes), bool), boxes)
+    kept: Array = as_like(np.ones(len(boxes), bool), boxes)
     if len(boxes) < 2:
         return kept
     columns = xp.stack([boxes[:, column] for column in range(4)])
     corner, opposite = columns[:2], columns[2:]
     area = (opposite[0] - corner[0]) * (opposite[1] - corner[1])
     ends = np.cumsum(sizes or [len(boxes)], dtype=np.int32)
-    end = alike(np.repeat(ends, sizes or [len(boxes)]), boxes)
+    end = as_like(np.repeat(ends, sizes or [len(boxes)]), boxes)
 
     def overlapped(start: int) -> Any:
-        """Of the boxes from `start` on, those that one of the next `_BLOCK` suppresses."""
+        """Mask of the boxes from `start` on that one of the next `_BLOCK` suppresses."""
         last = min(start + _BLOCK, len(boxes))
         block, rest = slice(start, last), slice(start, int(ends[np.searchsorted(ends, last)]))
         sides = xp.minimum(opposite[:, block, None], opposite[:, None, rest])
@@ -116,15 +117,15 @@ def suppress(
         return xp.amax(excess, 0) > 0
 
     starts = range(0, len(boxes), _BLOCK)
-    if len(boxes) < _SHARED:
-        run = in_turn
+    if len(boxes) < _PARALLEL_FROM:
+        run = map_serially
     for start, lost in zip(starts, run(overlapped, starts), strict=True):
         kept[start : start + len(lost)] &= ~lost
     return kept
 
 
 def regress(boxes: Array, offsets: Array) -> Array:
-    """Move each edge by its offset, in units of the box's side plus one pixel."""
+    """Box regression: move each edge by its offset, in units of the side plus one pixel."""
     sides = boxes[:, 2:] - boxes[:, :2] + 1
     moved: Array = boxes + offsets * namespace(boxes).concatenate([sides, sides], 1)
     return moved
@@ -141,33 +142,33 @@ def squared(boxes: Array) -> Array:
 
 
 def crop(images: Tensor, boxes: Array, of: NDArray[np.intp], size: int) -> Tensor:
-    """Cut boxes out of images, bilinearly resized; what lies outside an image is 0.
+    """Bilinear crops of boxes, 0 outside the image.
 
-    A crop's corner samples lie on the box's corners, whose coordinates are first shrunk by
+    A crop's corner samples lie on the box's corners, whose coordinates are first scaled by
     `(H - 1) / H`: TensorFlow's `crop_and_resize` as mtcnn 1.0.0 calls it.
 
     Args:
         images: `(M, H, W, 3) float32`, both sides longer than 1.
         boxes: `(N, 4) float32`.
-        of: which image each box is of, `(N,)`, ascending.
+        of: index of each box's image, `(N,)`, ascending.
         size: side of a crop.
 
     Returns:
-        `(N, 3, size, size) float32`, in one piece.
+        `(N, 3, size, size) float32`, contiguous.
     """
     height, width = images.shape[1:3]
     xp = namespace(boxes)
-    steps = alike(np.linspace(0, 1, size, dtype=np.float32), boxes)
+    steps = as_like(np.linspace(0, 1, size, dtype=np.float32), boxes)
 
     def positions(first: Any, last: Any, length: int) -> Any:
-        # in grid_sample's measure, where the image reaches from -1 to 1
+        # grid_sample's coordinates, in which the image spans -1 to 1
         at = (first + (last - first) * steps) * (2 / length) - 1
         return xp.where(abs(at) <= 1, at, _OUTSIDE)
 
     x = positions(boxes[:, :1], boxes[:, 2:3], width)[:, None, :]
     y = positions(boxes[:, 1:2], boxes[:, 3:], height)[:, :, None]
     shape = (len(boxes), size, size)
-    grid = tensor_of(xp.stack([xp.broadcast_to(x, shape), xp.broadcast_to(y, shape)], -1))
+    grid = as_tensor(xp.stack([xp.broadcast_to(x, shape), xp.broadcast_to(y, shape)], -1))
     edges = [0, *(np.flatnonzero(np.diff(of)) + 1).tolist(), len(boxes)]
     crops = [
         grid_sample(

@@ -13,18 +13,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facerec.detection.mtcnn.arrays import alike, namespace, numpy_of, on_host, tensor_of
+from facerec.detection.mtcnn.arrays import (
+    Scratch,
+    as_like,
+    as_numpy,
+    as_tensor,
+    in_chunks,
+    in_even_chunks,
+    namespace,
+    on_host,
+    pad_to_multiple,
+)
 from facerec.detection.mtcnn.boxes import (
     Counts,
     count_kept,
     crop,
-    owners,
-    rank,
+    image_indices,
+    order_by_score,
     regress,
     squared,
     suppress,
 )
-from facerec.detection.mtcnn.chunks import filled_up, in_chunks, in_even_chunks
 from facerec.detection.mtcnn.networks import ONet, PNet, RNet
 from facerec.detection.mtcnn.openvino import (
     Network,
@@ -36,12 +45,11 @@ from facerec.detection.mtcnn.openvino import (
 from facerec.detection.mtcnn.packing import STRIDE, Level
 from facerec.detection.mtcnn.proposals import Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
-from facerec.detection.mtcnn.scratch import Scratch
-from facerec.detection.mtcnn.screening import ERROR, open_glances, open_screen
+from facerec.detection.mtcnn.screening import ERROR, open_cell_scans, open_screen
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.detection.reduction import Reducible
 from facerec.faces import Face, Floats, Image
-from facerec.parallel.workers import Workers, in_turn
+from facerec.parallel.threads import TorchThreads, map_serially
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
@@ -50,17 +58,17 @@ R = TypeVar("R")
 
 _SIDE = 11  # mtcnn's cells reach from pixel 1 to pixel 12
 _MEAN = np.float32(127.5)
-_TOGETHER, _TOGETHER_PIXELS = 16, 1_000_000
-"""Pictures of one size that are worked on at once: the steps between the networks take as long for
-all of them as for one."""
-_CROPS = {RNet.side: 32, ONet.side: 8}
+_BATCH_IMAGES, _BATCH_PIXELS = 16, 1_000_000
+"""Images of one size in a batch: the steps between the networks take as long for all of them as for
+one."""
+_BATCH_CROPS = {RNet.side: 32, ONet.side: 8}
 _PARTS = 8
-"""Into how many parts work of any size is split, so that cores share it evenly."""
-_CUDA_CROPS = 2048
-_SCREENED, _SCREENED_STEP = 128, 32
-_FEW_CROPS = 64
-"""Fewer are looked at at once: a first look would cost as much."""
-_LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
+"""Slabs that an image is split into, so that cores share the work evenly."""
+_CUDA_BATCH_CROPS = 2048
+_SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
+_MIN_SCREENED = 64
+"""Fewer crops are not screened: that would cost as much as RNet."""
+_LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
 
 @DETECTORS.register(
@@ -69,18 +77,17 @@ _LEVEL_IOU, _PICTURE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtc
 class MTCNN(Reducible):
     """Three networks in a cascade over an image pyramid.
 
-    On a processor the picture's parts, or the pictures of a batch, are spread over threads;
-    pictures of one size go through the stages together. The networks are given cells and crops in
-    such numbers that what they say of each is the same to the bit whatever is beside it (with
-    AVX-512 and with AVX2, where this was tried), so a batch gives the very numbers that its
-    pictures give one by one. Where the processor multiplies bfloat16, a first look in it
-    (`Glance`, `Screen`) leaves the float32 networks little to see.
+    On a CPU the slabs of an image, or the images of a batch, are spread over threads; images of one
+    size go through the stages together. Batches of cells and crops are padded so that each result
+    is bitwise independent of the rest of its batch (tried with AVX-512 and with AVX2): a batch of
+    images gives exactly what they give one by one. Where the CPU multiplies bf16, screening in it
+    (`CellScan`, `Screen`) leaves few candidates to the float32 networks.
 
-    Memory: 30 bytes per pixel of what is in work (on each of `threads` a picture, or up to 16 of
-    one size with together a million pixels; for CUDA one of these), of which each thread keeps up
-    to 100 MB for the next, and besides less than 100 MB: the first network runs on bands of
-    170,000 pixels and on 256 cells by themselves, the others on 32 and 8 crops (2,048 on CUDA),
-    suppression on 128 x `max_candidates` pairs.
+    Memory: 30 bytes per pixel in work (on each of `threads` an image, or up to 16 of one size with
+    together a million pixels; for CUDA one of these), of which each thread keeps up to 100 MB for
+    the next, and less than 100 MB besides: PNet runs on bands of 170,000 pixels and on 256 single
+    cells, the others on 32 and 8 crops (2,048 on CUDA), suppression on 128 x
+    `max_candidates` pairs.
 
     Args:
         weights: arrays of `pnet`, `rnet` and `onet`, as in the `mtcnn` package's files.
@@ -89,7 +96,7 @@ class MTCNN(Reducible):
         scale_factor: ratio between neighbouring levels of the pyramid.
         max_candidates: most candidates per image and stage; the best are kept.
         device: where the networks run.
-        threads: how many cores to use; default: as many as PyTorch.
+        threads: cores to use; None: as many as PyTorch.
     """
 
     def __init__(
@@ -111,19 +118,19 @@ class MTCNN(Reducible):
         on_cpu = self._device.type == "cpu"
         threads = threads or torch.get_num_threads()
         self._threads = threads if on_cpu else 1
-        self._workers = Workers(threads) if on_cpu else None
+        self._pool = TorchThreads(threads) if on_cpu else None
         self._scratch = Scratch()
         self._screen = open_screen(weights, threads) if on_cpu else None
         self._proposer = Proposer(
             PNet(weights["pnet"], self._device),
             self._log_odds[0],
-            glances=open_glances(weights, threads) if on_cpu else None,
+            scans=open_cell_scans(weights, threads) if on_cpu else None,
             run=self._map,
             empty=self._scratch.empty,
         )
         self._rnet: RNet | Refinement
         self._onet: ONet | Refinement
-        if self._workers and is_installed():
+        if self._pool and is_installed():
             second, third = (
                 Network(partial(build, weights[name]), "f32", threads)
                 for build, name in ((build_rnet, "rnet"), (build_onet, "onet"))
@@ -156,29 +163,31 @@ class MTCNN(Reducible):
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         found: list[list[Face]] = [[] for _ in images]
-        parts = self._parts_alike(images)
-        alike_faces = self._map(self._detect_alike, [[images[i] for i in part] for part in parts])
-        for part, faces in zip(parts, alike_faces, strict=True):
+        parts = self._group_by_size(images)
+        grouped_faces = self._map(
+            self._detect_same_size, [[images[i] for i in part] for part in parts]
+        )
+        for part, faces in zip(parts, grouped_faces, strict=True):
             for number, those in zip(part, faces, strict=True):
                 found[number] = those
         return found
 
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        return (in_turn if self._workers is None else self._workers.map)(function, items)
+        return (map_serially if self._pool is None else self._pool.map)(function, items)
 
-    def _parts_alike(self, images: Sequence[Image]) -> list[list[int]]:
-        """Numbers of images of one size that are worked on together, as many on each thread."""
+    def _group_by_size(self, images: Sequence[Image]) -> list[list[int]]:
+        """Indices of images of one size, in batches that threads share evenly."""
         sizes: dict[tuple[int, ...], list[int]] = {}
         for number, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(number)
         parts = []
         for shape, numbers in sizes.items():
             share = math.ceil(len(numbers) / self._threads)
-            most = max(1, min(share, _TOGETHER, _TOGETHER_PIXELS // max(1, math.prod(shape[:2]))))
+            most = max(1, min(share, _BATCH_IMAGES, _BATCH_PIXELS // max(1, math.prod(shape[:2]))))
             parts += in_chunks(numbers, most)
         return parts
 
-    def _detect_alike(self, images: Sequence[Image]) -> list[list[Face]]:
+    def _detect_same_size(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of images of one size."""
         height, width = images[0].shape[:2]
         levels = pyramid_levels(height, width, self._min_face, self._scale_factor)
@@ -188,15 +197,15 @@ class MTCNN(Reducible):
         if not len(boxes):
             return [[] for _ in images]
         pixels = torch.from_numpy(self._centred(images)).to(self._device)
-        boxes, counts = self._worth(pixels, boxes, counts)
+        boxes, counts = self._screen_crops(pixels, boxes, counts)
         refined = self._run(self._rnet, pixels, boxes, counts)
-        chosen, counts = self._passed(refined[:, 4], counts, 1)
+        chosen, counts = self._above_threshold(refined[:, 4], counts, 1)
         boxes = regress(boxes[chosen], refined[chosen, :4])
         kept = suppress(boxes, _REFINED_IOU, "union", sizes=counts)
         boxes, counts = squared(boxes[kept]), count_kept(kept, counts)
 
         final = self._run(self._onet, pixels, boxes, counts)
-        chosen, counts = self._passed(final[:, 14], counts, 2)
+        chosen, counts = self._above_threshold(final[:, 14], counts, 2)
         boxes, final = boxes[chosen], final[chosen]
         sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
         landmarks = final[:, 4:14].reshape(-1, 2, 5).mT * sides + boxes[:, None, :2] - 1
@@ -205,9 +214,9 @@ class MTCNN(Reducible):
         faces = [
             Face(box=box.copy(), score=float(score), landmarks=points.copy())
             for box, score, points in zip(
-                numpy_of(boxes[kept]),
-                numpy_of(_probability(final[kept, 14])),
-                numpy_of(landmarks[kept]),
+                as_numpy(boxes[kept]),
+                as_numpy(_probability(final[kept, 14])),
+                as_numpy(landmarks[kept]),
                 strict=True,
             )
         ]
@@ -215,7 +224,7 @@ class MTCNN(Reducible):
         return [faces[first:last] for first, last in pairwise(ends)]
 
     def _centred(self, images: Sequence[Image]) -> Floats:
-        """The images' pixels less 127.5, `(N, H, W, 3)`."""
+        """The images less 127.5, `(N, H, W, 3) float32`."""
         centred = self._scratch.empty("centred", (len(images), *images[0].shape))
         parts = math.ceil(_PARTS / len(images))
         slabs = [
@@ -226,82 +235,84 @@ class MTCNN(Reducible):
         self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), slabs)
         return centred
 
-    def _passed(self, log_odds: Any, counts: Counts, stage: int) -> tuple[Any, Counts]:
-        """Indices of what exceeds the stage's threshold, and how many they are of each picture:
-        best first, at most `max_candidates`."""
+    def _above_threshold(self, log_odds: Any, counts: Counts, stage: int) -> tuple[Any, Counts]:
+        """Indices above the stage's threshold, best first and at most `max_candidates` per image,
+        and their counts."""
         exceeds = log_odds > self._log_odds[stage]
         counts = count_kept(exceeds, counts)
         passed = namespace(log_odds).where(exceeds)[0]
-        order = rank(_probability(log_odds[passed]), counts, most=self._max_candidates)
-        return passed[order], self._at_most(counts)
+        order = order_by_score(_probability(log_odds[passed]), counts, most=self._max_candidates)
+        return passed[order], self._capped(counts)
 
-    def _at_most(self, counts: Counts) -> Counts:
+    def _capped(self, counts: Counts) -> Counts:
         return [min(count, self._max_candidates) for count in counts]
 
-    def _worth(self, pixels: Tensor, boxes: Any, counts: Counts) -> tuple[Any, Counts]:
-        """The boxes that the second network is to look at, in their order."""
+    def _screen_crops(self, pixels: Tensor, boxes: Any, counts: Counts) -> tuple[Any, Counts]:
+        """The boxes that may pass RNet, in their order."""
         screen, threshold = self._screen, self._log_odds[1] - ERROR
-        if screen is None or len(boxes) < _FEW_CROPS:
+        if screen is None or len(boxes) < _MIN_SCREENED:
             return boxes, counts
 
         def estimate(chunk: tuple[Floats, NDArray[np.intp]]) -> NDArray[np.bool_]:
-            crops = _cropped(pixels, *chunk, RNet.side, _SCREENED_STEP)
-            worth: NDArray[np.bool_] = screen(crops.numpy())[: len(chunk[0])] > threshold
-            return worth
+            crops = _cropped(pixels, *chunk, RNet.side, _SCREEN_MULTIPLE)
+            passes: NDArray[np.bool_] = screen(crops.numpy())[: len(chunk[0])] > threshold
+            return passes
 
         chunks = [
-            in_even_chunks(rows, _SCREENED, _SCREENED_STEP) for rows in (boxes, owners(counts))
+            in_even_chunks(rows, _SCREEN_BATCH, _SCREEN_MULTIPLE)
+            for rows in (boxes, image_indices(counts))
         ]
-        worth = np.concatenate(self._map(estimate, list(zip(*chunks, strict=True))))
-        return boxes[worth], count_kept(worth, counts)
+        passes = np.concatenate(self._map(estimate, list(zip(*chunks, strict=True))))
+        return boxes[passes], count_kept(passes, counts)
 
     def _run(
         self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Any, counts: Counts
     ) -> Any:
-        """The network's output for crops of the boxes, in chunks of few different sizes."""
-        on_cpu = self._workers is not None
-        size, multiple = (_CROPS[network.side], network.multiple) if on_cpu else (_CUDA_CROPS, 1)
+        """The network's output for crops of the boxes, in batches of few different sizes."""
+        on_cpu = self._pool is not None
+        size, multiple = (
+            (_BATCH_CROPS[network.side], network.multiple) if on_cpu else (_CUDA_BATCH_CROPS, 1)
+        )
 
         def run(chunk: tuple[Any, NDArray[np.intp]]) -> Any:
             crops = _cropped(pixels, *chunk, network.side, multiple)
             return on_host(network(crops)[: len(chunk[0])])
 
         if not len(boxes):
-            return alike(np.empty((0, 15), np.float32), boxes)
-        chunks = zip(in_chunks(boxes, size), in_chunks(owners(counts), size), strict=True)
+            return as_like(np.empty((0, 15), np.float32), boxes)
+        chunks = zip(in_chunks(boxes, size), in_chunks(image_indices(counts), size), strict=True)
         return namespace(boxes).concatenate(self._map(run, list(chunks)))
 
     def _propose(self, images: Sequence[Image], levels: Sequence[Level]) -> tuple[Any, Counts]:
-        """Squares `(N, 4)` that the first network takes for faces, picture after picture and best
-        first, and how many each has."""
+        """PNet's squares `(N, 4)`, by image and best first, and their counts."""
         cells = self._proposer(images, levels, self._device)
         xp = namespace(cells.level)
-        pictures = len(images)
-        counts = xp.bincount(cells.level, minlength=pictures * len(levels)).tolist()
+        count = len(images)
+        counts = xp.bincount(cells.level, minlength=count * len(levels)).tolist()
         scores = _probability(cells.log_odds)
-        order = rank(scores, counts, self._max_candidates)
-        corner = xp.asarray(cells.place[order] * STRIDE + 1, dtype=xp.float32)
+        order = order_by_score(scores, counts, self._max_candidates)
+        corner = xp.asarray(cells.position[order] * STRIDE + 1, dtype=xp.float32)
         boxes = xp.concatenate([corner, corner + _SIDE], 1) + cells.offsets[order] * _SIDE
-        scales = np.tile(np.array([level.scale for level in levels], np.float32), pictures)
-        boxes = boxes / alike(scales, scores)[cells.level[order], None]
-        counts = self._at_most(counts)
+        scales = np.tile(np.array([level.scale for level in levels], np.float32), count)
+        boxes = boxes / as_like(scales, scores)[cells.level[order], None]
+        counts = self._capped(counts)
         kept = suppress(boxes, _LEVEL_IOU, "union", sizes=counts, run=self._map)
         boxes, scores = boxes[kept], scores[order][kept]
-        of_levels = np.array(count_kept(kept, counts)).reshape(pictures, -1)
+        of_levels = np.array(count_kept(kept, counts)).reshape(count, -1)
         counts = of_levels.sum(1).tolist()
-        boxes = boxes[rank(scores, counts, self._max_candidates)]
-        counts = self._at_most(counts)
-        kept = suppress(boxes, _PICTURE_IOU, "union", sizes=counts, run=self._map)
+        boxes = boxes[order_by_score(scores, counts, self._max_candidates)]
+        counts = self._capped(counts)
+        kept = suppress(boxes, _IMAGE_IOU, "union", sizes=counts, run=self._map)
         return squared(boxes[kept]), count_kept(kept, counts)
 
 
 def _cropped(pixels: Tensor, boxes: Any, of: NDArray[np.intp], side: int, multiple: int) -> Tensor:
-    """Crops of the boxes, the last again and again until they are a multiple."""
-    return crop(pixels, filled_up(boxes, multiple), filled_up(of, multiple), side)
+    """Crops of the boxes, the last one repeated up to a multiple."""
+    return crop(pixels, pad_to_multiple(boxes, multiple), pad_to_multiple(of, multiple), side)
 
 
 def _probability(log_odds: Any) -> Any:
-    return on_host(tensor_of(log_odds).sigmoid())
+    return on_host(as_tensor(log_odds).sigmoid())
 
 
 def _log_odds(probability: float) -> float:

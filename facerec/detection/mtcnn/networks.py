@@ -1,4 +1,4 @@
-"""MTCNN's three networks. All take pixels less 127.5 and divide by 128 in their first kernel.
+"""MTCNN's PNet, RNet and ONet in PyTorch, for pixels less 127.5; the first kernel divides by 128.
 
 Convolutions run channels-last, where oneDNN's kernels are fastest for these narrow layers.
 """
@@ -17,7 +17,7 @@ Arrays = Sequence[NDArray[np.float32]]
 
 _SCALE = 1 / 128
 _POOLED = 10
-"""Channels of the first network's first layer."""
+"""Channels of PNet's first layer."""
 
 
 class PNet:
@@ -46,12 +46,12 @@ class PNet:
     def __call__(
         self, pixels: Tensor, ends: Sequence[tuple[slice, slice, slice]] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Features `(h, w, 32)` and log-odds of a face `(h, w)` for a picture `(H, W, 3) float32`.
+        """Features `(h, w, 32)` and log-odds of a face `(h, w)` for an image `(H, W, 3) float32`.
 
         Args:
-            pixels: the picture, height and width even.
+            pixels: the image, height and width even.
             ends: channels, rows and columns of the first layer's four groups that lie outside the
-                picture that the rest belongs to; pooling passes them over.
+                level of the rest; pooling ignores them.
         """
         # the first layer at the four positions of each pooling cell, `(1, 40, h, w)`
         x = prelu(conv2d(pixels[None].permute(0, 3, 1, 2), *self._first, 2), self._slopes[0])
@@ -66,13 +66,13 @@ class PNet:
     def cells(self, patches: Tensor, below: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
         """Features `(N, 32)` and log-odds `(N,)` of single cells.
 
-        Matrix products of what each layer sees: for so little there is to see, half the time of
+        As matrix products over unfolded patches: for inputs this small, twice as fast as
         convolutions.
 
         Args:
-            patches: what each cell sees, `(N, 12, 12, 3) float32`.
-            below: indices of the cells whose last row lies outside the picture.
-            beside: indices of the cells whose last column does.
+            patches: the cells' inputs, `(N, 12, 12, 3) float32`.
+            below: indices of cells whose last row lies outside their level.
+            beside: indices of cells whose last column does.
         """
         first, second, third, face = self._products
         x = prelu(_product(patches, 4, 2, *first), self._slopes[0])
@@ -108,8 +108,8 @@ class RNet:
 
     side = 24
     multiple = 16
-    """Of what number crops must be a multiple, so that, on a processor, the output for each is the
-    same to the bit whatever is beside it."""
+    """Batches must be multiples of it for each output to be bitwise independent of the rest of its
+    batch, on a CPU."""
 
     def __init__(self, arrays: Arrays, device: torch.device) -> None:
         w = [_tensor(a, device) for a in arrays]

@@ -1,8 +1,7 @@
 """MTCNN's networks in OpenVINO.
 
-Its kernels keep a layer's activation, pooling and bias in its convolution and hold the weights in
-the order that they read, which PyTorch's do not; one call is one step that other threads need not
-wait for.
+Unlike PyTorch's, its kernels fuse bias, activation and pooling into the convolution and reorder the
+weights once; a whole forward pass is one call without the GIL.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from torch import Tensor
 
 from facerec.detection.mtcnn.networks import Arrays, dense_kernel, merged_heads
 from facerec.faces import Floats
-from facerec.parallel.cores import takes_all_cores
+from facerec.parallel.devices import takes_all_cores
 
 _SCALE = np.float32(1 / 128)
 _KEPT_KERNELS = "64"
-"""Kernels that OpenVINO keeps; its own default, 5,000, is memory that climbs."""
+"""Compiled kernels that OpenVINO caches; with its default of 5,000 memory keeps growing."""
 
 
 def is_installed() -> bool:
@@ -36,19 +35,19 @@ def is_installed() -> bool:
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16."""
+    """Whether this CPU multiplies bf16."""
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Network:
-    """A network that is compiled when it is first asked, and may be asked by many threads.
+    """A network, compiled at its first call; thread-safe.
 
     Args:
-        build: makes OpenVINO's model; its one input and one output are float32.
+        build: makes OpenVINO's model, with one float32 input and output.
         precision: `bf16` or `f32`.
-        threads: how many may ask at a time; each runs it by itself.
+        threads: concurrent calls, each on one core.
     """
 
     def __init__(self, build: Callable[[], Any], precision: str, threads: int) -> None:
@@ -78,7 +77,7 @@ class Network:
             return self._compiled
 
     def __call__(self, values: Floats) -> Floats:
-        """The output for an input in one piece."""
+        """The output for a contiguous input."""
         import openvino
 
         if not hasattr(self._mine, "request"):
@@ -91,7 +90,7 @@ class Network:
 
 
 class Refinement:
-    """The second or third network in float32, as `RNet` and `ONet` are called.
+    """RNet or ONet in float32, with the interface of `networks.RNet`.
 
     Args:
         side: pixels of a crop.
@@ -105,12 +104,12 @@ class Refinement:
         self._network = network
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """Outputs `(N, C)` for crops `(N, 3, side, side)`, in one piece."""
+        """Outputs `(N, C)` for contiguous crops `(N, 3, side, side)`."""
         return torch.from_numpy(self._network(crops.numpy())).flatten(1)
 
 
 def build_pnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
-    """`pnet`: offsets and log-odds of a face `(1, 5, h, w)`, or the log-odds alone, for a picture
+    """`pnet`: offsets and log-odds of a face `(1, 5, h, w)`, or the log-odds alone, for an image
     `(1, H, W, 3)` less 127.5."""
     from openvino import Model
     from openvino import opset13 as op

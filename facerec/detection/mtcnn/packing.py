@@ -1,4 +1,4 @@
-"""Where the levels of an image's pyramid lie in one canvas."""
+"""Packing all pyramid levels of an image into one canvas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 STRIDE = 2
-"""Pixels between the cells of MTCNN's first network."""
+"""Pixels between PNet's cells."""
 
 MARGIN = 10
 """Cells see 12 pixels: `n` cells in a row see `STRIDE * n + MARGIN`."""
@@ -26,7 +26,7 @@ class Level(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Rows of cells; a level of odd size has one more than whole ones, cut at its end."""
+        """Rows of cells; the last one of a level of odd size sees past its edge."""
         return _cells(self.height)
 
     @property
@@ -36,7 +36,7 @@ class Level(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """Neighbouring columns of a level's cells, and where they lie among the canvas's cells."""
+    """Adjacent columns of a level's cells, and their position among the canvas's cells."""
 
     level: int
     first: int
@@ -67,21 +67,21 @@ class Layout(NamedTuple):
 
     @property
     def height(self) -> int:
-        """Pixels, those past the last level that its band takes in among them."""
+        """Pixels, with the unused rows of the last band."""
         return self.bands * self.rows * STRIDE + MARGIN
 
     @property
     def pixels(self) -> int:
-        """How many pixels the bands have, those that two share counted twice."""
+        """Pixels of all bands; the overlap of two counts twice."""
         return self.bands * (self.rows * STRIDE + MARGIN) * self.width
 
 
 def arrange(levels: Sequence[Level]) -> Layout:
-    """The layout that wastes least, for levels in order, largest first.
+    """The layout with the fewest pixels, for levels in order, largest first.
 
-    Convolutions are prepared for each shape that they meet, which takes as long as a tenth of a
-    photo. So levels are cut into strips, canvases have one of few widths, and a band's rows are
-    rounded up: pictures of all sizes meet some 80 shapes.
+    Convolutions are compiled for each input shape, which takes a tenth of a photo's time. So levels
+    are cut into strips, canvases have one of few widths, and a band's rows are rounded up: images
+    of all sizes need some 80 shapes.
     """
     whole = levels[0].columns * STRIDE + MARGIN
     narrower = [width for width in _WIDTHS if width < whole]
@@ -96,8 +96,7 @@ def rounded_up(length: int) -> int:
 
 
 def _packed(levels: Sequence[Level], width: int) -> Layout:
-    # Shelves below one another: each starts with the tallest strip that has no place yet, and the
-    # room to its right is filled with columns of lower ones.
+    # Shelf packing: each shelf starts with the tallest strip left; columns of lower ones fill it.
     waiting = sorted(
         (strip for number, level in enumerate(levels) for strip in _cut(number, level, width)),
         key=lambda strip: (-strip.height, -strip.width),

@@ -1,4 +1,4 @@
-"""MTCNN's first stage: its network over all levels of pictures at once."""
+"""MTCNN's first stage, PNet over all pyramid levels of images at once."""
 
 from __future__ import annotations
 
@@ -12,66 +12,82 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facerec.detection.mtcnn.arrays import alike, namespace, on_host
-from facerec.detection.mtcnn.chunks import filled_up, in_chunks, in_even_chunks
+from facerec.detection.mtcnn.arrays import (
+    Empty,
+    as_like,
+    in_chunks,
+    in_even_chunks,
+    namespace,
+    on_host,
+    pad_to_multiple,
+)
 from facerec.detection.mtcnn.networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.mtcnn.packing import MARGIN, STRIDE, Layout, Level
-from facerec.detection.mtcnn.places import Places, Plan, has_end
-from facerec.detection.mtcnn.scratch import Empty
-from facerec.detection.mtcnn.screening import END_ERROR, Glance, Glances
+from facerec.detection.mtcnn.plan import CellMap, Plan, has_odd_edge
+from facerec.detection.mtcnn.screening import EDGE_ERROR, CellScan, CellScans
 from facerec.faces import Floats, Image
-from facerec.parallel.workers import Map
+from facerec.parallel.threads import Map
 
 Pixels = TypeVar("Pixels", Tensor, Floats)
 
-_SEEN = 12
+_CELL_SIDE = 12
 _POOLED_MARGIN = 4
-_FEW_PATCHES, _PATCHES = 64, 256
-_ALIKE = 16
-"""Of what number the cells that are looked at at once are a multiple: matrix products work on
-blocks of rows, and only in whole ones do all rows fare alike."""
+_SMALL_BATCH, _CELL_BATCH = 64, 256
+_ROW_BLOCK = 16
+"""Batches of cells are multiples of it: matrix products work on blocks of rows, and only in whole
+blocks is a row's result independent of the others."""
 _PLANS = 4
-"""Pictures often come in few sizes: upright and lying, or the frames of a video."""
-_DEARER = 20
-"""How many times as long a cell by itself takes as one among its neighbours."""
+"""Images mostly come in few sizes: upright and lying, or the frames of a video."""
+_CELL_COST = 20
+"""Time of one cell by itself, over its time in a scan."""
 
 
 class Cells(NamedTuple):
-    """Cells whose score exceeds the threshold, picture after picture, level after level and row
-    after row: number of the level among those of all pictures `(N,)`, place `(N, 2)` as x, y in its
-    grid of cells, log-odds of a face `(N,)` and offsets `(N, 4)` of its box."""
+    """Cells above the threshold, by image, level and row.
+
+    Attributes:
+        level: `(N,)`, index among the levels of all images.
+        position: `(N, 2)`, x, y in the level's grid of cells.
+        log_odds: `(N,)`, of a face.
+        offsets: `(N, 4)`, of its box.
+    """
 
     level: Any
-    place: Any
+    position: Any
     log_odds: Any
     offsets: Any
 
 
-class _Found(NamedTuple):
-    """Cells of canvases: their places `(N, 3)` as canvas, x, y."""
+class _Candidates(NamedTuple):
+    """Cells of canvases: position `(N, 3)` as canvas, x, y; log-odds `(N,)`; offsets `(N, 4)`."""
 
-    place: Any
+    position: Any
     log_odds: Any
     offsets: Any
+
+
+_NO_CELLS = _Candidates(
+    np.empty((0, 3), np.intp), np.empty(0, np.float32), np.empty((0, 4), np.float32)
+)
 
 
 class Proposer:
-    """The first stage, over bands of canvases that hold all of a picture's levels.
+    """PNet over bands of canvases, each of which holds all levels of an image.
 
     Args:
-        network: the first network.
+        network: PNet in float32.
         threshold: log-odds to exceed.
-        glances: quicker looks, see `Glances`; None: the network looks everywhere.
-        run: applies a function to items, in any order, perhaps in parallel.
-        empty: memory for the pictures' pyramids.
+        scans: screening in OpenVINO; None: the network scans everything.
+        run: applies a function to items, perhaps in parallel.
+        empty: allocates the canvases.
     """
 
     def __init__(
-        self, network: PNet, threshold: float, *, glances: Glances | None, run: Map, empty: Empty
+        self, network: PNet, threshold: float, *, scans: CellScans | None, run: Map, empty: Empty
     ) -> None:
         self._network = network
         self._threshold = threshold
-        self._glances = glances
+        self._scans = scans
         self._run = run
         self._empty = empty
         self._plan = lru_cache(_PLANS)(Plan)
@@ -79,100 +95,102 @@ class Proposer:
     def __call__(
         self, images: Sequence[Image], levels: Sequence[Level], device: torch.device
     ) -> Cells:
-        """Cells of all levels of pictures `(H, W, 3) uint8` of one size."""
+        """Cells of all levels of images `(H, W, 3) uint8` of one size."""
         plan = self._plan(*images[0].shape[:2], tuple(levels))
         size = plan.layout.height, plan.layout.width
         canvases = self._empty("canvases", (len(images), *size, 3))
         plan.pyramid.fill(canvases, images, self._run)
-        if self._glances is None:
-            found = self._look_everywhere(torch.from_numpy(canvases).to(device), plan)
+        if self._scans is None:
+            found = self._scan_in_full(torch.from_numpy(canvases).to(device), plan)
         else:
-            found = self._look_by_glances(self._glances, canvases, plan)
-        return _by_level(found, plan.places, len(levels))
+            found = self._scan_screened(self._scans, canvases, plan)
+        return _by_level(found, plan.cells, len(levels))
 
-    def _look_everywhere(self, canvases: Tensor, plan: Plan) -> _Found:
+    def _scan_in_full(self, canvases: Tensor, plan: Plan) -> _Candidates:
         layout = plan.layout
-        within = torch.from_numpy(plan.places.strip >= 0).to(canvases.device)
+        inside = torch.from_numpy(plan.cells.strip >= 0).to(canvases.device)
 
-        def look(at: tuple[int, int]) -> _Found:
-            number, start = at
+        def scan_band(at: tuple[int, int]) -> _Candidates:
+            canvas, start = at
             features, log_odds = self._network(
-                _band(canvases[number], start, layout), list(_ends(layout, start))
+                _band(canvases[canvas], start, layout), list(_odd_edges(layout, start))
             )
-            passed = (log_odds > self._threshold) & within[start : start + layout.rows]
+            passed = (log_odds > self._threshold) & inside[start : start + layout.rows]
             y, x = torch.nonzero(passed, as_tuple=True)
             offsets = self._network.offsets(features[y, x])
-            place = torch.stack([torch.full_like(x, number), x, y + start], 1)
-            return _Found(*map(on_host, (place, log_odds[y, x], offsets)))
+            position = torch.stack([torch.full_like(x, canvas), x, y + start], 1)
+            return _Candidates(*map(on_host, (position, log_odds[y, x], offsets)))
 
-        everywhere = itertools.product(range(len(canvases)), _starts(layout))
-        return _joined(self._run(look, list(everywhere)))
+        bands = itertools.product(range(len(canvases)), _starts(layout))
+        return _joined(self._run(scan_band, list(bands)))
 
-    def _look_by_glances(self, glances: Glances, canvases: Floats, plan: Plan) -> _Found:
+    def _scan_screened(self, scans: CellScans, canvases: Floats, plan: Plan) -> _Candidates:
+        """A rough scan, then its candidates one by one; or an exact scan where they are many."""
         count, height, width, _ = canvases.shape
-        everywhere = height * width / STRIDE**2
-        crowded = np.ones(count, bool)
-        near, sure = [_NOTHING.place], [_NOTHING]
-        if glances.rough is not None:
-            seen = self._glance(glances.rough, canvases, range(count), plan).place
-            crowded = np.bincount(seen[:, 0], minlength=count) * _DEARER > everywhere
-            near.append(seen[~crowded[seen[:, 0]]])
-        if crowded.any():
-            exact = self._glance(glances.exact, canvases, np.flatnonzero(crowded).tolist(), plan)
-            unsure = plan.places.see_beyond(exact.place[:, 1:]).any(1)
-            sure.append(_Found(*(column[~unsure] for column in exact)))
-            near.append(exact.place[unsure])
-        closely = self._look_closely(canvases, np.concatenate(near), plan.places)
-        return _joined([*sure, closely])
+        cells = height * width / STRIDE**2
+        dense = np.ones(count, bool)
+        unsure, sure = [_NO_CELLS.position], [_NO_CELLS]
+        if scans.rough is not None:
+            rough = self._scan(scans.rough, canvases, range(count), plan).position
+            dense = np.bincount(rough[:, 0], minlength=count) * _CELL_COST > cells
+            unsure.append(rough[~dense[rough[:, 0]]])
+        if dense.any():
+            exact = self._scan(scans.exact, canvases, np.flatnonzero(dense).tolist(), plan)
+            at_edge = plan.cells.past_edge(exact.position[:, 1:]).any(1)
+            sure.append(_Candidates(*(column[~at_edge] for column in exact)))
+            unsure.append(exact.position[at_edge])
+        return _joined([*sure, self._evaluate(canvases, np.concatenate(unsure), plan.cells)])
 
-    def _glance(
-        self, glance: Glance, canvases: Floats, numbers: Sequence[int], plan: Plan
-    ) -> _Found:
-        """All cells of some of the canvases that may exceed the threshold."""
-        layout, error = plan.layout, glance.error
-        least = plan.places.least(self._threshold - error, self._threshold - END_ERROR)
+    def _scan(
+        self, scan: CellScan, canvases: Floats, numbers: Sequence[int], plan: Plan
+    ) -> _Candidates:
+        """Cells of the numbered canvases that may exceed the threshold."""
+        layout, error = plan.layout, scan.error
+        thresholds = plan.cells.thresholds(self._threshold - error, self._threshold - EDGE_ERROR)
 
-        def look(at: tuple[int, int]) -> _Found:
-            number, start = at
-            log_odds, offsets = glance(_band(canvases[number], start, layout))
-            y, x = np.nonzero(log_odds > least[start : start + layout.rows])
-            place = np.stack([np.full_like(x, number), x, y + start], 1)
-            return _Found(place, log_odds[y, x], offsets[:, y, x].T)
+        def scan_band(at: tuple[int, int]) -> _Candidates:
+            canvas, start = at
+            log_odds, offsets = scan(_band(canvases[canvas], start, layout))
+            y, x = np.nonzero(log_odds > thresholds[start : start + layout.rows])
+            position = np.stack([np.full_like(x, canvas), x, y + start], 1)
+            return _Candidates(position, log_odds[y, x], offsets[:, y, x].T)
 
-        return _joined(self._run(look, list(itertools.product(numbers, _starts(layout)))))
+        return _joined(self._run(scan_band, list(itertools.product(numbers, _starts(layout)))))
 
-    def _look_closely(self, canvases: Floats, cells: NDArray[np.intp], places: Places) -> _Found:
-        """Those of the cells `(N, 3)`, canvas, x and y, that exceed the threshold."""
-        seen = _seen(torch.from_numpy(canvases))
+    def _evaluate(
+        self, canvases: Floats, positions: NDArray[np.intp], cells: CellMap
+    ) -> _Candidates:
+        """The cells at `(N, 3)`, canvas, x and y, whose float32 score exceeds the threshold."""
+        patches = _patches(torch.from_numpy(canvases))
 
-        def look(some: NDArray[np.intp]) -> _Found:
-            number, x, y = torch.from_numpy(filled_up(some, _ALIKE)).T
-            patches = seen[number, y, x].view(-1, _SEEN, _SEEN, 3)
+        def evaluate(chunk: NDArray[np.intp]) -> _Candidates:
+            canvas, x, y = torch.from_numpy(pad_to_multiple(chunk, _ROW_BLOCK)).T
+            batch = patches[canvas, y, x].view(-1, _CELL_SIDE, _CELL_SIDE, 3)
             beside, below = (
-                torch.from_numpy(np.flatnonzero(axis)) for axis in places.see_beyond(some[:, 1:]).T
+                torch.from_numpy(np.flatnonzero(axis)) for axis in cells.past_edge(chunk[:, 1:]).T
             )
-            features, log_odds = self._network.cells(patches, below, beside)
-            passed = np.flatnonzero(log_odds.numpy()[: len(some)] > self._threshold)
+            features, log_odds = self._network.cells(batch, below, beside)
+            passed = np.flatnonzero(log_odds.numpy()[: len(chunk)] > self._threshold)
             offsets = self._network.offsets(features)
-            return _Found(some[passed], log_odds.numpy()[passed], offsets.numpy()[passed])
+            return _Candidates(chunk[passed], log_odds.numpy()[passed], offsets.numpy()[passed])
 
-        few = len(cells) <= _FEW_PATCHES
-        chunks = in_chunks(cells, _FEW_PATCHES) if few else in_even_chunks(cells, _PATCHES, _ALIKE)
-        return _joined([_NOTHING, *self._run(look, chunks)])
+        chunks = (
+            in_chunks(positions, _SMALL_BATCH)
+            if len(positions) <= _SMALL_BATCH
+            else in_even_chunks(positions, _CELL_BATCH, _ROW_BLOCK)
+        )
+        return _joined([_NO_CELLS, *self._run(evaluate, chunks)])
 
 
-_NOTHING = _Found(np.empty((0, 3), np.intp), np.empty(0, np.float32), np.empty((0, 4), np.float32))
-
-
-def _by_level(found: _Found, places: Places, levels: int) -> Cells:
-    """The cells placed in their levels, of which each picture has so many."""
-    number, place = found.place[:, 0], found.place[:, 1:]
-    strip = alike(places.strip, place)[place[:, 1], place[:, 0]]
-    level, shift = (alike(table, strip)[strip] for table in (places.level, places.shift))
-    level = level + number * levels
-    place = place + shift
-    order = (level << 40 | place[:, 1] << 20 | place[:, 0]).argsort()
-    return Cells(level[order], place[order], found.log_odds[order], found.offsets[order])
+def _by_level(found: _Candidates, cells: CellMap, levels: int) -> Cells:
+    """Cells of canvases as cells of levels, of which each image has `levels`."""
+    canvas, position = found.position[:, 0], found.position[:, 1:]
+    strip = as_like(cells.strip, position)[position[:, 1], position[:, 0]]
+    level, shift = (as_like(table, strip)[strip] for table in (cells.level, cells.shift))
+    level = level + canvas * levels
+    position = position + shift
+    order = (level << 40 | position[:, 1] << 20 | position[:, 0]).argsort()
+    return Cells(level[order], position[order], found.log_odds[order], found.offsets[order])
 
 
 def _starts(layout: Layout) -> Sequence[int]:
@@ -184,20 +202,20 @@ def _band(canvas: Pixels, start: int, layout: Layout) -> Pixels:
     return canvas[start * STRIDE :][: layout.rows * STRIDE + MARGIN]
 
 
-def _seen(canvases: Tensor) -> Tensor:
-    """What each cell sees of canvases `(N, H, W, 3)`: a view `(N, h, w, 12, 36)`, rows in one
-    piece."""
-    rows = canvases.flatten(2).unfold(1, _SEEN, STRIDE)
-    return rows.unfold(2, 3 * _SEEN, 3 * STRIDE)
+def _patches(canvases: Tensor) -> Tensor:
+    """The patch of each cell of canvases `(N, H, W, 3)`: a view `(N, h, w, 12, 36)` with contiguous
+    rows."""
+    rows = canvases.flatten(2).unfold(1, _CELL_SIDE, STRIDE)
+    return rows.unfold(2, 3 * _CELL_SIDE, 3 * STRIDE)
 
 
-def _joined(parts: Iterable[_Found]) -> _Found:
+def _joined(parts: Iterable[_Candidates]) -> _Candidates:
     columns = list(zip(*parts, strict=True))
-    return _Found(*(namespace(column[0]).concatenate(column) for column in columns))
+    return _Candidates(*(namespace(column[0]).concatenate(column) for column in columns))
 
 
-def _ends(layout: Layout, start: int) -> Iterator[tuple[slice, slice, slice]]:
-    """What the first layer computes, in one band, beyond the last pixel of a level of odd size."""
+def _odd_edges(layout: Layout, start: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Outputs of the first layer, in one band, past the last pixel of a level of odd size."""
     for strip in layout.strips:
         top, left = strip.top - start, strip.left
         bottom, right = top + strip.rows + _POOLED_MARGIN, left + strip.columns + _POOLED_MARGIN
@@ -205,7 +223,7 @@ def _ends(layout: Layout, start: int) -> Iterator[tuple[slice, slice, slice]]:
         if top >= layout.rows + _POOLED_MARGIN or bottom <= 0:
             continue
         level = layout.levels[strip.level]
-        if has_end(level, strip):
+        if has_odd_edge(level, strip):
             for channels in LAST_COLUMN:
                 yield channels, visible, slice(right - 1, right)
         if level.height % 2:

@@ -1,4 +1,4 @@
-"""An image's pyramid, all levels packed into one canvas."""
+"""Image pyramids by area resampling, written into packed canvases."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from torch.nn.functional import embedding_bag
 
 from facerec.detection.mtcnn.packing import STRIDE, Layout, Level, Strip
 from facerec.faces import Floats, Image
-from facerec.parallel.workers import Map
+from facerec.parallel.threads import Map
 
 CELL = 12
-"""Side of the smallest picture that MTCNN's first network accepts."""
+"""PNet's smallest input side, in pixels."""
 
 _SCALE_AND_OFFSET = np.array([1, -127.5], np.float32)
 _SLAB_VALUES = 1 << 18
-"""Values that a thread works on at a time: they stay in its cache."""
+"""Values per slab, which fit a core's cache."""
 
 
 def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float) -> list[Level]:
     """The pyramid's levels, largest first; none is smaller than 12 x 12 pixels.
 
-    Their number follows the picture's own shorter side, as in mtcnn 1.0.0.
+    Their number follows the image's own shorter side, as in mtcnn 1.0.0.
     """
     shorter = min(height, width)
     if shorter < CELL:
@@ -43,12 +43,12 @@ def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float
 
 
 class Pyramid:
-    """Fills canvases with the levels of pictures of one size.
+    """Fills canvases with the levels of images of one size.
 
     Args:
-        height: of the pictures, in pixels.
-        width: of the pictures.
-        layout: places in a canvas.
+        height: of the images, in pixels.
+        width: of the images.
+        layout: of a canvas.
     """
 
     def __init__(self, height: int, width: int, layout: Layout) -> None:
@@ -61,15 +61,15 @@ class Pyramid:
             self._levels[strip.level].strips.append(strip)
 
     def fill(self, canvases: Floats, images: Sequence[Image], run: Map) -> None:
-        """Write the levels of pictures less 127.5, each pixel the mean of the area it covers.
+        """Write the levels of images less 127.5, each pixel the mean of the area it covers.
 
-        A level of odd size repeats its last row or column, so that it is even. The pictures are
+        A level of odd size repeats its last row or column, so that it is even. The images are
         worked on side by side, as one of all their widths.
 
         Args:
             canvases: `(N, height, width, 3)`, written.
             images: `(H, W, 3) uint8` each.
-            run: applies a function to the items of a list, in any order, perhaps in parallel.
+            run: applies a function to items, perhaps in parallel.
         """
         count = len(images)
         table, width = _table(images), count * self._width
@@ -81,9 +81,9 @@ class Pyramid:
             lowered = _lowered(table, level.down.rows[some], level.down.share[some])
             narrowed = _narrowed(_turned(lowered, width), across)
             turned = _turned(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
-            pictures, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
+            resized, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
             for strip in level.strips:
-                _place(canvases, pictures, strip, first, last)
+                _place(canvases, resized, strip, first, last)
 
         slabs = [
             (level, across, first)
@@ -95,8 +95,11 @@ class Pyramid:
 
 
 def _place(canvases: Floats, rows: Floats, strip: Strip, first: int, last: bool) -> None:
-    """Put rows `(N, h, w, 3)` of a level, from `first` on, perhaps to its last, where a strip of it
-    lies."""
+    """Copy rows `(N, h, w, 3)` of a level, from row `first` on, into one of its strips.
+
+    Args:
+        last: whether they end with the level's last row.
+    """
     top, left, start = (STRIDE * cells for cells in (strip.top, strip.left, strip.first))
     rows = rows[:, :, start : start + strip.width]
     _, height, width, _ = rows.shape
@@ -115,14 +118,14 @@ class _Level(NamedTuple):
 
 
 class _Shares(NamedTuple):
-    """Which rows are added up to a row, and how much of each, both `(N, K)`."""
+    """Input rows of each output row and their weights, both `(N, K)`."""
 
     rows: NDArray[np.int32]
     share: Floats
 
 
 def _side_by_side(shares: _Shares, length: int, count: int) -> _Shares:
-    """The shares of `length` rows for `count` times as many, one after the other."""
+    """The weights for `count` images of `length` rows, concatenated."""
     if count == 1:
         return shares
     starts = np.arange(0, count * length, length, dtype=np.int32)[:, None, None]
@@ -131,8 +134,8 @@ def _side_by_side(shares: _Shares, length: int, count: int) -> _Shares:
 
 
 def _table(images: Sequence[Image]) -> Tensor:
-    """Rows of bytes, those of all pictures side by side, each followed by the scale and the offset
-    that PyTorch's byte tables have."""
+    """Rows of all images side by side as one of PyTorch's quantised tables: bytes, then scale and
+    offset."""
     pixels = [image.reshape(len(image), -1) for image in images]
     ends = np.tile(_SCALE_AND_OFFSET.view(np.uint8), (len(pixels[0]), 1))
     return torch.from_numpy(np.concatenate([*pixels, ends], 1))
@@ -141,8 +144,8 @@ def _table(images: Sequence[Image]) -> Tensor:
 def _lowered(table: Tensor, rows: NDArray[np.int32], share: Floats) -> Floats:
     """Weighted sums of a table's rows, `(N, W)`.
 
-    Added up whole, at the speed of memory, and bytes are a quarter of it; OpenCV's own area mean of
-    a full picture takes three times as long.
+    Bound by memory bandwidth, of which bytes take a quarter; OpenCV's area resampling of a full
+    image takes three times as long.
     """
     bags, weights = torch.from_numpy(rows).view(-1), torch.from_numpy(share).view(-1)
     first = torch.arange(0, rows.size, rows.shape[1], dtype=torch.int32)
@@ -155,7 +158,7 @@ def _lowered(table: Tensor, rows: NDArray[np.int32], share: Floats) -> Floats:
 def _turned(rows: Floats, columns: int) -> Floats:
     """Pixels `(N, columns * 3)` as `(columns, N * 3)`.
 
-    Turned, summed as rows and turned back, columns take half the time that OpenCV sums them in.
+    Columns summed as rows of a transpose take half the time of OpenCV's sums.
     """
     turned: Floats = np.asarray(cv2.transpose(rows.reshape(len(rows), columns, 3)), np.float32)
     return turned.reshape(columns, -1)
@@ -169,7 +172,7 @@ def _narrowed(rows: Floats, shares: _Shares) -> Floats:
 
 
 def _shares(length: int, count: int) -> _Shares:
-    """What each of `count` equal parts of `length` rows consists of."""
+    """Weights of area resampling from `length` rows to `count`."""
     size = length / count
     first = np.arange(count)[:, None] * size
     index = first.astype(np.int32) + np.arange(math.ceil(size) + 1, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""MTCNN's weights, from the files that the `mtcnn` package carries."""
+"""MTCNN's weights, from the files of the installed `mtcnn` package."""
 
 from __future__ import annotations
 

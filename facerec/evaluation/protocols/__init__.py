@@ -1,1 +1,1 @@
-"""Evaluation sets: what each protocol compares with what, and where its images are."""
+"""Evaluation protocols: lists of pairs, probes and templates, and their images."""

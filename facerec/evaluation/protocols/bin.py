@@ -54,14 +54,14 @@ class _RefusedError(Exception):
     """The pickle holds something that a verification set does not need."""
 
 
-# What taking a malformed pickle at its word can raise: no stack, no memo, no such field.
+# What interpreting a malformed pickle can raise: an empty stack, no memo, a missing field.
 _MALFORMED = (
     _RefusedError, ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error,
 )  # fmt: skip
 
 
 class _Mark:
-    """Where a tuple or a run of list items begins on the stack."""
+    """Marks the start of a tuple or of list items on the stack."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class _Global:
 
 @dataclass
 class _Array:
-    """A numpy array or scalar type, filled by what would be its `__setstate__`."""
+    """A NumPy array or dtype, filled in place of `__setstate__`."""
 
     data: bytes | None = None
     kind: str = ""
@@ -167,7 +167,7 @@ def _list(stack: list[Any]) -> list[Any]:
 
 
 def _apply(function: Any, arguments: Any) -> Any:
-    """What the few calls that these files hold would give, without calling anything."""
+    """The results of the few calls that these files contain, without calling anything."""
     name = function.name if isinstance(function, _Global) else repr(function)
     module, _, attribute = name.rpartition(".")
     if name == "_codecs.encode":
@@ -190,7 +190,7 @@ def _fill(target: Any, state: Any) -> None:
     if not isinstance(target, _Array):
         raise _RefusedError("it sets the state of an object")
     if target.kind:
-        # The state of a dtype: byte order and padding, which bytes and flags do not have.
+        # A dtype's state is byte order and alignment, irrelevant for bytes and flags.
         return
     _, _, dtype, _, data = state
     target.kind, target.data = dtype.kind, data

@@ -1,4 +1,4 @@
-"""Identification lists: who is in the gallery, and who is looked for."""
+"""Identification lists: gallery and probes."""
 
 from __future__ import annotations
 

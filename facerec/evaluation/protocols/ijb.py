@@ -44,18 +44,18 @@ class TemplateList:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplateProtocol:
-    """Templates, and what is done with them.
+    """Templates of images, the pairs to compare and the galleries to search.
 
     Attributes:
-        keys: the images, one a row, each a name of its own.
+        keys: one unique name per image.
         files: the file of each key.
         regions: where in its file the face of a key is, x, y, width, height in pixels.
         image_templates: `(I,) int64`, the template of each image.
         media: `(I,) int64`, the medium of each image.
         pairs: `(N, 2) int64` templates to compare; empty without a list of pairs.
         same: `(N,) bool`.
-        galleries: lists to search, each on its own, as the protocol asks.
-        probes: whom to look for; None without a list.
+        galleries: each is searched on its own.
+        probes: None without a list.
     """
 
     keys: tuple[str, ...]
@@ -78,7 +78,7 @@ class _Image:
 
 
 def read_ijb(source: Source) -> TemplateProtocol:
-    """Read whichever layout the source holds.
+    """Read either layout.
 
     Raises:
         UsageError: it holds neither, or a line has another form.
@@ -102,7 +102,7 @@ def _read_nist(
 ) -> TemplateProtocol:
     images = {name: list(_images(_text(source, name), name)) for name in (*galleries, probes[0])}
     lists = {name: _template_list(name, images[name]) for name in images}
-    # A template may stand in several lists; its images are embedded once.
+    # A template may be in several lists; its images are embedded once.
     rows = {(image.file, image.region, image.template): image
             for name in images for image in images[name]}.values()  # fmt: skip
     subject = {image.template: image.subject for image in rows}

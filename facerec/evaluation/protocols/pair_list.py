@@ -1,4 +1,4 @@
-"""Plain lists of pairs, of anybody's images."""
+"""Plain lists of pairs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_pair_list(data: bytes, where: str, name: str = "pairs") -> PairProtocol
     """Lines `image1 image2` or `image1 image2 same`, separated by tabs, commas or spaces.
 
     Without the third column two images show one person when they lie in the same folder, as in
-    `person/photo.jpg`. Lines that begin with `#` are left out.
+    `person/photo.jpg`. Lines that begin with `#` are skipped.
 
     Raises:
         UsageError: a line has another form.

@@ -26,7 +26,7 @@ class PairProtocol:
         keys: the distinct images, as the protocol names them.
         pairs: `(N, 2) int64` rows of `keys`.
         same: `(N,) bool`, true where both images show one person.
-        folds: `(N,) int64`, from 0; all 0 where there are too few pairs for folds.
+        folds: `(N,) int64`, from 0; all 0 if there are too few pairs.
     """
 
     name: str
@@ -50,9 +50,9 @@ def open_protocol(
 ) -> tuple[PairProtocol, Source]:
     """Open a verification protocol and its images.
 
-    A reader registers in `PROTOCOLS`. With `lists`, the names under which its list of pairs is
-    found in the data, it is given that file's bytes and name; without, the path of the data, and
-    returns the source of its images as well.
+    Readers are registered in `PROTOCOLS`. One with `lists`, names of its list of pairs within the
+    data, is called with that file's bytes and name and returns the pairs; one without is called
+    with the path of the data and returns the pairs and the source of the images.
 
     Args:
         name: a registered protocol.
@@ -60,7 +60,7 @@ def open_protocol(
         pairs: the list of pairs, in place of the one in the data.
 
     Raises:
-        MissingError: a file is absent, or no protocol is called so.
+        MissingError: a file is absent, or the protocol is unknown.
         UsageError: a file has another form.
     """
     entry = PROTOCOLS.get(name)
@@ -89,12 +89,11 @@ def _read_list(names: Sequence[str], source: Source, pairs: str | Path | None) -
 def build_protocol(
     name: str, pairs: Sequence[Pair], folds: Sequence[int] | None, where: str
 ) -> PairProtocol:
-    """Number the images.
+    """Assemble a protocol from its pairs.
 
     Args:
-        folds: the protocol's own; None: ten blocks of equal size in the order given, as
-            insightface does, or, where a block would hold one kind only, the pairs of each
-            kind split on their own.
+        folds: the protocol's own; None: ten equal blocks in the order given, as insightface does,
+            or, if a block would hold one kind only, ten blocks of each kind.
         where: the file, for errors.
 
     Raises:
@@ -116,7 +115,7 @@ def build_protocol(
 
 
 def split_folds(same: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Ten folds (fewer where a kind has fewer pairs) that each hold both kinds.
+    """Ten folds (fewer if a kind has fewer pairs) that each hold both kinds.
 
     Returns:
         `(N,) int64`.

@@ -1,4 +1,4 @@
-"""ROC, DET and score histograms as inline SVG."""
+"""ROC, DET and CMC curves, score histograms and detection curves, by Matplotlib."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GENUINE, _IMPOSTOR = "#2a7f62", "#b3424a"
 
 
 def roc_chart(results: Mapping[str, Verification]) -> str:
-    """TAR over FAR, FAR on a logarithmic axis; one curve a model."""
+    """TAR over FAR, FAR on a logarithmic axis; one curve per model."""
     figure, axes = _axes("False-accept rate", "True-accept rate")
     for name, result in results.items():
         points = roc_points(result.curve)
@@ -39,7 +39,7 @@ def roc_chart(results: Mapping[str, Verification]) -> str:
 
 
 def det_chart(results: Mapping[str, Verification]) -> str:
-    """FRR over FAR on normal-deviate axes; one curve a model."""
+    """FRR over FAR on normal-deviate axes; one curve per model."""
     figure, axes = _axes("False-accept rate", "False-reject rate")
     deviate = np.vectorize(NormalDist().inv_cdf, otypes=[float])
     for name, result in results.items():
@@ -58,7 +58,7 @@ def det_chart(results: Mapping[str, Verification]) -> str:
 
 
 def score_histogram(result: Verification) -> str:
-    """How the similarities of both kinds are distributed, with two thresholds."""
+    """Histograms of genuine and impostor similarities, with two thresholds."""
     figure, axes = _axes("Cosine similarity", "Share of pairs of its kind")
     edges = np.linspace(float(result.similarities.min()), float(result.similarities.max()), 61)
     for kind, colour, label in (
@@ -77,7 +77,7 @@ def score_histogram(result: Verification) -> str:
 
 
 def cmc_chart(shares: Mapping[str, list[float]]) -> str:
-    """Cumulative match characteristic; percent over rank, one curve a model."""
+    """Cumulative match characteristic; percent over rank, one curve per model."""
     figure, axes = _axes("Rank", "Found, %")
     for name, cmc in shares.items():
         axes.plot(range(1, len(cmc) + 1), cmc, marker=".", label=name)
@@ -86,7 +86,7 @@ def cmc_chart(shares: Mapping[str, list[float]]) -> str:
 
 
 def plot_detectors(path: Path, reports: Mapping[str, DetectionReport]) -> None:
-    """Recall over the number of false positives, one curve a detector, as a PNG file.
+    """Recall over the number of false positives, one curve per detector, as a PNG file.
 
     Raises:
         UsageError: the file cannot be written.
@@ -102,7 +102,7 @@ def plot_detectors(path: Path, reports: Mapping[str, DetectionReport]) -> None:
 
 
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    # Without pyplot no window system is looked for and no figure outlives its page.
+    # Not pyplot: it looks for a display, and keeps figures alive.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE, layout="constrained")
@@ -118,7 +118,7 @@ def _svg(figure: Figure, title: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    # A fixed salt makes equal charts equal files.
+    # A fixed salt makes the SVG reproducible.
     with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The pairs a model gets most wrong, with pictures small enough for a page."""
+"""The hardest errors of a model, and their thumbnails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIDE = 160
 
 @dataclass(frozen=True, slots=True)
 class HardPair:
-    """A pair decided wrongly.
+    """A wrong decision.
 
     Attributes:
         first, second: the images, as the protocol names them.
@@ -39,7 +39,7 @@ def hardest_pairs(
 ) -> list[HardPair]:
     """The wrongly decided pairs farthest beyond the best threshold, of each kind at most 12.
 
-    Pairs with an image that has no vector are left out: their score says nothing.
+    Pairs with an image that has no vector are skipped: they have no score.
     """
     threshold, _ = best_threshold(result.curve)
     absent = np.array([key in missing for key in protocol.keys])
@@ -62,7 +62,7 @@ def hardest_pairs(
 
 
 def thumbnail(source: Source, file: str, max_pixels: int) -> str:
-    """A picture as a data URI, its longer side at most 160 pixels; empty if it cannot be read."""
+    """A thumbnail as a data URI, its longer side at most 160 pixels; empty if it cannot be read."""
     import cv2
 
     from facerec.imaging.decode import decode_image

@@ -1,4 +1,4 @@
-"""Assembling the page: no script, no style sheet and no picture from anywhere else."""
+"""The HTML page: self-contained, without scripts."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Galleries that are files: an HDF5 file, and beside a large one a journal of later changes.
+"""Galleries as files: an HDF5 file, and beside a large one a journal (write-ahead log).
 
-A small gallery is written whole at each commit, and is one file. From `_WHOLE` on a commit appends
-its changes to the journal, so that it costs what changed; when the journal has grown to a quarter
-of the file, both are written as a new file. Each file has an identity, the journal names the one it
-continues, and a new file names the one whose journal it contains. So whatever was going on when a
-writer was killed, the file and the journal that are found together tell what was committed.
+A commit rewrites a small file. From `_WHOLE` on it appends its changes to the journal, at the cost
+of the changes alone; once the journal exceeds a quarter of the file, both are compacted into a new
+file. Each file has an identity. The journal names the file it continues; a compacted file names
+the file whose journal it contains. So after a crash at any point, file and journal together tell
+what was committed.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from facerec.gallery.search.approximate import build_index, open_index
 from facerec.registry import GALLERIES
 
 _WHOLE = 8 << 20
-"""Bytes below which a file is simply written again: about 0.1 s."""
+"""Bytes below which a commit rewrites the file: about 0.1 s."""
 _SHARE = 4
-"""The journal is folded in when it is larger than this part of the file."""
+"""The journal is compacted when it exceeds one part in so many of the file."""
 
 _FACTS = 3
 _ROWS = 1 << 14
-"""Entries looked at together for a file's identity."""
+"""Entries hashed at once for a file's identity."""
 
 Stamp = tuple[int, ...]
-"""Of a gallery's file and of its journal: when it was changed, its size, its node."""
+"""Modification time, size and inode of the file and of its journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which state of a place a gallery in memory continues.
+    """The state on disk that a gallery in memory continues.
 
     Attributes:
         path: the file.
         identity: the file's.
-        end: where the journal's last whole record ends; 0 where there is none.
-        stamp: the place's when it was read or written.
+        end: offset of the end of the journal's last whole record; 0 without a journal.
+        stamp: when file and journal were read or written.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class Gallery(MemoryGallery):
     """
 
     origin: Origin | None = None
-    """Where the gallery was opened or saved, and up to where that was read."""
+    """The state on disk that the gallery continues; None if it was never saved."""
 
     @classmethod
     def open(cls, path: str | Path, *, assume: ModelCard | None = None) -> Gallery:
@@ -92,7 +92,7 @@ class Gallery(MemoryGallery):
         return read(Path(path), assume)
 
     def save(self, path: str | Path) -> None:
-        """Write the gallery, or to where it was opened only the changes if that is cheaper.
+        """Write the gallery; to the path it was opened from, only the changes if that is cheaper.
 
         Raises:
             UsageError: the place cannot be written.
@@ -100,7 +100,7 @@ class Gallery(MemoryGallery):
         save(self, Path(path))
 
     def commit(self) -> None:
-        """Save the gallery to where it was opened.
+        """Save the gallery to the path it was opened from.
 
         Raises:
             UsageError: the place cannot be written.
@@ -111,7 +111,7 @@ class Gallery(MemoryGallery):
 
 
 def stamp(path: Path) -> Stamp:
-    """Something that changes whenever a gallery is changed."""
+    """A value that every change of a gallery changes."""
     facts: list[int] = []
     for place in (path, journal_of(path)):
         try:
@@ -134,7 +134,7 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
             if stamp(path) == before:
                 raise
             continue
-        # Was the file replaced meanwhile, then the journal may be the new one's, or gone.
+        # If the file was replaced meanwhile, the journal may belong to the new file, or be gone.
         if stamp(path)[:_FACTS] == before[:_FACTS]:
             break
     gallery, end = Gallery.of_base(opened.card, opened.base), 0
@@ -156,7 +156,7 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
 
 
 def save(gallery: Gallery, path: Path) -> None:
-    """Keep a gallery's changes at a path, on disk, before it returns.
+    """Write a gallery's changes to a path; they are on disk when it returns.
 
     Raises:
         UsageError: the place cannot be written.
@@ -173,7 +173,7 @@ def save(gallery: Gallery, path: Path) -> None:
 
 
 def compact(gallery: Gallery, path: Path, advance: Callable[[int], None] = lambda _: None) -> None:
-    """Write a gallery whole: the file contains everything, and there is no journal.
+    """Write a whole gallery to its file, and remove the journal.
 
     Args:
         advance: progress callback, with the number of entries written.
@@ -185,14 +185,14 @@ def compact(gallery: Gallery, path: Path, advance: Callable[[int], None] = lambd
     folds = read_identity(journal)
     identity = _identify(gallery, folds)
     write_gallery(path, gallery, identity, folds, advance)
-    # Until this is done the journal is known to be contained, by its identity.
+    # After a crash before this line, readers ignore the journal: the file names it in `folds`.
     journal.unlink(missing_ok=True)
     gallery.changes = []
     gallery.origin = Origin(path, identity, 0, stamp(path))
 
 
 def _identify(gallery: Gallery, folds: str) -> str:
-    """An identity that depends on the content, and is not that of the file it replaces."""
+    """A hash of the content and of the identity of the file that it replaces."""
     digest = hashlib.blake2b(folds.encode(), digest_size=16)
     digest.update(json.dumps([gallery.card.to_json(), gallery.people]).encode())
     for rows in gallery.blocks(_ROWS):
@@ -267,7 +267,7 @@ class FileBackend:
         """
         if (origin := store.origin) is not None and origin.path.stat().st_size >= _WHOLE:
             compact(store, origin.path)
-            # Now that there is no journal, the file need not name it either.
+            # Without a journal, the file must not name one either.
             compact(store, origin.path)
 
     def verify(self, address: str, advance: Callable[[int], None] = lambda _: None) -> Gallery:

@@ -4,7 +4,7 @@ Version 1: datasets `embeddings (N, D) float32`, `person (N) int32`, `people (P)
 `templates (P, D) float32`, `source (N) str`, `sha256 (N) str`, `box (N, 4)`,
 `landmarks (N, 5, 2)`, `score (N)`, `meta (N) int32` into `metas (M) str` (JSON objects, or empty);
 attributes `facerec_gallery` = 1, `card` (JSON), `id` and `folds` (see `files.backend`).
-Numbers and texts of one length lie in one piece, so that they are mapped into memory, not read.
+Numbers and fixed-length texts are contiguous, so that they are memory-mapped, not read.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from facerec.gallery.search.exact import forget_pages
 
 VERSION = 1
 ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}
-"""Where h5py puts columns: NumPy copies what does not lie at a multiple of its values' size."""
+"""Alignment of columns in the file: NumPy copies a mapped array that is not aligned."""
 _VERSION_KEY = "facerec_gallery"
 _ROWS = 1 << 16
 _CHECKED, _RUNS = 4096, 64
-"""So many vectors are looked at when a file is opened, in so many runs."""
+"""Vectors checked when a file is opened, and the runs they are sampled in."""
 _TEXT = h5py.string_dtype("utf-8")
 _NUMBERS = ("embeddings", "person", "box", "landmarks", "score", "meta")
 _TEXTS = ("source", "sha256")
 
 
 class Opened(NamedTuple):
-    """A gallery file's content, and which file it is.
+    """A gallery file's content and identity.
 
     Attributes:
         card: of the model that made the vectors.
         base: the columns, memory-mapped.
-        identity: given to the file when it was written; empty in an older file.
-        folds: the identity whose journal is contained.
+        identity: of this file; empty in an older file.
+        folds: the identity of the file whose journal this one contains.
     """
 
     card: ModelCard
@@ -137,11 +137,11 @@ def find_inconsistency(
     rows: int | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> str | None:
-    """What contradicts itself in a gallery's columns, or None.
+    """What is inconsistent in a gallery's columns, or None.
 
     Args:
-        rows: look at the lengths of so many vectors at most, in runs evenly spread: the system
-            reads up to 2 MiB around each.
+        rows: check the norms of at most so many vectors, in evenly spaced runs: the page cache
+            reads up to 2 MiB around each; None: of all.
         advance: progress callback, with the number of vectors checked.
     """
     count = len(base)
@@ -216,7 +216,7 @@ def _read_base(file: h5py.File, mapped: mmap.mmap) -> Base:
 
 
 def _column(dataset: h5py.Dataset, mapped: mmap.mmap) -> np.ndarray:
-    """The dataset's values; where they lie in one piece, mapped and not read."""
+    """The dataset's values: memory-mapped if it is contiguous, else read."""
     if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":
         texts: np.ndarray = dataset.asstr()[:].astype(object)
         return texts

@@ -1,11 +1,11 @@
-"""The journal beside a gallery file: changes since the file was written, appended and flushed.
+"""Journal (write-ahead log) of a gallery file: changes since the file was written.
 
-It begins with a mark and the identity of the file that it continues. Each commit is one record:
+It begins with a magic string and the identity of the file that it continues. Each commit is a
+record:
 its length (uint64), the CRC-32 of its content and that of these two (uint32), the length of a JSON
 text (uint32), that text (a list of changes), then the numbers of added faces, `(n, D + 15)
 float32`: embedding, box, landmarks, score. All little-endian. A record that ends beyond the file,
-or the last one if its sum is wrong, was being written when the writer was killed: it was never
-committed.
+or a last one with a wrong checksum, is what a killed writer left: it was never committed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from facerec.files import replacing
 from facerec.gallery.base import Batch
 from facerec.gallery.memory import Append, Change, Merge, NewCard, Remove, Rename
 
-_MARK = b"facerec journal 1\n"
+_MAGIC = b"facerec journal 1\n"
 _IDENTITY = 32
-START = len(_MARK) + _IDENTITY
-"""Where the first record begins."""
+START = len(_MAGIC) + _IDENTITY
+"""Offset of the first record."""
 _FRAME = struct.Struct("<QII")
 _LENGTH = struct.Struct("<I")
 
 
 def journal_of(path: Path) -> Path:
-    """The journal's place, for a gallery file's."""
+    """The journal's path, for a gallery file's."""
     return path.with_name(f"{path.name}.journal")
 
 
 class Journal(NamedTuple):
-    """A journal's content: the file it continues, its changes, where its last record ends."""
+    """A journal's content: the file it continues, its changes, the end of its last record."""
 
     identity: str
     changes: list[Change]
@@ -52,13 +52,13 @@ def read_journal(path: Path, size: int) -> Journal | None:
     """A journal, for embeddings of `size` values; None where there is none.
 
     Raises:
-        MissingError: it is damaged elsewhere than at its end.
+        MissingError: it is damaged before its last record.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    if len(content) < START or not content.startswith(_MARK):
+    if len(content) < START or not content.startswith(_MAGIC):
         raise MissingError(f"{path}: damaged: no journal of a gallery")
     changes: list[Change] = []
     end = START
@@ -68,30 +68,30 @@ def read_journal(path: Path, size: int) -> Journal | None:
         except (ValueError, KeyError, TypeError, struct.error) as error:
             raise MissingError(f"{path}: damaged at byte {end} ({error})") from error
         end = stop
-    return Journal(content[len(_MARK) : START].decode("ascii", "replace"), changes, end)
+    return Journal(content[len(_MAGIC) : START].decode("ascii", "replace"), changes, end)
 
 
 def read_identity(path: Path) -> str:
-    """The file that a journal continues; empty where there is no journal."""
+    """The identity of the file that a journal continues; empty without a journal."""
     try:
         with path.open("rb") as file:
-            return file.read(START)[len(_MARK) :].decode("ascii", "replace")
+            return file.read(START)[len(_MAGIC) :].decode("ascii", "replace")
     except FileNotFoundError:
         return ""
 
 
 def create_journal(path: Path, identity: str) -> None:
-    """Begin an empty journal.
+    """Create an empty journal.
 
     Raises:
         UsageError: the place cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(_MARK + identity.encode("ascii"))
+        temporary.write_bytes(_MAGIC + identity.encode("ascii"))
 
 
 def append_changes(path: Path, end: int, changes: Sequence[Change]) -> int:
-    """Write one record at `end`, over what a killed writer left there; returns where it ends.
+    """Write one record at `end`, over what a killed writer left there; returns the new end.
 
     It is on disk when this returns.
 
@@ -112,14 +112,14 @@ def append_changes(path: Path, end: int, changes: Sequence[Change]) -> int:
 
 
 def _records(path: Path, content: bytes) -> Iterator[tuple[memoryview, int]]:
-    """Each whole record, and where it ends."""
+    """Each whole record and its end."""
     start, view = START, memoryview(content)
     while start + _FRAME.size <= len(content):
         frame = content[start : start + _FRAME.size]
         length, _, _ = _FRAME.unpack(frame)
         stop = start + _FRAME.size + length
         record = view[start + _FRAME.size : stop]
-        # Zeros: the file was made longer, and the power failed before its content was there.
+        # Zeros: the file was extended, and the power failed before the record was written.
         if not any(frame):
             return
         if frame[-4:] != _crc(frame[:-4]):

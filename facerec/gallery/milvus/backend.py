@@ -1,4 +1,4 @@
-"""Galleries in Milvus: the backend of `milvus+lite://path.db` and `milvus://host:19530/collection`."""
+"""The Milvus backend: `milvus+lite://path.db` and `milvus://host:19530/collection`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MilvusBackend:
         return parse_address(address).path
 
     def open(self, address: str, assume: ModelCard | None) -> MilvusGallery:
-        """See `Gallery.open`; `assume` is of no use here."""
+        """See `Backend.open`; `assume` is ignored."""
         place = parse_address(address)
         if place.path is not None and not place.path.exists():
             raise _missing(address)
@@ -47,10 +47,11 @@ class MilvusBackend:
         return MilvusGallery(address, client, ModelCard.from_json(state["card"], address), state)
 
     def create(self, address: str, card: ModelCard) -> MilvusGallery:
-        """An empty gallery, whose collections are made by the first commit."""
+        """An empty gallery; its first commit creates the collections."""
         return MilvusGallery(address, connect(address), card, None)
 
     def exists(self, address: str) -> bool:
+        """See `Backend.exists`."""
         return self.version(address) is not None
 
     def version(self, address: str) -> object:
@@ -65,7 +66,7 @@ class MilvusBackend:
         return None if state is None else state["commits"]
 
     def tidy(self, store: MilvusGallery) -> None:
-        """Nothing: the rows are the entries."""
+        """Does nothing: rows are entries, however committed."""
 
     def verify(
         self, address: str, advance: Callable[[int], None] = lambda _: None
@@ -88,7 +89,7 @@ class MilvusBackend:
         return opened
 
     def locked(self, address: str) -> AbstractContextManager[None]:
-        """See `facerec.files.locked`; on a server, one writer at a time is its users' care."""
+        """See `facerec.files.locked`; on a server there is no lock: users must take turns."""
         path = parse_address(address).path
         return nullcontext() if path is None else files.locked(path)
 

@@ -1,4 +1,4 @@
-"""Connections to Milvus: embedded in this process (Milvus Lite), or a server's."""
+"""Connections to Milvus Lite, embedded in this process, or to a Milvus server."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SERVER_ADDRESS = re.compile(r"milvus://([^/@:]+|\[[^/@]+\])(:\d+)?/([A-Za-z_]\w
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an address points.
+    """A parsed address.
 
     Attributes:
         uri: as `MilvusClient` takes it.
-        collection: the gallery's collection; those beside it begin with its name.
+        collection: the gallery's entries; its other collections have this prefix.
         path: Milvus Lite's folder; None on a server.
     """
 
@@ -60,18 +60,18 @@ def connect(address: str) -> Any:
         UsageError: another process has the Milvus Lite folder open.
     """
     place = parse_address(address)
-    # gRPC prints to stderr what is no error, such as that it reconnects.
+    # gRPC prints to stderr what is no error, such as reconnecting.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from pymilvus import MilvusClient
 
         if place.path is not None:
-            import milvus_lite  # noqa: F401  (or pymilvus would fail later and at length)
+            import milvus_lite  # noqa: F401  (without it pymilvus fails later, at length)
     except ImportError as error:
         raise MissingError(
             f"{address}: {error.name} is not installed; pip install 'facerec[milvus]'"
         ) from error
-    # Both log, with tracebacks, what they raise as well.
+    # Both log the errors that they raise, with tracebacks.
     for name in ("pymilvus", "milvus_lite"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if place.path is not None:

@@ -1,9 +1,9 @@
 """Changing a gallery in Milvus.
 
-Milvus has no transactions. New entries have ids that readers leave out until the state row, written
-last, says that they count; so enrolment is all or none. A writer that is killed while it moves or
-removes entries can leave some of them done: the state row says `unfinished`, and the next writer
-brings the mean vectors in line with the entries.
+Milvus has no transactions. Readers ignore entries whose id is not below the `next` of the state
+row, which is written last: enrolment is atomic. A writer that is killed while it moves or removes
+entries leaves some of them done: the state row says `unfinished`, and the next writer recomputes
+the mean vectors.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Person:
     entries: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def holds(self, sha256: str) -> bool:
-        # A copy, made at once: threads that decode ask while entries are added.
+        # Copied first: decoding threads call this while entries are added.
         return any(known == sha256 for known, _ in list(self.entries.values()))
 
     def of_source(self, source: str) -> list[int]:
@@ -161,7 +161,7 @@ class MilvusGallery(MilvusReader):
             if self._new:
                 create_collections(self._client, self._name, self._card.embedding_size)
             elif self._touched:
-                # Also what a writer that was killed had added beyond what counts.
+                # Removes uncommitted entries of a killed writer as well.
                 self._write_state(unfinished=True)
                 self._client.delete(self._name, filter=f"id >= {self._next}")
             for rows in chunks(self._added.values(), IDS):
@@ -195,7 +195,7 @@ class MilvusGallery(MilvusReader):
 
     @property
     def _people(self) -> dict[str, _Person]:
-        """Everyone's entries, changes included; read once, when a change is first thought of."""
+        """All entries by person, including changes; read on the first change."""
         with self._loading:
             if self._loaded is None:
                 people: dict[str, _Person] = {}
@@ -271,7 +271,7 @@ class MilvusGallery(MilvusReader):
         self._client.upsert(f"{self._name}_state", [row])
 
     def _write_people(self) -> None:
-        """Bring the mean vectors of who was touched in line with their entries."""
+        """Recompute the mean vectors of changed people."""
         for names in chunks(sorted(self._touched), NAMES):
             self._client.delete(f"{self._name}_people", filter=f"person in {literal(names)}")
             here = [name for name in names if name in self._people]

@@ -25,14 +25,14 @@ from facerec.gallery.people import unknown_person
 _MOST_ROWS = 16_384
 """Milvus returns no more rows at once."""
 IDS, NAMES = 1000, 200
-"""How many an expression may name, so that it stays short."""
+"""Most ids and names in one filter expression."""
 _QUERIES = 64
 
 Item = TypeVar("Item")
 
 
 class MilvusReader:
-    """What is committed of a gallery.
+    """The committed entries of a gallery.
 
     Args:
         address: for messages.
@@ -105,8 +105,8 @@ class MilvusReader:
         return found
 
     def _nearest(self, queries: Floats, top: int, match: MatchBy) -> list[list[Row]]:
-        """Rows with each query's nearest people: `person`, `embedding`, and as `first` the id of
-        the person's first entry."""
+        """Candidate rows of each query: `person`, `embedding`, and as `first` the id of the
+        person's first entry."""
         template = match == "template"
         collection = f"{self._name}_people" if template else self._name
         wanted = min(top + 8 if template else max(4 * top, 64), _MOST_ROWS)
@@ -144,7 +144,7 @@ class MilvusReader:
         ]
 
     def _rows(self, fields: Sequence[str], conditions: str = "") -> Iterator[Row]:
-        """The committed entries that meet conditions, in order."""
+        """The committed entries that pass a filter, in order."""
         for start in range(0, self._next, _MOST_ROWS // 4):
             end = min(start + _MOST_ROWS // 4, self._next)
             with explained(self._address):
@@ -167,7 +167,7 @@ class MilvusReader:
 
 
 def _rank(query: Floats, rows: Sequence[Row], top: int, least: float) -> list[Hit]:
-    """The nearest people among rows, by the vectors themselves."""
+    """Rerank candidate rows by their vectors."""
     if not rows:
         return []
     vectors = np.array([row["embedding"] for row in rows], np.float32)

@@ -1,6 +1,6 @@
-"""How a gallery lies in Milvus.
+"""The collections of a gallery in Milvus.
 
-Three collections make a gallery. `NAME` holds the entries: `id` (their order), `person`, `source`,
+`NAME` holds the entries: `id` (their order), `person`, `source`,
 `sha256`, `meta` (JSON), `face` (box, landmarks and score, base64 of 15 little-endian float32) and
 `embedding`. `NAME_people` holds each person's mean vector, under the `id` of their first entry.
 `NAME_state` holds one row: the model card, and the `id` that the next entry gets.
@@ -33,12 +33,12 @@ def create_collections(client: Any, name: str, size: int) -> None:
     collections: dict[str, tuple[dict[str, int], int]] = {
         name: (texts, size),
         f"{name}_people": ({"person": _SHORT}, size),
-        # Every collection must have a vector.
+        # Milvus requires a vector in every collection.
         f"{name}_state": ({"state": _LONG}, 2),
     }
     for collection, (lengths, dimension) in collections.items():
         if client.has_collection(collection):
-            # Of a writer that was killed before its first commit.
+            # Left by a writer killed before its first commit.
             client.drop_collection(collection)
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -52,17 +52,17 @@ def create_collections(client: Any, name: str, size: int) -> None:
         index = client.prepare_index_params()
         index.add_index("embedding", index_type="FLAT", metric_type="COSINE")
         client.create_collection(collection, schema=schema, consistency_level="Strong")
-        # An empty collection's index needs no waiting for.
+        # The index of an empty collection is ready at once.
         client.create_index(collection, index, sync=False)
         client.load_collection(collection)
 
 
 def read_state(client: Any, collection: str) -> Row | None:
-    """What a gallery's state row says; None where there is no gallery."""
+    """A gallery's state; None without a gallery."""
     name = f"{collection}_state"
     if not client.has_collection(name):
         return None
-    # Another process's loading does not last beyond it in Milvus Lite.
+    # Milvus Lite unloads collections with the process that loaded them.
     client.load_collection(name)
     rows = client.query(name, filter="id == 0", output_fields=["state"])
     return json.loads(rows[0]["state"]) if rows else None
@@ -79,22 +79,22 @@ def _unpack_face(text: str) -> Floats:
 
 
 def escape_text(text: str) -> str:
-    """A path as Milvus can keep it: bytes that are no text, escaped."""
+    """A path with bytes that are not UTF-8 escaped, as Milvus stores only text."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def literal(value: str | list[str]) -> str:
-    """A text, or several, as Milvus's filters write them."""
+    """A string or list as a literal of a filter expression."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def conditions_of(where: Where) -> str:
-    """What is appended to a filter so that only entries with that metadata pass."""
+    """The filter's conditions on metadata, to be appended."""
     return "".join(f" and meta[{literal(key)}] == {literal(value)}" for key, value in where.items())
 
 
 def batch_of(rows: Sequence[Row], size: int) -> Batch:
-    """Entries, with embeddings of `size` values, from their rows."""
+    """Rows as a batch, with embeddings of `size` values."""
     faces = np.array([_unpack_face(row["face"]) for row in rows], np.float32).reshape(-1, 15)
     return Batch(
         [row["person"] for row in rows],

@@ -1,15 +1,15 @@
-"""An approximate index beside a gallery file: inverted lists of 4-bit codes, reranked exactly.
+"""Approximate index (IVF-PQ, 4 bits) beside a gallery file, with exact reranking.
 
-Vectors are put in the lists of their nearest centroid, and a query is compared with the nearest
-lists only (Jégou et al. 2011, Product Quantization for Nearest Neighbor Search, section 4). There
-each pair of values, after a random rotation that spreads what they tell, is one of sixteen codes,
-looked up in the processor's registers (André et al. 2017, Accelerated Nearest Neighbor Search with
-Quick ADC; FAISS's "fast scan"). The likeliest are compared exactly, so similarities are those of
-exact search; a person may be missed. Distances, not products, say what is near: embeddings lie
-around a mean far from zero, where the greatest product would favour the longest centroid.
+IVF: each vector is in the inverted list of its nearest centroid, and a query probes the nearest
+lists only (Jégou et al. 2011, Product Quantization for Nearest Neighbor Search, section 4). PQ:
+after a random rotation, each pair of values is a 4-bit code, scored by register lookups (André et
+al. 2017, Accelerated Nearest Neighbor Search with Quick ADC; FAISS's "fast scan"). Candidates are
+reranked by the vectors, so similarities are those of exact search; a person may be missed. The
+index measures L2 distance, not inner product: embeddings lie around a mean far from zero, and
+inner products would favour the longest centroid.
 
-A vector of D values takes D/4 bytes and 8 for its number, all read into memory when the index is
-opened: 41 MB for a million of 128, made in 10 s. README, *Scaling*, has the recall and the times.
+A vector of D values takes D/4 bytes and 8 for its id, all read into memory when the index is
+opened: 41 MB for a million of 128, made in 10 s. The guide *performance* has recall and times.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from facerec.gallery.base import MatchBy
 from facerec.gallery.search.exact import Best, ExactSearch, Numbers, rerank
 
 _PROBED, _PROBED_LEAST = 4, 64
-"""One list in so many is compared with a query, but so many at least (of all: the root of N)."""
+"""Lists probed: one in so many, and at least so many, of sqrt(N)."""
 _TRAINED = 64
-"""Vectors per list from which the centroids are found."""
+"""Training vectors per list."""
 _ROUNDS = 8
-"""Of k-means."""
+"""k-means iterations."""
 _SMALL = 1024
-"""Vectors below which all are compared: they are too few to find codes from."""
+"""Vectors below which the index is flat: too few to train codes."""
 _LEAST, _WIDER = 128, 32
-"""Vectors compared exactly: so many, and so many per person asked for (several may be one's)."""
+"""Candidates reranked: at least so many, and so many per person wanted (several may be one's)."""
 _ROWS = 1 << 16
 
 _KIND = "ivf-pq4"
-"""What kind of index the code reads; one of another kind is not used."""
+"""The kind of index that this code reads; others are ignored."""
 
 Stamp = tuple[int, ...]
 
 
 class ApproximateSearch:
-    """Searches vectors by an index of them, and exactly where the index cannot answer.
+    """Searches vectors by their index, and exactly where it returns too few people.
 
     Args:
         vectors: `(N, D) float32` unit vectors.
-        index: FAISS's index of them.
+        index: a FAISS index of them.
     """
 
     def __init__(self, vectors: Floats, index: Any) -> None:
@@ -88,7 +88,7 @@ class ApproximateSearch:
 
 
 def index_of(path: Path, match: MatchBy) -> Path:
-    """The index's place, for a gallery file's."""
+    """The index's path, for a gallery file's."""
     return path.with_name(f"{path.name}.{match}.index")
 
 
@@ -99,11 +99,11 @@ def build_index(
     stamp: Stamp,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Path:
-    """Make the index of a gallery file's vectors; returns where it lies.
+    """Make the index of a gallery file's vectors; returns its path.
 
     Args:
         path: the gallery file.
-        match: which of its vectors: means or photos.
+        match: which of its vectors: templates or entries.
         vectors: `(N, D) float32`.
         stamp: the file's.
         advance: progress callback, with the number of vectors added.
@@ -136,16 +136,14 @@ def build_index(
 def open_index(
     path: Path, match: MatchBy, vectors: Floats, stamp: Stamp
 ) -> ApproximateSearch | None:
-    """The search by a gallery file's index.
-
-    None where there is no index of these very vectors, or no FAISS to read it.
+    """Search by a gallery file's index; None without an index of exactly these vectors, or FAISS.
 
     Args:
         path: the gallery file.
         match: which of its vectors.
         vectors: `(N, D) float32`.
-        stamp: the file's; where it is the one at the making of the index, the vectors are not
-            read to compare them.
+        stamp: the file's; if it is unchanged since the index was made, the vectors' digest is not
+            computed.
 
     Raises:
         MissingError: the index is damaged.
@@ -174,7 +172,7 @@ def open_index(
 
 
 def _train(faiss: Any, vectors: Floats) -> Any:
-    """An empty index whose centroids and codes are found from some of the vectors."""
+    """An empty index, trained on a sample of the vectors."""
     count, size = vectors.shape
     if count < _SMALL:
         return faiss.IndexFlatL2(size)

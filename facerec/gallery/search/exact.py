@@ -1,11 +1,11 @@
-"""The most similar vectors, exactly, at the speed of memory.
+"""Exact nearest-neighbour search, at memory bandwidth.
 
-Products of low precision say which rows cannot be among the best: with `|q·v - estimate| <= error`
-for a whole block, a row whose estimate plus error is below the k-th best similarity so far is out.
-What remains is compared in float64 and rounded to float32, so the result depends neither on the
-estimates nor on how the rows were divided. The estimates are float32 products, or, where the
-processor has byte dot products (VNNI) and enough was asked to pay for the preparation, products of
-bytes: a quarter of the memory to read.
+Dot products of low precision, with an error bound, prune: where `|q·v - estimate| <= error` holds
+for a block, a row whose estimate plus error is below the k-th best similarity so far is out. The
+remaining rows are compared in float64 and rounded to float32, so the result depends neither on the
+estimates nor on the blocks. Estimates are float32 dot products or, where the CPU has int8 dot
+products (VNNI) and enough queries have come to pay for the quantisation, int8 dot products of a
+quarter of the memory traffic.
 """
 
 from __future__ import annotations
@@ -23,19 +23,17 @@ Numbers = NDArray[np.int64]
 _QUERIES = 64
 """Queries compared at once."""
 _PRODUCTS = 1 << 19
-"""Products held at once: they stay in the processor's cache."""
+"""Products computed at once: they fit the CPU cache."""
 _PAIRS = 1 << 14
-"""Pairs compared exactly at once."""
+"""Pairs reranked at once."""
 _BLOCK = 4096
-"""Rows that share a scale of their bytes."""
+"""Rows that share an int8 scale."""
 _SEED = 2 * _BLOCK
-"""Rows compared first, so that there is a k-th best to begin with."""
-_WORTH = 64
-"""Queries after which a copy in bytes has paid for its making, ..."""
-_LARGE = 16_384
-"""... from so many rows on."""
+"""Rows compared first, to obtain a k-th best."""
+_QUANTISE_AFTER, _QUANTISE_FROM = 64, 16_384
+"""Queries after which quantising pays, and rows from which."""
 _FORGET = 64
-"""Blocks after which the file's pages are given back while the copy is made."""
+"""Blocks quantised before the file's pages are released."""
 _INT32 = np.iinfo(np.int32)
 _BYTE = 127
 
@@ -46,8 +44,8 @@ class ExactSearch:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
         self._asked = 0
-        self._weighed = False
-        self._bytes: _Bytes | None = None
+        self._decided = False
+        self._quantised: _Quantised | None = None
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -59,21 +57,21 @@ class ExactSearch:
         groups: NDArray[np.integer],
         allowed: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Offer `best` what can be among the best of each query.
+        """Update the best of each query with these vectors.
 
         Args:
             queries: `(Q, D) float32`.
-            groups: `(N,)` int, what each row stands for (its person).
-            allowed: `(N,) bool`, the rows that count; None: all.
+            groups: `(N,)` int, each row's group (its person).
+            allowed: `(N,) bool` mask of rows; None: all.
         """
         if not len(self):
             return
         self._asked += len(queries)
-        if not self._weighed and self._asked > _WORTH and len(self) >= _LARGE:
-            self._weighed = True
+        if not self._decided and self._asked > _QUANTISE_AFTER and len(self) >= _QUANTISE_FROM:
+            self._decided = True
             if multiplies_bytes(self._vectors.shape[1]):
-                self._bytes = _Bytes(self._vectors)
-        estimates = _Plain(self._vectors) if self._bytes is None else self._bytes
+                self._quantised = _Quantised(self._vectors)
+        estimates = _Plain(self._vectors) if self._quantised is None else self._quantised
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
             part = best.part(start, start + len(some))
@@ -82,13 +80,13 @@ class ExactSearch:
             query, row = _nearest(products, likely, best.top)
             rerank(self._vectors, some, query, row, groups, part)
             first, rows = 0, _SEED
-            # The k-th best is set anew whenever the rows seen have doubled.
+            # Blocks double in size: the floor rises fastest at the beginning.
             while first < len(self):
                 query, row = estimates.survivors(some, part.floor, first, first + rows)
                 if allowed is not None:
                     query, row = query[allowed[row]], row[allowed[row]]
                 rerank(self._vectors, some, query, row, groups, part)
-                if self._bytes is not None:
+                if self._quantised is not None:
                     forget_pages(self._vectors)
                 first += rows
                 rows = first
@@ -102,7 +100,7 @@ def rerank(
     groups: NDArray[np.integer],
     best: Best,
 ) -> None:
-    """Offer `best` the exact similarities of `(M,)` pairs of a query and a row."""
+    """Update `best` with the exact similarities of `(M,)` pairs of query and row."""
     for first in range(0, len(row), _PAIRS):
         if first:
             forget_pages(vectors)
@@ -116,7 +114,7 @@ def rerank(
 
 
 def forget_pages(array: NDArray[np.generic]) -> None:
-    """Give back the memory of a memory-mapped array's file; it is read again when it is needed."""
+    """Release a memory-mapped array's pages (`MADV_DONTNEED`); they are read again on access."""
     base: object = array
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
@@ -127,7 +125,7 @@ def forget_pages(array: NDArray[np.generic]) -> None:
 def _first_rows(
     rows: int, groups: NDArray[np.integer], allowed: NDArray[np.bool_] | None
 ) -> Numbers:
-    """A few rows, each of another group."""
+    """A few rows of distinct groups."""
     first = np.arange(min(_SEED, rows)) if allowed is None else np.flatnonzero(allowed)[:_SEED]
     return first[np.unique(groups[first], return_index=True)[1]]
 
@@ -146,13 +144,12 @@ def _nearest(products: Floats, rows: Numbers, top: int) -> tuple[Numbers, Number
 class Best:
     """The best groups so far of each query.
 
-    Each group is kept once, by its greatest similarity; of equally similar ones the lower number
-    comes first.
+    Each group counts once, by its highest similarity; ties go to the lower number.
 
     Attributes:
         group: `(Q, K) int64`, best first; -1 where there are fewer.
         similarity: `(Q, K) float32`; -inf where there are fewer.
-        floor: `(Q,) float32`: what is less similar cannot be among the best.
+        floor: `(Q,) float32`, the k-th best similarity; what is below is pruned.
     """
 
     group: Numbers
@@ -161,7 +158,7 @@ class Best:
 
     @classmethod
     def of_none(cls, queries: int, top: int, least: float) -> Best:
-        """Nothing yet; at most `top` groups each, none less similar than `least`."""
+        """Empty: room for `top` groups each, of similarity `least` or more."""
         return cls(
             np.full((queries, top), -1),
             np.full((queries, top), -np.inf, np.float32),
@@ -170,16 +167,16 @@ class Best:
 
     @property
     def top(self) -> int:
-        """At most so many groups each."""
+        """Groups per query, at most."""
         return len(self.group.T)
 
     def part(self, start: int, stop: int) -> Best:
-        """The same best of some of the queries, to be changed in place."""
+        """A view of some of the queries, changed in place."""
         some = slice(start, stop)
         return Best(self.group[some], self.similarity[some], self.floor[some])
 
     def offer(self, query: Numbers, group: Numbers, similarity: Floats) -> None:
-        """Take the best of these `(M,)` candidates and what there was."""
+        """Merge `(M,)` candidates in."""
         good = similarity >= self.floor[query]
         if not good.any():
             return
@@ -205,7 +202,7 @@ class Best:
 
 
 class _Plain:
-    """Estimates that are float32 products."""
+    """Estimates by float32 dot products."""
 
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
@@ -217,7 +214,7 @@ class _Plain:
     def survivors(
         self, queries: Floats, floor: Floats, start: int, stop: int
     ) -> tuple[Numbers, Numbers]:
-        """Query and row of what can reach the floor, of the rows from `start` to `stop`."""
+        """Query and row of each pair that can reach the floor, of rows `start` to `stop`."""
         count, size = queries.shape
         # Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5, for unit vectors.
         error = 1.01 * (size + 2) * 2.0**-24 * np.linalg.norm(queries, axis=1)
@@ -232,7 +229,7 @@ class _Plain:
 
 
 def multiplies_bytes(size: int) -> bool:
-    """Whether sums of so many products of bytes are exact here.
+    """Whether int8 dot products of `size` values are exact, as with VNNI.
 
     Without VNNI two products are added in 16 bits, which large ones overflow; and those kernels
     are not faster than float32.
@@ -250,8 +247,8 @@ def multiplies_bytes(size: int) -> bool:
     return all(is_exact(byte, count) for byte in (_BYTE, -_BYTE) for count in (1, _QUERIES))
 
 
-class _Bytes:
-    """Estimates that are products of bytes, around the rows' mean."""
+class _Quantised:
+    """Estimates by int8 dot products of rows quantised around their mean."""
 
     def __init__(self, vectors: Floats) -> None:
         import torch
@@ -278,7 +275,7 @@ class _Bytes:
             self._loss[block] = float((rest - codes).norm(dim=1).max())
 
     def multiply(self, queries: Floats, vectors: Floats) -> Floats:
-        """As `_Plain.multiply`, without waking NumPy's threads: they would take turns with ours."""
+        """As `_Plain.multiply`, on PyTorch's threads: NumPy's would contend with them."""
         import torch
 
         products: Floats = (torch.from_numpy(queries) @ torch.from_numpy(vectors).T).numpy()
@@ -289,8 +286,8 @@ class _Bytes:
     ) -> tuple[Numbers, Numbers]:
         """As `_Plain.survivors`, for whole blocks.
 
-        With `v = mean + r`: `q·v = q·mean + q'·r' + q·(r - r') + (q - q')·r'`, where the bytes
-        stand for `q'` and `r'`; the last two are at most `|q| loss` and `|q - q'| size`.
+        With `v = mean + r`: `q·v = q·mean + q'·r' + q·(r - r') + (q - q')·r'`, where `q'`
+        and `r'` are quantised; the last two are at most `|q| loss` and `|q - q'| size`.
         """
         import torch
 
@@ -299,7 +296,7 @@ class _Bytes:
         codes = np.rint(queries / scale[:, None])
         lost = np.linalg.norm(queries - codes * scale[:, None], axis=1)
         blocks = slice(start // _BLOCK, min(stop // _BLOCK, len(self._scale)))
-        # A hair for the float32 rounding of the bounds themselves.
+        # 1e-6 and 1.0001 cover the float32 rounding of the bounds.
         error = 1e-6 + 1.0001 * (
             np.outer(self._loss[blocks], np.linalg.norm(queries, axis=1))
             + np.outer(self._size[blocks], lost)

@@ -18,7 +18,7 @@ class _Convolution(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
-        # TensorFlow's epsilon, which the published weights were trained with.
+        # TensorFlow's epsilon, with which the published weights were trained.
         self.bn = nn.BatchNorm2d(outputs, eps=1e-3)
         self.relu = nn.ReLU(inplace=True)
 
@@ -28,7 +28,7 @@ class _Convolution(nn.Module):
 
 
 def _same(inputs: int, outputs: int, *kernels: Kernel) -> nn.Sequential:
-    """Convolutions that keep the size, the first from `inputs`."""
+    """A sequence of convolutions with `same` padding."""
     layers = []
     for kernel in kernels:
         padding = tuple(side // 2 for side in kernel) if isinstance(kernel, tuple) else kernel // 2
@@ -38,7 +38,7 @@ def _same(inputs: int, outputs: int, *kernels: Kernel) -> nn.Sequential:
 
 
 class _Residual(nn.Module):
-    """Branches beside one another, joined, scaled, and added to the input."""
+    """Inception-ResNet block: parallel branches, concatenated, projected, scaled and added."""
 
     def __init__(
         self, channels: int, branches: list[nn.Module], joined: int, scale: float,
@@ -58,7 +58,7 @@ class _Residual(nn.Module):
 
 
 class _Reduction(nn.Module):
-    """Branches that halve the size, and a maximum over the input, joined."""
+    """Reduction block: parallel branches of stride 2 and max-pooling, concatenated."""
 
     def __init__(self, branches: list[nn.Module]) -> None:
         super().__init__()

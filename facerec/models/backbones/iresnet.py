@@ -67,8 +67,7 @@ class IResNet(nn.Module):
         height, width = halved(card.input_height, 4), halved(card.input_width, 4)
         self.fc = nn.Linear(channels[-1] * height * width, card.embedding_size)
         self.features = nn.BatchNorm1d(card.embedding_size)
-        # A learned gain per dimension would be one more weight per class axis; arcface_torch
-        # keeps it at 1.
+        # As arcface_torch: the last batch norm's scale stays 1.
         self.features.weight.requires_grad = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

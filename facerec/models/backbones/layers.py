@@ -1,4 +1,4 @@
-"""What several families share."""
+"""Layers and initialisation shared by several families."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def halved(side: int, times: int) -> int:
-    """What is left of a side after that many layers of stride 2, padded to round up."""
+    """A side after that many layers of stride 2, rounded up each time."""
     for _ in range(times):
         side = (side + 1) // 2
     return side

@@ -78,7 +78,7 @@ class MobileFaceNet(nn.Module):
         self.conv_45 = _Bottleneck(second, third, 4 * second, 2)
         self.conv_5 = _Stage(third, 2 * third, units[2])
         self.conv_6_sep = _Convolution(third, last)
-        # One weight per place of the last map, in place of its mean: the paper's point.
+        # Global depthwise convolution: the paper's replacement for average pooling.
         whole = halved(card.input_height, 4), halved(card.input_width, 4)
         self.conv_6_dw = _Convolution(last, last, whole, groups=last, linear=True)
         self.linear = nn.Linear(last, card.embedding_size, bias=False)

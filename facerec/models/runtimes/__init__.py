@@ -1,1 +1,1 @@
-"""Embedders that another runtime than PyTorch runs."""
+"""Embedders in ONNX Runtime, OpenVINO and TorchScript."""

@@ -1,4 +1,4 @@
-"""Networks that another runtime executes: what is the same for all of them."""
+"""An embedder around any runtime's network."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from facerec.faces import Floats, Image
 from facerec.models import require_chips
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
-"""Metadata of files that `facerec export` writes: the card, and whether preprocessing is inside."""
+"""Metadata keys of exported files: the card, and whether preprocessing is in the graph."""
 
 Shape = list[int | None]
-"""Sides of a network's input or output; None for one that is free."""
+"""Shape of a network's input or output; None: a dynamic dimension."""
 
 
 class Network(Protocol):
-    """Another runtime's network.
+    """A runtime's network.
 
     Attributes:
-        takes: the input's shape.
-        gives: the output's.
-        inside: whether it does its own preprocessing.
+        takes: input shape.
+        gives: output shape.
+        inside: whether preprocessing is in the graph.
         arithmetic: see `facerec.models.Embedder`.
     """
 
@@ -35,7 +35,7 @@ class Network(Protocol):
     arithmetic: str
 
     def run(self, x: Floats) -> Floats:
-        """`(N, D) float32` of a contiguous `(N, 3, H, W) float32`."""
+        """`(N, D) float32` for a contiguous `(N, 3, H, W) float32`."""
 
 
 class ForeignEmbedder:
@@ -43,12 +43,12 @@ class ForeignEmbedder:
 
     Args:
         path: for messages.
-        network: its batch dimension may be fixed or free.
+        network: of a fixed or a dynamic batch dimension.
         card: preprocessing and metric.
-        batch: most chips in one run of a network with a free batch dimension.
+        batch: most chips per run, for a dynamic batch dimension.
 
     Raises:
-        MissingError: the network takes or gives other shapes than the card says.
+        MissingError: the network's shapes are not the card's.
     """
 
     def __init__(self, path: Path, network: Network, card: ModelCard, *, batch: int) -> None:
@@ -104,7 +104,7 @@ class ForeignEmbedder:
 
 
 def carried_card(text: str, path: Path) -> ModelCard:
-    """The card that a file carries.
+    """The card inside a file.
 
     Args:
         text: of the card; empty if there is none.

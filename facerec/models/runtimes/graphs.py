@@ -1,4 +1,4 @@
-"""From a PyTorch network to the graphs that other runtimes take."""
+"""Conversion of PyTorch networks: ONNX, OpenVINO IR, int8 quantisation, agreement checks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BATCHES = (1, 2, 17)
 
 
 class Whole(nn.Module):
-    """A network behind its own preprocessing."""
+    """A network with its preprocessing: RGB 0-255 in."""
 
     mean: Tensor
     scale: Tensor
@@ -51,10 +51,8 @@ class Whole(nn.Module):
 
 
 def rounded_card(card: ModelCard, target: str, precision: Precision) -> ModelCard:
-    """Rounded weights are other weights: their vectors are not compared with the exact ones'.
-
-    Nor with another runtime's, which rounds in its own way.
-    """
+    """The card of rounded weights, whose vectors are not comparable with the exact model's, nor
+    with another target's, which rounds differently."""
     if precision == "fp32":
         return card
     digest = hashlib.sha256(f"{card.sha256}:{target}:{precision}".encode()).hexdigest()
@@ -65,11 +63,11 @@ def write_onnx(
     network: nn.Module, path: Path, card: ModelCard, chips: Image, precision: Precision,
     opset: int, *, normalise: bool,
 ) -> None:  # fmt: skip
-    """Write a graph with a free batch dimension.
+    """Write an ONNX graph with a dynamic batch dimension.
 
     Args:
-        chips: `(N, H, W, 3) uint8` RGB real faces, on which int8 is calibrated.
-        normalise: the network does its own preprocessing.
+        chips: `(N, H, W, 3) uint8` RGB real faces to calibrate int8 on.
+        normalise: preprocessing is in the graph.
 
     Raises:
         MissingError: a package is not installed.
@@ -103,11 +101,11 @@ def write_openvino(
     network: nn.Module, path: Path, card: ModelCard, chips: Image, precision: Precision,
     opset: int, *, normalise: bool,
 ) -> None:  # fmt: skip
-    """By way of ONNX, whose quantised graphs OpenVINO takes; fp16 is of the weights alone.
+    """Write OpenVINO IR, converted from ONNX; fp16 rounds the weights alone.
 
     Args:
-        path: of the `.xml`; its weights come beside it.
-        card: put inside, as of the rounded weights.
+        path: the `.xml`; its weights are written to `.bin` beside it.
+        card: embedded, see `rounded_card`.
     """
     openvino = import_openvino(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -121,13 +119,13 @@ def write_openvino(
 
 
 def quantise(plain: Path, path: Path, card: ModelCard, chips: Image, *, normalise: bool) -> None:
-    """Make an ONNX graph's weights and activations int8.
+    """Quantise an ONNX graph to int8.
 
-    Static, weights per channel, ranges of activations from the faces (Jacob et al. 2018).
+    Static quantisation, weights per channel, activations calibrated on faces (Jacob et al. 2018).
 
     Args:
         chips: `(N, H, W, 3) uint8` RGB real faces.
-        normalise: the graph does its own preprocessing.
+        normalise: preprocessing is in the graph.
     """
     import onnxruntime
     from onnxruntime.quantization import (
@@ -179,7 +177,7 @@ def _halve(plain: Path, path: Path) -> None:
 def require_agreement(
     exact: Embedder, rounded: Embedder, chips: Image, precision: str, where: str
 ) -> float:
-    """Compare a written graph's vectors with the network's, in batches of 1, 2 and 17.
+    """Compare a converted network's vectors with PyTorch's, in batches of 1, 2 and 17.
 
     Args:
         chips: `(N, H, W, 3) uint8` RGB real faces, N >= 17.
@@ -190,7 +188,7 @@ def require_agreement(
         the smallest cosine.
 
     Raises:
-        UsageError: it is less than the precision may cost.
+        UsageError: it is below `LEAST_COSINE`.
     """
     cosines = [
         (exact.embed(chips[:count]) * rounded.embed(chips[:count])).sum(axis=1).min()
@@ -206,9 +204,9 @@ def require_agreement(
 
 
 def keep_parts(folder: Path, target: Path) -> None:
-    """Put a model's files, all that `folder` holds, in their place beside `target`.
+    """Move a model's files from `folder` to beside `target`, atomically.
 
-    OpenVINO's weights go first: without its `.xml` nothing takes them for a model.
+    OpenVINO's `.bin` goes first: without its `.xml` it is no model.
     """
     for part in sorted(folder.iterdir()):
         with replacing(target.with_suffix(part.suffix)) as temporary:
@@ -217,7 +215,7 @@ def keep_parts(folder: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what the exporters print about themselves."""
+    """Suppress the exporters' logs, warnings and prints."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

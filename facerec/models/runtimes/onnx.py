@@ -18,7 +18,7 @@ class OnnxNetwork:
     Args:
         path: the network.
         device: `cpu`, or a CUDA device where ONNX Runtime was built for it.
-        threads: processor threads; 0: one per core.
+        threads: CPU threads; 0: one per core.
 
     Raises:
         MissingError: ONNX Runtime is not installed or cannot read the file.
@@ -47,7 +47,7 @@ def load_onnx(
 
 
 def embedded_card(path: Path) -> ModelCard:
-    """The card that `facerec export` put into an ONNX file.
+    """The card that `facerec export` embedded in an ONNX file.
 
     Raises:
         MissingError: the file is absent, or ONNX Runtime is not installed or cannot read it.
@@ -64,7 +64,7 @@ def embedded_card(path: Path) -> ModelCard:
 
 
 def embeds_preprocessing(path: Path) -> bool:
-    """Whether an ONNX file does its own preprocessing, as `facerec export --normalise` writes it.
+    """Whether an ONNX file has preprocessing in its graph (`facerec export --normalise`).
 
     Raises:
         MissingError: ONNX Runtime is not installed or cannot read it.
@@ -101,11 +101,11 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
         raise MissingError(
             f"{path}: ONNX Runtime is not installed; pip install 'facerec[onnx]'"
         ) from error
-    # On Windows, events for the system's tracing; elsewhere `facerec/__init__.py` has it off.
+    # Events for Windows' tracing; elsewhere `facerec/__init__.py` disables telemetry.
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Its own warnings would reach stderr; what fails is raised.
+    # Warnings would go to stderr; failures are raised.
     options.log_severity_level = 4
     available = onnxruntime.get_available_providers()
     wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []

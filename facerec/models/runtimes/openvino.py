@@ -11,7 +11,7 @@ from facerec.faces import Floats
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
-from facerec.parallel.cores import takes_all_cores
+from facerec.parallel.devices import takes_all_cores
 from facerec.profile.schema import RuntimePrecision
 
 
@@ -20,9 +20,9 @@ class OpenVinoNetwork:
 
     Args:
         path: the `.xml` or `.onnx`.
-        threads: processor threads; 0: one per core.
-        precision: `bf16`, `fp32`, or `int8` for a file whose weights are so; what such a file
-            leaves open is then computed in what the processor is best at.
+        threads: CPU threads; 0: one per core.
+        precision: `bf16`, `fp32`, or `int8` for quantised weights, whose other layers run in bf16
+            where the CPU multiplies it.
 
     Raises:
         MissingError: OpenVINO is not installed or cannot read the files.
@@ -30,7 +30,7 @@ class OpenVinoNetwork:
 
     def __init__(self, path: Path, *, threads: int, precision: RuntimePrecision = "fp32") -> None:
         openvino = import_openvino(path)
-        # Left to itself it computes in bfloat16 where the processor can.
+        # By default OpenVINO computes in bf16 where the CPU can.
         best = choose_precision("auto" if precision == "int8" else precision, "openvino", "cpu")
         hint = "bf16" if best == "bf16" else "f32"
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
@@ -49,7 +49,7 @@ class OpenVinoNetwork:
         self.takes = _shape(model.input(0))
         self.gives = _shape(model.output(0))
         self.card_text = _told(model, CARD_KEY)
-        # OpenVINO does not read what an ONNX file says beside its graph.
+        # OpenVINO does not read an ONNX file's metadata.
         self.inside = (
             embeds_preprocessing(path)
             if path.suffix == ".onnx"
@@ -69,7 +69,7 @@ def load_openvino(
     """An embedder of a file that OpenVINO reads.
 
     Args:
-        card: None: the one that `facerec export --to openvino` put into it.
+        card: None: the one embedded by `facerec export --to openvino`.
         precision: see `OpenVinoNetwork`.
         augment: what is averaged; None: as the card says.
 

@@ -27,7 +27,8 @@ def load_torchscript(
     inside = {CARD_KEY: ""}
     try:
         with warnings.catch_warnings():
-            # Deprecated for torch.export, whose files need the very version that wrote them.
+            # Deprecated in favour of torch.export, whose files load only in the version that wrote
+            # them.
             warnings.simplefilter("ignore")
             network = torch.jit.load(  # type: ignore[no-untyped-call]
                 str(path), map_location=device, _extra_files=inside

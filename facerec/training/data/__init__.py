@@ -1,4 +1,4 @@
-"""Labelled chips for training: where they lie, which are used, how they are varied and batched."""
+"""Training data: containers, selection and split, augmentation, batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Examples(Protocol):
     people: list[str]
 
     def name(self, index: int) -> str:
-        """What messages call an image."""
+        """Of an image, for messages."""
         ...
 
     def image(self, index: int) -> Image:

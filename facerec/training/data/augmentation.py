@@ -1,4 +1,4 @@
-"""Varying a chip at random, so that a network learns what does not matter."""
+"""Augmentation: flip, zoom, and AdaFace's crop, low resolution and photometric."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ _GREY: Floats = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Probabilities in [0, 1] of each variation; the last three are AdaFace's (Kim et al. 2022,
-    section 4.1, where each has 0.2).
+    """Probabilities in [0, 1]; the last three are AdaFace's (Kim et al. 2022, section 4.1: 0.2).
 
     Attributes:
-        flip: mirrored left to right.
-        zoom: a random part of at least this share of the area, enlarged to the whole chip, always;
-            1 leaves the chip whole.
-        crop: a random part of 20 to 100 % of the area stays in its place, the rest turns black.
-        low_resolution: shrunk to 20 to 100 % of its side and enlarged again.
-        photometric: brightness, contrast and saturation by up to half.
+        flip: horizontally.
+        zoom: not a probability: a random crop of at least this share of the area is always resized
+            to the whole chip; 1 switches it off.
+        crop: all but a random 20 to 100 % of the area is set to black.
+        low_resolution: downscaled to 20 to 100 % of the side, and upscaled again.
+        photometric: brightness, contrast and saturation times 0.5 to 1.5.
     """
 
     flip: float = 0.5
@@ -42,30 +41,32 @@ class Augmentation:
     photometric: float = 0.0
 
     def apply(self, chip: Image, generator: np.random.Generator) -> Image:
-        """A varied copy of a chip `(H, W, 3) uint8`, of the same size."""
+        """An augmented copy of a chip `(H, W, 3) uint8`, of the same size."""
         if self.zoom < 1:
-            top, left, height, width = _part(chip, self.zoom, generator)
+            top, left, height, width = _random_crop(chip, self.zoom, generator)
             part = np.ascontiguousarray(chip[top : top + height, left : left + width])
-            chip = _resized(part, chip.shape[1], chip.shape[0], cv2.INTER_LINEAR)
+            chip = _resize(part, chip.shape[1], chip.shape[0], cv2.INTER_LINEAR)
         if generator.random() < self.crop:
-            top, left, height, width = _part(chip, 0.2, generator)
+            top, left, height, width = _random_crop(chip, 0.2, generator)
             black = np.zeros_like(chip)
             black[top : top + height, left : left + width] = chip[
                 top : top + height, left : left + width
             ]
             chip = black
         if generator.random() < self.low_resolution:
-            chip = _coarser(chip, generator)
+            chip = _lower_resolution(chip, generator)
         if generator.random() < self.photometric:
-            chip = _relit(chip, generator)
+            chip = _jitter_colour(chip, generator)
         if generator.random() < self.flip:
             chip = np.ascontiguousarray(chip[:, ::-1])
         return chip
 
 
-def _part(chip: Image, least: float, generator: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random part of at least that share of the area, with an
-    aspect ratio up to 4:3 either way."""
+def _random_crop(
+    chip: Image, least: float, generator: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a random crop of at least that share of the area, with an
+    aspect ratio of 3:4 to 4:3."""
     rows, columns = chip.shape[:2]
     area = rows * columns * generator.uniform(least, 1)
     aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
@@ -76,21 +77,21 @@ def _part(chip: Image, least: float, generator: np.random.Generator) -> tuple[in
     return top, left, height, width
 
 
-def _coarser(chip: Image, generator: np.random.Generator) -> Image:
+def _lower_resolution(chip: Image, generator: np.random.Generator) -> Image:
     rows, columns = chip.shape[:2]
     side = generator.uniform(0.2, 1)
     down, up = generator.integers(len(_INTERPOLATIONS), size=2)
     height, width = max(round(rows * side), 1), max(round(columns * side), 1)
-    small = _resized(chip, width, height, _INTERPOLATIONS[down])
-    return _resized(small, columns, rows, _INTERPOLATIONS[up])
+    small = _resize(chip, width, height, _INTERPOLATIONS[down])
+    return _resize(small, columns, rows, _INTERPOLATIONS[up])
 
 
-def _relit(chip: Image, generator: np.random.Generator) -> Image:
+def _jitter_colour(chip: Image, generator: np.random.Generator) -> Image:
     """Brightness, contrast and saturation, each times 0.5 to 1.5, in random order."""
     values: Floats = chip.astype(np.float32)
     for kind in generator.permutation(3):
         factor = np.float32(generator.uniform(0.5, 1.5))
-        # Towards black, towards the mean grey, and towards each pixel's own grey.
+        # Brightness blends with black, contrast with mean grey, saturation with the pixel's grey.
         centre: Floats = np.zeros((1, 1, 1), np.float32)
         if kind > 0:
             centre = np.matmul(values, _GREY)[..., None]
@@ -100,5 +101,5 @@ def _relit(chip: Image, generator: np.random.Generator) -> Image:
     return values.astype(np.uint8)
 
 
-def _resized(chip: Image, width: int, height: int, interpolation: int) -> Image:
+def _resize(chip: Image, width: int, height: int, interpolation: int) -> Image:
     return np.asarray(cv2.resize(chip, (width, height), interpolation=interpolation), np.uint8)

@@ -1,8 +1,7 @@
-"""Batches in a fixed random order, decoded ahead by threads.
+"""Data loader: shuffled, augmented batches, prefetched by threads.
 
-What is in a batch depends on the seed and the step alone, not on how many threads or what came
-before, so that a run can go on at any step. Threads suffice: decoding and resizing leave the
-interpreter free, and nothing has to be copied between processes.
+A batch depends on seed and step alone, so a run can resume at any step. Threads suffice: decoding
+and resizing release the GIL.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from facerec.training.data.augmentation import Augmentation
 from facerec.training.data.fitting import fit
 from facerec.training.data.selection import Selection
 
-_AHEAD = 4
-_MOST_CORRUPT_IN_A_ROW = 100
+_PREFETCH = 4
+_MAX_CORRUPT_IN_A_ROW = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One process's share of one step.
+    """One rank's batch of one step.
 
     Attributes:
-        step: counted from 0 over the whole run.
+        step: counted from 0.
         images: `(N, H, W, 3) uint8` RGB.
         labels: `(N,) int64`.
         names: of the images, for messages.
-        corrupt: what was wrong with each image that another one stands in for.
+        corrupt: error of each unreadable image, which another one replaces.
     """
 
     step: int
@@ -46,19 +45,18 @@ class Batch:
 
 
 class Loader:
-    """Random batches of selected examples.
+    """Shuffled batches of selected examples.
 
     Args:
-        template: on which the chips lie.
+        template: of the chips.
         size: height and width of the chips.
-        batch: images per step of this process.
-        rank: this process among `world`.
-        world: processes; together they take consecutive images of one order.
-        seed: of order and variation.
+        batch: images per step on this rank.
+        rank: of this process.
+        world: number of ranks; they take consecutive parts of the global batch.
+        seed: of order and augmentation.
         workers: threads.
-        augmentation: None for the images as they are.
-        drop_last: leave out what does not fill the last batch of an epoch; otherwise it is filled
-            up from the epoch's beginning.
+        augmentation: None for none.
+        drop_last: drop an epoch's incomplete batch; otherwise it is filled from its beginning.
 
     Raises:
         UsageError: there are fewer images than one step takes.
@@ -69,30 +67,32 @@ class Loader:
         size: tuple[int, int], batch: int, rank: int, world: int, seed: int, workers: int,
         augmentation: Augmentation | None, drop_last: bool = True,
     ) -> None:  # fmt: skip
-        together = batch * world
+        global_batch = batch * world
         count = len(selection.indices)
-        if count < together:
-            raise UsageError(f"{count} images, but one step takes {together}; lower train.batch")
-        self.steps_per_epoch = count // together if drop_last else -(-count // together)
+        if count < global_batch:
+            raise UsageError(
+                f"{count} images, but one step takes {global_batch}; lower train.batch"
+            )
+        self.steps_per_epoch = count // global_batch if drop_last else -(-count // global_batch)
         self._examples, self._selection = examples, selection
         self._template, self._size = template, size
         self._batch, self._workers = batch, workers
-        self._rank, self._together = rank, together
+        self._rank, self._global_batch = rank, global_batch
         self._seed, self._augmentation = seed, augmentation
-        # An epoch's order is asked for at each of its steps, and takes a while for millions.
-        self._known: tuple[int, Labels] | None = None
+        # Cached: permuting millions of images takes a while.
+        self._cached_order: tuple[int, Labels] | None = None
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
-        """Steps `start` to `stop - 1`; leaving the iterator stops the threads."""
+        """Batches of steps `start` to `stop - 1`; closing the generator stops the threads."""
         with ThreadPoolExecutor(self._workers) as pool:
             pending: deque[tuple[int, list[Future[_Part]]]] = deque()
             try:
                 for step in range(start, stop):
                     pending.append((step, self._submit(pool, step)))
-                    if len(pending) > _AHEAD:
-                        yield _joined(*pending.popleft())
+                    if len(pending) > _PREFETCH:
+                        yield _collate(*pending.popleft())
                 while pending:
-                    yield _joined(*pending.popleft())
+                    yield _collate(*pending.popleft())
             finally:
                 for _, parts in pending:
                     for part in parts:
@@ -106,24 +106,24 @@ class Loader:
         ]
 
     def _rows(self, step: int) -> tuple[int, Labels]:
-        """The epoch, and this process's rows of the selection."""
+        """The epoch, and this rank's rows of the selection."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = self._order(epoch)
-        start = within * self._together + self._rank * self._batch
+        start = within * self._global_batch + self._rank * self._batch
         return epoch, np.take(order, np.arange(start, start + self._batch), mode="wrap")
 
     def _order(self, epoch: int) -> Labels:
-        if self._known is None or self._known[0] != epoch:
+        if self._cached_order is None or self._cached_order[0] != epoch:
             generator = np.random.default_rng((self._seed, 0, epoch))
-            self._known = epoch, generator.permutation(len(self._selection.indices))
-        return self._known[1]
+            self._cached_order = epoch, generator.permutation(len(self._selection.indices))
+        return self._cached_order[1]
 
     def _load(self, epoch: int, rows: Labels) -> _Part:
         images = np.empty((len(rows), *self._size, 3), np.uint8)
         taken = np.empty(len(rows), np.int64)
         corrupt: list[str] = []
         for place, row in enumerate(rows):
-            images[place], taken[place] = self._readable(epoch, int(row), corrupt)
+            images[place], taken[place] = self._read_or_replace(epoch, int(row), corrupt)
         return _Part(
             images,
             self._selection.labels[taken],
@@ -131,10 +131,10 @@ class Loader:
             corrupt,
         )
 
-    def _readable(self, epoch: int, row: int, corrupt: list[str]) -> tuple[Image, int]:
-        """The row's image, or that of the first row after it that can be read."""
+    def _read_or_replace(self, epoch: int, row: int, corrupt: list[str]) -> tuple[Image, int]:
+        """The row's image, or the next readable one, and its row."""
         count = len(self._selection.indices)
-        for candidate in range(row, row + min(count, _MOST_CORRUPT_IN_A_ROW)):
+        for candidate in range(row, row + min(count, _MAX_CORRUPT_IN_A_ROW)):
             candidate %= count
             try:
                 image = self._examples.image(int(self._selection.indices[candidate]))
@@ -157,7 +157,7 @@ class _Part:
     corrupt: Sequence[str]
 
 
-def _joined(step: int, futures: list[Future[_Part]]) -> Batch:
+def _collate(step: int, futures: list[Future[_Part]]) -> Batch:
     parts = [future.result() for future in futures]
     return Batch(
         step,

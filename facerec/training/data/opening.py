@@ -49,7 +49,7 @@ def open_training_data(
 
     Raises:
         UsageError: no data is given, too few people are left, or the photos are not aligned.
-        MissingError: nothing that can be read is there.
+        MissingError: no training data at the path.
     """
     if section.synthetic:
         examples: Examples = Synthetic(
@@ -77,8 +77,8 @@ def open_examples(where: str | Path) -> Examples:
             `faces-{0000..0127}.tar`.
 
     Raises:
-        MissingError: nothing that can be read is there.
-        UsageError: it is a file of another kind.
+        MissingError: no training data at the path.
+        UsageError: the file is of another kind.
     """
     path = Path(where)
     if path.suffix == ".rec":

@@ -1,4 +1,4 @@
-"""insightface's `train.rec` and `train.idx`, MXNet's RecordIO, read without MXNet.
+"""RecordIO: insightface's `train.rec` and `train.idx`, without MXNet.
 
 A record is the magic 0xced7230a, one word with a continuation flag (upper 3 bits) and a length
 (lower 29), that many bytes, and zeros up to a multiple of 4 (dmlc-core, recordio.h). Its content is

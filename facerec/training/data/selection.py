@@ -1,4 +1,4 @@
-"""Which of the examples are used: by person, by how many images there are, and the split."""
+"""Select examples by person and image count, and split off validation images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from facerec.training.data import Examples, Labels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """Some of the examples, with people counted from 0.
+    """Some of the examples, with labels renumbered from 0.
 
     Attributes:
         indices: `(N,) int64` into the examples.
         labels: `(N,) int64` in [0, classes).
-        people: their names.
+        people: name of each label.
     """
 
     indices: NDArray[np.int64]
@@ -28,10 +28,10 @@ class Selection:
 
 
 def select(examples: Examples, *, people: Collection[str] | None, min_images: int) -> Selection:
-    """The people named, with enough images each.
+    """Select people by name and number of images.
 
     Args:
-        people: names; None: everybody.
+        people: names; None: all.
         min_images: people with fewer are left out.
 
     Raises:
@@ -56,20 +56,20 @@ def select(examples: Examples, *, people: Collection[str] | None, min_images: in
 
 
 def split(selection: Selection, share: float, seed: int) -> tuple[Selection, Selection]:
-    """Training and validation images: a share of each person's, at least one staying for training.
+    """Training and validation images: a share of each person's, but at least one for training.
 
-    Both keep all people, so that the classifier's accuracy on the second means something.
+    Both have the same people and labels.
     """
     generator = np.random.default_rng((seed, 2))
     order = generator.permutation(len(selection.indices))
     order = order[np.argsort(selection.labels[order], kind="stable")]
     counts = np.bincount(selection.labels, minlength=len(selection.people))
-    held_back = np.minimum(np.floor(counts * share + 0.5).astype(int), np.maximum(counts - 1, 0))
+    held_out = np.minimum(np.floor(counts * share + 0.5).astype(int), np.maximum(counts - 1, 0))
     starts = np.cumsum(counts) - counts
     labels = selection.labels[order]
     rank = np.arange(len(order)) - starts[labels]
-    validation = np.sort(order[rank < held_back[labels]])
-    training = np.sort(order[rank >= held_back[labels]])
+    validation = np.sort(order[rank < held_out[labels]])
+    training = np.sort(order[rank >= held_out[labels]])
     return _part(selection, training), _part(selection, validation)
 
 

@@ -16,7 +16,7 @@ from facerec.training.data.tree import MAX_PIXELS
 
 
 class Shards:
-    """Images of several tars, with the label of each in a `.cls` (text) or `.json` beside it.
+    """Images in several tars, each with its label in a `.cls` (text) or `.json` member.
 
     Raises:
         MissingError: no image has a label.
@@ -25,11 +25,11 @@ class Shards:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
-        self._places: list[tuple[int, str]] = []
+        self._members: list[tuple[int, str]] = []
         labels: list[str] = []
         for number, source in enumerate(self._sources):
             for name, label in read_labels(source).items():
-                self._places.append((number, name))
+                self._members.append((number, name))
                 labels.append(label)
         if not labels:
             raise MissingError(f"{sources[0].name}: no image there has a label (.cls or .json)")
@@ -38,9 +38,9 @@ class Shards:
         self.labels: Labels = inverse.astype(np.int64)
 
     def name(self, index: int) -> str:
-        number, member = self._places[index]
+        number, member = self._members[index]
         return f"{self._sources[number].name}/{member}"
 
     def image(self, index: int) -> Image:
-        number, member = self._places[index]
+        number, member = self._members[index]
         return decode_image(self._sources[number].read(member), member, MAX_PIXELS)

@@ -1,4 +1,4 @@
-"""Made-up faces, as fast as they can be made: for measuring and for trying a profile."""
+"""Synthetic faces: to measure speed, and to try a profile without data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _GRID = 8
 
 
 class Synthetic:
-    """Each person is a coarse random pattern, each image that pattern under random noise.
+    """Each person is a random 8x8 pattern, each image of them that pattern plus noise.
 
     Args:
         classes: people.

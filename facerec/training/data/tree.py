@@ -12,11 +12,11 @@ from facerec.imaging.names import is_photo
 from facerec.training.data import Labels
 
 MAX_PIXELS = 4096 * 4096
-"""No training chip is larger; what claims to be is refused before it is decoded."""
+"""Larger images are refused before they are decoded."""
 
 
 class Tree:
-    """Images whose person is the name of the folder that they lie in.
+    """Images labelled by the folder they are in.
 
     Raises:
         MissingError: there is no image in a folder.
@@ -41,6 +41,6 @@ class Tree:
 
 
 def _short(folders: list[str]) -> list[str]:
-    """Last parts of the folders' names, where these are enough to tell them apart."""
+    """Last parts of the folders' names, if they are unique."""
     last = [folder.rpartition("/")[2] for folder in folders]
     return last if len(set(last)) == len(last) else folders

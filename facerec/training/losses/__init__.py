@@ -1,1 +1,1 @@
-"""What training minimises: margins on the true class's cosine, the classifier, centres."""
+"""Losses: margins on the true class's cosine, the sharded classifier, Center loss."""

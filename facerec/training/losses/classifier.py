@@ -1,8 +1,7 @@
-"""The classifier over all identities: sharded over processes, with a sampled share of negatives.
+"""Partial FC: a softmax classifier sharded over ranks, with sampled negatives.
 
-Partial FC (An et al. 2021, 2022): each process holds the centres of some classes and computes the
-logits of the whole batch with them; only sums over processes are exchanged. With a share of 1 the
-result is that of an ordinary classifier on one process.
+An et al. 2021, 2022: each rank holds the centres of some classes and computes their logits for the
+global batch; ranks exchange sums only. With a share of 1 the result equals an unsharded classifier.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from facerec.parallel.ranks import (
 from facerec.training.losses.margins import Margin
 from facerec.training.losses.sampling import SampledRows
 
-_INITIAL_DEVIATION = 0.01
-_BLOCK = 4096
+_INITIAL_STD = 0.01
+_SEED_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is minimised once the logits are there.
+    """Cross-entropy and its variants.
 
     Attributes:
-        smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016).
+        smoothing: label smoothing (Szegedy et al. 2016).
         gamma: exponent of the focal loss, -(1 - p)^gamma log p (Lin et al. 2017, eq. 4); 0 is
             cross-entropy.
     """
@@ -47,8 +46,8 @@ class Outcome:
     """A batch's loss.
 
     Attributes:
-        loss: `() float32` to go backward from, the mean over the batches of all processes.
-        accuracy: `() float32`, share of faces nearest to their own class, margin left out.
+        loss: `() float32`, mean over all ranks' batches; call backward on it.
+        accuracy: `() float32`, share of faces nearest to their own class, without the margin.
     """
 
     loss: Tensor
@@ -56,7 +55,7 @@ class Outcome:
 
 
 def shard_of(classes: int, rank: int, world: int) -> range:
-    """The classes that a process holds: equal runs, the last ones shorter or empty."""
+    """The classes on a rank: contiguous ranges of equal length, the last shorter or empty."""
     size = -(-classes // world)
     return range(min(rank * size, classes), min((rank + 1) * size, classes))
 
@@ -65,15 +64,15 @@ class Classifier(nn.Module):
     """Class centres, a margin and softmax.
 
     Args:
-        classes: identities, over all processes.
+        classes: identities, over all ranks.
         embedding_size: D.
         margin: applied to cosines; None: plain softmax on inner products, with a bias.
         scale: factor on the cosines, s.
         sub_centres: centres per class, of which the nearest counts (Deng et al. 2020).
-        share: of this process's classes in each step; the batch's own are always among them.
-            Less than 1 needs a margin: a bias cannot be sampled.
-        objective: what is minimised.
-        seed: of the initial centres, which do not depend on how many processes there are.
+        share: of this rank's classes in each step; the batch's positives are always included.
+            Below 1 needs a margin: a bias cannot be sampled.
+        objective: cross-entropy variant.
+        seed: of the initial centres, which do not depend on the number of ranks.
     """
 
     weight: nn.Parameter
@@ -84,98 +83,98 @@ class Classifier(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.classes = classes
-        self.held = shard_of(classes, rank(), world_size())
+        self.shard = shard_of(classes, rank(), world_size())
         self.margin = margin
         self.scale = scale
         self.objective = objective
-        centres = _initial_centres(self.held, (sub_centres, embedding_size), seed)
+        centres = _initial_centres(self.shard, (sub_centres, embedding_size), seed)
         self.weight = nn.Parameter(centres)
-        self.bias = nn.Parameter(torch.zeros(len(self.held))) if margin is None else None
+        self.bias = nn.Parameter(torch.zeros(len(self.shard))) if margin is None else None
         self.sampled = SampledRows(self.weight, share) if share < 1 else None
 
     def trainable(self) -> list[nn.Parameter]:
-        """What an optimiser of this classifier steps."""
+        """Parameters for the optimiser: sampled centres or all, and the bias."""
         centres = self.weight if self.sampled is None else self.sampled.active
         return [centres, *([] if self.bias is None else [self.bias])]
 
-    def draw(self, labels: Tensor, optimizer: Optimizer) -> None:
-        """Before a training step: choose the classes that take part.
+    def sample(self, labels: Tensor, optimizer: Optimizer) -> None:
+        """Sample the step's classes; call before each training step.
 
         Args:
-            labels: `(N,) int64` of this process.
+            labels: `(N,) int64` of this rank's batch.
         """
         if self.sampled is not None:
             gathered = gather_rows(labels)
-            mine = (gathered >= self.held.start) & (gathered < self.held.stop)
-            self.sampled.draw(torch.unique(gathered[mine]) - self.held.start, optimizer)
+            mine = (gathered >= self.shard.start) & (gathered < self.shard.stop)
+            self.sampled.sample(torch.unique(gathered[mine]) - self.shard.start, optimizer)
 
-    def put_back(self, optimizer: Optimizer) -> None:
-        """After a training step: keep what it changed."""
+    def write_back(self, optimizer: Optimizer) -> None:
+        """Write sampled centres back; call after each optimiser step."""
         if self.sampled is not None:
-            self.sampled.put_back(optimizer)
+            self.sampled.write_back(optimizer)
 
     def forward(self, features: Tensor, labels: Tensor) -> Outcome:
-        """The loss of a batch over all processes.
+        """Loss and accuracy of the global batch.
 
         Args:
-            features: `(N, D)`, not normalised; N is the same for every process.
+            features: `(N, D)`, not normalised; N is equal on all ranks.
             labels: `(N,) int64`.
         """
-        own_norms = _precise(features).norm(dim=1)
+        own_norms = _as_float32(features).norm(dim=1)
         features, labels = gather_rows(features), gather_rows(labels)
         rows = self._rows(labels)
         here = rows >= 0
         raw = self._similarities(features)
         target = sum_over_ranks(_pick(raw, rows))
-        norms = _precise(features).norm(dim=1)
+        norms = _as_float32(features).norm(dim=1)
         if self.margin is None:
-            logits, hardened, scale = raw, target, 1.0
+            logits, positives, scale = raw, target, 1.0
         else:
-            hardened = self.margin.target(target, norms)
-            logits, scale = self.margin.others(raw, target, hardened), self.scale
-        # Only the process that holds a class sends its target's gradient back.
-        hardened = torch.where(here, hardened, 0.0)
-        logits = scale * _put(logits, rows, torch.where(here, hardened, _first(logits, rows)))
-        loss = _objective(logits, scale * hardened, self._count(logits), self.objective)
+            positives = self.margin.target(target, norms)
+            logits, scale = self.margin.negatives(raw, target, positives), self.scale
+        # Only the rank that holds the true class backpropagates its logit.
+        positives = torch.where(here, positives, 0.0)
+        logits = scale * _put(logits, rows, torch.where(here, positives, _first(logits, rows)))
+        loss = _cross_entropy(logits, scale * positives, self._count(logits), self.objective)
         if self.margin is not None:
-            # Its mean over this process's rows: DistributedDataParallel averages over processes.
+            # The mean over this rank's rows: DistributedDataParallel averages over ranks.
             loss = loss + self.margin.penalty(own_norms)
         with torch.no_grad():
-            best = max_over_ranks(_highest(raw))
+            best = max_over_ranks(_row_max(raw))
             accuracy = (target >= best).float().mean()
         return Outcome(loss, accuracy)
 
     def _rows(self, labels: Tensor) -> Tensor:
-        """Each label's row among the centres in use here, -1 where another process has it."""
-        rows = labels - self.held.start
-        rows = torch.where((rows >= 0) & (rows < len(self.held)), rows, -1)
-        return rows if self.sampled is None or not self.training else self.sampled.place(rows)
+        """Each label's row among this rank's (sampled) centres, -1 if another rank holds it."""
+        rows = labels - self.shard.start
+        rows = torch.where((rows >= 0) & (rows < len(self.shard)), rows, -1)
+        return rows if self.sampled is None or not self.training else self.sampled.positions(rows)
 
     def _similarities(self, features: Tensor) -> Tensor:
         centres = self.weight if self.sampled is None or not self.training else self.sampled.active
         count, sub_centres, size = centres.shape
         if self.margin is None:
-            return _precise(F.linear(features, centres.view(count, size), self.bias))
+            return _as_float32(F.linear(features, centres.view(count, size), self.bias))
         products = F.linear(F.normalize(features), F.normalize(centres, dim=2).flatten(0, 1))
-        # One product of two units, rounded, may lie beyond 1.
-        return _precise(products).clamp(-1, 1).view(-1, count, sub_centres).amax(dim=2)
+        # Rounding may take a cosine beyond 1.
+        return _as_float32(products).clamp(-1, 1).view(-1, count, sub_centres).amax(dim=2)
 
     def _count(self, logits: Tensor) -> Tensor:
-        """How many classes take part, over all processes."""
+        """Classes in the softmax, over all ranks."""
         return sum_over_ranks(logits.new_tensor(float(logits.shape[1])))
 
 
-def _precise(values: Tensor) -> Tensor:
-    """In float32 at least, whatever autocast made of them."""
+def _as_float32(values: Tensor) -> Tensor:
+    """Undo autocast: float32, or float64 as it is."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _initial_centres(held: range, shape: tuple[int, ...], seed: int) -> Tensor:
+def _initial_centres(shard: range, shape: tuple[int, ...], seed: int) -> Tensor:
     parts = []
-    for start in range(held.start - held.start % _BLOCK, held.stop, _BLOCK):
+    for start in range(shard.start - shard.start % _SEED_BLOCK, shard.stop, _SEED_BLOCK):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
-        block = torch.randn((_BLOCK, *shape), generator=generator) * _INITIAL_DEVIATION
-        parts.append(block[max(held.start - start, 0) : held.stop - start])
+        block = torch.randn((_SEED_BLOCK, *shape), generator=generator) * _INITIAL_STD
+        parts.append(block[max(shard.start - start, 0) : shard.stop - start])
     return torch.cat(parts) if parts else torch.empty((0, *shape))
 
 
@@ -185,7 +184,7 @@ def _pick(values: Tensor, rows: Tensor) -> Tensor:
 
 
 def _put(values: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
-    """The values with `values[i, rows[i]]` (column 0 for -1) replaced."""
+    """The values with `values[i, rows[i]]` replaced (column 0 for -1)."""
     if values.shape[1] == 0:
         return values
     return values.scatter(1, rows.clamp(min=0)[:, None], targets[:, None])
@@ -197,15 +196,15 @@ def _first(values: Tensor, rows: Tensor) -> Tensor:
     return values.gather(1, rows.clamp(min=0)[:, None])[:, 0]
 
 
-def _highest(values: Tensor) -> Tensor:
+def _row_max(values: Tensor) -> Tensor:
     if values.shape[1] == 0:
         return values.new_full((len(values),), -torch.inf)
     return values.amax(dim=1)
 
 
-def _objective(logits: Tensor, target: Tensor, classes: Tensor, objective: Objective) -> Tensor:
-    """Mean loss of logits `(N, C)` spread over processes, whose targets `(N,)` are 0 elsewhere."""
-    highest = max_over_ranks(_highest(logits))
+def _cross_entropy(logits: Tensor, target: Tensor, classes: Tensor, objective: Objective) -> Tensor:
+    """Mean loss of logits `(N, C)` sharded over ranks; targets `(N,)` are 0 on other ranks."""
+    highest = max_over_ranks(_row_max(logits))
     total = sum_over_ranks(torch.exp(logits - highest[:, None]).sum(dim=1))
     normaliser = torch.log(total) + highest
     losses = normaliser - sum_over_ranks(target)

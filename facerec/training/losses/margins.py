@@ -27,36 +27,36 @@ def angle_of(cosine: Tensor) -> Tensor:
 
 
 def monotone_cosine(angle: Tensor) -> Tensor:
-    """cos(angle) up to pi, and on from there without turning back: (-1)^k cos(angle) - 2k, with k
-    the number of whole pi in the angle (Liu et al. 2017, eq. 7)."""
+    """cos(angle), extended monotonically beyond pi: (-1)^k cos(angle) - 2k with k = ⌊angle / pi⌋
+    (Liu et al. 2017, eq. 7)."""
     turns = torch.floor(angle.detach() / math.pi).clamp(min=0)
     return torch.where(turns % 2 == 0, 1.0, -1.0) * torch.cos(angle) - 2 * turns
 
 
 class Margin(nn.Module):
-    """No margin: normalised softmax (Wang et al. 2017, NormFace), and the base of the others."""
+    """Base class; by itself NormFace, normalised softmax without a margin (Wang et al. 2017)."""
 
     def target(self, cosine: Tensor, norms: Tensor) -> Tensor:
         """The true classes' logits before scaling.
 
         Args:
             cosine: `(N,) float32` in [-1, 1], with the true class.
-            norms: `(N,) float32`, lengths of the features.
+            norms: `(N,) float32` of the features.
         """
         return cosine
 
-    def others(self, cosines: Tensor, cosine: Tensor, target: Tensor) -> Tensor:
-        """The other classes' logits before scaling.
+    def negatives(self, cosines: Tensor, cosine: Tensor, target: Tensor) -> Tensor:
+        """The negatives' logits before scaling.
 
         Args:
-            cosines: `(N, C) float32` with a share of the classes.
+            cosines: `(N, C) float32` with this rank's classes, the true ones among them.
             cosine: `(N,) float32` with the true class.
-            target: `(N,) float32`, what `target` made of it.
+            target: `(N,) float32`, the true class's logit, as `target` gives it.
         """
         return cosines
 
     def penalty(self, norms: Tensor) -> Tensor:
-        """What the lengths `(N,)` of the features add to the loss, `() float32`."""
+        """A regulariser of the features' norms `(N,)`, added to the loss, `() float32`."""
         return norms.new_zeros(())
 
 
@@ -64,7 +64,7 @@ class CombinedMargin(Margin):
     """cos(m1 θ + m2) - m3 (Deng et al. 2019, eq. 4).
 
     ArcFace is m2 alone (eq. 3), CosFace m3 alone (Wang et al. 2018, eq. 4), SphereFace m1 alone
-    (Liu et al. 2017, eq. 7). Beyond pi it goes on falling, see `monotone_cosine`.
+    (Liu et al. 2017, eq. 7). Monotone beyond pi, see `monotone_cosine`.
     """
 
     def __init__(self, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0) -> None:
@@ -78,8 +78,8 @@ class CombinedMargin(Margin):
 
 
 class AdaFaceMargin(Margin):
-    """cos(θ - m ẑ) - (m ẑ + m), with ẑ the feature's length, standardised over recent batches,
-    times h, and cut to [-1, 1] (Kim et al. 2022, section 3.3). No gradient flows through ẑ.
+    """cos(θ - m ẑ) - (m ẑ + m), with ẑ the feature's norm, standardised by running statistics,
+    times h, clipped to [-1, 1] (Kim et al. 2022, section 3.3). No gradient flows through ẑ.
     """
 
     mean: Tensor
@@ -88,24 +88,24 @@ class AdaFaceMargin(Margin):
     def __init__(self, margin: float = 0.4, h: float = 0.333, momentum: float = 0.01) -> None:
         super().__init__()
         self.margin, self.h, self.momentum = margin, h, momentum
-        # The authors' starting values.
+        # Initial values of the authors' code.
         self.register_buffer("mean", torch.tensor(20.0))
         self.register_buffer("deviation", torch.tensor(100.0))
 
     def target(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        lengths = norms.detach().clamp(1e-3, 100)
-        if self.training and len(lengths) > 1:
-            self.mean.lerp_(lengths.mean(), self.momentum)
-            self.deviation.lerp_(lengths.std(), self.momentum)
-        quality = ((lengths - self.mean) / (self.deviation + 1e-3) * self.h).clamp(-1, 1)
-        # Kept inside [0, pi], where the paper's equation is monotone.
+        clipped = norms.detach().clamp(1e-3, 100)
+        if self.training and len(clipped) > 1:
+            self.mean.lerp_(clipped.mean(), self.momentum)
+            self.deviation.lerp_(clipped.std(), self.momentum)
+        quality = ((clipped - self.mean) / (self.deviation + 1e-3) * self.h).clamp(-1, 1)
+        # Clipped to [0, pi], where the paper's equation is monotone.
         angle = (angle_of(cosine) - self.margin * quality).clamp(1e-3, math.pi - 1e-3)
         return torch.cos(angle) - (self.margin * quality + self.margin)
 
 
 class CurricularFaceMargin(Margin):
-    """ArcFace's margin for the true class; a negative harder than it weighs (t + cos) times its
-    cosine, with t a running mean of the true classes' cosines (Huang et al. 2020, section 3.2)."""
+    """ArcFace's margin; the cosine of a hard negative, above the target, is multiplied by t + cos,
+    t a running mean of the true classes' cosines (Huang et al. 2020, section 3.2)."""
 
     t: Tensor
 
@@ -117,7 +117,7 @@ class CurricularFaceMargin(Margin):
     def target(self, cosine: Tensor, norms: Tensor) -> Tensor:
         return monotone_cosine(angle_of(cosine) + self.margin)
 
-    def others(self, cosines: Tensor, cosine: Tensor, target: Tensor) -> Tensor:
+    def negatives(self, cosines: Tensor, cosine: Tensor, target: Tensor) -> Tensor:
         if self.training:
             self.t.lerp_(cosine.detach().mean(), self.momentum)
         hard = cosines > target[:, None]
@@ -125,26 +125,26 @@ class CurricularFaceMargin(Margin):
 
 
 class MagFaceMargin(Margin):
-    """cos(θ + m(a)) with m(a) linear from `lower` at a = 10 to `upper` at a = 110, a the feature's
-    length, and g(a) = 1/a + a/110², times `weight`, in the loss (Meng et al. 2021, section 3.2)."""
+    """cos(θ + m(a)), m(a) linear from `lower` at norm a = 10 to `upper` at a = 110; adds `weight`
+    times g(a) = 1/a + a/110² to the loss (Meng et al. 2021, section 3.2)."""
 
-    shortest, longest = 10.0, 110.0
+    min_norm, max_norm = 10.0, 110.0
 
     def __init__(self, lower: float = 0.45, upper: float = 0.8, weight: float = 35.0) -> None:
         super().__init__()
         self.lower, self.upper, self.weight = lower, upper, weight
 
     def target(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        share = (self._length(norms) - self.shortest) / (self.longest - self.shortest)
+        share = (self._clip(norms) - self.min_norm) / (self.max_norm - self.min_norm)
         margin = self.lower + (self.upper - self.lower) * share
         return monotone_cosine(angle_of(cosine) + margin)
 
     def penalty(self, norms: Tensor) -> Tensor:
-        length = self._length(norms)
-        return self.weight * (1 / length + length / self.longest**2).mean()
+        clipped = self._clip(norms)
+        return self.weight * (1 / clipped + clipped / self.max_norm**2).mean()
 
-    def _length(self, norms: Tensor) -> Tensor:
-        return norms.clamp(self.shortest, self.longest)
+    def _clip(self, norms: Tensor) -> Tensor:
+        return norms.clamp(self.min_norm, self.max_norm)
 
 
 @LOSSES.register("softmax", help="Softmax cross-entropy: no margin, no normalisation.")

@@ -1,4 +1,4 @@
-"""Training some rows of a matrix in each step, together with the optimiser's state for them."""
+"""Train a sample of a matrix's rows in each step, with the optimiser state of those rows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.optim import Optimizer
 
 
 class SampledRows:
-    """A parameter that stands for a changing choice of a weight's rows (Partial FC).
+    """A parameter that holds a sample of a weight's rows (Partial FC).
 
-    Rows that are not chosen are neither moved nor decayed, and their momentum waits.
+    Rows outside the sample are neither updated nor decayed; their momentum is kept.
 
     Args:
-        weight: `(R, …)`; it stops requiring a gradient, `active` gets it.
+        weight: `(R, …)`; `active` gets the gradient in its stead.
         share: of the rows in each step, at least one.
     """
 
@@ -21,35 +21,35 @@ class SampledRows:
         weight.requires_grad_(False)
         self._weight = weight
         self._count = max(1, round(share * len(weight)))
-        self.chosen = torch.arange(min(self._count, len(weight)), device=weight.device)
-        self.active = nn.Parameter(weight[self.chosen].clone())
+        self.rows = torch.arange(min(self._count, len(weight)), device=weight.device)
+        self.active = nn.Parameter(weight[self.rows].clone())
         self.states: dict[str, Tensor] = {}
 
-    def draw(self, required: Tensor, optimizer: Optimizer) -> None:
-        """Choose rows anew and fetch the optimiser's state for them.
+    def sample(self, required: Tensor, optimizer: Optimizer) -> None:
+        """Draw a new sample and load the optimiser state of its rows.
 
         Args:
-            required: `(P,) int64` rows that must be among them; the rest is uniformly random.
+            required: `(P,) int64` rows to include; the rest is drawn uniformly.
         """
         priority = torch.rand(len(self._weight), device=self._weight.device)
         priority[required] = 2.0
         count = min(max(self._count, len(required)), len(self._weight))
-        self.chosen = torch.topk(priority, count).indices.sort().values
-        self.active.data = self._weight[self.chosen].clone()
+        self.rows = torch.topk(priority, count).indices.sort().values
+        self.active.data = self._weight[self.rows].clone()
         self.active.grad = None
         if self.states:
             for name, values in self.states.items():
-                optimizer.state[self.active][name] = values[self.chosen].clone()
+                optimizer.state[self.active][name] = values[self.rows].clone()
 
-    def put_back(self, optimizer: Optimizer) -> None:
-        """Write the chosen rows and the optimiser's state for them where they belong."""
-        self._weight.data[self.chosen] = self.active.data
+    def write_back(self, optimizer: Optimizer) -> None:
+        """Copy the sampled rows and their optimiser state back into the whole."""
+        self._weight.data[self.rows] = self.active.data
         for name, values in optimizer.state[self.active].items():
             if isinstance(values, Tensor) and values.shape == self.active.shape:
                 whole = self.states.setdefault(name, torch.zeros_like(self._weight))
-                whole[self.chosen] = values
+                whole[self.rows] = values
 
-    def place(self, rows: Tensor) -> Tensor:
-        """Where rows of the weight are among the chosen; -1 stays -1."""
-        places = torch.searchsorted(self.chosen, rows.clamp(min=0))
-        return torch.where(rows >= 0, places, -1)
+    def positions(self, rows: Tensor) -> Tensor:
+        """Positions in the sample of rows of the weight; -1 stays -1."""
+        positions = torch.searchsorted(self.rows, rows.clamp(min=0))
+        return torch.where(rows >= 0, positions, -1)

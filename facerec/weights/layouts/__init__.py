@@ -1,4 +1,4 @@
-"""Weights as other projects save them, brought into this one's names."""
+"""Other projects' checkpoint layouts, mapped to facerec's parameter names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ State = dict[str, Floats]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Weights under the names of one of facerec's networks, and how that network is fed.
+    """Weights under the parameter names of one of facerec's networks, and its preprocessing.
 
     Attributes:
-        architecture: a name of the registry.
+        architecture: a name of `BACKBONES`.
         state: the weights.
-        card: fields of the model card that follow from the layout.
+        card: fields of the model card that the layout implies.
     """
 
     architecture: str
@@ -33,7 +33,7 @@ class Imported:
             name: of the model.
             sha256: hex, of the file.
             source: the file's name.
-            layout: its.
+            layout: the file's.
         """
         described = {
             "name": name,
@@ -46,13 +46,13 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One project's way of naming weights.
+    """A project's parameter names.
 
     Attributes:
         name: as `--as` takes it.
-        project: whose it is.
-        fits: whether weights have this layout, by their names and shapes.
-        convert: what they are here; ValueError where it cannot be.
+        project: that saves it.
+        fits: recognises the layout by names and shapes.
+        convert: renames the weights; raises ValueError for an unknown network.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Reading foreign weight files without running what they may hold, and telling their layout."""
+"""Reading other projects' weight files without executing pickles, and recognising their layout."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from facerec.weights.layouts import Imported, State
 from facerec.weights.layouts.mxnet import import_mobilefacenet, read_params
 from facerec.weights.layouts.torch_layouts import TORCH_LAYOUTS
 
-# Where checkpoints keep the weights: Lightning, Xiaoccer, and what many scripts write.
+# Keys under which checkpoints hold the weights: Lightning, Xiaoccer, many training scripts.
 _INSIDE = ("state_dict", "net_state_dict", "model_state_dict", "model", "backbone", "ema")
-# What wrappers put before each name: DataParallel, torch.compile, Lightning modules.
+# Prefixes of wrappers: DataParallel, torch.compile, Lightning modules.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
 _DLIB_CARD = "dlib_resnet"
 
@@ -26,10 +26,10 @@ def layout_names() -> list[str]:
 
 
 def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
-    """The weights of a file and the name of their layout.
+    """A file's weights and layout.
 
     Args:
-        layout: one of `layout_names`; None: told by the file's ending and its names.
+        layout: one of `layout_names`; None: recognised by suffix and parameter names.
 
     Raises:
         MissingError: the file cannot be read, or holds objects that could run code.
@@ -92,11 +92,11 @@ def _read_tensors(path: Path) -> State:
 
 
 def _unwrapped(state: State) -> State:
-    """Without what wrappers put before the network's names, and without what lies beside it."""
+    """Without wrappers' prefixes, and without modules beside the network."""
     for _ in range(3):
         for wrapper in _WRAPPERS:
             inside = {name: value for name, value in state.items() if name.startswith(wrapper)}
-            # A classifier beside the network keeps its own prefix, and is left behind.
+            # A classifier beside the network has its own prefix and is dropped.
             if inside and len(inside) * 2 > len(state):
                 state = {name.removeprefix(wrapper): value for name, value in inside.items()}
     return state

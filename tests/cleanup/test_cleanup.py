@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
+
+from facerec.cleanup import linkage as linkage_module
+from facerec.cleanup.findings import Finding, Kind
+from facerec.cleanup.folders import find_outliers
+from facerec.cleanup.label_noise import judge
+from facerec.cleanup.linkage import cut, link
+from facerec.cleanup.plan import plan
+from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
+from facerec.errors import MissingError, UsageError
+from tests.cleanup_data import noise_vectors, outputs, person, snapshot
+from tests.conftest import spawn
+from tests.killing import kill_before, random_operations
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("linkage", ["average", "complete", "single", "ward"])
+def test_the_clusters_are_scikit_learns(linkage, small, monkeypatch):
+    monkeypatch.setattr(linkage_module, "_SMALL", 1000 if small else 1)
+    dice = np.random.default_rng(1)
+    vectors = np.concatenate([person(dice, 60), person(dice, 30), noise_vectors(dice, 20)])
+    metric = "euclidean" if linkage == "ward" else "cosine"
+    tree = link(vectors, metric, linkage)
+    for threshold in (0.2, 0.3, 0.5, 0.7, 0.9, 1.1):
+        theirs = AgglomerativeClustering(
+            n_clusters=None, metric=metric, linkage=linkage, distance_threshold=threshold
+        ).fit(vectors)
+        assert adjusted_rand_score(cut(tree, threshold), theirs.labels_) == 1
+
+
+def test_one_image_is_kept():
+    vectors = noise_vectors(np.random.default_rng(0), 1)
+    tree = link(vectors, "cosine", "average")
+    assert len(find_outliers(vectors, tree, 0.7, vectors, 0, np.array(["a"], object))) == 0
+
+
+def test_of_equal_clusters_the_one_unlike_other_people_is_kept_in_any_order():
+    dice = np.random.default_rng(3)
+    other = person(dice, 10)
+    mine, theirs = person(dice, 3), person(dice, 3, near=other.mean(0))
+    for vectors, expected in (
+        (np.concatenate([mine, theirs]), [3, 4, 5]),
+        (np.concatenate([theirs, mine]), [0, 1, 2]),
+    ):
+        hashes = np.array([f"{n}" for n in range(6)], object)
+        tree = link(vectors, "cosine", "average")
+        people = np.stack([vectors.mean(0), other.mean(0)])
+        assert find_outliers(vectors, tree, 0.7, people, 0, hashes).tolist() == expected
+
+
+def test_swapped_merged_and_split_people_are_told_apart():
+    dice = np.random.default_rng(5)
+    a, b, c, d, e = (person(dice, 10) for _ in range(5))
+    folders = [
+        np.concatenate([a[:9], b[:1]]),  # an image of b
+        b[1:],
+        np.concatenate([c, d]),  # two people
+        e[:5],
+        np.concatenate([e[5:], a[9:]]),  # the other half of e, and an image of a
+    ]
+    rows = np.repeat(np.arange(5), [len(folder) for folder in folders])
+    trees = [link(folder, "cosine", "average") for folder in folders]
+    judgement = judge(np.concatenate(folders), rows, trees)
+    wrong = np.flatnonzero(judgement.other >= 0)
+    assert wrong.tolist() == [9, len(rows) - 1]
+    assert judgement.folder[judgement.other[wrong]].tolist() == [1, 0]
+    assert judgement.folder.tolist() == [0, 1, 2, 3, 4, 2]
+    merged = judgement.part[rows == 2]
+    assert sorted(np.bincount(merged)[np.unique(merged)]) == [10, 10]
+    assert [pair[:2] for pair in judgement.same] == [(3, 4)]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Files with names that are hard to keep apart, and what `plan` takes of each."""
+    names = [b"a/one.jpg", b"a/One.jpg", "b/\u00e9.jpg".encode(), "b/e\u0301.jpg".encode(),
+             b"b/\xff.jpg", "c/\u540d \n.jpg".encode(), b"c/.jpg"]  # fmt: skip
+    result = []
+    for number, name in enumerate(map(os.fsdecode, names)):
+        path = tmp_path / "dirty" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes([number]) * 10)
+        result.append((str(path), "", name))
+    return result
+
+
+def finding(kind, *files, target=None, confidence=0.9):
+    return Finding(kind, files, files[0].partition("/")[0], confidence, target, {})
+
+
+@pytest.mark.parametrize("means", ["hardlink", "copy", "symlink"])
+def test_undo_restores_exactly(images, tmp_path, means):
+    before = snapshot(tmp_path)
+    placements = plan(images, [finding(Kind.OUTLIER, "b/\u00e9.jpg")], {})
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", means, placements)
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest.write(path)
+    assert place_all(Manifest.read(path)) == []
+    assert snapshot(tmp_path / "dirt").keys() == {"b", "b/\u00e9.jpg"}
+    assert len([1 for data in snapshot(tmp_path / "clean").values() if data]) == 6
+    assert undo(path) == []
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+    with pytest.raises(MissingError):
+        undo(path)
+
+
+def test_undo_leaves_what_was_changed_and_what_has_lost_its_original(images, tmp_path):
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    path = tmp_path / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+    (tmp_path / "clean/a/one.jpg").write_bytes(b"edited")
+    Path(images[1][0]).unlink()
+    left = undo(path)
+    assert {Path(name).name for name in left} == {"one.jpg", "One.jpg"}
+    assert all(Path(name).exists() for name in left)
+
+
+def test_a_tree_that_holds_something_is_refused(images, tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty"):
+        prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+
+
+def test_decisions_move_images_and_undo_still_restores(images, tmp_path):
+    before = snapshot(tmp_path)
+    wrong = finding(Kind.WRONG_PERSON, "a/one.jpg", target="b")
+    outlier = finding(Kind.OUTLIER, "b/\u00e9.jpg")
+    split = finding(Kind.SPLIT, "a/One.jpg", target="b")
+    findings = [wrong, outlier, split]
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, findings, {}))
+    manifest.write(path)
+    place_all(manifest)
+    decided = plan(images, findings, {wrong.id: True, outlier.id: False, split.id: True})
+    for _ in range(2):  # a change that was killed is repeated
+        assert change(path, renew(manifest, decided)) == []
+    clean = snapshot(tmp_path / "clean")
+    # Names that a file system without case would take for one are kept apart.
+    assert {"b/one.jpg", "b/One-2.jpg"} <= clean.keys() or {"b/One.jpg"} <= clean.keys()
+    assert "b/\u00e9.jpg" in clean and "a/one.jpg" not in clean
+    assert [data for data in snapshot(tmp_path / "dirt").values() if data] == []
+    undo(path)
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+
+
+def test_a_folder_is_cleaned_and_everything_can_be_taken_back(run, dirty, tmp_path):
+    before = snapshot(dirty)
+    code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--json")
+    assert code == 0, err
+    kinds = {(r["kind"], r["files"][0]) for r in map(json.loads, out.splitlines())}
+    assert ("no-face", "eileen_collins/noise.png") in kinds
+    assert ("exact-duplicate", "grace_hopper/wrong.png") in kinds
+    assert ("near-duplicate", "grace_hopper/small.jpg") in kinds
+    assert (tmp_path / "dirt/eileen_collins/noise.png").exists()
+    assert (tmp_path / "clean/grace_hopper/small.jpg").exists()
+    again, same, _ = run("cleanup", dirty, *outputs(tmp_path), "--json")
+    assert (again, same) == (0, out)
+    assert run("cleanup", "undo", tmp_path / "report/manifest.jsonl")[0] == 0
+    assert not (tmp_path / "clean").exists() and not (tmp_path / "dirt").exists()
+    assert snapshot(dirty) == before
+
+
+def test_of_too_few_images_the_cards_threshold_is_taken_and_it_is_said(run, dirty, tmp_path):
+    code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--dry-run", "--auto", "--json")
+    assert code == 0
+    assert "threshold 0.0850" in err and "too few to measure" in err and "FAR 1e-3" in err
+    outliers = [r for r in map(json.loads, out.splitlines()) if r["kind"] == "outlier"]
+    assert ["grace_hopper/wrong.png"] in [r["files"] for r in outliers]
+
+
+def test_a_dry_run_writes_nothing(run, dirty, tmp_path):
+    before = snapshot(tmp_path)
+    code, out, err = run("cleanup", dirty, *outputs(tmp_path), "--dry-run")
+    assert code == 0 and "would be clean" in err and out
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no such file or folder"),
+        (["{dirty}", "--clean", "{dirty}/clean"], "lies inside"),
+        (["{dirty}", "--auto", "--distance-threshold", "0.5"], "chooses the threshold"),
+        (["{dirty}", "--by", "magic"], "choose hardlink"),
+        (["{dirty}", "--linkage", "ward"], "euclidean"),
+        (["{dirty}", "--clean", "x", "--dirt", "x"], "three different"),
+        (["undo", "nothing.jsonl"], "No such file"),
+        (["apply", "nothing.json"], "No such file"),
+    ],
+)
+def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dirty").mkdir()
+    code, out, err = run("cleanup", *(part.format(dirty="dirty") for part in arguments))
+    assert code in (2, 4) and not out
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_killing_a_cleanup_at_any_point_harms_nothing(dirty, tmp_path):
+    before = snapshot(dirty)
+    counted = tmp_path / "counted"
+    counted.mkdir()
+    points = random_operations(12, tmp_path, "cleanup", dirty, *outputs(counted))
+    shutil.rmtree(counted)
+    command = ["cleanup", dirty, *outputs(tmp_path)]
+    for operation in sorted(points):
+        kill_before(operation, tmp_path, *command)
+        assert snapshot(dirty) == before
+    done = spawn(*command)
+    assert done.returncode == 0, done.stderr
+    images = [data for tree in ("clean", "dirt") for data in snapshot(tmp_path / tree).values()]
+    assert sorted(filter(None, images)) == sorted(filter(None, before.values()))
+    done = spawn("cleanup", "undo", tmp_path / "report/manifest.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"dirty", "report"}
+
+
+@pytest.mark.slow
+def test_planted_noise_is_found_on_lfw(data, tmp_path):
+    from tests.cleanup_noise import measure
+
+    scores = measure(data / "lfw/lfw-deepfunneled-pairs.tar", tmp_path)
+    assert scores["wrong-person"]["f1"] >= 0.97
+    assert scores["merged"]["f1"] >= 0.9
+    assert scores["split"]["f1"] >= 0.9
+    assert scores["near-duplicate"]["f1"] >= 0.9

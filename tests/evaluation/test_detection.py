@@ -1,0 +1,150 @@
+"""Scoring of detectors, on data made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facerec.errors import InputError
+from facerec.evaluation.detection import (
+    AnnotatedImage,
+    Ellipse,
+    Rectangle,
+    average_precision,
+    evaluate_detectors,
+    match_detections,
+    read_fddb,
+    read_wider_face,
+    recall_at_false_positives,
+)
+from facerec.faces import Face, Image
+
+
+def face(x1: float, y1: float, x2: float, y2: float, score: float = 0.9) -> Face:
+    box = np.array([x1, y1, x2, y2], np.float32)
+    return Face(box=box, score=score, landmarks=np.zeros((5, 2), np.float32))
+
+
+def ellipse_mask(ellipse: Ellipse, side: int) -> np.ndarray:
+    y, x = (np.mgrid[:side, :side] + 0.5) - np.array([ellipse.y, ellipse.x])[:, None, None]
+    cosine, sine = math.cos(ellipse.angle), math.sin(ellipse.angle)
+    along, across = x * cosine + y * sine, y * cosine - x * sine
+    return (along / ellipse.major) ** 2 + (across / ellipse.minor) ** 2 <= 1
+
+
+@pytest.mark.parametrize("angle", [0, 0.5, math.pi / 2, -1.2])
+@pytest.mark.parametrize("box", [(100, 100, 300, 300), (150, 50, 260, 200), (0, 0, 400, 400)])
+def test_an_ellipses_overlap_is_that_of_its_pixels(angle: float, box: tuple[int, ...]) -> None:
+    ellipse = Ellipse(120, 70, angle, 200, 190)
+    mask = ellipse_mask(ellipse, 400)
+    inside = np.zeros_like(mask)
+    inside[box[1] : box[3], box[0] : box[2]] = True
+    expected = (mask & inside).sum() / (mask | inside).sum()
+    assert ellipse.overlap(np.array(box, np.float32)) == pytest.approx(expected, abs=3e-3)
+
+
+def test_an_ellipse_far_away_overlaps_nothing() -> None:
+    assert Ellipse(20, 10, 0.3, 50, 50).overlap(np.array([0, 200, 10, 210], np.float32)) == 0
+
+
+def test_two_detections_of_one_face_are_one_true_and_one_false() -> None:
+    outcome = match_detections(
+        [face(1, 0, 10, 10, 0.6), face(0, 0, 10, 10, 0.9)], [Rectangle(0, 0, 10, 10)]
+    )
+    assert outcome == [(0.9, True), (0.6, False)]
+
+
+def test_finding_an_ignored_face_counts_for_nothing() -> None:
+    assert match_detections([face(0, 0, 10, 10)], [Rectangle(0, 0, 10, 10, ignored=True)]) == []
+
+
+def test_average_precision_of_a_known_ranking() -> None:
+    # precision at the three true ones: 1, 2/3, 3/4, made monotone 1, 3/4, 3/4; one face is missed
+    true = np.array([True, False, True, True])
+    assert average_precision(true, 4) == pytest.approx((1 + 0.75 + 0.75) / 4)
+
+
+def test_average_precision_without_detections_is_zero() -> None:
+    assert average_precision(np.zeros(0, bool), 3) == 0
+
+
+def test_recall_at_false_positives_takes_equal_scores_together() -> None:
+    scores = np.array([0.9, 0.8, 0.8, 0.7], np.float32)
+    true = np.array([True, True, False, True])
+    assert recall_at_false_positives(scores, true, 4, 0) == 0.25
+    assert recall_at_false_positives(scores, true, 4, 1) == 0.75
+
+
+def write_fddb(root: Path, angle: str) -> None:
+    (root / "FDDB-folds").mkdir()
+    (root / "FDDB-folds" / "FDDB-fold-01-ellipseList.txt").write_text(
+        f"2002/08/11/big/img_591\n1\n123.58 85.55 {angle} 269.69 161.78  1\n"
+        "2002/08/26/big/img_265\n2\n67.36 44.51 0.1 105.25 87.21  1\n41 27 0.2 184.07 129.35  1\n"
+    )
+
+
+@pytest.mark.parametrize(("written", "radians"), [("1.265839", 1.265839), ("90", math.pi / 2)])
+def test_fddb_is_read_in_radians_or_degrees(tmp_path: Path, written: str, radians: float) -> None:
+    write_fddb(tmp_path, written)
+    first, second = read_fddb(tmp_path)
+    assert first.path == tmp_path / "originalPics/2002/08/11/big/img_591.jpg"
+    assert first.faces == (Ellipse(123.58, 85.55, pytest.approx(radians), 269.69, 161.78),)
+    assert len(second.faces) == 2
+
+
+def test_wider_face_is_read_with_its_ignored_faces(tmp_path: Path) -> None:
+    file = tmp_path / "wider_face_val_bbx_gt.txt"
+    file.write_text(
+        "0--Parade/one.jpg\n2\n10 20 30 40 0 0 0 0 0 0 \n5 5 8 8 2 0 0 1 0 0 \n"
+        "1--Nobody/none.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n"
+        "2--Demo/three.jpg\n1\n1 2 3 4 0 0 0 0 0 0 \n"
+    )
+    one, none, three = read_wider_face(file, tmp_path)
+    assert one.faces == (Rectangle(10, 20, 40, 60), Rectangle(5, 5, 13, 13, ignored=True))
+    assert none == AnnotatedImage(tmp_path / "1--Nobody/none.jpg", ())
+    assert three.faces == (Rectangle(1, 2, 4, 6),)
+
+
+@pytest.mark.parametrize("text", ["a.jpg\nmany\n", "a.jpg\n2\n1 2 3 4\n", "a.jpg\n1\n1 2\n"])
+def test_a_broken_annotation_names_its_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "gt.txt"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"gt\.txt:1: not a name"):
+        read_wider_face(file, tmp_path)
+
+
+def test_a_folder_that_is_not_fddb_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ellipseList"):
+        read_fddb(tmp_path)
+
+
+class Fixed:
+    """A detector that always finds the same."""
+
+    def __init__(self, *faces: Face) -> None:
+        self._faces = list(faces)
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        return [self._faces for _ in images]
+
+
+def test_detectors_are_compared_on_the_same_pictures() -> None:
+    pictures = [
+        AnnotatedImage(Path("a"), (Rectangle(0, 0, 10, 10),)),
+        AnnotatedImage(Path("b"), (Rectangle(50, 50, 60, 60),)),
+    ]
+    reports = evaluate_detectors(
+        {"one": Fixed(face(0, 0, 10, 10)), "none": Fixed()},
+        pictures,
+        lambda path: np.zeros((8, 8, 3), np.uint8),
+        false_positives=[0, 1],
+    )
+    one, none = reports["one"], reports["none"]
+    assert (one.images, one.faces, one.precision, one.recall) == (2, 2, 0.5, 0.5)
+    assert one.recall_at == {0: 0.0, 1: 0.5}
+    assert one.false_positives.tolist() == [0, 1]
+    assert (none.precision, none.recall, none.average_precision) == (0, 0, 0)

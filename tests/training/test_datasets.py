@@ -1,0 +1,317 @@
+"""Training data: containers, selection, augmentation, batches."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facerec.alignment.warp import ARCFACE, adapt_chip
+from facerec.errors import InputError, MissingError, UsageError
+from facerec.training.data.augmentation import Augmentation
+from facerec.training.data.fitting import fit
+from facerec.training.data.loader import Loader
+from facerec.training.data.opening import open_examples
+from facerec.training.data.selection import select, split
+from facerec.training.data.synthetic import Synthetic
+from tests.conftest import make_card, noise
+
+MAGIC = 0xCED7230A
+PEOPLE = {"ann": 3, "bob": 2, "çelik": 1}
+
+
+def png(seed: int, side: int = 16) -> bytes:
+    return cv2.imencode(".png", noise(side, side, seed))[1].tobytes()
+
+
+def contents() -> dict[str, bytes]:
+    """Files of a folder per person; the seed of each image is its position."""
+    names = [f"{person}/{number}.png" for person, n in PEOPLE.items() for number in range(n)]
+    return {name: png(seed) for seed, name in enumerate(names)}
+
+
+def as_folder(tmp_path: Path) -> Path:
+    for name, data in contents().items():
+        path = tmp_path / "faces" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "faces" / "readme.txt").write_text("no image")
+    return tmp_path / "faces"
+
+
+def as_tar(tmp_path: Path) -> Path:
+    with tarfile.open(tmp_path / "faces.tar", "w") as archive:
+        _fill(archive, {f"faces/{name}": data for name, data in contents().items()})
+    return tmp_path / "faces.tar"
+
+
+def as_zip(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for name, data in contents().items():
+            archive.writestr(name, data)
+    return tmp_path / "faces.zip"
+
+
+def as_shards(tmp_path: Path) -> Path:
+    """Two tars, labels as text in one and as JSON in the other."""
+    (tmp_path / "shards").mkdir()
+    files = list(contents().items())
+    for shard, part in enumerate((files[:3], files[3:])):
+        members = {}
+        for number, (name, data) in enumerate(part):
+            person = name.partition("/")[0]
+            members[f"{number:06d}.png"] = data
+            if shard == 0:
+                members[f"{number:06d}.cls"] = person.encode()
+            else:
+                members[f"{number:06d}.json"] = json.dumps({"label": person}).encode()
+        with tarfile.open(tmp_path / "shards" / f"faces-{shard:04d}.tar", "w") as archive:
+            _fill(archive, members)
+    return tmp_path / "shards"
+
+
+def _fill(archive: tarfile.TarFile, members: dict[str, bytes]) -> None:
+    for name, data in members.items():
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+
+
+def as_records(tmp_path: Path, *, split_magic: bool = False) -> Path:
+    """insightface's layout: record 0, images from 1, then a record per person."""
+    records = []
+    ranges = []
+    images = list(contents().items())
+    for label, person in enumerate(PEOPLE):
+        mine = [data for name, data in images if name.startswith(f"{person}/")]
+        first = 1 + len(records)
+        records += [struct.pack("<IfQQ", 0, label, 0, 0) + data for data in mine]
+        ranges.append((first, first + len(mine)))
+    after = 1 + len(records)
+    records += [struct.pack("<IfQQ2f", 2, 0, 0, 0, *pair) for pair in ranges]
+    head = struct.pack("<IfQQ2f", 2, 0, 0, 0, after, after + len(ranges))
+    folder = tmp_path / "records"
+    folder.mkdir()
+    offsets = []
+    with (folder / "train.rec").open("wb") as file:
+        for record in (head, *records):
+            offsets.append(file.tell())
+            parts = record.split(struct.pack("<I", MAGIC)) if split_magic else [record]
+            for number, part in enumerate(parts):
+                flag = 0 if len(parts) == 1 else 1 if number == 0 else 3
+                if 0 < number < len(parts) - 1:
+                    flag = 2
+                file.write(struct.pack("<II", MAGIC, flag << 29 | len(part)) + part)
+                file.write(b"\0" * (-len(part) % 4))
+    index = "".join(f"{key}\t{offset}\n" for key, offset in enumerate(offsets))
+    (folder / "train.idx").write_text(index)
+    return folder
+
+
+@pytest.mark.parametrize("make", [as_folder, as_tar, as_zip, as_shards, as_records])
+def test_every_container_gives_the_same_images_and_people(make, tmp_path):
+    examples = open_examples(str(make(tmp_path)))
+    found = {}
+    for index, label in enumerate(examples.labels):
+        found.setdefault(int(label), []).append(examples.image(index))
+    counts = sorted(len(images) for images in found.values())
+    assert counts == sorted(PEOPLE.values())
+    if make is not as_records:
+        assert examples.people == sorted(PEOPLE)
+    images_found = {image.tobytes() for images in found.values() for image in images}
+    assert images_found == {noise(16, 16, seed)[..., ::-1].tobytes() for seed in range(6)}
+
+
+def test_a_record_that_holds_the_magic_is_put_together_again(tmp_path):
+    folder = as_records(tmp_path)
+    data = (folder / "train.rec").read_bytes()
+    inner = struct.pack("<I", MAGIC)
+    image = png(0)
+    text = image[:40] + inner + image[40:]
+    parts = (struct.pack("<IfQQ", 0, 0, 0, 0) + text).split(inner)
+    assert len(parts) == 2
+    at = len(data)
+    for flag, part in ((1, parts[0]), (3, parts[1])):
+        data += struct.pack("<II", MAGIC, flag << 29 | len(part)) + part + b"\0" * (-len(part) % 4)
+    (folder / "train.rec").write_bytes(data)
+    lines = (folder / "train.idx").read_text().split("\n")
+    lines[1] = f"1\t{at}"
+    (folder / "train.idx").write_text("\n".join(lines))
+    examples = open_examples(str(folder))
+    assert examples._record(1).endswith(text)
+
+
+def test_shards_may_be_named_by_a_pattern_or_by_numbers(tmp_path):
+    folder = as_shards(tmp_path)
+    for where in (f"{folder}/faces-*.tar", f"{folder}/faces-{{0000..0001}}.tar"):
+        assert len(open_examples(where).labels) == 6
+    assert len(open_examples(f"{folder}/faces-0000.tar").labels) == 3
+    with pytest.raises(MissingError, match=r"faces-0002\.tar: no such shard"):
+        open_examples(f"{folder}/faces-{{0000..0002}}.tar")
+
+
+def test_what_is_no_training_data_is_refused_in_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "train.rec").write_bytes(b"nonsense")
+    (tmp_path / "text.txt").write_text("hello")
+    with pytest.raises(MissingError, match="no training data"):
+        open_examples(str(tmp_path / "absent"))
+    with pytest.raises(MissingError, match="no images in folders"):
+        open_examples(str(tmp_path / "empty"))
+    with pytest.raises(MissingError, match=r"train\.idx: no such file"):
+        open_examples(str(tmp_path / "train.rec"))
+    (tmp_path / "train.idx").write_text("0\t0\n")
+    with pytest.raises(MissingError, match="not insightface's image records"):
+        open_examples(str(tmp_path / "train.rec"))
+    with pytest.raises(UsageError, match="neither a folder nor a readable"):
+        open_examples(str(tmp_path / "text.txt"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=200))
+def test_damaged_records_are_refused_or_give_errors_of_ours(tmp_path_factory, damage):
+    folder = tmp_path_factory.mktemp("records")
+    (folder / "train.rec").write_bytes(damage)
+    (folder / "train.idx").write_text("0\t0\n1\t20\n")
+    try:
+        examples = open_examples(str(folder / "train.rec"))
+        for index in range(len(examples.labels)):
+            examples.image(index)
+    except (MissingError, InputError):
+        pass
+
+
+def test_people_with_few_images_and_people_not_named_are_left_out(tmp_path):
+    examples = open_examples(str(as_folder(tmp_path)))
+    everybody = select(examples, people=None, min_images=2)
+    assert everybody.people == ["ann", "bob"]
+    assert np.bincount(everybody.labels).tolist() == [3, 2]
+    named = select(examples, people={"bob", "çelik", "nobody"}, min_images=1)
+    assert named.people == ["bob", "çelik"]
+    assert [examples.labels[index] for index in named.indices] == [1, 1, 2]
+    with pytest.raises(UsageError, match="1 of 3 people are left"):
+        select(examples, people={"bob"}, min_images=1)
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=6),
+    st.floats(0, 0.9),
+    st.integers(0, 5),
+)
+def test_a_split_loses_nothing_and_leaves_everybody_something_to_train_on(counts, share, seed):
+    examples = SimpleNamespace(
+        labels=np.repeat(np.arange(len(counts)), counts), people=list(map(str, range(len(counts))))
+    )
+    whole = select(examples, people=None, min_images=1)
+    training, validation = split(whole, share, seed)
+    together = np.sort(np.concatenate((training.indices, validation.indices)))
+    assert together.tolist() == whole.indices.tolist()
+    assert np.bincount(training.labels, minlength=len(counts)).min() >= 1
+    held = np.bincount(validation.labels, minlength=len(counts))
+    for count, back in zip(counts, held, strict=True):
+        assert abs(back - count * share) <= 1
+
+
+def loader(examples, **changes) -> Loader:
+    selection = select(examples, people=None, min_images=1)
+    options = {
+        "template": ARCFACE, "size": (16, 16), "batch": 4,
+        "rank": 0, "world": 1, "seed": 0, "workers": 2,
+        "augmentation": Augmentation(), **changes,
+    }  # fmt: skip
+    return Loader(examples, selection, **options)
+
+
+def made(count: int = 5, each: int = 4) -> Synthetic:
+    return Synthetic(count, each, 16, 16, seed=0)
+
+
+def test_an_epoch_holds_every_image_once_in_an_order_of_its_own():
+    batches = list(loader(made()).batches(0, 10))
+    first = [name for batch in batches[:5] for name in batch.names]
+    second = [name for batch in batches[5:] for name in batch.names]
+    assert len(set(first)) == 20
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    whole = list(loader(made()).batches(0, 7))
+    (again,) = loader(made(), workers=1).batches(6, 7)
+    assert np.array_equal(again.images, whole[6].images)
+    assert again.names == whole[6].names
+    (other,) = loader(made(), seed=1).batches(6, 7)
+    assert other.names != again.names
+
+
+def test_ranks_together_take_the_batch_of_one():
+    (one,) = loader(made(), batch=4).batches(2, 3)
+    two = [next(iter(loader(made(), batch=2, rank=r, world=2).batches(2, 3))) for r in range(2)]
+    assert np.array_equal(np.concatenate([part.images for part in two]), one.images)
+
+
+def test_the_last_batch_is_dropped_or_filled_up():
+    assert loader(made(), batch=8).steps_per_epoch == 2
+    filled = loader(made(), batch=8, drop_last=False)
+    assert filled.steps_per_epoch == 3
+    names = [name for batch in filled.batches(0, 3) for name in batch.names]
+    assert len(names) == 24
+    assert len(set(names)) == 20
+    with pytest.raises(UsageError, match="20 images, but one step takes 24"):
+        loader(made(), batch=24)
+
+
+def test_a_corrupt_image_is_named_and_another_takes_its_place(tmp_path):
+    folder = as_folder(tmp_path)
+    (folder / "ann" / "1.png").write_bytes(b"broken")
+    batches = list(loader(open_examples(str(folder)), batch=6).batches(0, 1))
+    assert len(batches[0].images) == 6
+    assert [problem.partition(":")[0] for problem in batches[0].corrupt] == ["ann/1.png"]
+    assert not any("ann/1.png" in name for name in batches[0].names)
+
+
+def test_data_that_cannot_be_read_at_all_ends_the_run_with_a_reason(tmp_path):
+    folder = as_folder(tmp_path)
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"broken")
+    with pytest.raises(InputError, match="as are the 5 before it"):
+        list(loader(open_examples(str(folder)), batch=2).batches(0, 1))
+
+
+def test_every_augmentation_keeps_size_and_type_and_changes_the_chip():
+    chip = cv2.resize(noise(8, 8), (32, 32))
+    for change in ({"flip": 1}, {"zoom": 0.3}, {"crop": 1}, {"low_resolution": 1},
+                   {"photometric": 1}):  # fmt: skip
+        augmentation = Augmentation(**{"flip": 0, **change})
+        varied = [augmentation.apply(chip, np.random.default_rng(seed)) for seed in range(5)]
+        assert all(each.shape == chip.shape and each.dtype == np.uint8 for each in varied)
+        assert any(not np.array_equal(each, chip) for each in varied)
+    assert np.array_equal(Augmentation(flip=0).apply(chip, np.random.default_rng(0)), chip)
+    mirrored = Augmentation(flip=1).apply(chip, np.random.default_rng(0))
+    assert np.array_equal(mirrored, chip[:, ::-1])
+
+
+def test_a_chip_of_another_size_is_resized_as_a_whole():
+    wide = np.zeros((160, 160, 3), np.uint8)
+    wide[:, 80:] = 200
+    fitted = fit(wide, ARCFACE, (112, 112))
+    assert fitted.shape == (112, 112, 3)
+    assert fitted[:, :55].max() == 0
+    assert fitted[:, 57:].min() == 200
+
+
+def test_an_arcface_chip_reaches_training_as_it_reaches_recognition():
+    chip = noise(112, 112)
+    template = make_card().template
+    assert np.array_equal(fit(chip, template, (150, 150)), adapt_chip(chip, template, (150, 150)))
+    assert fit(chip, ARCFACE, (112, 112)) is chip

@@ -1,0 +1,492 @@
+"""`facerec train` on synthetic faces and tiny networks."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
+
+from facerec.imaging.draw import write_image
+from facerec.models.factory import create_network
+from facerec.profile.loading import Profile, shipped_profiles
+from facerec.profile.schema import TrainSection
+from facerec.training.optimisation import backbone_groups, create_optimizer, learning_rate
+from facerec.training.run import Run
+from facerec.weights.store import read_model
+from tests.conftest import make_card, noise, spawn
+
+TINY = {
+    "train.backbone": "test_ir", "train.input": 32, "train.embedding_size": 16, "train.batch": 8,
+    "train.max_steps": 4, "train.lr": 0.05, "train.log_every": 1, "data.synthetic": "true",
+    "data.synthetic_people": 12, "data.synthetic_images": 6, "runtime.threads": 1,
+}  # fmt: skip
+TWINS = {
+    "ir_50": "test_ir",
+    "ir_101": "test_ir",
+    "ir_se_50": "test_ir_se",
+    "mobilenet_v2": "test_mobilenet_v2",
+    "mobilefacenet": "test_mobilefacenet",
+}
+RECIPES = [name for name in shipped_profiles() if name != "default"]
+
+
+def tiny(out: Path, *extra: object, **changes: object) -> list[str]:
+    """A command line that trains a tiny network; changes use `__` for the dot."""
+    values = {**TINY, **{key.replace("__", "."): value for key, value in changes.items()}}
+    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return ["train", "--out", str(out), *settings, *map(str, extra)]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model.safetensors")
+
+
+def log(out: Path, event: str) -> list[dict]:
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if line["event"] == event]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_with_a_tiny_twin_of_its_network(recipe, run, tmp_path):
+    twin = TWINS[Profile.load(recipe).train.backbone]
+    code, out, err = run(
+        *tiny(
+            tmp_path / "run",
+            "--profile", recipe,
+            train__backbone=twin, train__max_steps=2, train__lr=0.01,
+        )
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 2
+    card, state = read_model(tmp_path / "run" / "model.safetensors")
+    assert card.architecture == twin
+    assert all(value.isfinite().all() for value in state.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_as_it_is(recipe, run, tmp_path):
+    arguments = ["--set", "train.max_steps=2", "--set", "data.synthetic=true"]
+    batch = ["--set", "train.batch=4"]
+    code, out, err = run(
+        "train", "--out", tmp_path / "run", "--profile", recipe, *arguments, *batch
+    )
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 2
+
+
+def test_the_model_learns_and_every_other_command_can_use_it(run, tmp_path):
+    code, out, err = run(
+        *tiny(
+            tmp_path / "run",
+            train__max_steps=90, data__validation=0.3, data__synthetic_images=10, train__scale=16,
+        )
+    )  # fmt: skip
+    assert code == 0, err
+    losses = [line["loss"] for line in log(tmp_path / "run", "train")]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) / 2
+    # Twelve people: guessing pairs "different" scores below 95.
+    assert log(tmp_path / "run", "validation")[-1]["accuracy"] > 97
+    assert json.loads(out)["calibrated"]
+
+    from facerec.engine.engine import Engine
+
+    model = tmp_path / "run" / "model.safetensors"
+    engine = Engine.from_profile(Profile.load(settings=[f"model.name={model}"]))
+    assert engine.card.calibration is not None
+    assert engine.card.training.startswith("arcface (s 16) on 84 images of 12 people, 90 steps")
+    vectors = engine.embed_chips(np.zeros((2, 32, 32, 3), np.uint8))
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_folder_says_how_the_run_came_to_be(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    described = (tmp_path / "run" / "profile.yaml").read_text()
+    assert "backbone: test_ir" in described
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
+    steps = log(tmp_path / "run", "train")
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert {"loss", "accuracy", "learning_rate", "images_per_second", "waiting"} <= steps[0].keys()
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert any(tag.startswith("batch") for tag in events.Tags()["images"])
+    assert list((tmp_path / "run" / "tensorboard").rglob("tensors.tsv"))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {},
+        {"train__optimizer": "adamw", "train__ema": 0.9, "train__accumulate": 2},
+        {"train__share": 0.4, "train__loss": "curricularface"},
+        {"train__loss": "softmax", "train__centre_weight": 0.1, "train__precision": "bf16"},
+        {"train__loss": "adaface", "train__sub_centres": 2, "train__optimizer": "adam",
+         "train__share": 0.5},
+    ],
+    ids=["sgd", "adamw-ema", "sampled", "centres", "sampled-adam"],
+)  # fmt: skip
+def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(recipe, run, tmp_path):
+    assert run(*tiny(tmp_path / "whole", train__max_steps=6, **recipe))[0] == 0
+    assert run(*tiny(tmp_path / "parts", train__max_steps=3, **recipe))[0] == 0
+    assert run(*tiny(tmp_path / "parts", "--resume", train__max_steps=6, **recipe))[0] == 0
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    different = [name for name in whole if not torch.equal(whole[name], parts[name])]
+    assert different == []
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "facerec", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_at_any_time_it_loses_only_the_steps_since_the_last_checkpoint(run, tmp_path):
+    options = {"train__max_steps": 40, "train__save_every": 4}
+    process = start(tiny(tmp_path / "killed", **{**options, "train__max_steps": 4000}))
+    wait_for(tmp_path / "killed" / "checkpoints" / "step-000000008", process)
+    process.kill()
+    process.communicate()
+    code, _, err = run(*tiny(tmp_path / "killed", "--resume", **options))
+    assert code == 0, err
+    assert run(*tiny(tmp_path / "whole", **options))[0] == 0
+    whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_saves_the_step_it_was_at(number, tmp_path):
+    process = start(tiny(tmp_path / "run", train__max_steps=100_000, train__save_every=100_000))
+    wait_for(tmp_path / "run" / "log.jsonl", process)
+    while len(log(tmp_path / "run", "train")) < 3:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume goes on from there" in err
+    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())[-1]
+    assert int(saved.removeprefix("step-")) >= 3
+
+
+def test_old_checkpoints_go_and_the_newest_stay(run, tmp_path):
+    assert run(*tiny(tmp_path / "run", train__save_every=1, train__keep=2))[0] == 0
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept == ["step-000000003", "step-000000004"]
+
+
+def torchrun(processes: int, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone",
+            "--nproc-per-node", str(processes), "-m", "facerec", *arguments,
+        ],
+        capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+# Neither dropout nor batch statistics, which differ between ranks by design.
+PLAIN = {
+    "train__initial": "dlib_resnet", "train__lr": 0.003, "train__scale": 8, "train__clip": 1.0,
+    "data__synthetic_people": 10, "train__optimizer": "sgd",
+}  # fmt: skip
+
+
+def checkpoint(out: Path, step: int) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors, whole, without the random state of each rank."""
+    folder = out / "checkpoints" / f"step-{step:09d}"
+    entries = FileSystemReader(folder).read_metadata().state_dict_metadata
+    tensors = {
+        key: torch.zeros(entry.size, dtype=entry.properties.dtype)
+        for key, entry in entries.items()
+        if not key.startswith("random")
+    }
+    load(tensors, checkpoint_id=folder)
+    return tensors
+
+
+def test_two_ranks_equal_one_with_twice_the_batch(run, tmp_path):
+    torchrun(2, tiny(tmp_path / "two", **PLAIN, train__batch=3, train__max_steps=2))
+    assert run(*tiny(tmp_path / "one", **PLAIN, train__batch=6, train__max_steps=2))[0] == 0
+    one, two = checkpoint(tmp_path / "one", 2), checkpoint(tmp_path / "two", 2)
+    assert one.keys() == two.keys()
+    assert {"classifier/weight", "optimizer/head/0/momentum_buffer"} <= one.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-6, msg=name)
+
+    # Ten people, five on each rank: three ranks and one load the same centres.
+    for processes in (3, 1):
+        torchrun(processes, tiny(tmp_path / "two", "--resume", **PLAIN, train__batch=3,
+                                 train__max_steps=2))  # fmt: skip
+        again = checkpoint(tmp_path / "two", 2)
+        assert all(torch.equal(again[name], two[name]) for name in two)
+
+
+def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path, monkeypatch):
+    forward = Run._forward
+    calls = []
+
+    def poisoned(self, chips, people):
+        loss, accuracy = forward(self, chips, people)
+        calls.append(self.state.step)
+        return (loss * math.nan if len(calls) == 4 else loss), accuracy
+
+    monkeypatch.setattr(Run, "_forward", poisoned)
+    code, _, err = run(*tiny(tmp_path / "run", train__max_steps=6, train__save_every=2))
+    assert code == 0
+    assert "step 3: the loss is not finite (images such as synthetic image" in err
+    assert "back to step-000000002" in err
+    # Steps 0 to 3, then from 2 again.
+    assert calls == [0, 1, 2, 3, 2, 3, 4, 5]
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, monkeypatch):
+    forward = Run._forward
+
+    def poisoned(self, chips, people):
+        loss, accuracy = forward(self, chips, people)
+        return loss * math.nan, accuracy
+
+    monkeypatch.setattr(Run, "_forward", poisoned)
+    code, _, err = run(*tiny(tmp_path / "run"))
+    assert code == 3
+    assert "lower train.lr or set train.clip" in err.splitlines()[-1]
+
+
+def test_an_evaluation_that_fails_is_told_and_training_goes_on(run, tmp_path):
+    missing = f"lfw --data {tmp_path}/nowhere"
+    code, out, err = run(*tiny(tmp_path / "run", train__evaluate=f'["{missing}"]'))
+    assert code == 0
+    assert "nowhere" in err
+    assert not json.loads(out)["calibrated"]
+    assert weights(tmp_path / "run")
+
+
+def write_pairs(folder: Path) -> Path:
+    """Chips of two synthetic people, and 240 pairs of them in a list."""
+    from facerec.training.data.synthetic import Synthetic
+
+    made = Synthetic(12, 12, 32, 32, seed=0)
+    for index, label in enumerate(made.labels):
+        write_image(folder / str(label) / f"{index}.png", made.image(index))
+    lines = []
+    for index, label in enumerate(made.labels[:-1]):
+        lines.append(f"{label}/{index}.png {label}/{index - index % 12}.png 1")
+        other = (index + 12) % 144
+        lines.append(f"{label}/{index}.png {made.labels[other]}/{other}.png 0")
+    (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_evaluations_on_the_way_choose_the_best_and_calibrate_the_last(run, tmp_path):
+    chips = write_pairs(tmp_path / "chips")
+    command = f"pairs --data {chips} --pairs {chips}/pairs.txt --aligned"
+    code, out, err = run(
+        *tiny(
+            tmp_path / "run",
+            train__evaluate=f'["{command}"]', train__evaluate_every=0.5, train__max_steps=6,
+        )
+    )  # fmt: skip
+    assert code == 0, err
+    record = json.loads(out)
+    assert record["calibrated"], err
+    assert "step 4: evaluating pairs\n" in err
+    assert re.search(r"step 4: pairs \d+\.\d+ \(\d+ s\)\n", err)
+    figures = [line["pairs"]["accuracy"] for line in log(tmp_path / "run", "evaluate")]
+    assert len(figures) == 2
+    assert record["best"] == max(figures)
+    assert read_model(tmp_path / "run" / "best.safetensors")[0].architecture == "test_ir"
+    card, _ = read_model(tmp_path / "run" / "model.safetensors")
+    assert "1e-2" in card.calibration.thresholds
+
+
+def test_at_a_terminal_an_evaluation_shows_for_how_long_it_runs(run, tmp_path, monkeypatch):
+    chips = write_pairs(tmp_path / "chips")
+    command = f"pairs --data {chips} --pairs {chips}/pairs.txt --aligned"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    code, _, err = run(
+        *tiny(tmp_path / "run", train__evaluate=f'["{command}"]', train__max_steps=1)
+    )
+    assert code == 0, err
+    assert re.search(r"step 1: evaluating pairs .*0:00:0[1-9]", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ({"data__synthetic": "false"}, 2, "no training data: give --data"),
+        ({"data__train": "nowhere", "data__synthetic": "false"}, 4, "nowhere: no training data"),
+        ({"train__backbone": "ir_5"}, 4, "no network is called ir_5; did you mean ir_50?"),
+        ({"train__batch": 100}, 2, "72 images, but one step takes 100"),
+        ({"data__min_images": 7}, 2, "0 of 12 people are left"),
+        ({"train__share": 0.5, "train__loss": "softmax"}, 2, "needs a margin loss"),
+        ({"train__initial": "nothing.safetensors"}, 4, "nothing.safetensors: no such model file"),
+        ({"data__people": "nobody.txt"}, 2, "data.people nobody.txt: cannot be read"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(arguments, code, told, run, tmp_path):
+    found, out, err = run(*tiny(tmp_path / "run", **arguments))
+    assert (found, out) == (code, "")
+    assert told in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def write_photos(folder: Path, *sizes: tuple[int, int]) -> Path:
+    """Two people with a photo of each size (height, width)."""
+    for person in ("ann", "bob"):
+        for number, size in enumerate(sizes):
+            write_image(folder / person / f"{number}.png", noise(*size, seed=number))
+    return folder
+
+
+PHOTOS = [(40, 60), (64, 48), (50, 80), (48, 64), (33, 90)]
+
+
+def test_photos_that_are_not_aligned_are_refused_unless_the_profile_says_otherwise(run, tmp_path):
+    data = write_photos(tmp_path / "photos", *PHOTOS)
+    settings = {"data__train": data, "data__synthetic": "false", "train__max_steps": 1}
+    code, _, err = run(*tiny(tmp_path / "run", **settings))
+    assert code == 2
+    assert "facerec align" in err
+    assert "data.check_aligned=false" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+    code, _, err = run(*tiny(tmp_path / "run", **settings, data__check_aligned="false"))
+    assert code == 0, err
+    assert "aligned faces" not in err
+
+
+@pytest.mark.parametrize(
+    ("sizes", "warned"),
+    [
+        ([(64, 64)] * 4, False),
+        ([(112, 112)] * 4, False),
+        ([(160, 160)] * 4, False),
+        ([(112, 112), (160, 160), (112, 112), (112, 112)], False),
+        ([(112, 96)] * 4, True),
+        ([(112, 112), (112, 112), (112, 112), (90, 120)], True),
+        ([(side, side) for side in (90, 100, 110, 120)], True),
+        ([(250, 250)] * 4, True),
+    ],
+)
+def test_faces_that_may_not_be_aligned_are_warned_of_and_trained_on(sizes, warned, run, tmp_path):
+    data = write_photos(tmp_path / "faces", *sizes)
+    settings = {"data__train": data, "data__synthetic": "false", "train__max_steps": 1}
+    code, _, err = run(*tiny(tmp_path / "run", **settings))
+    assert code == 0, err
+    assert ("may not be aligned faces" in err) is warned
+
+
+def test_a_folder_with_a_run_is_not_trained_into_again(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    code, _, err = run(*tiny(tmp_path / "run"))
+    assert code == 2
+    assert "--resume goes on with it" in err
+    code, _, err = run(*tiny(tmp_path / "run", "--resume", train__scale=8))
+    assert code == 2
+    assert "began with train.scale 64.0, not 8.0" in err
+    code, _, err = run(*tiny(tmp_path / "other", "--resume"))
+    assert code == 2
+    assert "holds no run" in err
+
+
+def test_a_run_begun_before_a_key_existed_goes_on(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    described = tmp_path / "run" / "profile.yaml"
+    lines = described.read_text().splitlines(keepends=True)
+    described.write_text("".join(line for line in lines if "options:" not in line))
+    code, _, err = run(*tiny(tmp_path / "run", "--resume", train__max_steps=5))
+    assert code == 0, err
+
+
+def test_a_wrong_path_to_the_data_leaves_the_folder_free(run, tmp_path):
+    out = tmp_path / "run"
+    code, _, err = run(*tiny(out, data__synthetic="false", data__train=tmp_path / "nowhere"))
+    assert code == 4, err
+    assert not out.exists()
+    assert run(*tiny(out))[0] == 0
+
+
+def test_training_starts_from_a_model_and_keeps_its_preprocessing(run, tmp_path):
+    assert run(*tiny(tmp_path / "first"))[0] == 0
+    first = tmp_path / "first" / "model.safetensors"
+    code, _, err = run(
+        *tiny(tmp_path / "second", train__initial=first, train__lr=1e-9, train__input=64)
+    )
+    assert code == 0, err
+    card, state = read_model(tmp_path / "second" / "model.safetensors")
+    assert card.input_height == 32
+    before = weights(tmp_path / "first")
+    torch.testing.assert_close(
+        state["body.0.res_layer.1.weight"], before["body.0.res_layer.1.weight"]
+    )
+
+
+def test_weight_decay_spares_every_normalisation_layer_whatever_its_name():
+    network = create_network(
+        make_card(8, architecture="test_ir_se", input_height=32, input_width=32)
+    )
+    section = TrainSection(optimizer="sgd_bn")
+    decayed, spared = create_optimizer(backbone_groups(network, section), section).param_groups
+    norms = [
+        parameter
+        for module in network.modules()
+        if "BatchNorm" in type(module).__name__
+        for parameter in module.parameters()
+    ]
+    assert {id(each) for each in spared["params"]} == {id(each) for each in norms}
+    assert spared["weight_decay"] == 0
+    assert decayed["weight_decay"] == section.weight_decay
+    together = len(decayed["params"]) + len(spared["params"])
+    assert together == len(list(network.parameters()))
+
+
+def test_learning_rates_follow_their_schedules():
+    steps = TrainSection(lr=1.0, schedule="steps", steps=(2, 3), epochs=4, warmup=0)
+    assert [learning_rate(10 * e, 10, steps) for e in range(4)] == pytest.approx([1, 1, 0.1, 0.01])
+    cosine = TrainSection(lr=1.0, schedule="cosine", epochs=4)
+    assert [learning_rate(10 * e, 10, cosine) for e in (0, 2, 4)] == pytest.approx([1, 0.5, 0])
+    polynomial = TrainSection(lr=1.0, schedule="polynomial", power=2, epochs=4)
+    assert [learning_rate(10 * e, 10, polynomial) for e in (0, 2, 4)] == pytest.approx([1, 0.25, 0])
+    warm = TrainSection(lr=1.0, schedule="steps", warmup=1)
+    assert [learning_rate(step, 10, warm) for step in (0, 4, 9, 10)] == pytest.approx(
+        [0.1, 0.5, 1, 1]
+    )
+
+
+def test_the_command_says_what_is_missing_before_anything_is_loaded():
+    done = spawn("train", "--resume")
+    assert done.returncode == 2
+    assert "--resume needs --out" in done.stderr

@@ -1,0 +1,318 @@
+"""Downloads against a server that does everything a server can do wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from facerec.errors import MissingError
+from facerec.weights import transfer as transfer_module
+from facerec.weights.catalog import RemoteFile, read_catalogue
+from facerec.weights.downloads import obtain
+from facerec.weights.transfer import transfer
+from tests.conftest import Run, spawn
+from tests.fault_server import FaultServer, serving
+from tests.models.test_onnx import CARD
+from tests.weights.test_archives import make_zip
+
+CONTENT = os.urandom(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with serving(CONTENT) as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("FACEREC_HOME", str(folder))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return folder
+
+
+def write_catalogue(home: Path, *urls: str, **changes: object) -> None:
+    file: dict = {"name": "file.bin", "urls": list(urls), "format": "pth", **changes}
+    record = {"file": file, "licence": "CC0-1.0", "commercial": True, "published": "none"}
+    (home / "catalog.yaml").write_text(yaml.safe_dump({"weights": {"thing": record}}))
+
+
+def fetch_quickly(file: RemoteFile, partial: Path, report: object) -> str:
+    return transfer(file, partial, lambda *_: None, pause=lambda _: None, timeout=(1.0, 0.5))
+
+
+def get_thing() -> Path:
+    record = read_catalogue().records["thing"]
+    return obtain("thing", record, lambda *_: None, lambda _: None, fetch_quickly)
+
+
+def store_files(home: Path) -> set[str]:
+    return {file.name for file in (home / "downloads" / "thing").iterdir()}
+
+
+OVERCOME = [
+    "good", "reset", "truncated", "no-range", "wrong-range", "changed", "silent", "slow", "drive",
+    "once-429", "once-500", "once-503",
+]  # fmt: skip
+REFUSED = {
+    "403": "HTTP 403",
+    "404": "HTTP 404",
+    "429": "HTTP 429",
+    "500": "HTTP 500",
+    "503": "HTTP 503",
+    "html": 'a web page titled "Sign in" came in place',
+    "quota": "quota for this file is used up",
+    "loop": "redirects without end",
+    "wrong": "other content",
+    "lies-short": "sha256 is|other content",
+    "lies-long": r"connection broken|cut off",
+    "always-truncated": r"connection broken|cut off",
+}
+
+
+@pytest.mark.parametrize("fault", OVERCOME)
+def test_a_fault_that_passes_is_overcome(server: FaultServer, home: Path, fault: str) -> None:
+    write_catalogue(home, server.url(fault), sha256=SHA256)
+    assert get_thing().read_bytes() == CONTENT
+    assert store_files(home) == {"file.bin", "file.bin.sha256"}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_a_fault_that_stays_leaves_no_file(server: FaultServer, home: Path, fault: str) -> None:
+    write_catalogue(home, server.url(fault), sha256=SHA256)
+    with pytest.raises(MissingError, match=REFUSED[fault]):
+        get_thing()
+    assert not {"file.bin", "file.bin.sha256"} & store_files(home)
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_a_mirror_makes_up_for_any_fault(server: FaultServer, home: Path, fault: str) -> None:
+    write_catalogue(home, server.url(fault), server.url("good"), sha256=SHA256)
+    assert get_thing().read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("fault", ["reset", "truncated"])
+def test_what_is_held_is_not_asked_for_again(server: FaultServer, home: Path, fault: str) -> None:
+    write_catalogue(home, server.url(fault), sha256=SHA256)
+    get_thing()
+    (_, first), (_, second) = server.asked
+    assert (first, (second or "").startswith("bytes=")) == (None, True)
+
+
+def test_a_partial_file_that_was_tampered_with_is_fetched_anew(
+    server: FaultServer, home: Path
+) -> None:
+    write_catalogue(home, server.url("good"), sha256=SHA256)
+    folder = home / "downloads" / "thing"
+    folder.mkdir(parents=True)
+    (folder / "file.bin.part").write_bytes(b"x" * 1000)
+    assert get_thing().read_bytes() == CONTENT
+    assert [range_ for _, range_ in server.asked] == ["bytes=1000-", None]
+
+
+def test_a_size_that_the_catalogue_contradicts_is_refused(server: FaultServer, home: Path) -> None:
+    write_catalogue(home, server.url("good"), sha256=SHA256, size=5)
+    with pytest.raises(MissingError, match="offers 300000 bytes, the catalogue says 5"):
+        get_thing()
+    assert server.sent < len(CONTENT) or not (home / "downloads/thing/file.bin").exists()
+
+
+def test_an_unknown_hash_is_pinned_and_said(server: FaultServer, home: Path, run: Run) -> None:
+    write_catalogue(home, server.url("good"))
+    code, out, err = run("download", "weights", "thing", "--json")
+    path = Path(json.loads(out)["path"])
+    assert (code, path.read_bytes() == CONTENT) == (0, True)
+    assert f"names no hash; pinned to sha256 {SHA256}" in err
+    assert err.index("licence: CC0-1.0") < err.index("pinned")
+    assert path.with_name("file.bin.sha256").read_text() == f"{SHA256}  file.bin\n"
+    code, out, _ = run("download", "verify", "--json")
+    states = {record["name"]: record["state"] for record in map(json.loads, out.splitlines())}
+    assert (code, states) == (
+        0,
+        {
+            "dlib_resnet": "sound",
+            "dlib_resnet_views": "sound",
+            "thing": "sound",
+        },
+    )
+    path.write_bytes(b"other")
+    code, out, err = run("download", "verify", "thing", "--json")
+    assert (code, "damaged" in json.loads(out)["state"]) == (4, True)
+    path.unlink()
+    server.content = bytes(1000)
+    code, _, err = run("download", "weights", "thing")
+    assert (code, "other content than the first download's" in err) == (4, True)
+    assert not path.exists()
+
+
+def test_remove_and_path(server: FaultServer, home: Path, run: Run) -> None:
+    write_catalogue(home, server.url("good"), sha256=SHA256)
+    assert run("download", "path", "thing")[0] == 4
+    run("download", "weights", "thing")
+    code, out, _ = run("download", "path", "thing")
+    assert (code, Path(out.strip()).is_file()) == (0, True)
+    assert run("download", "remove", "thing", "--force")[0] == 0
+    assert not (home / "downloads" / "thing").exists()
+
+
+def test_offline_asks_nobody(server: FaultServer, home: Path, run: Run) -> None:
+    write_catalogue(home, server.url("good"), sha256=SHA256)
+    code, _, err = run("download", "weights", "thing", "--offline")
+    assert (code, "--offline forbids" in err, server.asked) == (4, True, [])
+    run("download", "weights", "thing")
+    assert run("download", "weights", "thing", "--offline")[0] == 0
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_files_come_from_a_stick_too(home: Path, tmp_path: Path, run: Run, as_folder: bool) -> None:
+    write_catalogue(home, "http://127.0.0.1:9/x", sha256=SHA256)
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "file.bin").write_bytes(b"not it")
+    source = stick if as_folder else stick / "file.bin"
+    code, _, err = run("download", "weights", "thing", "--from", source)
+    assert (code, "other content" in err) == (4, True)
+    (stick / "file.bin").write_bytes(CONTENT)
+    code, out, _ = run("download", "weights", "thing", "--from", source, "--json")
+    assert (code, Path(json.loads(out)["path"]).read_bytes() == CONTENT) == (0, True)
+
+
+def test_a_restricting_licence_is_shown_and_must_be_accepted(home: Path, run: Run) -> None:
+    code, _, err = run("download", "weights", "w600k_mbf")
+    assert (code, "non-commercial" in err, "--yes accepts it" in err) == (2, True, True)
+
+
+def test_a_proxy_of_the_environment_is_asked(
+    server: FaultServer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTP_PROXY", server.url("good").removesuffix("/good/file.bin"))
+    write_catalogue(home, "http://models.invalid/good/file.bin", sha256=SHA256)
+    get_thing()
+    assert server.asked[0][0] == "http://models.invalid/good/file.bin"
+
+
+def test_two_processes_download_once(server: FaultServer, home: Path) -> None:
+    write_catalogue(home, server.url("slow"), sha256=SHA256)
+    command = [sys.executable, "-m", "facerec", "download", "weights", "thing"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    assert [process.wait(30) for process in both] == [0, 0]
+    assert len(server.asked) == 1
+
+
+def test_kill_9_during_a_download_resumes(server: FaultServer, home: Path) -> None:
+    write_catalogue(home, server.url("slow"), sha256=SHA256)
+    partial = home / "downloads" / "thing" / "file.bin.part"
+    command = [sys.executable, "-m", "facerec", "download", "weights", "thing"]
+    server.content = os.urandom(20_000_000)
+    write_catalogue(home, server.url("slow"), sha256=hashlib.sha256(server.content).hexdigest())
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (partial.is_file() and partial.stat().st_size > 2_000_000):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    held = partial.stat().st_size
+    assert 0 < held < len(server.content)
+    assert not partial.with_name("file.bin").exists()
+    done = spawn("download", "weights", "thing")
+    assert done.returncode == 0, done.stderr
+    assert partial.with_name("file.bin").read_bytes() == server.content
+    assert [range_ for _, range_ in server.asked] == [None, f"bytes={held}-"]
+
+
+def test_all_for_brings_what_a_profile_names(run: Run, home: Path) -> None:
+    code, _, err = run("download", "all-for", "default")
+    assert (code, "dlib_resnet comes in a pip package" in err) == (0, True)
+    setting = ("--set", "model.name=w600k_mbf", "--set", "detector.name=yunet")
+    code, _, err = run("download", "all-for", "default", *setting, "--yes", "--offline")
+    assert (code, "w600k_mbf.onnx is not in the store" in err) == (4, True)
+
+
+def test_a_model_that_is_not_downloaded_is_one_line(home: Path, run: Run, picture: Path) -> None:
+    code, _, err = run(
+        "compare", picture, picture, "--set", "model.name=w600k_mbf", "--threshold", "1"
+    )
+    assert (code, err) == (
+        4, "facerec: w600k_mbf is not downloaded; "
+        "get it with: facerec download weights w600k_mbf\n",
+    )  # fmt: skip
+
+
+def test_the_seeds_group_names_still_work() -> None:
+    known = read_catalogue()
+    assert set(known.groups) | {"dataset_got"} == {"pth", "train", "dataset_got"}
+    assert all(name in known.records for names in known.groups.values() for name in names)
+    assert "dataset_got" in known.data
+
+
+def test_a_downloaded_onnx_model_is_used_at_once(
+    home: Path, data: Path, run: Run, picture: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    network = data / "models" / "MobileFaceNet.onnx"
+    weights = network.with_name("MobileFaceNet.onnx.data")
+
+    def describe(path: Path, url: str, kind: str) -> dict:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"name": path.name, "urls": [url], "format": kind, "sha256": digest}
+
+    with serving(network.read_bytes()) as first, serving(weights.read_bytes()) as second:
+        record = {
+            "file": describe(network, first.url("reset"), "onnx"),
+            "companions": [describe(weights, second.url("truncated"), "onnx-data")],
+            "licence": "Apache-2.0", "commercial": True, "published": "LFW 99.15 %",
+            "card": {**CARD, "name": "mobile", "sha256": "0" * 64},
+        }  # fmt: skip
+        (home / "catalog.yaml").write_text(yaml.safe_dump({"models": {"mobile": record}}))
+        code, _, err = run("download", "weights", "mobile")
+        assert code == 0, err
+    arguments = ("--set", "model.name=mobile", "--json", "--threshold", "0.5")
+    code, out, err = run("compare", picture, picture, *arguments)
+    assert code == 0, err
+    assert json.loads(out)["similarity"] == pytest.approx(1, abs=1e-4)
+
+
+def test_the_pauses_grow_and_a_server_may_ask_for_its_own(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    pauses: list[float] = []
+    file = RemoteFile(name="f", urls=(server.url("503"),), format="pth")
+    with pytest.raises(MissingError, match="5 attempts"):
+        transfer(file, tmp_path / "f.part", lambda *_: None, pause=pauses.append)
+    assert pauses == [0.5, 1, 2, 4]
+    assert len(server.asked) == transfer_module.ATTEMPTS
+
+
+def test_yunet_is_found_in_the_store(home: Path, data: Path, run: Run, picture: Path) -> None:
+    arguments = ("detect", picture, "--set", "detector.name=yunet", "--json")
+    code, _, err = run(*arguments)
+    assert (code, "facerec download weights yunet" in err) == (4, True)
+    assert run("download", "weights", "yunet", "--from", data / "models")[0] == 0
+    code, out, err = run(*arguments)
+    assert (code, len(json.loads(out)["faces"])) == (0, 2), err
+
+
+def test_a_data_set_is_extracted(tmp_path: Path, home: Path, run: Run) -> None:
+    archive = make_zip(tmp_path / "a.zip", "set/Zoë/1.jpg", "set/2.jpg")
+    with serving(archive.read_bytes()) as server:
+        file = {"name": "set.zip", "urls": [server.url("truncated")], "format": "zip"}
+        record = {"file": file, "licence": "MIT", "commercial": True, "published": ""}
+        (home / "catalog.yaml").write_text(yaml.safe_dump({"data": {"set": record}}))
+        code, out, err = run("download", "data", "set", "--json")
+    assert code == 0, err
+    assert (Path(json.loads(out)["path"]) / "set" / "Zoë" / "1.jpg").read_bytes() == b"x"
