@@ -153,8 +153,8 @@ def facerec(
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # Importing PyTorch leaves 280,000 objects. The collector would go through them again and again
-    # meanwhile and once more at exit: half a second, and none of them is garbage.
+    # Importing PyTorch allocates 280,000 objects. Collections during the import and at exit would
+    # take half a second and free nothing.
     gc.set_threshold(100_000, 20, 100)
     atexit.register(gc.freeze)
     sys.exit(run())
@@ -162,7 +162,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; returns its exit code. Errors become one line on stderr."""
-    # Names of files may hold bytes that are no text; they leave as they came.
+    # File names may be invalid Unicode; surrogateescape writes their bytes unchanged.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     try:

@@ -166,7 +166,7 @@ def run(
     if means not in _MEANS:
         raise UsageError(f"--by {means}: choose hardlink, copy or symlink")
     if plot is not None and dry_run:
-        raise UsageError("--plot writes a picture, --dry-run nothing; leave out one")
+        raise UsageError("--plot draws an image, --dry-run nothing; leave out one")
     for path in (dirty, *(exclude or ())):
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
@@ -339,7 +339,7 @@ def _find(
         overlap = [
             finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
         ]
-    # What is in two evaluation sets is said once.
+    # An image in two evaluation sets is one finding.
     return photos, [*findings, *{finding.id: finding for finding in reversed(overlap)}.values()]
 
 

@@ -1,4 +1,4 @@
-"""What a cleanup looks at: a folder of people, a pile of photos, a gallery, evaluation sets."""
+"""Inputs of a cleanup: folders by person, unlabelled photos, a gallery, evaluation sets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Item = tuple[str, str, str]
 def look_at_people(
     dirty: Path, report: Path, profile: Profile, *, aligned: bool, pile: bool
 ) -> tuple[Photos, ModelCard]:
-    """Look at every image of a folder or a gallery, once: an interrupted look goes on.
+    """Embed every image of a folder or a gallery; an interrupted run is resumed.
 
     Args:
         report: where what was seen is kept.
@@ -82,7 +82,7 @@ def look_at_people(
 def look_at_excluded(
     paths: Sequence[Path], card: ModelCard, report: Path, profile: Profile, *, aligned: bool
 ) -> list[Photos]:
-    """Look at every image of some evaluation sets, as `look_at_people` does.
+    """Embed every image of some evaluation sets, as `look_at_people` does.
 
     Args:
         card: of the model that embedded the people.

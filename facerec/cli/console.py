@@ -218,7 +218,9 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
         yield Advance(None)
         return
     with live_progress(_step_columns()) as bar:
-        yield Advance(bar, bar.add_task(_room_for(bar, description), total=total, note=""))
+        room = max(bar.console.width // 2 - 10, 12)
+        described = shorten(printable(description), room)
+        yield Advance(bar, bar.add_task(described, total=total, note=""))
 
 
 @contextmanager
@@ -234,7 +236,7 @@ def waiting(description: str) -> Iterator[None]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with live_progress(columns, bare=True) as bar:
-        bar.add_task(_room_for(bar, description), total=None)
+        bar.add_task(shorten(printable(description), bar.console.width - 12), total=None)
         yield
 
 
@@ -276,17 +278,17 @@ def _step_columns() -> tuple[ProgressColumn, ...]:
     class Steps(ProgressColumn):
         def render(self, task: Task) -> Text:
             elapsed = task.elapsed or 0.0
-            told = [f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")]
+            parts = [f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")]
             if task.fields["note"]:
-                told.append(task.fields["note"])
+                parts.append(task.fields["note"])
             if task.completed and elapsed:
-                told.append(f"{task.completed / elapsed:.1f}/s")
+                parts.append(f"{task.completed / elapsed:.1f}/s")
             if task.completed and task.total:
                 left = elapsed * (task.total - task.completed) / task.completed
-                told.append(f"{_clock(left)} left")
+                parts.append(f"{_clock(left)} left")
             else:
-                told.append(_clock(elapsed))
-            return Text("  ".join(told))
+                parts.append(_clock(elapsed))
+            return Text("  ".join(parts))
 
     return (Steps(),)
 
@@ -295,10 +297,6 @@ def _clock(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def _room_for(bar: Progress, description: str) -> str:
-    return shorten(printable(description), max(bar.console.width // 2 - 10, 12))
 
 
 class Advance:
@@ -313,7 +311,7 @@ class Advance:
             self._bar.advance(self._task, steps)
 
     def note(self, text: str) -> None:
-        """What is told beside the bar."""
+        """Show a text beside the bar."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, note=text)
 

@@ -27,7 +27,7 @@ def demo(
     ] = False,
     as_json: Json = None,
 ) -> None:
-    """Enrol two portraits, recognise both in a new picture, and say what to try next.
+    """Enrol two portraits, recognise both in a new image, and say what to try next.
 
     Needs no download: the portraits and all weights come with pip packages.
     """
@@ -36,7 +36,7 @@ def demo(
     from facerec.profile.loading import Profile
 
     engine = load_engine(profile := Profile.load())
-    from facerec.cli.recognize import LABELS, LEAST, draw_matches, picture_record, table_rows
+    from facerec.cli.recognize import LABELS, LEAST, draw_matches, photo_record, table_rows
     from facerec.faces import Frame
     from facerec.files import replacing
     from facerec.gallery import Gallery
@@ -65,7 +65,7 @@ def demo(
         matches = matcher.match_faces(faces)
         write_image(drawn, draw_matches(image, faces, matches, profile.recognize.unknown))
 
-    record = picture_record(Frame(str(picture), image), faces, matches)
+    record = photo_record(Frame(str(picture), image), faces, matches)
     results = Results(*LABELS, as_json=as_json, least=LEAST)
     results.add(record, *table_rows(record, profile.recognize.unknown, matcher.threshold))
     results.close(title=f"recognised in {picture}")

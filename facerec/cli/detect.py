@@ -63,7 +63,7 @@ def detect(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Find the faces in pictures: one JSON line, or table rows, per picture."""
+    """Find the faces in photos: one JSON line, or table rows, per photo."""
     loaded = profile.load()
     photos, count = list_photos(paths, null=null)
     engine = load_engine(loaded)
@@ -79,7 +79,7 @@ def detect(
         max_pixels=loaded.runtime.max_pixels,
         downscale=full_size if whole else engine.reduction,
     )
-    results = Results("picture", "score", "box", as_json=as_json)
+    results = Results("photo", "score", "box", as_json=as_json)
     failures = drawn = cut = 0
     with progress("detecting", count) as advance:
         for frame, faces in engine.detections(frames):

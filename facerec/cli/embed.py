@@ -91,7 +91,7 @@ def embed(
     with waiting("listing photos"):
         photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
     if not any(photo.path is None or photo.path.is_file() for _, photo in photos):
-        # Known before anything slow is loaded.
+        # Fail before PyTorch is loaded.
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
@@ -130,7 +130,7 @@ def embed(
                 ranks=ranks,
             )
     if report is None:
-        # The first process says what there is to say.
+        # Not rank 0.
         return
 
     counts = open_gallery(address).counts()
@@ -166,6 +166,6 @@ def _keep_chips(engine: Engine, folder: Path, frame: Frame, faces: Sequence[Face
 
     stem = Path(frame.source).stem
     for number, chip in enumerate(engine.align(read_again(frame), faces), start=1):
-        # The hash keeps photos of one name apart, and a rerun on the same file.
+        # The hash distinguishes photos of one name, and a rerun overwrites its own chips.
         suffix = f"-{number}" if len(faces) > 1 else ""
         write_image(folder / f"{stem}-{frame.sha256[:8]}{suffix}.png", chip)

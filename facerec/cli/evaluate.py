@@ -13,7 +13,7 @@ from facerec.cli.evaluation.models import (
     finish,
     image_counts,
     model_names,
-    tell_missing,
+    report_missing,
     write_scalars,
 )
 from facerec.cli.evaluation.options import Calibrate, Data, Run, evaluation_options
@@ -136,7 +136,7 @@ def identification(
         engine = load_engine(setting.profile)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
-        tell_missing(embedded)
+        report_missing(embedded)
         with waiting("searching"):
             found = identify(embedded.vectors, protocol)
         record = {
@@ -189,7 +189,7 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
             embedded = embed_set(
                 engine, source, protocol.keys, files, setting, advance, protocol.regions
             )
-        tell_missing(embedded)
+        report_missing(embedded)
         with waiting("comparing"):
             figures = compare_templates(embedded.vectors, protocol)
         metric = engine.card.metric

@@ -1,4 +1,4 @@
-"""What commands need before they begin: the engine, and the photos that are named."""
+"""Loading of a command's engine and photos."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load_engine(profile: Profile) -> Engine:
 def list_photos(places: Sequence[str], *, null: bool) -> tuple[Iterable[Photo], int | None]:
     """The photos at some places, `-` for stdin, and how many for a progress bar.
 
-    They are counted where that needs no archive, URL or stdin to be read, and somebody watches.
+    Counted only on a terminal, and where no archive, URL or stdin must be read for it.
     """
     from facerec.imaging.names import is_archive, is_url
     from facerec.imaging.sources import find_photos

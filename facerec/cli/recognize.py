@@ -48,7 +48,7 @@ app = App(
     examples=["facerec recognize image party.jpg -g people.h5", "facerec recognize cam"],
 )
 
-LABELS = ("picture", "name", "similarity", "distance", "box")
+LABELS = ("photo", "name", "similarity", "distance", "box")
 LEAST = ("similarity", "box")
 """Columns that a narrow terminal does without."""
 
@@ -110,7 +110,7 @@ def image(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Recognise people in pictures: one JSON line, or table rows, per picture."""
+    """Recognise people in photos: one JSON line, or table rows, per photo."""
     loaded = profile.load()
     if save is not None and save.exists() and not save.is_dir():
         raise UsageError(f"--save {save}: not a folder")
@@ -144,7 +144,7 @@ def image(
                 failures += 1
                 continue
             matches = matcher.match_faces(faces)
-            record = picture_record(frame, faces, matches)
+            record = photo_record(frame, faces, matches)
             results.add(record, *table_rows(record, label, matcher.threshold))
             if save is not None or show:
                 drawn = draw_matches(
@@ -166,8 +166,8 @@ def image(
     exit_with_failures(failures)
 
 
-def picture_record(frame: Frame, faces: Sequence[Face], matches: Sequence[Match]) -> dict[str, Any]:
-    """The JSON object of one picture; `name` is null for a stranger."""
+def photo_record(frame: Frame, faces: Sequence[Face], matches: Sequence[Match]) -> dict[str, Any]:
+    """The JSON object of one photo; `name` is null for a stranger."""
     height, width = frame.size
     return {
         "image": frame.source,
@@ -233,7 +233,7 @@ def draw_matches(
     font_size: int | None = None,
     show_distance: bool = False,
 ) -> Image:
-    """The picture with a box and a label on each face."""
+    """A copy of the image with a box and a label on each face."""
     from facerec.imaging.draw import Label, annotate
 
     labels = []

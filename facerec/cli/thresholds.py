@@ -1,4 +1,4 @@
-"""A remark on thresholds that are looser than any calibrated one."""
+"""Warning of thresholds beyond the calibrated ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
-    """Say in one line that nobody knows how many strangers the threshold that was given accepts.
+    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown.
 
-    Nothing is said of a threshold within the calibrated ones, or chosen by a false-accept rate.
+    No warning without calibration, or where `far` chooses the threshold.
 
     Args:
         card: whose thresholds hold; see `deciding_card`.

@@ -1,1 +1,1 @@
-"""Faces in moving pictures: where frames come from, tracks through them, and who each track is."""
+"""Face recognition in video: sources of frames, tracking, recognition, the live page."""

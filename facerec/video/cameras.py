@@ -1,4 +1,4 @@
-"""Cameras by name, as Linux lists them."""
+"""Cameras by name (V4L2, Linux)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SYSFS = Path("/sys/class/video4linux")
 
 
 def find_camera(name: str) -> str:
-    """The device of the one camera whose name, or name in `/dev/v4l/by-id`, has that in it.
+    """The device of the one camera whose name, or name in `/dev/v4l/by-id`, contains `name`.
 
-    Case is ignored; a name that is exactly that one comes before names that have it in them.
+    Case is ignored; an exact match is preferred.
 
     Raises:
-        MissingError: no camera, or more than one; says where was looked and what is there.
+        MissingError: no camera matches, or several do; lists where was searched and what is there.
     """
     names = _names()
     exact = {device for device, known in names if known.casefold() == name.casefold()}
@@ -30,7 +30,7 @@ def find_camera(name: str) -> str:
 
 
 def _names() -> list[tuple[str, str]]:
-    """`(device, name)`; a device that gives no pictures, as beside most cameras, is left out."""
+    """`(device, name)`, without the metadata devices that most cameras have beside them."""
     names = [
         (str(DEVICES / entry.name), (entry / "name").read_text(errors="replace").strip())
         for entry in sorted(SYSFS.glob("video*"))

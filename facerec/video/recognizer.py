@@ -1,4 +1,4 @@
-"""Who is in a video: detection now and then, tracks in between, one decision per track."""
+"""Recognition in video: detection every few frames, tracking between, one decision per track."""
 
 from __future__ import annotations
 
@@ -19,50 +19,48 @@ from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.registry import DETECTORS
 from facerec.video.sources import TimedFrame
-from facerec.video.tracks import Flow, Track, apart, find_again, join
+from facerec.video.tracks import Flow, Track, assign, reidentify, without_duplicates
 
 Kind = Literal["appeared", "identified", "changed", "left"]
-_FORGET = 0.7
-"""Seconds without a detection after which a track has left."""
-_REMEMBER = 5.0
-"""Seconds for which somebody who left can come back as the same track."""
-_REFRESH = 1.0
-"""Seconds after which a track is embedded again."""
-_BETTER = 1.2
-"""How much better a picture must be to be embedded before that."""
-_CONFIRM = 2
-"""Decisions in a row that change a name, or give one that is not clear."""
-_KEPT = 1.12
-"""Times the threshold up to which a name is kept once it is given; by as much another one must be
-nearer. Looks between the default model's thresholds on LFW for one false acceptance in a thousand
-and for ten (0.0850 and 0.0952) say little against somebody who is known to be there; further off,
-too many are strangers."""
-_WEAK = 0.75
-"""Share of the detector's last threshold that keeps a track alive."""
-_APART = 0.1
-"""Overlap (IoU) from which a weak detection belongs to another face of the frame."""
-_MOST_BETWEEN = 12
-_EARLY = 0.4
-"""Share of the usual wait after which a face that was lost is looked for, a decision is confirmed,
-and a picture that flashes is looked into again."""
-_RECENT = 9
-"""Detections whose median cost is the measured one: neither the first, which warms up, nor one that
-had to wait for the processor counts for long."""
-_SHARE = 0.25
-"""Share of the time between frames that detection may take."""
+_LEAVE_SECONDS = 0.7
+"""Seconds without a detection after which a track ends."""
+_REIDENTIFY_SECONDS = 5.0
+"""Seconds within which an ended track can be re-identified."""
+_REFRESH_SECONDS = 1.0
+"""Seconds after which a track with a name is embedded again."""
+_BETTER_QUALITY = 1.2
+"""Ratio of qualities from which a better view is embedded before that."""
+_CONFIRMATIONS = 2
+"""Decisions in a row that change a name, or assign one near the threshold."""
+_HYSTERESIS = 1.12
+"""Hysteresis: a name, once assigned, is kept up to this multiple of the threshold, and another
+person must be nearer by as much. Distances between the default model's thresholds at FAR 1e-3 and
+1e-2 on LFW (0.0850 and 0.0952) are weak evidence against somebody who is known to be there; beyond,
+too many are strangers'."""
+_WEAK_SCORE = 0.75
+"""Fraction of the detector's last threshold: weaker detections cannot continue a track."""
+_DUPLICATE_IOU = 0.1
+"""IoU above which a weak detection is a duplicate of another face of the frame."""
+_MAX_INTERVAL = 12
+_URGENT_SHARE = 0.4
+"""Fraction of the detection interval after which a lost face is searched for, a decision is
+confirmed, and a flashing video is detected in again."""
+_MEDIAN_WINDOW = 9
+"""Window of the median detection time, which discards the warm-up and waits for the CPU."""
+_DETECTION_SHARE = 0.25
+"""Fraction of the time that detection may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to a track.
+    """A change of a track.
 
     Attributes:
-        kind: what.
-        seconds: when, since the video's beginning.
+        seconds: time since the video's beginning.
         track: its number.
         box: `x1, y1, x2, y2` pixels.
-        name: who it is; None for a stranger.
-        similarity: to that person, or to the nearest.
+        name: the person; None for a stranger.
+        similarity: cosine to that person; of a stranger, to the nearest.
     """
 
     kind: Kind
@@ -74,8 +72,8 @@ class Event:
 
 
 @dataclass(slots=True)
-class Spent:
-    """Seconds spent so far, and how often."""
+class Timings:
+    """Counts of frames, detections and embeddings, and seconds timings on them."""
 
     frames: int = 0
     detections: int = 0
@@ -85,25 +83,25 @@ class Spent:
 
 
 def with_weak_faces(profile: Profile) -> tuple[Profile, float]:
-    """The profile with a detector that also tells of weak faces, and what score is not weak."""
+    """The profile with a lower last detector threshold, and the score of a strong detection."""
     section = profile.detector
     if not DETECTORS.fact(section.name, "cascade"):
         return profile, 0.0
     first, second, strong = section.thresholds
-    lower = section.model_copy(update={"thresholds": (first, second, _WEAK * strong)})
+    lower = section.model_copy(update={"thresholds": (first, second, _WEAK_SCORE * strong)})
     return profile.model_copy(update={"detector": lower}), strong
 
 
 class VideoRecognizer:
-    """Feeds on frames, keeps tracks.
+    """Tracks and recognises the faces of a video, frame by frame.
 
     Args:
         engine: detects and embeds.
-        matcher: knows the people.
-        rate: frames per second that should be kept up with.
-        every_frame: detect and embed in each frame: slower, and the same however fast the machine.
-        strong: least score of a detection that is a face by itself; a weaker one only says that a
-            track goes on (Zhang et al. 2022, ByteTrack).
+        matcher: of the gallery.
+        rate: frames per second to keep up with.
+        every_frame: detect and embed in each frame: slower, and independent of the machine's speed.
+        strong: least score of a detection that begins a track; a weaker one only continues one
+            (Zhang et al. 2022, ByteTrack).
     """
 
     def __init__(
@@ -111,13 +109,13 @@ class VideoRecognizer:
         strong: float = 0.0,
     ) -> None:  # fmt: skip
         self.matcher = matcher
-        self.spent = Spent()
+        self.timings = Timings()
         self._tracks: list[Track] = []
         self._engine, self._rate, self._every_frame = engine, rate, every_frame
         self._strong = strong
         self._lost: list[Track] = []
         self._flow = Flow()
-        self._costs: deque[float] = deque(maxlen=_RECENT)
+        self._costs: deque[float] = deque(maxlen=_MEDIAN_WINDOW)
         self._since = math.inf
         self._steady = math.inf
         self._urgent = False
@@ -126,160 +124,162 @@ class VideoRecognizer:
 
     @property
     def tracks(self) -> list[Track]:
-        """What is in the newest frame."""
-        return [track for track in self._tracks if track.held]
+        """Tracks whose face is located in the newest frame."""
+        return [track for track in self._tracks if track.located]
 
     @property
-    def lately(self) -> list[Track]:
-        """And what was in it a moment ago: where a face may still be."""
-        return [track for track in self._tracks if not track.adrift]
+    def recent(self) -> list[Track]:
+        """Also those that were lost a moment ago: a face may still be there."""
+        return [track for track in self._tracks if not track.before_cut]
 
     @property
-    def whereabouts(self) -> list[Track]:
-        """And what was there before a cut that is not looked into yet: a flash moves nobody."""
-        return self._tracks if self._blind else self.lately
+    def possible(self) -> list[Track]:
+        """Also those from before a cut until the next detection: a flash looks like a cut."""
+        return self._tracks if self._blind else self.recent
 
     def feed(self, frame: TimedFrame) -> list[Event]:
-        """Take in the next frame; `tracks` is then what is in it."""
-        self.spent.frames += 1
+        """Process the next frame; `tracks` are then those in it."""
+        self.timings.frames += 1
         self._since += 1
         self._steady += 1
         interval = 1 if self._every_frame else self._interval()
         cut = self._flow.look(frame.image)
-        due = (cut and self._scatter(interval)) or self._is_due(interval)
+        due = (cut and self._handle_cut(interval)) or self._is_due(interval)
         if not due:
-            self._urgent |= self._follow(self.lately)
+            self._urgent |= self._follow(self.recent)
             due = self._is_due(interval)
         events = self._detect(frame) if due else []
-        return events + self._forget(frame.seconds)
+        return events + self._end_lost(frame.seconds)
 
-    def _scatter(self, interval: int) -> bool:
-        """At a cut nothing is where it was; whether the picture was steady until then."""
+    def _handle_cut(self, interval: int) -> bool:
+        """Invalidate all locations at a cut; whether there was no other cut just before."""
         for track in self._tracks:
-            track.held, track.adrift = False, True
+            track.located, track.before_cut = False, True
         steady, self._steady = self._steady, 0
         self._urgent = self._blind = True
         return steady > interval
 
     def _is_due(self, interval: int) -> bool:
-        return self._since >= interval * (_EARLY if self._urgent else 1)
+        return self._since >= interval * (_URGENT_SHARE if self._urgent else 1)
 
     def _follow(self, tracks: Sequence[Track]) -> bool:
-        """Move what was there lately to where it is now; whether something held was lost."""
+        """Move tracks by optical flow; whether a located one was lost."""
         moved = self._flow.follow([track.face for track in tracks])
         lost = False
         for track, face in zip(tracks, moved, strict=True):
             if face is not None:
                 track.face = face
-            elif track.held:
-                track.held, lost = False, True
+            elif track.located:
+                track.located, lost = False, True
         return lost
 
     def finish(self, seconds: float) -> list[Event]:
-        """The video is over: everybody leaves."""
+        """End of the video: every track ends."""
         events = [self._event("left", seconds, track) for track in self._tracks]
         self._tracks = []
         return events
 
     def _matches(self) -> list[tuple[Track, Match]]:
-        """The decision of each track by all that was seen of it; nobody twice.
+        """One decision per track by its evidence; each person at most once.
 
-        Whoever was missed a moment ago keeps their name from the others.
+        A track that was lost a moment ago keeps its person from the others.
         """
-        known = [track for track in self.lately if track.evidence is not None]
+        known = [track for track in self.recent if track.evidence is not None]
         if not known:
             return []
         means = np.stack([mean for track in known if (mean := track.mean()) is not None])
         names = [track.name for track in known]
-        lead = self._cosine() - self._cosine(_KEPT)
+        lead = self._cosine() - self._cosine(_HYSTERESIS)
         return list(zip(known, self.matcher.match(means, names, lead), strict=True))
 
     def _cosine(self, times: float = 1.0) -> float:
-        """The threshold, or a multiple of it, as a cosine."""
+        """A multiple of the threshold as a cosine."""
         return distance_to_similarity(times * self.matcher.threshold, self.matcher.metric)
 
     def _interval(self) -> int:
-        """Frames from one detection to the next, by what detection has cost so far."""
+        """Frames from one detection to the next, by the median detection time."""
         if not self._costs:
             return 1
         cost = statistics.median(self._costs)
-        return min(max(math.ceil(cost * self._rate / _SHARE), 1), _MOST_BETWEEN)
+        return min(max(math.ceil(cost * self._rate / _DETECTION_SHARE), 1), _MAX_INTERVAL)
 
     def _detect(self, frame: TimedFrame) -> list[Event]:
         started = time.perf_counter()
         (found,) = self._engine.detect([frame.image])
         self._costs.append(time.perf_counter() - started)
-        self.spent.detecting += self._costs[-1]
-        self.spent.detections += 1
+        self.timings.detecting += self._costs[-1]
+        self.timings.detections += 1
         self._urgent = self._blind = False
         self._since = 0
         for track in self._tracks:
-            track.held = False
+            track.located = False
         events = []
         stayed = list(self._tracks)
         fresh = self._link([face for face in found if face.score >= self._strong], frame.seconds)
-        # What was not where it was in the frame before may have moved on since.
+        # Optical flow may find a face whose box has moved away from its track's.
         self._follow(self._missing())
         fresh = self._link(fresh, frame.seconds)
         for face in fresh:
             self._count += 1
             self._tracks.append(Track(self._count, face, frame.seconds))
         seen = self.tracks
-        # A second, weaker box at a face would move another track onto that face.
+        # A weak duplicate of a face would move another track onto it.
         weak = [face for face in found if face.score < self._strong]
-        self._link(apart(weak, [track.face for track in seen], _APART), frame.seconds)
+        self._link(
+            without_duplicates(weak, [track.face for track in seen], _DUPLICATE_IOU), frame.seconds
+        )
         self._embed(frame, seen)
         for track in self._tracks[len(self._tracks) - len(fresh) :]:
-            known = self._recall(track)
+            known = self._reidentify(track)
             if known not in stayed:
                 events.append(self._event("appeared", frame.seconds, known))
         return events + self._decide(frame.seconds)
 
     def _link(self, faces: list[Face], seconds: float) -> list[Face]:
-        """Move the tracks that were not seen in this frame yet; the faces that are left over."""
+        """Assign faces to the tracks that have none in this frame; returns the unassigned faces."""
         unseen = self._missing()
         left = []
-        for face, place in zip(faces, join(unseen, faces), strict=True):
+        for face, place in zip(faces, assign(unseen, faces), strict=True):
             if place is None:
                 left.append(face)
             else:
                 track = unseen[place]
-                track.face, track.seen, track.held = face, seconds, True
+                track.face, track.seen, track.located = face, seconds, True
         return left
 
     def _missing(self) -> list[Track]:
-        return [track for track in self.lately if not track.held]
+        return [track for track in self.recent if not track.located]
 
     def _embed(self, frame: TimedFrame, tracks: list[Track]) -> None:
-        """Those tracks that have no name, are better seen, or were not embedded for long."""
+        """Embed tracks without a name, with a better view, or with an old embedding."""
         due = [
             track
             for track in tracks
             if self._every_frame
             or track.name is None
             or track.embedded is None
-            or frame.seconds - track.embedded >= _REFRESH
-            or _quality(track.face) > _BETTER * track.quality
+            or frame.seconds - track.embedded >= _REFRESH_SECONDS
+            or _quality(track.face) > _BETTER_QUALITY * track.quality
         ]
         if not due:
             return
         started = time.perf_counter()
         chips = self._engine.align(frame.image, [track.face for track in due])
         vectors = self._engine.embed_chips(chips)
-        self.spent.embedding += time.perf_counter() - started
-        self.spent.embeddings += len(due)
+        self.timings.embedding += time.perf_counter() - started
+        self.timings.embeddings += len(due)
         for track, vector in zip(due, vectors, strict=True):
             track.learn(vector, _quality(track.face), frame.seconds)
 
-    def _recall(self, track: Track) -> Track:
-        """A new track under its old number, if it was there before, here or elsewhere."""
+    def _reidentify(self, track: Track) -> Track:
+        """Re-identify a new track: the earlier track of the same face, or itself."""
         vector = track.vector()
-        away = [*self._lost, *(other for other in self._tracks if not other.held)]
-        before = None if vector is None else find_again(away, vector, self._cosine())
+        away = [*self._lost, *(other for other in self._tracks if not other.located)]
+        before = None if vector is None else reidentify(away, vector, self._cosine())
         if before is None:
             return track
         (self._lost if before in self._lost else self._tracks).remove(before)
-        before.take_over(track)
+        before.absorb(track)
         self._tracks[self._tracks.index(track)] = before
         return before
 
@@ -287,21 +287,21 @@ class VideoRecognizer:
         events = []
         matches = self._matches()
         for track, match in matches:
-            if not track.held:
+            if not track.located:
                 continue
             if match.name == track.name:
                 track.pending = (None, 0)
                 continue
             waited = track.pending[1] + 1 if track.pending[0] == match.name else 1
             track.pending = (match.name, waited)
-            if waited < _CONFIRM and not (track.name is None and self._is_clear(match)):
+            if waited < _CONFIRMATIONS and not (track.name is None and self._is_clear(match)):
                 self._urgent = True
                 continue
             for other, its in matches:
                 if other.name == match.name != its.name:
                     events.append(self._rename(other, None, its, seconds))
             if track.name is not None:
-                track.begin_anew()
+                track.keep_newest()
             events.append(self._rename(track, match.name, match, seconds))
         return events
 
@@ -311,13 +311,17 @@ class VideoRecognizer:
         return self._event(kind, seconds, track, match)
 
     def _is_clear(self, match: Match) -> bool:
-        """Whether it would still be so if the face were further off by what a name is kept for."""
-        return match.nearest is not None and match.nearest.similarity >= self._cosine(2 - _KEPT)
+        """Whether the match holds with a margin as wide as the hysteresis."""
+        return match.nearest is not None and match.nearest.similarity >= self._cosine(
+            2 - _HYSTERESIS
+        )
 
-    def _forget(self, seconds: float) -> list[Event]:
-        gone = [track for track in self._tracks if seconds - track.seen > _FORGET]
+    def _end_lost(self, seconds: float) -> list[Event]:
+        gone = [track for track in self._tracks if seconds - track.seen > _LEAVE_SECONDS]
         self._tracks = [track for track in self._tracks if track not in gone]
-        self._lost = [track for track in self._lost if seconds - track.seen <= _REMEMBER] + gone
+        self._lost = [
+            track for track in self._lost if seconds - track.seen <= _REIDENTIFY_SECONDS
+        ] + gone
         return [self._event("left", seconds, track) for track in gone]
 
     def _event(self, kind: Kind, seconds: float, track: Track, match: Match | None = None) -> Event:
@@ -333,10 +337,10 @@ class VideoRecognizer:
 
 
 def _quality(face: Face) -> float:
-    """How much a picture tells of a face: its score, less below 112 pixels and turned away.
+    """Quality of a view: the score, lowered below 112 pixels and by the yaw's cosine.
 
-    A head's turn is told by how far its nose is from between the eyes, the nose lying about half an
-    eye distance before them: its tangent is twice that distance, and its cosine what is left.
+    The nose lies about half an eye distance before the eyes, so the tangent of the yaw is twice the
+    nose's offset from the middle of the eyes, in eye distances.
     """
     left, right, nose = face.landmarks[:3]
     across = right - left

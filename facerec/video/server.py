@@ -1,4 +1,4 @@
-"""A page with the live picture and the people seen: `facerec recognize cam --serve`."""
+"""HTTP server of the live page: MJPEG stream and people seen (`facerec recognize cam --serve`)."""
 
 from __future__ import annotations
 
@@ -21,29 +21,28 @@ from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.video.recognizer import Event
 
-_QUALITY = 80
-_MOST_REMEMBERED = 500
+_JPEG_QUALITY = 80
+_MAX_TRACKS = 500
 _BOUNDARY = "facerec-frame"
-_PATIENCE = 5.0
-"""Seconds without a new picture after which the last one is sent again, so that a viewer who has
-gone is noticed."""
+_KEEP_ALIVE_SECONDS = 5.0
+"""Seconds without a new frame after which the last one is sent again, which detects closed
+connections."""
 
 
 class LivePage:
-    """Serves the page from threads of its own.
+    """Serves the page in threads of its own.
 
-    On the loopback address it answers only requests that name that address, so that no other
-    site's page can ask a browser for the picture; elsewhere it asks for a token, which is in
-    `address`.
+    On the loopback address only requests whose Host header names it are answered, against DNS
+    rebinding by other sites; elsewhere a token is required, which is part of `address`.
 
     Args:
-        place: `HOST:PORT` or `PORT`; port 0: any that is free.
+        place: `HOST:PORT` or `PORT`; port 0: any free one.
 
     Attributes:
-        address: of the page, with its token.
+        address: URL of the page, with its token.
 
     Raises:
-        UsageError: the place is not understood, or cannot be listened on.
+        UsageError: the place is invalid, or cannot be bound.
     """
 
     def __init__(self, place: str) -> None:
@@ -51,7 +50,7 @@ class LivePage:
         local = _is_loopback(host)
         self._token = None if local else secrets.token_urlsafe(16)
         self._changed = threading.Condition()
-        self._picture = b""
+        self._frame = b""
         self._shown = 0
         self._viewers = 0
         self._closed = False
@@ -67,19 +66,19 @@ class LivePage:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
-    def show(self, picture: Image) -> None:
-        """The newest picture, `(H, W, 3) uint8` RGB; encoded only while somebody looks on."""
+    def show(self, frame: Image) -> None:
+        """Publish a frame, `(H, W, 3) uint8` RGB; encoded only while there are viewers."""
         if not self._viewers:
             return
-        flags = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        encoded = cv2.imencode(".jpg", picture[:, :, ::-1], flags)[1].tobytes()
+        flags = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        encoded = cv2.imencode(".jpg", frame[:, :, ::-1], flags)[1].tobytes()
         with self._changed:
-            self._picture = encoded
+            self._frame = encoded
             self._shown += 1
             self._changed.notify_all()
 
     def tell(self, events: Iterable[Event]) -> None:
-        """What happened since."""
+        """Publish events."""
         with self._changed:
             for event in events:
                 track = self._seen.setdefault(
@@ -88,7 +87,7 @@ class LivePage:
                 track.update(name=event.name, last=event.seconds, here=event.kind != "left")
                 if event.similarity is not None:
                     track["similarity"] = event.similarity
-            for number in list(self._seen)[: max(0, len(self._seen) - _MOST_REMEMBERED)]:
+            for number in list(self._seen)[: max(0, len(self._seen) - _MAX_TRACKS)]:
                 del self._seen[number]
 
     def close(self) -> None:
@@ -100,35 +99,37 @@ class LivePage:
         self._server.server_close()
 
     def allows(self, host: str, token: str) -> bool:
-        """Whether a request with that `Host` header and token is answered."""
+        """Whether a request with this `Host` header and token is answered."""
         if self._token is not None:
             return hmac.compare_digest(self._token.encode(), token.encode())
         return _is_loopback(urlsplit(f"//{host}").hostname or "")
 
     def seen(self) -> list[dict[str, Any]]:
-        """One record a track, the newest first."""
+        """One record per track, newest first."""
         with self._changed:
             return [dict(track) for track in reversed(self._seen.values())]
 
-    def pictures(self) -> Iterable[bytes]:
-        """JPEG files as they come, for one viewer."""
+    def frames(self) -> Iterable[bytes]:
+        """Encoded JPEG frames as they come, for one viewer."""
         shown = 0
         with self._changed:
             self._viewers += 1
         try:
             while (newest := self._after(shown)) is not None:
-                picture, shown = newest
-                if picture:
-                    yield picture
+                frame, shown = newest
+                if frame:
+                    yield frame
         finally:
             with self._changed:
                 self._viewers -= 1
 
     def _after(self, shown: int) -> tuple[bytes, int] | None:
-        """The newest picture and its number, once it is another one; None when all is over."""
+        """Wait for a frame newer than `shown`: the frame and its number; None after `close`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._shown != shown or self._closed, timeout=_PATIENCE)
-            return None if self._closed else (self._picture, self._shown)
+            self._changed.wait_for(
+                lambda: self._shown != shown or self._closed, timeout=_KEEP_ALIVE_SECONDS
+            )
+            return None if self._closed else (self._frame, self._shown)
 
 
 class _Server(ThreadingHTTPServer):
@@ -167,12 +168,12 @@ def _handler(page: LivePage) -> type[BaseHTTPRequestHandler]:
             self._begin(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             self.end_headers()
             try:
-                for picture in page.pictures():
+                for frame in page.frames():
                     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
-                    self.wfile.write(f"{head}Content-Length: {len(picture)}\r\n\r\n".encode())
-                    self.wfile.write(picture + b"\r\n")
+                    self.wfile.write(f"{head}Content-Length: {len(frame)}\r\n\r\n".encode())
+                    self.wfile.write(frame + b"\r\n")
             except OSError:
-                # The viewer has gone.
+                # The viewer closed the connection.
                 self.close_connection = True
 
         def _begin(self, kind: str) -> None:
@@ -184,7 +185,7 @@ def _handler(page: LivePage) -> type[BaseHTTPRequestHandler]:
             self.send_header("Cross-Origin-Resource-Policy", "same-origin")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silent: events go to stdout, and stderr is for people."""
+            """No access log on stderr."""
 
     return Handler
 

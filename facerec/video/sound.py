@@ -1,4 +1,4 @@
-"""A saved video keeps the sound of the one it was made from."""
+"""Muxing: the audio of the source video into the saved one."""
 
 from __future__ import annotations
 
@@ -13,33 +13,32 @@ from facerec.files import replacing
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
-def add_sound(pictures: Path, source: Path) -> bool:
-    """Put a file's sound, as it is encoded, into a silent video, as far as the pictures go.
+def add_sound(silent: Path, source: Path) -> bool:
+    """Copy a file's first audio stream into a silent video, cut to its length, not re-encoded.
 
     Args:
-        pictures: the video, replaced whole or not at all.
-        source: any file; its first sound track is taken.
+        silent: the video, replaced atomically.
+        source: the file with sound.
 
     Returns:
-        whether there was sound.
+        whether it has an audio stream.
 
     Raises:
-        MissingError: PyAV is not installed, or this kind of sound cannot be kept in this kind of
-            file.
+        MissingError: PyAV is not installed, or the container does not take the codec.
     """
     try:
         import av
     except ImportError as error:
         raise MissingError("PyAV is not installed; pip install 'facerec[video]'") from error
-    kind = _CONTAINERS.get(pictures.suffix.lower())
+    kind = _CONTAINERS.get(silent.suffix.lower())
     try:
-        with av.open(str(pictures)) as seen, av.open(str(source)) as heard:
+        with av.open(str(silent)) as seen, av.open(str(source)) as heard:
             if not heard.streams.audio:
                 return False
             if kind is None:
                 raise MissingError(f"sound is kept in {', '.join(_CONTAINERS)} only")
             with (
-                replacing(pictures) as temporary,
+                replacing(silent) as temporary,
                 av.open(str(temporary), "w", format=kind) as joined,
             ):
                 video, audio = seen.streams.video[0], heard.streams.audio[0]
@@ -57,7 +56,7 @@ def add_sound(pictures: Path, source: Path) -> bool:
 
 
 def _packets(container: Any, stream: Any, target: Any, end: float) -> Iterator[tuple[float, Any]]:
-    """What was encoded, in the order in which it is decoded, with its second."""
+    """Packets in decoding order, each with its time in seconds."""
     for packet in container.demux(stream):
         if packet.dts is None:
             continue

@@ -1,4 +1,4 @@
-"""Where frames come from: files, cameras, streams, pictures one after another, MJPEG on stdin."""
+"""Sources of frames: video files, cameras, streams, folders of images, MJPEG on stdin."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from facerec.video.cameras import find_camera
 
 _STREAMS = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "tcp://")
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-_LARGEST_JPEG = 1 << 26
-_LONGEST_WAIT = 8.0
-_UNKNOWN_RATE = 25.0
+_MAX_JPEG_BYTES = 1 << 26
+_MAX_BACKOFF = 8.0
+_DEFAULT_RATE = 25.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedFrame:
-    """A picture of a video.
+    """A frame of a video.
 
     Attributes:
-        index: counted from 0, dropped ones included.
+        index: from 0, dropped frames counted.
         seconds: since the beginning.
         image: `(H, W, 3) uint8` RGB.
     """
@@ -46,9 +46,9 @@ class VideoSource(Protocol):
 
     Attributes:
         name: for messages.
-        rate: frames per second, as far as known.
-        total: how many frames there will be, if known.
-        dropped: frames that came while the last one was looked at, so far.
+        rate: frames per second; 25 where unknown.
+        total: number of frames; None where unknown.
+        dropped: frames dropped so far because a newer one had arrived.
     """
 
     name: str
@@ -63,11 +63,11 @@ def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSo
     """Open a source.
 
     Args:
-        name: a camera's number, device or name, a video file, a stream's address, a folder or
-            pattern of pictures, or `-` for MJPEG on stdin.
+        name: a camera's number, device or name, a video file, a stream's URL, a folder or
+            pattern of images, or `-` for MJPEG on stdin.
 
     Raises:
-        MissingError: it cannot be opened; says what was tried.
+        MissingError: it cannot be opened; lists what was tried.
     """
     if name == "-":
         if stdin is None:
@@ -80,7 +80,7 @@ def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSo
     if name.startswith(_STREAMS):
         return LiveSource(name, name, reconnect=True)
     if Path(name).is_dir() or any(mark in name for mark in "*?["):
-        return PictureSource(name, max_pixels)
+        return ImageSource(name, max_pixels)
     if Path(name).is_file():
         return FileSource(Path(name))
     try:
@@ -106,19 +106,19 @@ class FileSource:
         assert self._capture is not None
         index = 0
         while True:
-            good, picture = self._capture.read()
+            good, image = self._capture.read()
             if not good:
                 self._capture.release()
                 return
-            yield TimedFrame(index, index / self.rate, _rgb(picture))
+            yield TimedFrame(index, index / self.rate, _rgb(image))
             index += 1
 
 
-class PictureSource:
-    """The pictures of a folder or pattern, in the order of their names, 25 a second."""
+class ImageSource:
+    """The images of a folder or pattern, in the order of their names, as 25 frames a second."""
 
     def __init__(self, name: str, max_pixels: int) -> None:
-        self.name, self.rate, self.dropped = name, _UNKNOWN_RATE, 0
+        self.name, self.rate, self.dropped = name, _DEFAULT_RATE, 0
         self._photos = list(find_photos([name]))
         self._max_pixels = max_pixels
         first = self._photos[0].path
@@ -132,10 +132,10 @@ class PictureSource:
 
 
 class MjpegSource:
-    """JPEG pictures one after another, as `ffmpeg -f mjpeg -` writes them."""
+    """A stream of JPEG images, as `ffmpeg -f mjpeg -` writes it."""
 
     def __init__(self, stream: BinaryIO, max_pixels: int) -> None:
-        self.name, self.rate, self.dropped = "stdin", _UNKNOWN_RATE, 0
+        self.name, self.rate, self.dropped = "stdin", _DEFAULT_RATE, 0
         self.total: int | None = None
         self._stream, self._max_pixels = stream, max_pixels
 
@@ -149,10 +149,10 @@ class MjpegSource:
                 yield TimedFrame(
                     index,
                     index / self.rate,
-                    decode_image(data, f"stdin, picture {index}", self._max_pixels),
+                    decode_image(data, f"stdin, image {index}", self._max_pixels),
                 )
                 index += 1
-            if len(held) > _LARGEST_JPEG:
+            if len(held) > _MAX_JPEG_BYTES:
                 raise MissingError(
                     "stdin: no JPEG pictures there (ffmpeg … -f mjpeg - writes them)"
                 )
@@ -161,9 +161,9 @@ class MjpegSource:
 
 
 class LiveSource:
-    """A camera or stream, read by a thread of its own: the newest frame wins.
+    """A camera or stream, read in a thread of its own; only the newest frame is kept.
 
-    A stream that ends is opened again, after waits that double up to eight seconds. A camera that
+    A stream that ends is reconnected, with exponential backoff up to eight seconds. A camera that
     ends raises `MissingError` after its last frame.
     """
 
@@ -201,12 +201,12 @@ class LiveSource:
     def _read(self) -> None:
         began, index = time.monotonic(), 0
         while not self._over:
-            good, picture = self._capture.read() if self._capture is not None else (False, None)
-            if not good or picture is None:
+            good, image = self._capture.read() if self._capture is not None else (False, None)
+            if not good or image is None:
                 if not self._reconnect or not self._open_again():
                     break
                 continue
-            frame = TimedFrame(index, time.monotonic() - began, _rgb(picture))
+            frame = TimedFrame(index, time.monotonic() - began, _rgb(image))
             index += 1
             with self._changed:
                 self.dropped += self._newest is not None
@@ -228,7 +228,7 @@ class LiveSource:
             if self._capture is not None:
                 self.reconnects += 1
                 return True
-            wait = min(2 * wait, _LONGEST_WAIT)
+            wait = min(2 * wait, _MAX_BACKOFF)
         return False
 
 
@@ -251,10 +251,10 @@ def _backends(address: int | str) -> str:
 
 def _rate(capture: cv2.VideoCapture) -> float:
     rate = float(capture.get(cv2.CAP_PROP_FPS))
-    return rate if 1 <= rate <= 1000 else _UNKNOWN_RATE
+    return rate if 1 <= rate <= 1000 else _DEFAULT_RATE
 
 
-def _rgb(picture: np.ndarray) -> Image:
-    if picture.ndim == 2:
-        picture = np.repeat(picture[..., None], 3, axis=2)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+def _rgb(image: np.ndarray) -> Image:
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,10 +1,9 @@
-"""Faces linked over time.
+"""Tracks: optical flow between detections, assignment by IoU, re-identification by embedding.
 
 Between detections the five landmarks are followed by pyramidal Lucas-Kanade flow (Bouguet 2001);
-a point that does not come back where it began when followed backwards is not believed (Kalal et
-al. 2010). Detections are joined to tracks by overlap first, and what is left by the embeddings, so
-that somebody who was hidden comes back as the same track. Where the picture changes as a whole, at
-a cut, places mean nothing and only embeddings join.
+points with a large forward-backward error are discarded (Kalal et al. 2010). Detections are
+assigned to tracks by IoU, and the others by embedding, so that somebody who was hidden comes back
+as the same track. At a cut, where the whole frame changes, only embeddings assign.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from scipy.optimize import linear_sum_assignment
 
 from facerec.faces import Face, Floats, Image
 
-_LEAST_OVERLAP = 0.3
+_MIN_IOU = 0.3
 _FLOW_SIDE = 640
-_FLOW_ERROR = 0.05
-"""How far a point may miss its beginning, as a share of the face's width."""
+_MAX_FLOW_ERROR = 0.05
+"""Largest forward-backward error, as a fraction of the face's width."""
 _HALF_LIFE = 3.0
-"""Seconds after which a look counts half: a track that went over to somebody else must come to be
-theirs."""
+"""Seconds after which an embedding's weight is halved, so that a track that moved onto another
+person takes that person's name."""
 _CUT_SIZE = (32, 18)
 _CUT = 18.0
-"""Mean change of 32 x 18 grey pixels (0-255) that is a cut: in hamilton.mp4 the three cuts change
-them by 26 to 30, everything else by less than 13."""
+"""Mean absolute difference of 32 x 18 grey pixels (0-255) above which two frames are a cut: in
+hamilton.mp4 26 to 30 at the three cuts, below 13 elsewhere."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,17 +36,17 @@ class Track:
 
     Attributes:
         number: from 1, in the order of appearance.
-        face: where it is now.
+        face: the newest location.
         seen: seconds of its last detection.
         embedded: seconds of its last embedding; None before the first.
-        quality: of the best picture that was embedded.
-        evidence: `(D,) float32` sum of unit vectors times quality, older ones faded.
-        weight: the sum of those qualities, faded alike.
-        look: the newest of those vectors times its quality, and that.
-        name: who it is, as far as decided.
+        quality: of the best view that was embedded.
+        evidence: `(D,) float32` sum of unit vectors times quality, with exponential decay.
+        weight: sum of those qualities, with the same decay.
+        newest: the newest of those vectors times its quality, and that quality.
+        name: the person decided on.
         pending: another name, and how many decisions in a row were for it.
-        held: whether `face` is where the face is in the newest frame, detected or followed.
-        adrift: whether there was a cut since it was detected.
+        located: whether `face` is valid in the newest frame, by detection or flow.
+        before_cut: whether there was a cut since its last detection.
     """
 
     number: int
@@ -57,10 +56,10 @@ class Track:
     quality: float = 0.0
     evidence: Floats | None = None
     weight: float = 0.0
-    look: tuple[Floats, float] | None = None
+    newest: tuple[Floats, float] | None = None
     name: str | None = None
-    held: bool = True
-    adrift: bool = False
+    located: bool = True
+    before_cut: bool = False
     pending: tuple[str | None, int] = field(default=(None, 0))
 
     def vector(self) -> Floats | None:
@@ -71,40 +70,46 @@ class Track:
         return unit
 
     def mean(self) -> Floats | None:
-        """The evidence's mean `(D,) float32`: its product with a vector is the mean cosine.
+        """Weighted mean of the embeddings, `(D,) float32`; its product with a vector is their mean
+        cosine.
 
-        Shorter than 1 by how much the looks differ. A unit vector would have lost the noise of
-        single looks and so be nearer to everybody, strangers too, than the pairs of photos that a
-        threshold was calibrated on.
+        Its norm is below 1 as far as the embeddings differ. Normalised, it would have less noise
+        than one photo's embedding and so be nearer to everybody, strangers too, than the pairs that
+        a threshold was calibrated on.
         """
         return None if self.evidence is None else self.evidence / np.float32(self.weight)
 
     def learn(self, vector: Floats, quality: float, seconds: float) -> None:
-        """One more look at it, `(D,) float32`, whose weight in all is its quality (above 0)."""
-        self._fade(seconds)
+        """Add an embedding `(D,) float32`, weighted by its quality, which is above 0."""
+        self._decay(seconds)
         weighted = vector * np.float32(quality)
         self.evidence = weighted if self.evidence is None else self.evidence + weighted
         self.weight += quality
-        self.look = (weighted, quality)
+        self.newest = (weighted, quality)
         self.quality = max(self.quality, quality)
 
-    def begin_anew(self) -> None:
-        """Keep of the evidence only the newest look: the others were of somebody else."""
-        if self.look is not None:
-            self.evidence, self.weight = self.look
+    def keep_newest(self) -> None:
+        """Discard all evidence but the newest embedding: the rest was of somebody else."""
+        if self.newest is not None:
+            self.evidence, self.weight = self.newest
 
-    def take_over(self, other: Track) -> None:
-        """Go on where another track of the same person is, with what was learnt from it."""
-        self.face, self.seen, self.held, self.adrift = other.face, other.seen, other.held, False
+    def absorb(self, other: Track) -> None:
+        """Continue at another track of the same person, and add its evidence."""
+        self.face, self.seen, self.located, self.before_cut = (
+            other.face,
+            other.seen,
+            other.located,
+            False,
+        )
         if other.evidence is None or other.embedded is None:
             return
-        self._fade(other.embedded)
+        self._decay(other.embedded)
         self.evidence = other.evidence if self.evidence is None else self.evidence + other.evidence
         self.weight += other.weight
-        self.look = other.look
+        self.newest = other.newest
         self.quality = max(self.quality, other.quality)
 
-    def _fade(self, seconds: float) -> None:
+    def _decay(self, seconds: float) -> None:
         if self.evidence is not None and self.embedded is not None:
             left = 0.5 ** ((seconds - self.embedded) / _HALF_LIFE)
             self.evidence, self.weight = self.evidence * np.float32(left), self.weight * left
@@ -112,7 +117,7 @@ class Track:
 
 
 class Flow:
-    """Follows landmarks from frame to frame."""
+    """Follows landmarks from frame to frame by optical flow."""
 
     def __init__(self) -> None:
         self._before: Image | None = None
@@ -120,13 +125,13 @@ class Flow:
         self._scale = 1.0
 
     def look(self, image: Image) -> bool:
-        """Take in the next frame; whether it has nothing to do with the one before."""
+        """Set the next frame; whether there is a cut before it."""
         self._before = self._now
         self._now, self._scale = _small_grey(image)
         return self._before is not None and _change(self._before, self._now) > _CUT
 
     def follow(self, faces: Sequence[Face]) -> list[Face | None]:
-        """The last frame's faces in this one; None for one that was lost."""
+        """The faces of the last frame in this one; None for one that was lost."""
         before, now, scale = self._before, self._now, self._scale
         if before is None or now is None or before.shape != now.shape or not faces:
             return [None] * len(faces)
@@ -155,7 +160,7 @@ def _change(before: Image, now: Image) -> float:
 
 def _moved(face: Face, points: Floats, found: np.ndarray, miss: Floats) -> Face | None:
     width = float(face.box[2] - face.box[0])
-    trusted = found & (miss < max(_FLOW_ERROR * width, 0.5))
+    trusted = found & (miss < max(_MAX_FLOW_ERROR * width, 0.5))
     if trusted.sum() < 3:
         return None
     shift = np.median((points - face.landmarks)[trusted], axis=0).astype(np.float32)
@@ -170,22 +175,22 @@ def _moved(face: Face, points: Floats, found: np.ndarray, miss: Floats) -> Face 
     return replace(face, box=box, landmarks=landmarks)
 
 
-def join(tracks: Sequence[Track], faces: Sequence[Face]) -> list[int | None]:
-    """The track (its place) of each detected face by overlap of boxes; None for the others."""
-    joined: list[int | None] = [None] * len(faces)
+def assign(tracks: Sequence[Track], faces: Sequence[Face]) -> list[int | None]:
+    """Index of each detected face's track by optimal assignment on IoU; None without one."""
+    assigned: list[int | None] = [None] * len(faces)
     if not tracks or not faces:
-        return joined
-    overlap = _overlaps(
+        return assigned
+    overlap = _iou(
         np.stack([face.box for face in faces]), np.stack([track.face.box for track in tracks])
     )
     for face, track in zip(*linear_sum_assignment(-overlap), strict=True):
-        if overlap[face, track] >= _LEAST_OVERLAP:
-            joined[face] = int(track)
-    return joined
+        if overlap[face, track] >= _MIN_IOU:
+            assigned[face] = int(track)
+    return assigned
 
 
-def find_again(lost: Sequence[Track], vector: Floats, least: float) -> Track | None:
-    """The lost track whose face this is, by a mean cosine of at least that; None if nobody's."""
+def reidentify(lost: Sequence[Track], vector: Floats, least: float) -> Track | None:
+    """The lost track with the greatest mean cosine above `least`; None without one."""
     best, cosine = None, least
     for track in lost:
         known = track.mean()
@@ -194,18 +199,18 @@ def find_again(lost: Sequence[Track], vector: Floats, least: float) -> Track | N
     return best
 
 
-def apart(faces: Sequence[Face], others: Sequence[Face], most: float) -> list[Face]:
-    """The faces whose boxes overlap none of the others' by more than that (IoU)."""
+def without_duplicates(faces: Sequence[Face], others: Sequence[Face], most: float) -> list[Face]:
+    """The faces whose IoU with each of the others is at most `most`."""
     if not faces or not others:
         return list(faces)
-    overlap = _overlaps(
+    overlap = _iou(
         np.stack([face.box for face in faces]), np.stack([face.box for face in others])
     ).max(axis=1)
     return [face for face, most_shared in zip(faces, overlap, strict=True) if most_shared <= most]
 
 
-def _overlaps(first: Floats, second: Floats) -> Floats:
-    """`(N, M) float32` intersections over unions."""
+def _iou(first: Floats, second: Floats) -> Floats:
+    """IoU `(N, M) float32` of boxes."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     inner = np.clip(high - low, 0, None).prod(axis=2)

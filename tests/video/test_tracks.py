@@ -173,7 +173,7 @@ def test_between_a_strobes_flashes_a_face_may_still_be_where_it_was(matcher):
     for engine.index in range(40):
         picture = SCENE + 100 * (engine.index % 2)
         recognizer.feed(TimedFrame(engine.index, engine.index / RATE, np.uint8(picture)))
-        assert [float(track.face.box[0]) for track in recognizer.whereabouts] == [20.0]
+        assert [float(track.face.box[0]) for track in recognizer.possible] == [20.0]
     assert len(engine.detected) < 40
 
 

@@ -21,7 +21,7 @@ from facerec.faces import Face, Match
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import blur_boxes, write_image
 from facerec.video.sources import MjpegSource, open_video
-from facerec.video.tracks import Flow, Track, find_again, join
+from facerec.video.tracks import Flow, Track, assign, reidentify
 from tests.conftest import noise
 
 FRAMES, RATE = 60, 25
@@ -108,13 +108,13 @@ def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_pa
     outputs = Outputs(camera, saved, None, None, unknown="unknown", window=None, page=None)
     for index in (0, 1, 5, 9):
         frame = TimedFrame(index, index / RATE, noise(48, 64, index))
-        outputs.take(frame, SimpleNamespace(tracks=[], whereabouts=[]), None, "")
+        outputs.take(frame, SimpleNamespace(tracks=[], possible=[]), None, "")
     outputs.close()
     assert cv2.VideoCapture(str(saved)).get(cv2.CAP_PROP_FRAME_COUNT) == 10
 
 
 def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portraits, monkeypatch):
-    monkeypatch.setattr("facerec.cli.video.people.WATCH", 0.0)
+    monkeypatch.setattr("facerec.cli.video.people.CHECK_SECONDS", 0.0)
     somebody = next(iter(portraits))
     from facerec import Gallery
     from facerec.video.recognizer import VideoRecognizer
@@ -130,7 +130,7 @@ def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portr
 
     monkeypatch.setattr(VideoRecognizer, "feed", rename)
     _, out, err = run("recognize", "video", clip, "-g", gallery, "--every-frame")
-    assert "read again" in err
+    assert "reloaded" in err
     changed = [event for event in events(out) if event["event"] == "changed"]
     assert [event["name"] for event in changed] == ["Somebody Else"]
 
@@ -222,13 +222,13 @@ def face(x: float, y: float, side: float = 40.0) -> Face:
 
 def test_detections_join_the_tracks_they_overlap():
     tracks = [Track(1, face(0, 0), 0), Track(2, face(100, 0), 0)]
-    assert join(tracks, [face(104, 3), face(3, 2), face(300, 300)]) == [1, 0, None]
+    assert assign(tracks, [face(104, 3), face(3, 2), face(300, 300)]) == [1, 0, None]
 
 
 def test_somebody_who_left_is_found_again_by_their_face():
     gone = Track(7, face(0, 0), 0, evidence=np.array([3.0, 0.0], np.float32), weight=3.0)
-    assert find_again([gone], np.array([1.0, 0.0], np.float32), 0.9) is gone
-    assert find_again([gone], np.array([0.0, 1.0], np.float32), 0.9) is None
+    assert reidentify([gone], np.array([1.0, 0.0], np.float32), 0.9) is gone
+    assert reidentify([gone], np.array([0.0, 1.0], np.float32), 0.9) is None
 
 
 def test_a_weak_detection_keeps_a_track_alive_and_starts_none():
@@ -358,7 +358,7 @@ def test_a_face_that_a_detection_missed_is_not_shown_but_its_place_is_still_know
     frames = [scene, scene, np.roll(scene, (3, 4), axis=(0, 1))]
     *_, (recognizer, _) = played(Staged({0: [face(100, 80, 80)]}), frames)
     assert recognizer.tracks == []
-    (missed,) = recognizer.lately
+    (missed,) = recognizer.recent
     assert missed.face.box == pytest.approx(face(104, 83, 80).box, abs=0.5)
 
 

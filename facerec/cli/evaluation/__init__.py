@@ -1,1 +1,1 @@
-"""What the subcommands of `facerec evaluate` are made of."""
+"""Options, tables and reports of the subcommands of `facerec evaluate`."""

@@ -1,4 +1,4 @@
-"""Writing calibrated thresholds where recognition finds them."""
+"""Writes calibrated thresholds into a card, a model or a gallery."""
 
 from __future__ import annotations
 

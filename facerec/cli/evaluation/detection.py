@@ -1,4 +1,4 @@
-"""`facerec evaluate detection`: detectors on pictures with known faces."""
+"""`facerec evaluate detection`: precision and recall of detectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every subcommand of `facerec evaluate` says and does about each model."""
+"""Results, missing images and exit code of each model in `facerec evaluate`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from facerec.evaluation.verification import Verification
 
 
-_TOLD_MISSING = 10
+_MAX_REPORTED = 10
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def image_counts(embedded: Embedded) -> dict[str, int]:
     }
 
 
-def tell_missing(embedded: Embedded) -> None:
-    for key, reason in list(embedded.missing.items())[:_TOLD_MISSING]:
+def report_missing(embedded: Embedded) -> None:
+    for key, reason in list(embedded.missing.items())[:_MAX_REPORTED]:
         say(f"{key}: {reason}")
-    if len(embedded.missing) > _TOLD_MISSING:
-        say(f"… and {len(embedded.missing) - _TOLD_MISSING} more images without a vector")
+    if len(embedded.missing) > _MAX_REPORTED:
+        say(f"… and {len(embedded.missing) - _MAX_REPORTED} more images without a vector")
 
 
 def write_scalars(

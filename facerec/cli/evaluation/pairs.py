@@ -14,7 +14,7 @@ from facerec.cli.evaluation.models import (
     finish,
     image_counts,
     model_names,
-    tell_missing,
+    report_missing,
     write_scalars,
 )
 from facerec.cli.evaluation.options import Run
@@ -81,7 +81,7 @@ def _measure_pairs(
     engine = load_engine(setting.profile)
     with progress(f"embedding with {name}", len(protocol.keys)) as advance:
         embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
-    tell_missing(embedded)
+    report_missing(embedded)
     with waiting("comparing"):
         result = verify(embedded.vectors, protocol)
         table = group_figures(result, protocol, groups) if groups is not None else None

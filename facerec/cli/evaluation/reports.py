@@ -1,4 +1,4 @@
-"""What the report page of an evaluation shows."""
+"""Content of an evaluation's report page: tables, ROC, DET and CMC charts, hardest pairs."""
 
 from __future__ import annotations
 

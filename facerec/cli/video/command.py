@@ -1,4 +1,4 @@
-"""`facerec recognize cam` and `video`: who is in moving pictures."""
+"""`facerec recognize cam` and `video`: recognise people in live and recorded video."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ def cam(
 
     In the window q quits, s saves the frame, r reads the gallery again, e enrols the face that was
     clicked on, or the largest, under the name then typed in the terminal. A live source's newest
-    frame wins: older ones are dropped. A stream that drops is opened again. A photo of a face is
-    taken for the face: there is no check that somebody is alive.
+    frame wins: older ones are dropped. A stream that ends is reconnected. A photo of a face is
+    taken for the face: there is no liveness check.
     """
     loaded = profile.load()
     window = not (no_window or serve) and has_display()
@@ -193,7 +193,7 @@ def _run(
         if page is not None:
             page.tell(events)
 
-    # A window shows how it goes, and a bar would be drawn over the name that is typed.
+    # A bar would be drawn over the name that is typed in the terminal.
     watching = nullcontext() if window else progress(f"watching {opened.name}", opened.total)
     with watching as advance:
         try:
@@ -207,14 +207,14 @@ def _run(
                 if not outputs.take(frame, recognizer, people, told):
                     break
         finally:
-            # Stdout may be closed; what is saved is finished all the same.
+            # The saved video is finished even where stdout is closed.
             try:
                 tell(recognizer.finish(seconds))
             finally:
                 outputs.close()
             if stats:
                 elapsed = time.monotonic() - started
-                say(f"{recognizer.spent.frames} frames in {elapsed:.1f} s")
+                say(f"{recognizer.timings.frames} frames in {elapsed:.1f} s")
                 say(_figures(recognizer, opened, elapsed))
 
 
@@ -251,11 +251,11 @@ def _sentence(event: Event) -> str:
 
 
 def _figures(recognizer: VideoRecognizer, source: VideoSource, seconds: float) -> str:
-    spent = recognizer.spent
-    detection = 1000 * spent.detecting / max(spent.detections, 1)
-    embedding = 1000 * spent.embedding / max(spent.embeddings, 1)
+    timings = recognizer.timings
+    detection = 1000 * timings.detecting / max(timings.detections, 1)
+    embedding = 1000 * timings.embedding / max(timings.embeddings, 1)
     return (
-        f"{spent.frames / max(seconds, 1e-9):.1f} frames a second, {source.dropped} dropped, "
-        f"{spent.detections} detections of {detection:.1f} ms, {spent.embeddings} embeddings of "
-        f"{embedding:.1f} ms"
+        f"{timings.frames / max(seconds, 1e-9):.1f} frames a second, {source.dropped} dropped, "
+        f"{timings.detections} detections of {detection:.1f} ms, "
+        f"{timings.embeddings} embeddings of {embedding:.1f} ms"
     )

@@ -1,4 +1,4 @@
-"""What is made of each frame of a video: window, page, file, the best face of each track."""
+"""Outputs of a video: annotated frames to a window, live page or file; the best face per track."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Blur(str, Enum):
 
 
 class Outputs:
-    """Everything but the events.
+    """Writes and shows annotated frames.
 
     Args:
-        source: where the frames come from.
+        source: of the frames.
         save: the video to write.
-        snapshots: the folder of best faces.
-        blur: whose faces are hidden in what is shown and written.
-        unknown: written at strangers.
-        window: shows the picture.
-        page: serves it.
+        snapshots: folder of the best face of each track.
+        blur: whose faces are blurred in what is shown and written.
+        unknown: a stranger's label.
+        window: shows annotated frames.
+        page: serves them.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Outputs:
     def take(
         self, frame: TimedFrame, recognizer: VideoRecognizer, people: People, caption: str
     ) -> bool:
-        """A frame that was looked at; whether to go on.
+        """Output a processed frame; whether to go on.
 
         Args:
-            caption: written at the picture's lower edge.
+            caption: written at the frame's lower edge.
         """
         self._keep_best(frame, recognizer)
         if self._save is None and self._window is None and self._page is None:
@@ -98,19 +98,19 @@ class Outputs:
         from facerec.imaging.draw import Label, annotate, blur_boxes, write_caption
 
         tracks = recognizer.tracks
-        picture = frame.image
+        image = frame.image
         if self._blur is not None:
             hidden = [
                 track.face.box
-                for track in recognizer.whereabouts
+                for track in recognizer.possible
                 if self._blur is Blur.ALL or track.name is None
             ]
-            picture = blur_boxes(picture, hidden)
+            image = blur_boxes(image, hidden)
         labels = [
             Label(track.face.box, self._text(track), known=track.name is not None)
             for track in tracks
         ]
-        drawn = annotate(picture, labels)
+        drawn = annotate(image, labels)
         return write_caption(drawn, caption) if caption else drawn
 
     def _text(self, track: Track) -> str:
@@ -119,7 +119,7 @@ class Outputs:
         return track.name or self._unknown
 
     def _write(self, drawn: Image, index: int) -> None:
-        """Again for each frame that was dropped before it, so that time goes as it went."""
+        """Write a frame, also for the frames dropped before it, which keeps the speed."""
         import cv2
 
         assert self._save is not None
@@ -135,7 +135,7 @@ class Outputs:
         self._written = index
 
     def _keep_best(self, frame: TimedFrame, recognizer: VideoRecognizer) -> None:
-        """Replace a track's snapshot when it was just embedded from a better picture."""
+        """Replace a track's snapshot when a better view has just been embedded."""
         if self._snapshots is None:
             return
         from facerec.alignment.warp import crop_box

@@ -1,4 +1,4 @@
-"""The gallery of a running recognition."""
+"""The gallery of a running video, reloaded when another process changes it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
     from facerec.gallery.match import Matcher
     from facerec.profile.loading import Profile
 
-WATCH = 1.0
-"""Seconds between looks at whether the gallery has changed."""
+CHECK_SECONDS = 1.0
+"""Seconds between checks of the gallery's version."""
 
 
 class People:
-    """The gallery, read again when it changes."""
+    """The gallery's matcher, rebuilt when the gallery changes."""
 
     def __init__(self, profile: Profile, engine: Engine) -> None:
         self._profile, self._engine = profile, engine
         self._address = profile.gallery.path
-        self._looked = time.monotonic()
-        self._stamp: object = None
-        self._stamp = self._state()
+        self._checked = time.monotonic()
+        self._version: object = None
+        self._version = self._read_version()
         self.matcher = self._read()
 
     def newest(self) -> Matcher:
-        """The matcher of the gallery as it is now, looked at once a second."""
-        if time.monotonic() - self._looked >= WATCH:
-            self._looked = time.monotonic()
-            if (stamp := self._state()) != self._stamp:
-                self._stamp = stamp
+        """The matcher of the newest gallery, checked once a second."""
+        if time.monotonic() - self._checked >= CHECK_SECONDS:
+            self._checked = time.monotonic()
+            if (version := self._read_version()) != self._version:
+                self._version = version
                 self.reload()
         return self.matcher
 
     def reload(self) -> None:
         try:
             self.matcher = self._read()
-            say(f"{self._address}: read again")
+            say(f"{self._address}: reloaded")
         except (MissingError, UsageError) as error:
-            say(f"{error}; going on with what was there")
+            say(f"{error}; keeping the gallery that was read before")
 
     def enrol(self, name: str, face: Face, source: str) -> None:
-        """Add a face with its embedding to the file, and go on with what is then in it.
+        """Add a face with its embedding to the gallery, and reload it.
 
         Raises:
             UsageError: the name is unusable, the file cannot be written, or another process is
@@ -59,17 +59,17 @@ class People:
         with changing(self._address, create=self._engine.card) as gallery:
             gallery.add(name, [face], source)
         say(f"{self._address}: {name} enrolled")
-        self._stamp = self._state()
+        self._version = self._read_version()
         self.reload()
 
-    def _state(self) -> object:
+    def _read_version(self) -> object:
         from facerec.gallery.addresses import backend_of
 
         try:
             return backend_of(self._address).version(self._address)
         except (MissingError, UsageError):
-            # A server that does not answer: what is known is gone on with.
-            return self._stamp
+            # The server does not answer: keep the gallery that was read.
+            return self._version
 
     def _read(self) -> Matcher:
         from facerec.gallery.addresses import open_gallery

@@ -23,15 +23,15 @@ _TITLE = "facerec"
 
 
 class Window:
-    """q quits, s saves the frame, r reads the gallery again, e enrols a face under a typed name.
+    """q quits, s saves the frame, r reloads the gallery, e enrols a face under a typed name.
 
     The face is the one that was clicked on, or else the largest. The name is typed in the terminal,
-    in any script, while the video goes on: OpenCV tells neither capital letters nor what an input
-    method composes, and loses keys that are pressed while a frame is looked at.
+    in any script, while the video goes on: OpenCV's key codes have neither capital letters nor
+    input methods, and keys pressed while a frame is processed are lost.
     """
 
     def __init__(self) -> None:
-        # OpenCV's wheels carry Qt without its fonts, of which it would complain in each window.
+        # OpenCV's wheels bundle Qt without fonts, which Qt warns of at every window.
         os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         import cv2
 
@@ -42,11 +42,11 @@ class Window:
         self._chosen: Track | None = None
 
     def asks(self, track: Track) -> bool:
-        """Whether that track's name is being asked for."""
+        """Whether the user is being asked for this track's name."""
         return track is self._chosen
 
     def show(self, drawn: Image, frame: TimedFrame, tracks: list[Track], people: People) -> bool:
-        """Show a picture and do what the key says; whether to go on."""
+        """Show a frame and handle a key; whether to go on."""
         import cv2
 
         self._shown = list(tracks)
@@ -90,7 +90,7 @@ class Window:
             return
         largest = max(known, key=lambda track: track.face.size)
         self._chosen = self._clicked if self._clicked in known else largest
-        say("type the name of the face that is asked for, then Enter; an empty line enrols nobody")
+        say("type the name of the face marked 'name?', then Enter; an empty line enrols nobody")
 
     def _save(self, drawn: Image, frame: TimedFrame) -> None:
         from facerec.imaging.draw import write_image
@@ -105,7 +105,7 @@ def _has_terminal() -> bool:
 
 
 def _typed_line() -> str | None:
-    """What was typed in the terminal, once it is a whole line."""
+    """The line typed in the terminal; None until Enter."""
     ready, _, _ = select.select([sys.stdin], [], [], 0)
     return sys.stdin.readline() if ready else None
 
