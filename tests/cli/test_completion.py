@@ -78,7 +78,7 @@ def complete(line: str, cwd: Path = ROOT) -> list[str]:
         ("facerec cleanup und", ["undo"]),
         ("facerec cleanup comple", ["completions/"]),
         ("facerec cleanup --lin", ["--linkage"]),
-        ("facerec cleanup tests --plot bench", ["benchmarks"]),
+        ("facerec cleanup tests --plot bench", ["bench", "benchmarks"]),
     ],
 )
 def test_bash_completes_commands_options_and_values(line: str, expected: list[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_embedder
 from facerec.weights.catalog import catalogue, find_model
 from facerec.weights.dlib import read_dlib_resnet
@@ -127,7 +127,7 @@ def test_an_absent_package_says_what_to_install() -> None:
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
-    with pytest.raises(MissingError, match="did you mean dlib_resnet"):
+    with pytest.raises(UsageError, match="did you mean dlib_resnet"):
         load_model("dlib_resnett")
 
 
