@@ -220,7 +220,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
     with live_progress(_step_columns()) as bar:
         room = max(bar.console.width // 2 - 10, 12)
         described = shorten(printable(description), room)
-        yield Advance(bar, bar.add_task(described, total=total, note=""))
+        yield Advance(bar, bar.add_task(described, total=total))
 
 
 @contextmanager
@@ -267,7 +267,7 @@ def live_progress(columns: Sequence[ProgressColumn], *, bare: bool = False) -> I
 
 
 def _step_columns() -> tuple[ProgressColumn, ...]:
-    """Steps done of all, a command's own note, steps a second and the time left.
+    """Steps done of all, steps a second and the time left.
 
     Rates are means since the start: results of one batch come together, which rich's estimate
     takes for thousands a second.
@@ -279,8 +279,6 @@ def _step_columns() -> tuple[ProgressColumn, ...]:
         def render(self, task: Task) -> Text:
             elapsed = task.elapsed or 0.0
             parts = [f"{task.completed:.0f}" + (f"/{task.total:.0f}" if task.total else "")]
-            if task.fields["note"]:
-                parts.append(task.fields["note"])
             if task.completed and elapsed:
                 parts.append(f"{task.completed / elapsed:.1f}/s")
             if task.completed and task.total:
@@ -309,11 +307,6 @@ class Advance:
     def __call__(self, steps: int = 1) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, steps)
-
-    def note(self, text: str) -> None:
-        """Show a text beside the bar."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, note=text)
 
     def say(self, message: str) -> None:
         """One line to stderr, above the bar."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec.cli.console import Results, say
+from facerec.cli.console import Results, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
     TRAINING_DATA,
@@ -78,8 +78,9 @@ def train(
     loaded = profile.load()
     name = Path(profile.name).stem
     folder = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    from facerec.training.callbacks import Callbacks
-    from facerec.training.run import train
+    with waiting("loading PyTorch"):
+        from facerec.training.callbacks import Callbacks
+        from facerec.training.run import train
 
     board = _start_tensorboard(folder) if tensorboard else None
     display = _Display()

@@ -17,7 +17,7 @@ from facerec.imaging.archives import locate, open_source
 from facerec.imaging.names import IMAGE_SUFFIXES
 from facerec.imaging.sources import find_photos, list_people, photo_tree
 from facerec.training.data.opening import open_examples
-from facerec.video.sources import PictureSource
+from facerec.video.sources import ImageSource
 
 # As in ORL, the AT&T database of faces.
 ORL = ["s1/1.pgm", "s1/2.pgm", "s2/1.pgm"]
@@ -98,7 +98,7 @@ def test_excluded_sets_of_a_cleanup_see_them_too(
 
 
 def test_frames_of_a_video_see_them_too(tree: Path) -> None:
-    assert len(list(PictureSource(str(tree / "s1"), 10**6).frames())) == 2
+    assert len(list(ImageSource(str(tree / "s1"), 10**6).frames())) == 2
 
 
 def test_photos_behind_a_url_are_seen_too(tree: Path) -> None:
