@@ -37,7 +37,17 @@ class MissingError(FacerecError):
     exit_code = 4
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or nothing."""
-    near = difflib.get_close_matches(name, list(known), 1)
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing.
+
+    Args:
+        cutoff: least similarity of the two, in [0, 1]; see `difflib.get_close_matches`.
+    """
+    near = difflib.get_close_matches(name, list(known), 1, cutoff)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def nearest_or_all(name: str, known: Iterable[str]) -> str:
+    """As `did_you_mean`, with all known names where none is near."""
+    known = list(known)
+    return did_you_mean(name, known) or f"; there are {', '.join(known)}"

@@ -21,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from facerec.errors import MissingError, ProfileError, did_you_mean
+from facerec.errors import MissingError, ProfileError, nearest_or_all
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -68,7 +68,7 @@ class Entry(Generic[T]):
 
         for option in given:
             if option not in model.model_fields:
-                known = _nearest(option, list(model.model_fields))
+                known = nearest_or_all(option, list(model.model_fields))
                 raise ProfileError(f"{key}: {self.name} has no option {option}{known}")
         try:
             return model(**given)
@@ -167,7 +167,7 @@ class Registry(Generic[T]):
 
     def hint(self, name: str) -> str:
         """The nearest name as a question, or all names: the end of an error message."""
-        return _nearest(name, self.names())
+        return nearest_or_all(name, self.names())
 
     def _load(self, point: EntryPoint) -> None:
         try:
@@ -200,10 +200,6 @@ class Registry(Generic[T]):
                         module = module.removesuffix(".__init__")
                         found[name] = _Shipped(module, facts, computed)
         return found
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    return did_you_mean(name, known) or f"; there are {', '.join(known)}"
 
 
 def _registers(decorator: ast.expr, variable: str) -> bool:

@@ -10,7 +10,7 @@ from facerec.cli.completing import completer
 from facerec.cli.console import Results
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.options import argument, option
-from facerec.errors import UsageError, did_you_mean
+from facerec.errors import UsageError, nearest_or_all
 
 app = App()
 
@@ -50,8 +50,7 @@ def docs(
         results.close()
         return
     if topic not in known:
-        nearest = did_you_mean(topic, known) or f"; there are {', '.join(known)}"
-        raise UsageError(f"no guide is called {topic}{nearest}")
+        raise UsageError(f"no guide is called {topic}{nearest_or_all(topic, known)}")
     page = files("facerec.docs").joinpath(f"{topic}.md")
     if path:
         sys.stdout.write(f"{page}\n")

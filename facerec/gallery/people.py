@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.errors import UsageError
+from facerec.errors import UsageError, did_you_mean
 from facerec.gallery.entries import Base, Lookup, Rows, as_texts
 
 
@@ -79,11 +79,7 @@ class Names:
 
 def unknown_person(name: str, people: Iterable[str]) -> UsageError:
     """The error for an unknown person, with the nearest name."""
-    import difflib
-
-    close = difflib.get_close_matches(name, people, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return UsageError(f"the gallery holds nobody called {name}{hint}")
+    return UsageError(f"the gallery holds nobody called {name}{did_you_mean(name, people)}")
 
 
 def check_name(name: str) -> None:

@@ -6,7 +6,6 @@ command's own flag.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -149,8 +148,7 @@ def _shipped_folder() -> Path:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    return did_you_mean(word, known, cutoff=0.5)
 
 
 def _find(name: str | Path, beside: Path | None = None) -> Path:

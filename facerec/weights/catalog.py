@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError, did_you_mean
+from facerec.errors import MissingError, UsageError, did_you_mean, nearest_or_all
 from facerec.weights.folder import cache_folder
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -111,7 +110,9 @@ def find_model(name: str) -> ModelRecord:
     """
     records = catalogue()
     if name not in records:
-        problem = f"no model is called {name}, and there is no such file; {_hint(name, records)}"
+        problem = (
+            f"no model is called {name}, and there is no such file{nearest_or_all(name, records)}"
+        )
         raise UsageError(problem) if did_you_mean(name, records) else MissingError(problem)
     return records[name]
 
@@ -130,13 +131,8 @@ def find_names(name: str, records: Mapping[str, Record]) -> tuple[str, ...]:
         if all(member in records for member in names)
     }
     if name not in groups:
-        raise UsageError(f"nothing is called {name}; {_hint(name, {**records, **groups})}")
+        raise UsageError(f"nothing is called {name}{nearest_or_all(name, {**records, **groups})}")
     return groups[name]
-
-
-def _hint(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
 
 
 @cache
