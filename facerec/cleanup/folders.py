@@ -47,7 +47,7 @@ def find_wrong_folders(
     everyone, inside = rows_by_group(judgement.part, count), rows_by_group(right, count)
     groups = Groups.of(vectors, right, count)
     means, within = groups.means(), groups.within()
-    taken = {str(file).partition("/")[0] for file in photos.file}
+    taken = {photos.folder(row) for row in range(len(photos))}
     elsewhere = {}
     for one, two, apart in judgement.same:
         smaller, larger = sorted((one, two), key=lambda part: (len(everyone[part]), part))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Rows
 from facerec.faces import Floats
+from facerec.imaging.photos import normalise_person
 
 UNREADABLE = -1
 """Number of faces of an image that cannot be read."""
@@ -90,8 +91,11 @@ class Photos:
         return list(zip(absolute, self.sha256.tolist(), self.file.tolist(), strict=True))
 
     def folder(self, row: int) -> str:
-        """The first folder of an image's path in the tree, "" at its top."""
-        return str(self.file[row]).rpartition("/")[0].partition("/")[0]
+        """The folder of an image's person: its path in the tree, "" at its top."""
+        folders = str(self.file[row]).split("/")[:-1]
+        named = [normalise_person(folder) for folder in folders]
+        person = self.people[self.person[row]]
+        return "/".join(folders[: named.index(person) + 1] if person in named else folders[:1])
 
 
 def collect(

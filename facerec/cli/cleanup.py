@@ -22,6 +22,7 @@ from facerec.cli.options import (
     DISTANCE_THRESHOLD,
     EXACT_LIMIT,
     LINKAGE,
+    PERSON_LEVEL,
     WORKERS,
     Aligned,
     Json,
@@ -89,7 +90,7 @@ def cleanup() -> None:
         "facerec cleanup pile/ --unlabelled --exclude lfw.tar",
     ]
 )
-@profile_options(AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, WORKERS, BATCH)
+@profile_options(PERSON_LEVEL, AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, WORKERS, BATCH)
 def run(
     dirty: Annotated[
         Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from facerec.card import ModelCard
 from facerec.cleanup.photos import Photos, collect
@@ -27,6 +27,7 @@ from facerec.faces import Face
 from facerec.gallery import Gallery
 from facerec.imaging.archives import Source, open_source
 from facerec.imaging.folders import FolderSource
+from facerec.imaging.labels import Owners
 from facerec.imaging.names import has_image_suffix, is_photo
 from facerec.imaging.sources import find_photos, list_people
 from facerec.parallel.ranks import shard
@@ -65,7 +66,7 @@ def look_at_people(
                 cache, observe,
             )  # fmt: skip
         return collect(items, found, known.card.embedding_size), known.card
-    items = _list_pile(dirty) if pile else _list_folder(dirty)
+    items = _list_pile(dirty) if pile else _list_folder(dirty, profile.data.person_level)
     _require(items, dirty)
     engine = load_engine(profile)
     with (
@@ -99,7 +100,8 @@ def look_at_excluded(
     seen = []
     with open_survey(report / "excluded.sqlite", _origin(engine, profile, aligned)) as cache:
         for source, keys in sources:
-            items = [_excluded_item(source, key) for key in keys]
+            owner = Owners(source, keys, profile.data.person_level).owner
+            items = [_excluded_item(source, key, owner(key)) for key in keys]
             with _looking(items) as observe:
                 found = survey(
                     keys, source_reader(source, profile.runtime, cache), engine, profile.runtime,
@@ -144,7 +146,7 @@ def _is_gallery(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in {".h5", ".hdf5"}
 
 
-def _list_folder(dirty: Path) -> list[Item]:
+def _list_folder(dirty: Path, level: str) -> list[Item]:
     """The images in a folder of folders by person.
 
     Raises:
@@ -152,7 +154,7 @@ def _list_folder(dirty: Path) -> list[Item]:
     """
     return [
         (person, photo.name, photo.key)
-        for person, photo in list_people([_folder(dirty)])
+        for person, photo in list_people([_folder(dirty)], level=level)
         if photo.path is not None and photo.path.is_file()
     ]
 
@@ -215,8 +217,7 @@ def _open_excluded(path: Path) -> tuple[Source, list[str]]:
     return source, keys
 
 
-def _excluded_item(source: Source, key: str) -> Item:
-    """An image of the person its folder is called after; without a folder, of its own."""
-    folder = PurePosixPath(key).parent
-    person = key if folder == PurePosixPath() else folder.as_posix()
+def _excluded_item(source: Source, key: str, owner: str) -> Item:
+    """An image of the person that its folders name; without a folder, of its own."""
+    person = owner if "/" in key else key
     return f"{source.name}/{person}", f"{source.name}/{key}", key

@@ -12,6 +12,7 @@ from facerec.cli.options import (
     BATCH,
     FACES,
     OUT,
+    PERSON_LEVEL,
     WORKERS,
     Aligned,
     Json,
@@ -40,7 +41,7 @@ app = App()
         "facerec embed one.jpg two.jpg --name obama --meta team=red",
     ]
 )
-@profile_options(OUT, FACES, WORKERS, BATCH)
+@profile_options(OUT, PERSON_LEVEL, FACES, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],
@@ -89,7 +90,15 @@ def embed(
     if "-" in people and "RANK" in os.environ:
         raise UsageError("-: several processes cannot share standard input; give paths")
     with waiting("listing photos"):
-        photos = list(list_people(people, name=name, stdin=standard_input(), null=null))
+        photos = list(
+            list_people(
+                people,
+                name=name,
+                stdin=standard_input(),
+                null=null,
+                level=loaded.data.person_level,
+            )
+        )
     if not any(photo.path is None or photo.path.is_file() for _, photo in photos):
         # Fail before PyTorch is loaded.
         first = Path(str(photos[0][1]) if photos else people[0])

@@ -22,7 +22,7 @@ from facerec.cli.evaluation.reports import write_search_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, print_records
 from facerec.cli.help import INPUT, MEASUREMENT, App
 from facerec.cli.loading import load_engine
-from facerec.cli.options import option
+from facerec.cli.options import PERSON_LEVEL, option
 from facerec.errors import UsageError
 from facerec.registry import PROTOCOLS
 
@@ -52,10 +52,11 @@ _EXAMPLES = {
 
 
 def _add_pair_protocol(name: str, summary: str) -> None:
+    keys = (PERSON_LEVEL,) if name == "pairs" else ()
     options = _EXAMPLES.get(name, f"--data {name}.zip -m mine.safetensors")
 
     @app.command(name, help=summary, examples=[f"facerec evaluate {name} {options}"])
-    @evaluation_options
+    @evaluation_options(*keys)
     def command(
         data: Data,
         pairs: Annotated[
@@ -99,7 +100,7 @@ app.command(
 @app.command(
     examples=["facerec evaluate identification --data faces/ --gallery known.txt --probes new.txt"]
 )
-@evaluation_options
+@evaluation_options(PERSON_LEVEL)
 def identification(
     data: Data,
     gallery: Annotated[
@@ -127,7 +128,7 @@ def identification(
 
     with waiting(f"reading {data}"):
         lists = read_text(gallery), str(gallery), read_text(probes), str(probes)
-        protocol = read_identification(*lists)
+        protocol = read_identification(*lists, chosen[0].profile.data.person_level)
         source = open_source(data)
         files = locate(source, protocol.keys)
     records, outcomes, cards = [], [], []
@@ -159,7 +160,7 @@ def identification(
 
 
 @app.command(examples=["facerec evaluate ijb --data IJBC/ -m mine.safetensors"])
-@evaluation_options
+@evaluation_options()
 def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     """IJB-B or IJB-C: templates compared 1:1 and searched 1:N, in NIST's or insightface's layout.
 

@@ -147,6 +147,9 @@ WHERE = Key(
     "recognize.where", ("--where",), RECOGNITION, list[str], metavar="KEY=VALUE",
     note="Repeatable.", parse=lambda pairs: parse_pairs(pairs, "--where"),
 )  # fmt: skip
+PERSON_LEVEL = Key(
+    "data.person_level", ("--person-level",), INPUT, metavar="auto|top|parent|file|N"
+)
 TRAINING_DATA = Key("data.train", ("--data",), INPUT, metavar="PATH")
 AFFINITY = Key("cleanup.metric", ("--affinity",), CLUSTERING)
 LINKAGE = Key("cleanup.linkage", ("--linkage",), CLUSTERING)

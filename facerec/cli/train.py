@@ -14,6 +14,7 @@ import typer
 from facerec.cli.console import Results, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
+    PERSON_LEVEL,
     TRAINING_DATA,
     WORKERS,
     Json,
@@ -43,7 +44,7 @@ _PORT = 6006
         "facerec train --out runs/first --resume",
     ]
 )
-@profile_options(TRAINING_DATA, WORKERS)
+@profile_options(TRAINING_DATA, PERSON_LEVEL, WORKERS)
 def train(
     out: Annotated[
         Path | None,

@@ -102,8 +102,8 @@ def group_figures(
     """Split the pairs by the group of their images.
 
     Args:
-        groups: group by image (as the protocol names it, or its file name) or by person (the
-            image's folder).
+        groups: group by image (as the protocol names it, or its file name) or by person (a
+            folder that the image lies in, the nearest first).
 
     Raises:
         UsageError: no pair lies within a group.
@@ -136,5 +136,6 @@ def group_figures(
 
 def _group_of(key: str, groups: Mapping[str, str]) -> str | None:
     folder = posixpath.dirname(key)
-    names = (key, posixpath.basename(key), folder, posixpath.basename(folder))
+    # The person's folder may hold one for each view.
+    names = (key, posixpath.basename(key), folder, *reversed(folder.split("/")))
     return next((groups[name] for name in names if name in groups), None)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError
-from facerec.imaging.names import is_junk
+from facerec.imaging.belonging import Level, Look, names_nobody
+from facerec.imaging.names import has_image_suffix, is_junk
 from facerec.imaging.photos import is_folder
 
 
@@ -48,6 +49,44 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
                 elif wanted(entry.name):
                     below.append((inside, False))
             waiting.extend(reversed(below))
+
+
+def levels_below(root: Path) -> Look:
+    """A look at the tree below a folder, for `belonging.make_rule`."""
+
+    def folders_at(depth: int) -> list[Path]:
+        if not depth:
+            return [root]
+        return [below for folder in folders_at(depth - 1) for below in _listed(folder)[0]]
+
+    def look(depth: int) -> Level:
+        inside: set[str] = set()
+        photos = False
+        for folder in folders_at(depth):
+            folders, has_photos = _listed(folder)
+            photos = photos or has_photos
+            for below in folders:
+                if below.name not in inside and any(walk(below, has_image_suffix)):
+                    inside.add(below.name)
+                    if depth == 0 and not names_nobody(below.name):
+                        break
+        return Level(photos, frozenset(inside))
+
+    return look
+
+
+def _listed(folder: Path) -> tuple[list[Path], bool]:
+    """The folders in a folder, sorted, and whether it holds photos; junk is left out."""
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return [], False
+    wanted = [entry for entry in entries if not is_junk(entry.name)]
+    folders = [folder / entry.name for entry in wanted if is_folder(folder / entry.name)]
+    names = {path.name for path in folders}
+    photos = any(e.name not in names and has_image_suffix(e.name) for e in wanted)
+    return folders, photos
 
 
 class FolderSource:

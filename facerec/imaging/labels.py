@@ -1,12 +1,21 @@
-"""Labels of WebDataset shards: `000017.cls` or `000017.json` beside `000017.jpg`."""
+"""Who the images of a source belong to: WebDataset labels, or else the rule of `belonging`.
+
+A label is `000017.cls` or `000017.json` beside `000017.jpg`.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError
 from facerec.imaging.archives import Source
-from facerec.imaging.names import is_photo
+from facerec.imaging.belonging import Rule, levels_of, make_rule, rule_of_paths
+from facerec.imaging.folders import FolderSource
+from facerec.imaging.names import archive_stem, is_photo
+from facerec.imaging.photos import folder_name, normalise_person
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
@@ -32,6 +41,61 @@ def read_labels(source: Source) -> dict[str, str]:
         for name in names
         if is_photo(name) and _key(name) in label_files
     }
+
+
+class Owners:
+    """Who the images of a folder, archive or URL belong to.
+
+    Args:
+        source: where they are.
+        keys: all of them, `/` between folders.
+        level: which folder names a person, see `data.person_level`.
+        inside: the folder or the image in the source that is named; "" for all of it.
+    """
+
+    def __init__(
+        self, source: Source, keys: Sequence[str], level: str = "auto", inside: str = ""
+    ) -> None:
+        self._source = source
+        self._keys = keys
+        self._level = level
+        self._is_image = inside in keys
+        self._root = "" if self._is_image else inside
+
+    def owner(self, key: str) -> str:
+        """The person of an image.
+
+        Raises:
+            InputError: its label cannot be read.
+            UsageError: nothing names a person, or the level is none.
+        """
+        if key in self._labels:
+            return normalise_person(self._labels[key])
+        *folders, file = self._below(key).split("/")
+        return normalise_person(self._rule.name(folders, file) or self._given)
+
+    def _below(self, key: str) -> str:
+        return key.removeprefix(f"{self._root}/") if self._root else key
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        # Shards are archives; what lies beside a photo on disk is another program's.
+        return {} if isinstance(self._source, FolderSource) else read_labels(self._source)
+
+    @cached_property
+    def _rule(self) -> Rule:
+        if self._is_image:
+            return rule_of_paths(self._level, self._keys[0].split("/")[:-1])
+        packed = not self._root and not isinstance(self._source, FolderSource)
+        return make_rule(self._level, levels_of(list(map(self._below, self._keys))), packed=packed)
+
+    @cached_property
+    def _given(self) -> str:
+        if self._root:
+            return PurePosixPath(self._root).name
+        if isinstance(self._source, FolderSource):
+            return folder_name(Path(self._source.name))
+        return archive_stem(PurePosixPath(self._source.name.rstrip("/")).name)
 
 
 def _key(name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from facerec.errors import InputError, UsageError
+from facerec.imaging.belonging import Rule, rule_of_paths
 
 MAX_PIXELS = 150_000_000
 """Images with more pixels are refused before they are decoded, unless a profile says otherwise."""
@@ -76,10 +77,12 @@ class FilePhoto:
 
     Attributes:
         root: the folder it was found in; None if the file itself was named.
+        rule: whose photo it is; None: of a path that was named.
     """
 
     path: Path
     root: Path | None = None
+    rule: Rule | None = None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -96,10 +99,13 @@ class FilePhoto:
 
     @property
     def person(self) -> str:
-        if self.root is None:
-            return normalise_person(_folder_name(self.path.parent))
-        below = self.path.relative_to(self.root).parts
-        return normalise_person(below[0] if len(below) > 1 else _folder_name(self.root))
+        given = self.root or self.path.parent
+        # A folder that cannot be listed is found in itself.
+        found = self.path.parent if self.path != self.root else self.path
+        folders = found.relative_to(self.root or self.path.anchor).parts
+        rule = self.rule or rule_of_paths("auto", folders)
+        name = rule.name(folders, self.path.name)
+        return normalise_person(folder_name(given) if name in (None, "..") else name)
 
     @property
     def version(self) -> str:
@@ -204,7 +210,12 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _folder_name(folder: Path) -> str:
+def folder_name(folder: Path) -> str:
+    """The name of a folder as it was given.
+
+    Raises:
+        UsageError: it is the root folder, which has none.
+    """
     # Not `resolve`: a linked folder keeps the name that the user gave.
     name = folder.absolute().name
     if name in ("", ".."):

@@ -10,16 +10,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import Source, open_archive, open_source
-from facerec.imaging.folders import walk
-from facerec.imaging.labels import read_labels
+from facerec.imaging.belonging import make_rule, parse_level, rule_of_paths
+from facerec.imaging.folders import levels_below, walk
+from facerec.imaging.labels import Owners
 from facerec.imaging.names import (
-    archive_stem,
     expand_braces,
     has_image_suffix,
     is_archive,
@@ -50,7 +49,11 @@ _Place = Path | str | None
 
 
 def find_photos(
-    places: Iterable[str | Path], *, stdin: BinaryIO | None = None, null: bool = False
+    places: Iterable[str | Path],
+    *,
+    stdin: BinaryIO | None = None,
+    null: bool = False,
+    level: str = "auto",
 ) -> Iterator[Photo]:
     """The photos at some places, in their order.
 
@@ -66,20 +69,19 @@ def find_photos(
 
     What is missing, and a folder without images, is yielded as it is.
 
-    A photo's person: in a folder, the first-level folder that it is in, however deep
-    (`PEOPLE/001/frontal/01.jpg` is of `001`, as in CFP); directly in it, the folder. In an archive
-    or a folder that a URL names, its WebDataset label, or else the same below the last folder that
-    all its images share; without one, the archive. Of a file, a URL or a listed path, its folder.
+    A photo's person is its WebDataset label, or else what `facerec.imaging.belonging` says.
 
     Args:
         stdin: a binary stream, or None where it is closed.
         null: paths on `stdin` end with NUL, not with a newline.
+        level: which folder names a photo's person, see `data.person_level`.
 
     Raises:
         UsageError: `-` is given and `stdin` is no list of paths; fsspec knows no such URLs.
         MissingError: fsspec, or the package that it needs for a URL, is not installed.
     """
-    return _expand(_resolve(places, stdin), stdin, null)
+    parse_level(level)
+    return _expand(_resolve(places, stdin), stdin, null, level)
 
 
 def list_people(
@@ -88,26 +90,29 @@ def list_people(
     name: str | None = None,
     stdin: BinaryIO | None = None,
     null: bool = False,
+    level: str = "auto",
 ) -> Iterator[tuple[str, Photo]]:
     """`(person, photo)` for what `find_photos` finds.
 
     Args:
         name: the person of every photo.
+        level: as `find_photos`.
 
     Raises:
         UsageError: as `find_photos`; a single image is given without `name`; `name` is empty.
         MissingError: as `find_photos`.
     """
+    parse_level(level)
     resolved = _resolve(places, stdin)
     if name is not None:
         if not name.strip():
             raise UsageError("--name is empty; give the person's name")
         everyone = normalise_person(name)
-        return ((everyone, photo) for photo in _expand(resolved, stdin, null))
+        return ((everyone, photo) for photo in _expand(resolved, stdin, null, level))
     for place in resolved:
-        if place is not None and _is_single(place):
+        if place is not None and level == "auto" and _is_single(place):
             raise UsageError(f"{place}: whose photo is this? give --name, or the person's folder")
-    return ((photo.person, photo) for photo in _expand(resolved, stdin, null))
+    return ((photo.person, photo) for photo in _expand(resolved, stdin, null, level))
 
 
 def photo_tree(place: str | Path) -> dict[str, Photo]:
@@ -121,9 +126,9 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
     """
     where = str(place) if is_url(str(place)) else Path(place)
     if isinstance(where, Path) and is_folder(where):
-        photos: Iterable[Photo] = _in_folder(where)
+        photos: Iterable[Photo] = _in_folder(where, "auto")
     elif isinstance(where, str) or is_archive(where.name) or _split_at_archive(where):
-        photos = _unpack(where)
+        photos = _unpack(where, "auto")
     else:
         raise UsageError(f"{place}: no such folder")
     # `walk` yields the root itself if it cannot be listed.
@@ -176,34 +181,38 @@ def _match(pattern: str) -> list[Path]:
     return tops or [path]
 
 
-def _expand(places: Sequence[_Place], stdin: BinaryIO | None, null: bool) -> Iterator[Photo]:
+def _expand(
+    places: Sequence[_Place], stdin: BinaryIO | None, null: bool, level: str
+) -> Iterator[Photo]:
     for place in places:
         if place is not None:
-            yield from _photos_at(place, walked=True)
+            yield from _photos_at(place, level, walked=True)
             continue
         assert stdin is not None, "`_resolve` has refused this"
         for listed in _read_paths(stdin, null):
             # Not walked: `find` lists a folder and also the files in it.
-            yield from _photos_at(listed, walked=False)
+            yield from _photos_at(listed, level, walked=False)
 
 
-def _photos_at(place: Path | str, *, walked: bool) -> Iterator[Photo]:
+def _photos_at(place: Path | str, level: str, *, walked: bool) -> Iterator[Photo]:
     if isinstance(place, str) or _split_at_archive(place):
         try:
-            yield from _unpack(place)
+            yield from _unpack(place, level)
         except InputError as error:
             yield FailedPhoto(str(place), error)
         return
     empty = True
-    for photo in _in_folder(place) if walked and is_folder(place) else ():
+    for photo in _in_folder(place, level) if walked and is_folder(place) else ():
         empty = False
         yield photo
     if empty:
-        yield FilePhoto(place)
+        folders = place.parent.relative_to(place.anchor).parts
+        yield FilePhoto(place, rule=rule_of_paths(level, folders))
 
 
-def _in_folder(root: Path) -> Iterator[Photo]:
-    return (FilePhoto(path, root) for path in walk(root, has_image_suffix))
+def _in_folder(root: Path, level: str) -> Iterator[Photo]:
+    rule = make_rule(level, levels_below(root))
+    return (FilePhoto(path, root, rule) for path in walk(root, has_image_suffix))
 
 
 def _split_at_archive(path: Path) -> tuple[Path, str] | None:
@@ -223,14 +232,14 @@ def _is_single(place: Path | str) -> bool:
     return is_file(place) if packed is None else has_image_suffix(packed[1])
 
 
-def _unpack(place: Path | str) -> Sequence[Photo]:
+def _unpack(place: Path | str, level: str) -> Sequence[Photo]:
     """The photos of a URL, an archive, or a folder or member of an archive.
 
     Raises:
         InputError: it cannot be read, or holds no images.
         MissingError: there is no such archive.
     """
-    packed = _open_url(place) if isinstance(place, str) else _open_archive(place)
+    packed = _open_url(place, level) if isinstance(place, str) else _open_archive(place, level)
     if not isinstance(packed, _Packed):
         return [packed]
     photos = list(packed.photos())
@@ -239,22 +248,22 @@ def _unpack(place: Path | str) -> Sequence[Photo]:
     return photos
 
 
-def _open_url(url: str) -> _Packed | _RemotePhoto:
+def _open_url(url: str, level: str) -> _Packed | _RemotePhoto:
     remote, name = Remote(url), url_file_name(url)
     if has_image_suffix(name):
-        return _RemotePhoto(remote, name)
+        return _RemotePhoto(remote, name, level)
     if not is_archive(name):
-        return _Packed(remote)
+        return _Packed(remote, level)
     try:
-        return _Packed(open_archive(remote.name, remote.open()))
+        return _Packed(open_archive(remote.name, remote.open()), level)
     except UsageError as error:
         raise InputError(str(error)) from error
 
 
-def _open_archive(place: Path) -> _Packed:
+def _open_archive(place: Path, level: str) -> _Packed:
     archive, inside = _split_at_archive(place) or (place, "")
     try:
-        return _Packed(open_source(archive), inside, file_version(archive))
+        return _Packed(open_source(archive), level, inside, file_version(archive))
     except UsageError as error:
         raise InputError(str(error)) from error
 
@@ -265,6 +274,7 @@ class _RemotePhoto:
 
     remote: Remote
     key: str
+    level: str = "auto"
     version: str = ""
 
     def __str__(self) -> str:
@@ -280,7 +290,9 @@ class _RemotePhoto:
 
     @property
     def person(self) -> str:
-        return normalise_person(PurePosixPath(self.name).parent.name)
+        folders = PurePosixPath(self.name.partition("://")[2]).parent.parts
+        name = rule_of_paths(self.level, folders).name(folders, self.key)
+        return normalise_person(name or "")
 
     def read(self, max_pixels: int = MAX_PIXELS) -> bytes:
         return self.remote.read_file()
@@ -306,7 +318,7 @@ class _PackedPhoto:
 
     @property
     def person(self) -> str:
-        return normalise_person(self.packed.owner(self.key))
+        return self.packed.owners.owner(self.key)
 
     @property
     def version(self) -> str:
@@ -320,11 +332,12 @@ class _Packed:
     """The photos of an archive or of a folder behind a URL.
 
     Args:
+        level: which folder names a photo's person.
         inside: the file or folder in it that is named; "" for all of it.
         version: of the whole; empty if unknown.
     """
 
-    def __init__(self, source: Source, inside: str = "", version: str = "") -> None:
+    def __init__(self, source: Source, level: str, inside: str = "", version: str = "") -> None:
         self.source = source
         self.name = source.name.rstrip("/")
         self.version = version
@@ -335,6 +348,7 @@ class _Packed:
         ]
         # The order of `walk`, so that a tree and its tar give the same.
         self._names = sorted(names, key=lambda name: name.split("/"))
+        self.owners = Owners(source, self._names, level, inside)
 
     def photos(self) -> Iterator[Photo]:
         for key in self._names:
@@ -343,32 +357,6 @@ class _Packed:
                 yield FailedPhoto(name, unreadable(name, f"lies outside of {self.name}"), key)
             else:
                 yield _PackedPhoto(self, key)
-
-    def owner(self, key: str) -> str:
-        """Whose photo it is, see `find_photos`.
-
-        Raises:
-            InputError: a label cannot be read.
-        """
-        if key in self._labels:
-            return self._labels[key]
-        below = key.split("/")[len(self._shared) :]
-        if len(below) > 1:
-            return below[0]
-        return self._shared[-1] if self._shared else archive_stem(PurePosixPath(self.name).name)
-
-    @cached_property
-    def _labels(self) -> dict[str, str]:
-        return read_labels(self.source)
-
-    @cached_property
-    def _shared(self) -> list[str]:
-        shared = []
-        for level in zip(*(name.split("/")[:-1] for name in self._names), strict=False):
-            if len(set(level)) > 1:
-                break
-            shared.append(level[0])
-        return shared
 
 
 def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:

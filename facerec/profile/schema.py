@@ -150,6 +150,10 @@ class RecognizeSection(Section):
 class DataSection(Section):
     train: str | None = None
     """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    person_level: Annotated[str, Field(pattern=r"auto|top|parent|file|\d{1,2}")] = "auto"
+    """Which folder a photo's person is named after: `auto` the first below what is given, past sets
+    and views (`train`, `frontal`); `top` the first; `parent` the last; a number counts from the
+    first, 0 is what is given; `file`: the file is named so (`ann.jpg`, `ann_2.jpg`)."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None

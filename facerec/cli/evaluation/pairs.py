@@ -43,7 +43,9 @@ def evaluate_pairs(
 
     by_group = read_groups(groups) if groups is not None else None
     with waiting(f"reading {data}"):
-        protocol, source = open_protocol(protocol_name, data, pairs)
+        protocol, source = open_protocol(
+            protocol_name, data, pairs, settings[0].profile.data.person_level
+        )
         files = locate(source, protocol.keys)
     measured = [
         _measure_pairs(setting, name, protocol, source, files, by_group)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
+from collections.abc import Iterator, Sequence
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
 from facerec.evaluation.protocols.text import decode_text
+from facerec.imaging.belonging import levels_of, make_rule
 from facerec.registry import PROTOCOLS
 
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
@@ -16,30 +17,51 @@ _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
     "pairs",
     help="Any list: two images a line, and 1 for the same person or 0.",
     lists=("pairs.txt", "pairs.csv"),
+    by_folder=True,
 )
-def read_pair_list(data: bytes, where: str, name: str = "pairs") -> PairProtocol:
+def read_pair_list(
+    data: bytes, where: str, name: str = "pairs", level: str = "auto"
+) -> PairProtocol:
     """Lines `image1 image2` or `image1 image2 same`, separated by tabs, commas or spaces.
 
-    Without the third column two images show one person when they lie in the same folder, as in
-    `person/photo.jpg`. Lines that begin with `#` are skipped.
+    Without the third column the images' folders say whether they show one person, as in
+    `person/photo.jpg`, see `facerec.imaging.belonging`. Lines that begin with `#` are skipped.
+
+    Args:
+        level: which folder names a person, see `data.person_level`.
 
     Raises:
         UsageError: a line has another form.
     """
-    pairs = []
+    rows: list[tuple[str, str, bool | None]] = []
     for number, line in enumerate(decode_text(data, where).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = _columns(line)
         where_line = f"{where}:{number}"
         if len(parts) == 3 and parts[2].lower() in _YES_NO:
-            same = _YES_NO[parts[2].lower()]
-        elif len(parts) == 2:
-            same = _same_folder(parts[0], parts[1], where_line)
-        else:
+            rows.append((parts[0], parts[1], _YES_NO[parts[2].lower()]))
+        elif len(parts) != 2:
             raise UsageError(f"{where_line}: expected 'image1 image2 [0|1]', not {line!r}")
-        pairs.append(Pair(parts[0], parts[1], same))
+        elif not all("/" in part for part in parts):
+            raise UsageError(
+                f"{where_line}: two columns need person/photo paths; add a third, 1 for one person"
+            )
+        else:
+            rows.append((parts[0], parts[1], None))
+    same = _same_people([(one, two) for one, two, known in rows if known is None], level)
+    pairs = [Pair(one, two, next(same) if known is None else known) for one, two, known in rows]
     return build_protocol(name, pairs, None, where)
+
+
+def _same_people(pairs: Sequence[tuple[str, str]], level: str) -> Iterator[bool]:
+    rule = make_rule(level, levels_of([key for pair in pairs for key in pair]), packed=True)
+
+    def person(key: str) -> str | None:
+        *folders, file = key.split("/")
+        return rule.name(folders, file)
+
+    return (person(one) == person(two) for one, two in pairs)
 
 
 def _columns(line: str) -> list[str]:
@@ -47,12 +69,3 @@ def _columns(line: str) -> list[str]:
         if separator in line:
             return [part.strip() for part in line.split(separator)]
     return line.split()
-
-
-def _same_folder(first: str, second: str, where: str) -> bool:
-    folders = posixpath.dirname(first), posixpath.dirname(second)
-    if not all(folders):
-        raise UsageError(
-            f"{where}: two columns need person/photo paths; add a third, 1 for one person"
-        )
-    return folders[0] == folders[1]

@@ -46,18 +46,20 @@ class Pair:
 
 
 def open_protocol(
-    name: str, data: str | Path, pairs: str | Path | None
+    name: str, data: str | Path, pairs: str | Path | None, level: str = "auto"
 ) -> tuple[PairProtocol, Source]:
     """Open a verification protocol and its images.
 
     Readers are registered in `PROTOCOLS`. One with `lists`, names of its list of pairs within the
-    data, is called with that file's bytes and name and returns the pairs; one without is called
-    with the path of the data and returns the pairs and the source of the images.
+    data, is called with that file's bytes and name and returns the pairs; one `by_folder`, where
+    folders say who is who, with `level` too. One without `lists` is called with the path of the
+    data and returns the pairs and the source of the images.
 
     Args:
         name: a registered protocol.
         data: a folder, a tar or a zip; for `bin` the file itself.
         pairs: the list of pairs, in place of the one in the data.
+        level: which folder names a person, see `data.person_level`.
 
     Raises:
         MissingError: a file is absent, or the protocol is unknown.
@@ -67,7 +69,8 @@ def open_protocol(
     if "lists" in entry.facts:
         source = open_source(data)
         content, where = _read_list(entry.facts["lists"], source, pairs)
-        return entry.target(content, where), source
+        more = {"level": level} if entry.facts.get("by_folder") else {}
+        return entry.target(content, where, **more), source
     if pairs is not None:
         raise UsageError(f"--pairs: {name} brings its own pairs in --data")
     opened: tuple[PairProtocol, Source] = entry.target(data)

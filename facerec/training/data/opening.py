@@ -59,7 +59,7 @@ def open_training_data(
     elif section.train is None:
         raise UsageError("no training data: give --data, or data.train in the profile")
     else:
-        examples = open_examples(section.train)
+        examples = open_examples(section.train, section.person_level)
     selection = select(examples, people=_read_people(section.people), min_images=section.min_images)
     if section.check_aligned and not section.synthetic:
         side = max(card.input_height, card.input_width)
@@ -69,12 +69,13 @@ def open_training_data(
     return TrainingData(examples, *split(selection, section.validation, seed))
 
 
-def open_examples(where: str | Path) -> Examples:
+def open_examples(where: str | Path, level: str = "auto") -> Examples:
     """Open a folder per person, a tar or zip of that, `train.rec`, or WebDataset shards.
 
     Args:
         where: a path; for shards a folder of tars, a pattern such as `faces-*.tar`, or
             `faces-{0000..0127}.tar`.
+        level: which folder names a person, see `data.person_level`.
 
     Raises:
         MissingError: no training data at the path.
@@ -87,14 +88,16 @@ def open_examples(where: str | Path) -> Examples:
         if (path / "train.rec").is_file():
             return RecordFile(path / "train.rec")
         tars = sorted(tar for tar in path.glob("*.tar") if not is_junk(tar.name))
-        return _open_shards(tars) if tars else Tree(open_source(path))
+        return _open_shards(tars) if tars else Tree(open_source(path), level)
     if not path.exists():
         shards = _expand(str(where))
         if not shards:
             raise MissingError(f"{where}: no training data there")
         return _open_shards(shards)
     source = open_source(path)
-    return Shards([source]) if path.suffix == ".tar" and holds_labels(source) else Tree(source)
+    if path.suffix == ".tar" and holds_labels(source):
+        return Shards([source])
+    return Tree(source, level)
 
 
 def _expand(pattern: str) -> list[Path]:

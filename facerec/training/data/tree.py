@@ -8,6 +8,7 @@ from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.imaging.archives import Source
 from facerec.imaging.decode import decode_image
+from facerec.imaging.labels import Owners
 from facerec.imaging.names import is_photo
 from facerec.training.data import Labels
 
@@ -16,20 +17,26 @@ MAX_PIXELS = 4096 * 4096
 
 
 class Tree:
-    """Images labelled by the folder they are in.
+    """Images of the people that `facerec embed` names too, see `facerec.imaging.belonging`.
+
+    Args:
+        source: a folder or an archive.
+        level: which folder names a person, see `data.person_level`.
 
     Raises:
-        MissingError: there is no image in a folder.
+        MissingError: there is no image.
+        InputError: a label cannot be read.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, level: str = "auto") -> None:
         self._source = source
-        self._keys = sorted(key for key in self._source.names() if is_photo(key) and "/" in key)
+        self._keys = sorted(filter(is_photo, source.names()))
         if not self._keys:
             raise MissingError(f"{source.name}: holds no images in folders, one per person")
-        folders = [key.rpartition("/")[0] for key in self._keys]
-        unique, labels = np.unique(np.array(folders, dtype=object), return_inverse=True)
-        self.people = _short(list(unique))
+        owner = Owners(source, self._keys, level).owner
+        owners = np.array([owner(key) for key in self._keys], dtype=object)
+        unique, labels = np.unique(owners, return_inverse=True)
+        self.people = list(unique)
         self.labels: Labels = labels.astype(np.int64)
 
     def name(self, index: int) -> str:
@@ -38,9 +45,3 @@ class Tree:
     def image(self, index: int) -> Image:
         key = self._keys[index]
         return decode_image(self._source.read(key), key, MAX_PIXELS)
-
-
-def _short(folders: list[str]) -> list[str]:
-    """Last parts of the folders' names, if they are unique."""
-    last = [folder.rpartition("/")[2] for folder in folders]
-    return last if len(set(last)) == len(last) else folders
