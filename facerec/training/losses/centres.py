@@ -56,7 +56,7 @@ class CentreLoss(nn.Module):
 
     @torch.no_grad()
     def move(self, rate: float) -> None:
-        """Move each centre by -α Σ (c_j - x_i) / (1 + n_j), eq. 4, over the features since `forget`.
+        """Move each centre by -α Σ (c_j - x_i) / (1 + n_j) (eq. 4) over the features kept.
 
         A rank holds the features of all ranks for its centres, so n_j counts the global batch.
 
