@@ -65,7 +65,9 @@ def test_four_commands_agree_on_who_is_who(place: Path, run: Run, tmp_path: Path
         for row, label in enumerate(examples.labels)
     }
     assert trained == named
-    real = tiny(tmp_path / "run", "--data", place, "--json", data__synthetic="false", train__batch=4)
+    real = tiny(
+        tmp_path / "run", "--data", place, "--json", data__synthetic="false", train__batch=4
+    )
     code, out, err = run(*real, "--set", "data.check_aligned=false")
     assert code == 0, err
     assert (json.loads(out)["people"], json.loads(out)["images"]) == (2, 5)
