@@ -73,11 +73,16 @@ class Crop:
 
 @dataclass(slots=True)
 class Outcome:
-    """Photos aligned, skipped because an earlier run aligned them, and failed."""
+    """Photos aligned, skipped because an earlier run aligned them, and failed.
+
+    Attributes:
+        took_one: of the aligned photos, those that show further faces.
+    """
 
     aligned: int = 0
     skipped: int = 0
     failed: int = 0
+    took_one: int = 0
 
 
 def align_tree(
@@ -127,6 +132,7 @@ def align_tree(
                 outcome.failed += 1
             else:
                 faces = found if policy == "all" else [central_face(frame.image, found)]
+                outcome.took_one += len(faces) < len(found)
                 record["faces"] = _write_chips(out, names[relative], crop, frame.image, faces)
                 outcome.aligned += 1
             log.write(json.dumps(record, ensure_ascii=False) + "\n")

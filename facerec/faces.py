@@ -34,12 +34,14 @@ class Face:
         landmarks: `(5, 2) float32`: left eye, right eye, nose, left and right mouth corner, as
             the viewer sees them.
         embedding: `(D,) float32` unit vector, or None before embedding.
+        among: how many faces its image shows.
     """
 
     box: Floats
     score: float
     landmarks: Floats
     embedding: Floats | None = None
+    among: int = 1
 
     def __post_init__(self) -> None:
         for values in (self.box, self.landmarks, self.embedding):
@@ -139,3 +141,15 @@ class Match:
     name: str | None
     nearest: Candidate | None = None
     candidates: tuple[Candidate, ...] = ()
+
+
+def face_label(name: str | None, unknown: str) -> str:
+    """What a face is labelled with: its person's name, marked where strangers are called so.
+
+    Args:
+        name: the person, or None for a stranger.
+        unknown: a stranger's label.
+    """
+    if name is None:
+        return unknown
+    return f"{name} (enrolled)" if name.casefold() == unknown.casefold() else name

@@ -82,11 +82,16 @@ def align(
             "aligned": outcome.aligned,
             "skipped": outcome.skipped,
             "failed": outcome.failed,
+            "took_one": outcome.took_one,
         },
         (str(out), str(outcome.aligned), str(outcome.skipped), str(outcome.failed)),
     )
     results.close()
     say_saved(outcome.aligned, "aligned image", out)
+    if outcome.took_one:
+        say(
+            f"{outcome.took_one} photos show several faces; took the most central one (--faces all)"
+        )
     if outcome.failed:
         say(f"{outcome.failed} failed; copies of those photos are in {aside}/")
     exit_with_failures(outcome.failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from facerec.cli.options import (
     NullSeparated,
     ProfileOptions,
     argument,
+    force_option,
     option,
     parse_pairs,
     profile_options,
@@ -31,8 +33,13 @@ if TYPE_CHECKING:
 
     from facerec.engine.engine import Engine
     from facerec.faces import Face, Frame
+    from facerec.gallery.remarks import Remark
+    from facerec.imaging.photos import Photo
 
 app = App()
+
+_MOST_REMARKS = 10
+"""Warnings of one kind that are told one by one."""
 
 
 @app.command(
@@ -72,6 +79,16 @@ def embed(
             help="Metadata of these faces, for --where; repeatable.",
         ),
     ] = None,
+    sync: Annotated[
+        bool,
+        option(
+            "--sync",
+            panel=OUTPUT,
+            help="Also remove what photos gave that have left these folders or are another "
+            "person's now; without --force only say what would be done.",
+        ),
+    ] = False,
+    force: Annotated[bool, force_option("Let --sync remove and enrol.")] = False,
     null: NullSeparated = False,
     as_json: Json = None,
     *,
@@ -104,13 +121,16 @@ def embed(
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
+    address = loaded.gallery.path
+    if sync and not force:
+        _say_plan(address, photos, as_json)
+        return
     with waiting("loading models"):
         from facerec.engine.engine import Engine
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
-    address = loaded.gallery.path
     kept = 0
     with process_group(loaded.runtime.device) as device:
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
@@ -137,6 +157,7 @@ def embed(
                 seen=keep_chips,
                 observe=lambda problem: advance.say(problem) if problem else None,
                 ranks=ranks,
+                sync=sync,
             )
     if report is None:
         # Not rank 0.
@@ -155,6 +176,8 @@ def embed(
             "no_face": report.no_face,
             "several_faces": report.several_faces,
             "failed": report.failed,
+            "removed": report.removed,
+            "warnings": [remark.record() for remark in report.remarks],
         },
         *((person, str(count)) for person, count in counts.items()),
     )
@@ -164,9 +187,47 @@ def embed(
         f"{report.skipped} were there, {len(report.no_face)} without a face, "
         f"{len(report.several_faces)} refused, {len(report.failed)} unreadable"
     )
+    if report.removed:
+        say(f"{address}: what {report.removed} photos gave before was removed")
+    _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)
     exit_with_failures(len(report.failed) + len(report.several_faces))
+
+
+def _say_plan(address: str, photos: Sequence[tuple[str, Photo]], as_json: bool | None) -> None:
+    """Say what `--sync` would do."""
+    from facerec.gallery.addresses import backend_of, open_gallery
+    from facerec.gallery.enrol import gallery_folder
+    from facerec.gallery.sync import plan
+
+    results = Results("would", "person", "photo", as_json=as_json)
+    if backend_of(address).exists(address):
+        with waiting("comparing"):
+            removed, added = plan(open_gallery(address), photos, gallery_folder(address))
+        gone = [(one.person, one.source) for one in removed]
+    else:
+        gone, added = [], [(person, str(photo)) for person, photo in photos]
+    for verb, found in (("remove", gone), ("enrol", added)):
+        for person, source in found:
+            record = {"would": verb, "person": person, "photo": source}
+            results.add(record, (verb, person, source))
+    results.close(title=address)
+    say(f"{address}: would remove what {len(gone)} photos gave, and enrol {len(added)}")
+    if gone or added:
+        say("nothing is changed yet; --sync --force does it")
+
+
+def _say_remarks(remarks: Sequence[Remark]) -> None:
+    """Say each, but only the first of many of a kind."""
+    told: Counter[str] = Counter()
+    for remark in remarks:
+        told[remark.kind] += 1
+        if told[remark.kind] <= _MOST_REMARKS:
+            say(remark.message)
+    for kind, count in told.items():
+        if count > _MOST_REMARKS:
+            say(f"{count - _MOST_REMARKS} more like these ({kind}); --json lists them all")
 
 
 def _keep_chips(engine: Engine, folder: Path, frame: Frame, faces: Sequence[Face]) -> None:

@@ -199,12 +199,14 @@ def _candidate_record(candidate: Candidate) -> dict[str, Any]:
 
 def table_rows(record: dict[str, Any], unknown: str, threshold: float) -> list[tuple[str, ...]]:
     """One row a face; a stranger's shows the threshold that the nearest person missed."""
+    from facerec.faces import face_label
+
     if not record["faces"]:
         return [(record["image"], "(no face)", "", "", "")]
     return [
         (
             record["image"] if number == 0 else "",
-            face["name"] or unknown,
+            face_label(face["name"], unknown),
             _number(face["similarity"]),
             _distance(face, threshold),
             " ".join(f"{side:.0f}" for side in face["box"]),
@@ -234,11 +236,12 @@ def draw_matches(
     show_distance: bool = False,
 ) -> Image:
     """A copy of the image with a box and a label on each face."""
+    from facerec.faces import face_label
     from facerec.imaging.draw import Label, annotate
 
     labels = []
     for face, match in zip(faces, matches, strict=True):
-        text = match.name or unknown
+        text = face_label(match.name, unknown)
         if show_distance and match.nearest:
             text = f"{text} {match.nearest.distance:.3f}"
         labels.append(Label(face.box, text, known=match.name is not None))

@@ -265,7 +265,8 @@ class Engine:
             images = {i: image for i in of if (image := frames[i].image) is not None}
             detector = self._detector if factor == 1 else self._detector.reduced(factor)
             for i, faces in zip(images, detector.detect(list(images.values())), strict=True):
-                found[i] = select(images[i], faces) if faces and select is not None else faces
+                picked = select(images[i], faces) if faces and select is not None else faces
+                found[i] = [dataclasses.replace(face, among=len(faces)) for face in picked]
         return list(zip(frames, found, strict=True))
 
     def _take_aligned(self, frames: Sequence[Frame]) -> Batch:

@@ -120,6 +120,9 @@ class GalleryStore(Protocol):
     def holds(self, person: str, sha256: str) -> bool:
         """Whether that photo, by content, is enrolled for that person."""
 
+    def photos(self) -> Iterator[tuple[str, str, str]]:
+        """Person, source and hash of each entry, without its vector."""
+
     def has_source(self, person: str, source: str) -> bool:
         """Whether a photo of that name, whatever its content, is enrolled for that person."""
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from facerec.card import ModelCard
 from facerec.faces import Floats
 from facerec.gallery.base import Batch, MatchBy, Where
-from facerec.gallery.entries import Base, Entries, Rows, matches, mean_vectors, parse_meta
+from facerec.gallery.entries import (
+    Base,
+    Entries,
+    Rows,
+    as_texts,
+    matches,
+    mean_vectors,
+    parse_meta,
+)
 from facerec.gallery.people import Albums, Names
 
 BATCH = 4096
@@ -77,6 +85,18 @@ class GalleryColumns:
             rows = first + np.flatnonzero(allowed[first : first + size])
             if len(rows):
                 yield self._rows(rows)
+
+    def photos(self) -> Iterator[tuple[str, str, str]]:
+        """See `GalleryStore.photos`."""
+        allowed, people = self._allowed(None), self._names.all()
+        size = len(self._base)
+        halves = (self._base, 0, allowed[:size]), (self._added, size, allowed[size:])
+        for columns, first, living in halves:
+            for start in range(0, len(columns), BATCH):
+                kept = np.flatnonzero(living[start : start + BATCH]) + start
+                names = (people[number] for number in self._person[first + kept].tolist())
+                sources, hashes = as_texts(columns.source[kept]), as_texts(columns.sha256[kept])
+                yield from zip(names, sources.tolist(), hashes.tolist(), strict=True)
 
     def templates(self) -> Floats:
         """`(P, D) float32`: the mean of each person's unit vectors, renormalised."""

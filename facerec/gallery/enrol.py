@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,14 @@ from facerec.gallery.outcomes import (
     is_refused,
 )
 from facerec.gallery.people import check_name
-from facerec.imaging.names import is_url
+from facerec.gallery.remarks import (
+    Remark,
+    remark_on_loose,
+    remark_on_mixtures,
+    remark_on_names,
+    remark_on_others,
+)
+from facerec.gallery.sync import compare, relative_source
 from facerec.imaging.photos import Photo
 from facerec.profile.loading import Profile
 
@@ -41,6 +47,10 @@ class Enrolment:
         no_face: photos without a face.
         several_faces: photos refused because they show several.
         failed: unreadable photos, with the error.
+        removed: enrolled photos that were removed, as they are no longer there.
+        remarks: what is probably not as it was meant.
+        people: those who got a face.
+        content: the hashes of all photos that were read.
     """
 
     enrolled: int = 0
@@ -50,6 +60,10 @@ class Enrolment:
     no_face: list[str] = field(default_factory=list)
     several_faces: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    removed: int = 0
+    remarks: list[Remark] = field(default_factory=list)
+    people: dict[str, None] = field(default_factory=dict)
+    content: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,7 @@ def enrol_photos(
     seen: Seen = lambda *_: None,
     observe: Observer = lambda _: None,
     ranks: Ranks = Ranks(),
+    sync: bool = False,
 ) -> Enrolment | None:
     """Embed photos and add them to a gallery, which is created if there is none.
 
@@ -90,6 +105,7 @@ def enrol_photos(
         seen: callback for each photo that this rank embeds.
         observe: callback for each photo, in order, on rank 0.
         ranks: the processes that do this together.
+        sync: remove what photos gave that are no longer there, see `facerec.gallery.sync`.
 
     Returns:
         the photos by outcome; None on ranks other than 0.
@@ -124,8 +140,9 @@ def enrol_photos(
     backend = backend_of(address)
     new = not backend.exists(address)
     with changing(address, create=engine.card) as gallery:
+        removed = _remove_stale(gallery, address, photos) if sync else 0
         if ranks.world_size == 1:
-            saver = Saver(gallery, changed=new)
+            saver = Saver(gallery, changed=new or removed > 0)
             outcomes = embed(photos, gallery.holds)
         else:
             # Opened before the other ranks try to: Milvus Lite serves the first process alone.
@@ -136,7 +153,9 @@ def enrol_photos(
             # Committed once, at the end: after a crash all chunks are enrolled again.
             saver = Saver(gallery, changed=False, share=0)
             outcomes = chunks.outcomes()
-        report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver)
+        report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver, sync)
+        report.removed = removed
+        _remark(report, gallery, address, photos, profile)
         if new:
             backend.tidy(gallery)
     chunks.remove()
@@ -165,18 +184,21 @@ def _enrol(
     meta: Where | None,
     observe: Observer,
     saver: Saver,
+    sync: bool,
 ) -> Enrolment:
     """Add photos to a gallery and commit them, at the latest when the loop ends or fails.
 
     A photo already enrolled for its person, by content, is skipped; new content under the same
     name replaces the entries of the old.
     """
-    folder = path.parent if (path := local_path(address)) else None
+    folder = gallery_folder(address)
     report = Enrolment()
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
             name, faces = str(photo), outcome.faces
+            source = relative_source(name, folder)
             problem = outcome.error
+            report.content.add(outcome.sha256)
             if problem:
                 report.failed[name] = problem
             elif not outcome.looked or gallery.holds(person, outcome.sha256):
@@ -184,15 +206,20 @@ def _enrol(
             elif not faces:
                 report.no_face.append(name)
                 problem = f"{name}: no face found"
+                if sync and gallery.has_source(person, source):
+                    gallery.remove_source(person, source)
+                    saver.note_change()
             elif is_refused(faces, profile):
                 report.several_faces.append(name)
                 problem = f"{name}: {len(faces)} faces, and only one is allowed"
             else:
-                source = _relative(name, folder)
                 report.replaced += gallery.has_source(person, source)
                 gallery.add(person, faces, source, outcome.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)
+                report.people[person] = None
+                if faces[0].among > len(faces):
+                    report.remarks.append(remark_on_others(name, faces[0].among))
                 saver.note_change()
             observe(problem)
     finally:
@@ -200,11 +227,37 @@ def _enrol(
     return report
 
 
-def _relative(photo: str, folder: Path | None) -> str:
-    if is_url(photo):
-        return photo
-    try:
-        relative = photo if folder is None else os.path.relpath(photo, folder)
-    except ValueError:  # another drive
-        relative = str(Path(photo).resolve())
-    return Path(relative).as_posix()
+def gallery_folder(address: str) -> Path | None:
+    """The folder that a gallery's sources are relative to; None for one on a server."""
+    path = local_path(address)
+    return path.parent if path else None
+
+
+def _remove_stale(gallery: GalleryStore, address: str, photos: Sequence[tuple[str, Photo]]) -> int:
+    """Remove what photos gave that are no longer there; returns how many photos."""
+    stale = compare(gallery, photos, (), gallery_folder(address)).stale
+    for one in stale:
+        gallery.remove_source(one.person, one.source)
+    return len(stale)
+
+
+def _remark(
+    report: Enrolment,
+    gallery: GalleryStore,
+    address: str,
+    photos: Sequence[tuple[str, Photo]],
+    profile: Profile,
+) -> None:
+    """Add what an enrolment should tell besides its outcomes."""
+    placed = [
+        (photo.tree, str(photo).removeprefix(f"{photo.tree}/"), person)
+        for person, photo in photos
+        if photo.tree
+    ]
+    report.remarks += remark_on_loose(placed)
+    report.remarks += remark_on_mixtures(gallery, report.people)
+    unknown = profile.recognize.unknown
+    everyone = dict.fromkeys(person for person, _ in photos)
+    report.remarks += remark_on_names(gallery.counts(), everyone, unknown, address)
+    found = compare(gallery, photos, report.content - {""}, gallery_folder(address))
+    report.remarks += found.remarks("the same command with --sync")

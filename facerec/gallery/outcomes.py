@@ -181,16 +181,17 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
     arrays: dict[str, Any] = {
         name: np.array([getattr(face, name) for face in faces]) for name in _ARRAYS
     }
-    text = np.frombuffer(json.dumps([facts, [face.score for face in faces]]).encode(), np.uint8)
+    numbers = [[face.score for face in faces], [face.among for face in faces]]
+    text = np.frombuffer(json.dumps([facts, numbers]).encode(), np.uint8)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, text=text, **arrays)
 
 
 def _read(path: Path) -> list[Outcome]:
     with np.load(path, allow_pickle=False) as file:
-        facts, scores = json.loads(file["text"].tobytes())
+        facts, (scores, among) = json.loads(file["text"].tobytes())
         boxes, landmarks, embeddings = (file[name] for name in _ARRAYS)
-    faces = map(Face, boxes, scores, landmarks, embeddings)
+    faces = map(Face, boxes, scores, landmarks, embeddings, among)
     return [
         Outcome(sha256, error, looked, tuple(islice(faces, count)))
         for sha256, error, looked, count in facts

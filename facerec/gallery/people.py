@@ -82,13 +82,18 @@ def unknown_person(name: str, people: Iterable[str]) -> UsageError:
     return UsageError(f"the gallery holds nobody called {name}{did_you_mean(name, people)}")
 
 
+# Zero-width joiners, which Persian and Indic names are spelt with, are not printable to Python.
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
+
+
 def check_name(name: str) -> None:
     """Refuse names that cannot be a folder, a line of a list or a label.
 
     Raises:
         UsageError: the name is empty, `.` or `..`, or holds a slash or a control character.
     """
-    if name.strip(" .") == "" or set(name) & {"/", "\\"} or not name.isprintable():
+    visible = name.translate(_JOINERS)
+    if name.strip(" .") == "" or set(name) & {"/", "\\"} or not visible.isprintable():
         raise UsageError(f"{name!r} is no usable name: give printable characters without a slash")
 
 

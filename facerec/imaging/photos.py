@@ -39,6 +39,11 @@ class Photo(Protocol):
         ...
 
     @property
+    def tree(self) -> str:
+        """The folder, archive or URL that it was found in; empty if it was named itself."""
+        ...
+
+    @property
     def path(self) -> Path | None:
         """Its file; None in an archive or behind a URL."""
         ...
@@ -92,6 +97,10 @@ class FilePhoto:
         return str(self.path)
 
     @property
+    def tree(self) -> str:
+        return "" if self.root in (None, self.path) else str(self.root)
+
+    @property
     def key(self) -> str:
         if self.root is None:
             return self.path.name
@@ -123,6 +132,7 @@ class FailedPhoto:
     error: InputError
     key: str = ""
     version: str = ""
+    tree: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -184,14 +194,19 @@ def unreadable(name: Path | str, reason: str) -> InputError:
     return InputError("".join(_visible(character) for character in f"{name}: {reason}"))
 
 
+# Soft hyphens, zero-width spaces and marks of direction. The joiners stay: Persian and Indic names
+# are spelt with them.
+_INVISIBLE = dict.fromkeys([0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, 0xFEFF])
+
+
 def normalise_person(person: str) -> str:
-    """A person's name as it is stored and compared: NFC, in valid Unicode.
+    """A person's name as it is stored and compared: NFC, in valid Unicode, all of it visible.
 
     macOS returns decomposed names (`e` and an accent), other systems mostly composed ones; the same
     person enrolled from both must be one. The path itself keeps its bytes.
     """
     readable = os.fsencode(person).decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", readable)
+    return unicodedata.normalize("NFC", readable.translate(_INVISIBLE))
 
 
 def is_folder(path: Path) -> bool:

@@ -276,6 +276,7 @@ class _RemotePhoto:
     key: str
     level: str = "auto"
     version: str = ""
+    tree: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -311,6 +312,10 @@ class _PackedPhoto:
     @property
     def name(self) -> str:
         return f"{self.packed.name}/{self.key}"
+
+    @property
+    def tree(self) -> str:
+        return self.packed.tree
 
     @property
     def path(self) -> None:
@@ -349,6 +354,8 @@ class _Packed:
         # The order of `walk`, so that a tree and its tar give the same.
         self._names = sorted(names, key=lambda name: name.split("/"))
         self.owners = Owners(source, self._names, level, inside)
+        whole = f"{self.name}/{inside}" if inside else self.name
+        self.tree = "" if inside in names else whole
 
     def photos(self) -> Iterator[Photo]:
         for key in self._names:

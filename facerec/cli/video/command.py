@@ -244,9 +244,11 @@ def _record(event: Event) -> dict[str, Any]:
 
 
 def _sentence(event: Event) -> str:
+    from facerec.faces import face_label
+
     minutes, seconds = divmod(event.seconds, 60)
     similarity = "" if event.similarity is None else f", similarity {event.similarity:.2f}"
-    name = event.name or "unknown"
+    name = face_label(event.name, "unknown")
     return f"{minutes:02.0f}:{seconds:06.3f}  {name} {event.kind} (track {event.track}{similarity})"
 
 

@@ -116,7 +116,9 @@ class Outputs:
     def _text(self, track: Track) -> str:
         if self._window is not None and self._window.asks(track):
             return "name?"
-        return track.name or self._unknown
+        from facerec.faces import face_label
+
+        return face_label(track.name, self._unknown)
 
     def _write(self, drawn: Image, index: int) -> None:
         """Write a frame, also for the frames dropped before it, which keeps the speed."""

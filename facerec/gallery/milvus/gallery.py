@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +96,12 @@ class MilvusGallery(MilvusReader):
     def holds(self, person: str, sha256: str) -> bool:
         """See `GalleryStore.holds`."""
         return person in self._people and self._people[person].holds(sha256)
+
+    def photos(self) -> Iterator[tuple[str, str, str]]:
+        """See `GalleryStore.photos`."""
+        for person, one in list(self._people.items()):
+            for sha256, source in list(one.entries.values()):
+                yield person, source, sha256
 
     def has_source(self, person: str, source: str) -> bool:
         """See `GalleryStore.has_source`."""

@@ -1,0 +1,230 @@
+"""A gallery beside its folders: what moved, what is shared, what looks wrong, and `--sync`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facerec.faces import face_label
+from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.people import check_name
+from facerec.gallery.remarks import (
+    Remark,
+    fold_name,
+    remark_on_loose,
+    remark_on_mixtures,
+    remark_on_names,
+)
+from facerec.gallery.sync import compare, plan
+from facerec.imaging.photos import Photo, normalise_person
+from facerec.imaging.sources import list_people
+from tests.conftest import Run, make_card, make_face
+
+KEYS = ("ann/1.jpg", "ann/2.jpg", "bob/1.jpg", "bob/2.jpg")
+
+
+@pytest.fixture(params=["g.h5", "milvus+lite://g.db"])
+def address(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    if request.param.startswith("milvus"):
+        pytest.importorskip("milvus_lite")
+    return request.param
+
+
+@pytest.fixture
+def tree(tmp_path: Path, address: str) -> Path:
+    """Two people's photos, and a gallery of them; the contents are hashes."""
+    for key in KEYS:
+        (tmp_path / "all" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / key).write_bytes(key.encode())
+    with changing(address, create=make_card()) as gallery:
+        for number, (person, photo) in enumerate(listed()):
+            gallery.add(person, [make_face(1, number, 0, 0)], str(photo), hash_of(photo))
+        gallery.add("eve", [make_face(0, 0, 1, 0)], "elsewhere/1.jpg", "e")
+    return tmp_path / "all"
+
+
+def listed(*places: str) -> list[tuple[str, Photo]]:
+    return list(list_people(places or ["all"]))
+
+
+def hash_of(photo: Photo) -> str:
+    return hashlib.sha256(photo.read()).hexdigest()
+
+
+def stale(address: str, photos: Sequence[tuple[str, Photo]]) -> set[tuple[str, str]]:
+    found = compare(open_gallery(address), photos, (), Path())
+    return {(one.person, one.source) for one in found.stale}
+
+
+def test_a_gallery_of_its_folders_is_not_stale(tree: Path, address: str) -> None:
+    assert stale(address, listed()) == set()
+    assert stale(address, listed("all/ann", "all/bob")) == set()
+
+
+def test_photos_that_were_moved_deleted_or_renamed_are_told(tree: Path, address: str) -> None:
+    (tree / "ann/1.jpg").rename(tree / "bob/3.jpg")
+    (tree / "bob/1.jpg").unlink()
+    (tree / "bob").rename(tree / "rob")
+    expected = {("ann", "all/ann/1.jpg"), ("bob", "all/bob/1.jpg"), ("bob", "all/bob/2.jpg")}
+    assert stale(address, listed()) == expected
+
+
+def test_only_entries_below_the_folders_given_are_looked_at(tree: Path, address: str) -> None:
+    (tree / "ann/1.jpg").unlink()
+    (tree / "bob/1.jpg").unlink()
+    assert stale(address, listed("all/ann")) == {("ann", "all/ann/1.jpg")}
+    assert stale(address, []) == set()
+
+
+def test_a_folder_that_holds_no_photos_may_be_a_drive_that_is_not_there(
+    tree: Path, address: str
+) -> None:
+    shutil.rmtree(tree / "bob")
+    (tree / "bob").mkdir()
+    assert stale(address, listed("all/ann", "all/bob")) == set()
+
+
+def test_a_folder_that_cannot_be_listed_keeps_its_entries(
+    tree: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = os.scandir
+
+    def forbid(path: Path) -> object:
+        if Path(path).name == "bob":
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", forbid)
+    assert stale(address, listed()) == set()
+
+
+def test_the_plan_removes_what_moved_and_enrols_it_where_it_is(tree: Path, address: str) -> None:
+    (tree / "ann/1.jpg").rename(tree / "bob/3.jpg")
+    (tree / "bob/1.jpg").rename(tree / "bob/4.jpg")
+    removed, added = plan(open_gallery(address), listed(), Path())
+    assert [one.source for one in removed] == ["all/ann/1.jpg", "all/bob/1.jpg"]
+    assert added == [("bob", "all/bob/3.jpg"), ("bob", "all/bob/4.jpg")]
+
+
+def test_the_same_content_under_two_people_is_told(tree: Path, address: str) -> None:
+    shared = hash_of(listed()[0][1])
+    with changing(address) as gallery:
+        gallery.add("bob", [make_face(1, 0, 0, 0)], "all/bob/copy.jpg", shared)
+    (remark,) = compare(open_gallery(address), [], {shared}, Path()).remarks("x")
+    assert remark.kind == "two_people"
+    assert remark.facts["photos"] == {"ann": "all/ann/1.jpg", "bob": "all/bob/copy.jpg"}
+
+
+def mixed(vectors: np.ndarray, address: str = "g.h5") -> list[Remark]:
+    with changing(address, create=make_card()) as gallery:
+        for number, vector in enumerate(vectors):
+            gallery.add("ann", [make_face(*vector)], f"{number}.jpg")
+    return list(remark_on_mixtures(open_gallery(address), ["ann"]))
+
+
+def test_a_persons_own_faces_are_not_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert mixed(np.array([[1, 0, 0, 0], [1, 0.3, 0, 0], [1, 0, 0.3, 0]])) == []
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [np.eye(4), [[1, 0, 0, 0], [1, 0.1, 0, 0], [1, 0, 0.1, 0], [0, 0, 0, 1]]],
+    ids=["a pile", "one stranger"],
+)
+def test_a_pile_of_people_names_its_nearest_and_farthest_pair(
+    vectors: np.ndarray, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (remark,) = mixed(np.asarray(vectors))
+    assert remark.kind == "not_one_person"
+    assert remark.facts["farthest"]["distance"] == pytest.approx(1, abs=1e-3)
+    assert "cleanup FOLDER --unlabelled" in remark.message
+    assert remark.facts["limit"] == 0.4
+
+
+def test_without_thresholds_nothing_can_be_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with changing("g.h5", create=make_card(calibration=None)) as gallery:
+        gallery.add("ann", [make_face(1, 0, 0, 0), make_face(0, 1, 0, 0)], "1.jpg")
+    assert list(remark_on_mixtures(open_gallery("g.h5"), ["ann"])) == []
+
+
+@pytest.mark.parametrize("other", ["ann", "ANN", "Ann ", " Ann", "Ann.", "Ann\u200d", "Ａnn"])
+def test_names_that_look_alike_are_told_with_what_merges_them(other: str) -> None:
+    (remark,) = remark_on_names({"Ann": 3, other: 1, "Bob": 1}, [other, "Bob"], "unknown", "g.h5")
+    assert remark.kind == "names_alike"
+    assert "facerec gallery merge" in remark.message
+    assert remark.message.endswith("--into Ann -g g.h5")
+
+
+@pytest.mark.parametrize(("one", "other"), [("Ann", "Anna"), ("José", "Jose"), ("s1", "s11")])
+def test_other_names_are_other_people(one: str, other: str) -> None:
+    assert fold_name(one) != fold_name(other)
+
+
+def test_a_person_called_as_strangers_are_is_told(tmp_path: Path) -> None:
+    (remark,) = remark_on_names({"Unknown": 1}, ["Unknown"], "unknown", "g.h5")
+    assert remark.kind == "called_as_strangers"
+    assert face_label("Unknown", "unknown") == "Unknown (enrolled)"
+    assert face_label(None, "unknown") == "unknown"
+    assert face_label("ann", "unknown") == "ann"
+
+
+def test_photos_beside_peoples_folders_are_told() -> None:
+    photos = [("all", "ann/1.jpg", "ann"), ("all", "2.jpg", "all"), ("bob", "3.jpg", "bob")]
+    (remark,) = remark_on_loose(photos)
+    assert "2.jpg lies beside people's folders, and counts as 'all'" in remark.message
+
+
+def enrolled(run: Run, *arguments: object) -> tuple[dict, str]:
+    code, out, err = run("embed", *arguments, "--json")
+    assert code == 0, err
+    return json.loads(out), err
+
+
+def test_sync_makes_the_gallery_equal_to_the_folder(run: Run, people: Path, tmp_path: Path) -> None:
+    gallery = tmp_path / "g.h5"
+    enrolled(run, people, "-o", gallery)
+    (people / "grace_hopper").rename(people / "grace")
+    report, err = enrolled(run, people, "-o", gallery)
+    assert report["people"] == {"eileen_collins": 1, "grace_hopper": 1, "grace": 1}
+    assert {warning["kind"] for warning in report["warnings"]} == {"stale", "two_people"}
+    assert "1 enrolled photo of 1 person moved away" in err
+    code, out, err = run("embed", people, "-o", gallery, "--sync", "--json")
+    assert code == 0
+    assert [json.loads(line)["would"] for line in out.splitlines()] == ["remove"]
+    assert "nothing is changed yet; --sync --force does it" in err
+    assert len(open_gallery(gallery)) == 3
+    report, _ = enrolled(run, people, "-o", gallery, "--sync", "--force")
+    assert report["people"] == {"eileen_collins": 1, "grace": 1}
+    assert (report["removed"], report["warnings"]) == (1, [])
+
+
+def test_one_of_several_faces_is_told(run: Run, picture: Path, tmp_path: Path) -> None:
+    options = ("--name", "ann", "-o", tmp_path / "g.h5")
+    report, err = enrolled(run, picture, *options)
+    (warning,) = report["warnings"]
+    assert (warning["kind"], warning["faces"]) == ("took_one", 2)
+    assert "picture.jpg: 2 faces, took one (--all-faces takes all)" in err
+    report, err = enrolled(run, picture, "--name", "eve", "--all-faces", "-o", tmp_path / "a.h5")
+    assert [warning["kind"] for warning in report["warnings"]] == ["not_one_person"]
+
+
+@pytest.mark.parametrize("name", ["A\u200bnn", "\ufeffAnn", "Ann\u200e", "A\u00adnn"])
+def test_characters_that_cannot_be_seen_are_no_part_of_a_name(name: str) -> None:
+    assert normalise_person(name) == "Ann"
+
+
+def test_joiners_are_part_of_a_name() -> None:
+    name = "علی\u200cرضا"
+    check_name(normalise_person(name))
+    assert normalise_person(name) == name
