@@ -105,9 +105,10 @@ def align_tree(
     crop = Crop.from_profile(profile, engine)
     policy = profile.gallery.faces
     manifest = out / MANIFEST
-    done = _read_manifest(manifest, {**crop.settings(), "faces": policy})
-    names = _chip_names(photos)
+    done, written = _read_manifest(manifest, {**crop.settings(), "faces": policy})
     waiting = [place for place in photos if place not in done]
+    names = OutputNames([MANIFEST, *written])
+    chips = _chip_names(photos, waiting, names)
     outcome = Outcome(skipped=len(photos) - len(waiting))
     frames = read_frames(
         (photos[place] for place in waiting),
