@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, TaskID
     from rich.text import Text
 
-    from facerec.faces import Image
 
 _NARROWEST_CELL = 16
 """Columns a path keeps when it is shortened, and prose when it is wrapped."""
@@ -311,28 +310,6 @@ class Advance:
     def say(self, message: str) -> None:
         """One line to stderr, above the bar."""
         say(message)
-
-
-def save_image(path: Path, image: Image, *, force: bool) -> None:
-    """Write an image, unless that would replace a file unasked.
-
-    Raises:
-        UsageError: the file exists, or cannot be written.
-    """
-    from facerec.imaging.draw import write_image
-
-    refuse_to_replace(path, force=force)
-    write_image(path, image)
-
-
-def refuse_to_replace(path: Path, *, force: bool) -> None:
-    """Stop before a file is replaced unasked.
-
-    Raises:
-        UsageError: the file exists, and `force` is not set.
-    """
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it")
 
 
 def has_display() -> bool:
