@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError
 from facerec.imaging.belonging import Level, Look, names_nobody
-from facerec.imaging.names import has_image_suffix, is_junk
+from facerec.imaging.contents import START
+from facerec.imaging.names import is_junk, is_photo
 from facerec.imaging.photos import is_folder
 
 
-def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
-    """Files below a folder whose name is wanted, sorted, without junk.
+def walk(root: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+    """Files below a folder that are wanted, sorted, without junk.
 
     A folder that cannot be listed is yielded itself. Linked folders come last, so that a person's
     folder is known by its own name, not a link's. Each real folder counts once, so loops end.
@@ -46,7 +47,7 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
                     below.append((inside, True))
                 elif entry.is_symlink() and is_folder(inside):
                     roots.append(inside)
-                elif wanted(entry.name):
+                elif wanted(inside):
                     below.append((inside, False))
             waiting.extend(reversed(below))
 
@@ -61,15 +62,13 @@ def levels_below(root: Path) -> Look:
 
     def look(depth: int) -> Level:
         inside: set[str] = set()
-        photos = False
-        for folder in folders_at(depth):
-            folders, has_photos = _listed(folder)
-            photos = photos or has_photos
-            for below in folders:
-                if below.name not in inside and any(walk(below, has_image_suffix)):
-                    inside.add(below.name)
-                    if depth == 0 and not names_nobody(below.name):
-                        break
+        listed = [_listed(folder) for folder in folders_at(depth)]
+        photos = any(has_photos for _, has_photos in listed)
+        for below in (folder for folders, _ in listed for folder in folders):
+            if below.name not in inside and any(walk(below, is_image)):
+                inside.add(below.name)
+                if not names_nobody(below.name):
+                    break
         return Level(photos, frozenset(inside))
 
     return look
@@ -85,8 +84,25 @@ def _listed(folder: Path) -> tuple[list[Path], bool]:
     wanted = [entry for entry in entries if not is_junk(entry.name)]
     folders = [folder / entry.name for entry in wanted if is_folder(folder / entry.name)]
     names = {path.name for path in folders}
-    photos = any(e.name not in names and has_image_suffix(e.name) for e in wanted)
+    photos = any(e.name not in names and is_image(folder / e.name) for e in wanted)
     return folders, photos
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file counts as a photo, see `names.is_photo`."""
+    return is_photo(path.name, lambda _: start_of(path))
+
+
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file, see `contents`; empty if it is none or cannot be read."""
+    try:
+        # Opening a named pipe would wait for its writer.
+        if not path.is_file():
+            return b""
+        with path.open("rb", buffering=0) as file:
+            return file.read(START)
+    except (OSError, ValueError):
+        return b""
 
 
 class FolderSource:
@@ -102,6 +118,9 @@ class FolderSource:
             for path in walk(self._root, lambda _: True)
             if path.is_file()
         )
+
+    def start(self, key: str) -> bytes:
+        return start_of(self._root / key)
 
     def read(self, key: str) -> bytes:
         # Keys may come from an untrusted list of pairs; links are the user's own.

@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError
-from facerec.imaging.archives import Source
+from facerec.imaging.archives import Source, photo_names
 from facerec.imaging.belonging import Rule, levels_of, make_rule, rule_of_paths
 from facerec.imaging.folders import FolderSource
-from facerec.imaging.names import archive_stem, is_photo
+from facerec.imaging.names import archive_stem
 from facerec.imaging.photos import folder_name, normalise_person
 
 _LABEL_SUFFIXES = (".cls", ".json")
@@ -34,12 +34,12 @@ def read_labels(source: Source) -> dict[str, str]:
     Raises:
         InputError: a label cannot be read.
     """
-    names = list(source.names())
+    names = source.names()
     label_files = {_key(name): name for name in names if name.endswith(_LABEL_SUFFIXES)}
     return {
         name: _read_label(source, label_files[_key(name)])
-        for name in names
-        if is_photo(name) and _key(name) in label_files
+        for name in (photo_names(source) if label_files else ())
+        if _key(name) in label_files
     }
 
 

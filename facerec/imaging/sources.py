@@ -6,6 +6,7 @@ rest still runs.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,13 +17,15 @@ from typing import BinaryIO
 from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import Source, open_archive, open_source
 from facerec.imaging.belonging import make_rule, parse_level, rule_of_paths
-from facerec.imaging.folders import levels_below, walk
+from facerec.imaging.contents import image_kind
+from facerec.imaging.folders import is_image, levels_below, walk
 from facerec.imaging.labels import Owners
 from facerec.imaging.names import (
     expand_braces,
     has_image_suffix,
     is_archive,
     is_junk,
+    is_packed,
     is_photo,
     is_url,
     url_file_name,
@@ -40,6 +43,7 @@ from facerec.imaging.photos import (
 )
 from facerec.imaging.remote import Remote
 
+_log = logging.getLogger(__name__)
 # Twice Linux's PATH_MAX: a longer line is no path, and could be endless.
 _LONGEST_PATH = 8192
 # Windows resolves these below another drive, whatever folder they are joined to.
@@ -58,8 +62,9 @@ def find_photos(
     """The photos at some places, in their order.
 
     - A file is itself, whatever its suffix.
-    - A folder is every image below it, sorted, without hidden files and system folders; linked
-      folders come last and each real folder counts once, so loops end.
+    - A folder is every image below it, by name or content, sorted, without hidden files and system
+      folders; linked folders come last and each real folder counts once, so loops end. Photos of
+      kinds that are not read, and archives in it, fail on `read`.
     - A tar or zip is every image in it, in the same order; `people.tar/ann` those of one of its
       folders, `people.tar/ann/1.jpg` one of them.
     - A URL is the image, archive or folder that it names.
@@ -132,7 +137,10 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
     else:
         raise UsageError(f"{place}: no such folder")
     # `walk` yields the root itself if it cannot be listed.
-    tree = {photo.key: photo for photo in photos if photo.key != "."}
+    found = {photo.key: photo for photo in photos if photo.key != "."}
+    tree = {key: photo for key, photo in found.items() if not is_packed(key)}
+    if passed := [str(photo) for key, photo in found.items() if key not in tree]:
+        _log.warning("archives in %s are not unpacked: %s", place, ", ".join(passed))
     for key, photo in tree.items():
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
             raise InputError(f"{photo}: would lie outside of the tree")
@@ -212,7 +220,12 @@ def _photos_at(place: Path | str, level: str, *, walked: bool) -> Iterator[Photo
 
 def _in_folder(root: Path, level: str) -> Iterator[Photo]:
     rule = make_rule(level, levels_below(root))
-    return (FilePhoto(path, root, rule) for path in walk(root, has_image_suffix))
+    return (FilePhoto(path, root, rule) for path in walk(root, _is_shown))
+
+
+def _is_shown(path: Path) -> bool:
+    """Whether a file in a folder is a photo, or an archive, which is named as passed over."""
+    return is_packed(path.name) or is_image(path)
 
 
 def _split_at_archive(path: Path) -> tuple[Path, str] | None:
@@ -229,7 +242,9 @@ def _is_single(place: Path | str) -> bool:
     if isinstance(place, str):
         return has_image_suffix(url_file_name(place))
     packed = _split_at_archive(place)
-    return is_file(place) if packed is None else has_image_suffix(packed[1])
+    if packed is None:
+        return is_file(place) and not is_packed(place.name)
+    return has_image_suffix(packed[1])
 
 
 def _unpack(place: Path | str, level: str) -> Sequence[Photo]:
@@ -253,6 +268,9 @@ def _open_url(url: str, level: str) -> _Packed | _RemotePhoto:
     if has_image_suffix(name):
         return _RemotePhoto(remote, name, level)
     if not is_archive(name):
+        # Many addresses of photos have no suffix.
+        if image_kind(remote.start_of_file()):
+            return _RemotePhoto(remote, name, level)
         return _Packed(remote, level)
     try:
         return _Packed(open_archive(remote.name, remote.open()), level)
@@ -346,13 +364,14 @@ class _Packed:
         self.source = source
         self.name = source.name.rstrip("/")
         self.version = version
-        names = [
-            name
-            for name in source.names()
-            if is_photo(name) and (not inside or f"{name}/".startswith(f"{inside}/"))
-        ]
+        within = f"{inside}/" if inside else ""
+        names = [name for name in source.names() if f"{name}/".startswith(within)]
+        photos = [name for name in names if is_photo(name, source.start)]
         # The order of `walk`, so that a tree and its tar give the same.
-        self._names = sorted(names, key=lambda name: name.split("/"))
+        self._names = sorted(photos, key=lambda name: name.split("/"))
+        self._archives = [
+            name for name in names if is_packed(name) and not any(map(is_junk, name.split("/")))
+        ]
         self.owners = Owners(source, self._names, level, inside)
         whole = f"{self.name}/{inside}" if inside else self.name
         self.tree = "" if inside in names else whole
@@ -364,6 +383,10 @@ class _Packed:
                 yield FailedPhoto(name, unreadable(name, f"lies outside of {self.name}"), key)
             else:
                 yield _PackedPhoto(self, key)
+        for key in self._archives:
+            name = f"{self.name}/{key}"
+            reason = f"is an archive in {self.name}, which is not unpacked; unpack that"
+            yield FailedPhoto(name, unreadable(name, reason), key)
 
 
 def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:

@@ -6,10 +6,9 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Image
-from facerec.imaging.archives import Source
+from facerec.imaging.archives import Source, photo_names
 from facerec.imaging.decode import decode_image
 from facerec.imaging.labels import Owners
-from facerec.imaging.names import is_photo
 from facerec.training.data import Labels
 
 MAX_PIXELS = 4096 * 4096
@@ -30,7 +29,7 @@ class Tree:
 
     def __init__(self, source: Source, level: str = "auto") -> None:
         self._source = source
-        self._keys = sorted(filter(is_photo, source.names()))
+        self._keys = sorted(photo_names(source))
         if not self._keys:
             raise MissingError(f"{source.name}: holds no images in folders, one per person")
         owner = Owners(source, self._keys, level).owner
