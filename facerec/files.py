@@ -9,6 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,13 +18,16 @@ from facerec.errors import UsageError
 
 
 @contextmanager
-def replacing(target: str | Path) -> Iterator[Path]:
+def replacing(target: str | Path, *, like: Path | None = None) -> Iterator[Path]:
     """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
     The new file is flushed to disk before it is renamed. If the block raises, the temporary file
     is removed and `target` is unchanged. Missing parent folders are created. A link is followed,
     and stays one. A file that is replaced keeps its mode and owner; a new one gets the umask's. A
     device or a named pipe gets the bytes once they are complete.
+
+    Args:
+        like: a file that a new one gets its mode and owner from.
 
     Raises:
         UsageError: the place cannot be written, or the file there is read-only.
@@ -43,11 +47,12 @@ def replacing(target: str | Path) -> Iterator[Path]:
         _require_replaceable(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else may read on the way what only its owner may read in the end.
-        temporary = _create_beside(place, 0o600 if place.exists() else 0o666)
+        model = place if like is None or place.exists() else behind_links(like)
+        temporary = _create_beside(place, 0o600 if model.exists() else 0o666)
         yield temporary
         _flush(temporary)
-        if place.exists():
-            _copy_owner_and_mode(place.stat(), temporary)
+        if model.exists():
+            _copy_owner_and_mode(model.stat(), temporary)
         temporary.replace(place)
     except OSError as error:
         raise _unwritable(target, error) from error
@@ -236,10 +241,28 @@ def locked(path: str | Path, *, waiting: Callable[[], None] | None = None) -> It
         ) from error
     except (OSError, NotImplementedError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
+    _here.locks.add(lock)
     try:
         yield
     finally:
+        _here.locks.discard(lock)
         release()
+
+
+def holds_lock(path: str | Path) -> bool:
+    """Whether this thread holds the writer's lock of a path."""
+    place = Path(os.path.realpath(path))
+    return place.with_name(f".{place.name}.lock") in _here.locks
+
+
+class _Here(threading.local):
+    """The locks that this thread holds."""
+
+    def __init__(self) -> None:
+        self.locks: set[Path] = set()
+
+
+_here = _Here()
 
 
 def _acquire(lock: Path, *, blocking: bool) -> Callable[[], None]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from facerec import files
 from facerec.card import ModelCard
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
 from facerec.gallery.base import MatchBy
 from facerec.gallery.files.hdf5 import check_gallery, read_gallery, write_gallery
 from facerec.gallery.files.journal import (
@@ -31,7 +32,7 @@ from facerec.gallery.files.journal import (
     read_identity,
     read_journal,
 )
-from facerec.gallery.memory import MemoryGallery
+from facerec.gallery.memory import MemoryGallery, Remove
 from facerec.gallery.search.approximate import build_index, open_index
 from facerec.registry import GALLERIES
 
@@ -39,6 +40,9 @@ _WHOLE = 8 << 20
 """Bytes below which a commit rewrites the file: about 0.1 s."""
 _SHARE = 4
 """The journal is compacted when it exceeds one part in so many of the file."""
+
+_PATIENCE, _PAUSE = 10.0, 0.02
+"""Seconds for which `save` waits for another writer, and between its tries."""
 
 _FACTS = 3
 _ROWS = 1 << 14
@@ -94,10 +98,14 @@ class Gallery(MemoryGallery):
     def save(self, path: str | Path) -> None:
         """Write the gallery; to the path it was opened from, only the changes if that is cheaper.
 
+        What others have saved there since it was opened stays: the changes are made anew on it.
+
         Raises:
-            UsageError: the place cannot be written.
+            UsageError: the place cannot be written, another process is writing it, or the changes
+                do not fit what others have saved.
         """
-        save(self, Path(path))
+        with _writing(Path(path)):
+            save(self, Path(path))
 
     def commit(self) -> None:
         """Save the gallery to the path it was opened from.
@@ -155,14 +163,64 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
     return gallery
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Hold the writer's lock, which this thread may hold already; another's is waited for a while.
+
+    Raises:
+        UsageError: another process keeps writing it, or its folder cannot be written.
+    """
+    end = time.monotonic() + _PATIENCE
+    with ExitStack() as stack:
+        while not files.holds_lock(path):
+            try:
+                stack.enter_context(files.locked(path))
+            except UsageError as error:
+                busy = isinstance(error.__cause__, BlockingIOError)
+                if not busy or time.monotonic() >= end:
+                    raise
+                time.sleep(_PAUSE)
+        yield
+
+
+def _rebase(gallery: Gallery, path: Path) -> None:
+    """Make a gallery's changes anew on what others have saved since it was opened.
+
+    Raises:
+        UsageError: they do not fit.
+        IncompatibleError: it is another model's gallery now.
+    """
+    current = read(path, gallery.card)
+    current.card.require_same_model(gallery.card, str(path))
+    for change in gallery.changes:
+        try:
+            current.apply(change)
+        except UsageError as error:
+            if isinstance(change, Remove):
+                continue  # another has removed that person too
+            raise UsageError(
+                f"{path}: was changed by another since it was opened: {error}; open it again"
+            ) from error
+    gallery.__dict__.update(current.__dict__)
+
+
+def _continues(gallery: Gallery, path: Path) -> bool:
+    """Whether a gallery was read from or written to a path, where there still is a file."""
+    origin = gallery.origin
+    return origin is not None and origin.path == path and origin.identity != "" and path.exists()
+
+
 def save(gallery: Gallery, path: Path) -> None:
     """Write a gallery's changes to a path; they are on disk when it returns.
 
     Raises:
-        UsageError: the place cannot be written.
+        UsageError: the place cannot be written, or they do not fit what others have saved.
     """
-    origin = gallery.origin
-    if origin is None or origin.path != path or origin.stamp != stamp(path) or not origin.identity:
+    origin = gallery.origin if _continues(gallery, path) else None
+    if origin is not None and origin.stamp != stamp(path):
+        _rebase(gallery, path)
+        origin = gallery.origin
+    if origin is None:
         compact(gallery, path)
     elif gallery.changes:
         size = path.stat().st_size
@@ -222,7 +280,7 @@ def index(path: Path, match: MatchBy, advance: Callable[[int], None] = lambda _:
 def _append(gallery: Gallery, origin: Origin) -> None:
     journal, end = journal_of(origin.path), origin.end
     if not end:
-        create_journal(journal, origin.identity)
+        create_journal(journal, origin.identity, origin.path)
         end = START
     end = append_changes(journal, end, gallery.changes)
     gallery.changes = []

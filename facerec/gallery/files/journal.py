@@ -36,8 +36,9 @@ _LENGTH = struct.Struct("<I")
 
 
 def journal_of(path: Path) -> Path:
-    """The journal's path, for a gallery file's."""
-    return path.with_name(f"{path.name}.journal")
+    """The journal's path, for a gallery file's or that of a link to it."""
+    place = Path(os.path.realpath(path))
+    return place.with_name(f"{place.name}.journal")
 
 
 class Journal(NamedTuple):
@@ -80,13 +81,13 @@ def read_identity(path: Path) -> str:
         return ""
 
 
-def create_journal(path: Path, identity: str) -> None:
-    """Create an empty journal.
+def create_journal(path: Path, identity: str, gallery: Path) -> None:
+    """Create an empty journal, readable by whoever may read the gallery.
 
     Raises:
         UsageError: the place cannot be written.
     """
-    with replacing(path) as temporary:
+    with replacing(path, like=gallery) as temporary:
         temporary.write_bytes(_MAGIC + identity.encode("ascii"))
 
 

@@ -31,6 +31,7 @@ from facerec.gallery.milvus.schema import (
     escape_text,
     literal,
     pack_face,
+    read_state,
 )
 from facerec.gallery.people import check_name, unknown_person
 
@@ -164,6 +165,7 @@ class MilvusGallery(MilvusReader):
         if not (self._new or self._touched or self._new_card):
             return
         with explained(self._address):
+            self._refuse_a_changed_one()
             if self._new:
                 create_collections(self._client, self._name, self._card.embedding_size)
             elif self._touched:
@@ -198,6 +200,14 @@ class MilvusGallery(MilvusReader):
             self._write_state(unfinished=False)
         self._new = self._unfinished = self._new_card = False
         self._added, self._moved, self._gone, self._touched = {}, {}, set(), set()
+
+    def _refuse_a_changed_one(self) -> None:
+        """Refuse to write over what others have committed since this was opened."""
+        state = None if self._new else read_state(self._client, self._name)
+        if state is not None and state["commits"] != self._commits:
+            raise UsageError(
+                f"{self._address}: was changed by another since it was opened; open it again"
+            )
 
     @property
     def _people(self) -> dict[str, _Person]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,9 @@ class ApproximateSearch:
 
 
 def index_of(path: Path, match: MatchBy) -> Path:
-    """The index's path, for a gallery file's."""
-    return path.with_name(f"{path.name}.{match}.index")
+    """The index's path, for a gallery file's or that of a link to it."""
+    place = Path(os.path.realpath(path))
+    return place.with_name(f"{place.name}.{match}.index")
 
 
 def build_index(
@@ -125,10 +127,10 @@ def build_index(
         advance(len(block))
     target = index_of(path, match)
     _facts(target).unlink(missing_ok=True)
-    with replacing(target) as temporary:
+    with replacing(target, like=path) as temporary:
         faiss.write_index(index, str(temporary))
     facts = {"kind": _KIND, "digest": _digest(vectors), "stamp": list(stamp)}
-    with replacing(_facts(target)) as temporary:
+    with replacing(_facts(target), like=path) as temporary:
         temporary.write_text(json.dumps(facts))
     return target
 
