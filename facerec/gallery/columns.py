@@ -14,6 +14,8 @@ from facerec.gallery.base import Batch, MatchBy, Where
 from facerec.gallery.entries import (
     Base,
     Entries,
+    Growing,
+    GrowingEntries,
     Rows,
     as_texts,
     matches,
@@ -33,15 +35,16 @@ class GalleryColumns:
         self._card = card
         self._base = base
         self._names = Names(base.people)
-        # Copied on the first merge.
-        self._person = base.person
-        self._gone = np.zeros(len(base), bool)
+        self._person_column = Growing(base.person)
+        self._gone_column = Growing(np.zeros(len(base), bool))
         self._length = len(base)
-        self._added = Entries.empty(card.embedding_size)
+        self._rows_made = len(base)
+        self._added_rows = GrowingEntries(card.embedding_size)
         self._pending: list[Entries] = []
         self._dropped: list[int] = []
         self._albums = Albums(base)
         self._touched: set[int] = set()
+        self._known_means: dict[int, Floats] = {}
 
     @property
     def base(self) -> Base:
@@ -145,11 +148,24 @@ class GalleryColumns:
         if self._pending:
             new = Entries.join(self._pending[0], self._pending[1:])
             self._pending = []
-            self._added = self._added.join([new])
-            self._person = np.concatenate((self._person, new.person))
-            self._gone = np.concatenate((self._gone, np.zeros(len(new), bool)))
+            self._added_rows.extend(new)
+            self._person_column.extend(new.person)
+            self._gone_column.extend(np.zeros(len(new), bool))
         self._gone[self._dropped] = True
         self._dropped = []
+
+    @property
+    def _added(self) -> Entries:
+        return self._added_rows.values
+
+    @property
+    def _person(self) -> NDArray[np.int32]:
+        """`(N,)` each row's person, by internal number."""
+        return self._person_column.values
+
+    @property
+    def _gone(self) -> NDArray[np.bool_]:
+        return self._gone_column.values
 
     def _person_of_rows(self) -> NDArray[np.int32]:
         self._settle()
@@ -173,11 +189,17 @@ class GalleryColumns:
         return replace(taken, person=self._person[rows])
 
     def _means(self, numbers: Rows) -> Floats:
-        albums = [self._albums.of(number).rows for number in numbers.tolist()]
+        """The means of these people's rows; those computed before are kept until they change."""
+        missing = [number for number in numbers.tolist() if number not in self._known_means]
+        albums = [self._albums.of(number).rows for number in missing]
         rows = np.array([row for album in albums for row in album], np.int64)
         person = np.repeat(np.arange(len(albums)), [len(album) for album in albums])
         order = np.argsort(rows, kind="stable")
-        return mean_vectors(self._rows(rows[order]).embeddings, person[order], len(albums))
+        vectors = self._rows(rows[order]).embeddings
+        means = mean_vectors(vectors, person[order], len(albums))
+        self._known_means.update(zip(missing, means, strict=True))
+        known = [self._known_means[number] for number in numbers.tolist()]
+        return np.array(known, np.float32).reshape(-1, self._card.embedding_size)
 
     def _base_templates(self) -> Floats:
         if self._base.templates is None:

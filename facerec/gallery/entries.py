@@ -118,6 +118,53 @@ class Entries:
         return len(self.person)
 
 
+class Growing:
+    """A column that is extended at its end, at a cost that does not depend on its length.
+
+    Args:
+        values: `(N, …)`; copied when it is first extended.
+    """
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._room = values
+        self._length = len(values)
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """`(N, …)`, which later extensions leave as it is."""
+        return self._room[: self._length]
+
+    def extend(self, values: NDArray[Any]) -> None:
+        end = self._length + len(values)
+        if end > len(self._room):
+            room = np.empty((max(end, 2 * self._length), *self._room.shape[1:]), self._room.dtype)
+            room[: self._length] = self.values
+            self._room = room
+        self._room[self._length : end] = values
+        self._length = end
+
+
+class GrowingEntries:
+    """Entries that are extended at their end.
+
+    Args:
+        size: length of their embeddings.
+    """
+
+    def __init__(self, size: int) -> None:
+        empty = Entries.empty(size)
+        self._columns = {name: Growing(getattr(empty, name)) for name in Entries.__slots__}
+
+    @property
+    def values(self) -> Entries:
+        """All of them, which later extensions leave as they are."""
+        return Entries(*(column.values for column in self._columns.values()))
+
+    def extend(self, entries: Entries) -> None:
+        for name, column in self._columns.items():
+            column.extend(getattr(entries, name))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
     """A gallery file's columns: immutable, and memory-mapped where possible.

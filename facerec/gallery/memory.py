@@ -18,6 +18,7 @@ from facerec.gallery.columns import GalleryColumns
 from facerec.gallery.entries import (
     Base,
     Entries,
+    Growing,
     format_meta,
     mean_vectors,
 )
@@ -209,8 +210,9 @@ class MemoryGallery(GalleryColumns):
             raise UsageError(f"{source} cannot be merged into itself")
         given, taken = self._albums.of(giver), self._albums.of(taker)
         rows = given.rows
-        self._person = self._person_of_rows().copy()
-        self._person[rows] = taker
+        people = self._person_of_rows().copy()
+        people[rows] = taker
+        self._person_column = Growing(people)
         for place, photos in given.by_source.items():
             for row in photos:
                 taken.put(row, place, given.hashes[row])
@@ -263,7 +265,7 @@ class MemoryGallery(GalleryColumns):
             for name, source, _ in dict.fromkeys(photos):
                 if self.has_source(name, source):
                     self._drop(self._names.number(name), source, keep=True)
-        first = len(self._gone) + sum(map(len, self._pending))
+        first = self._rows_made
         for row, (name, source, sha256) in enumerate(photos, start=first):
             number = self._names.find(name)
             if number is None:
@@ -285,6 +287,7 @@ class MemoryGallery(GalleryColumns):
             )
         )
         self._length += len(batch)
+        self._rows_made += len(batch)
         self.changes.append(Append(batch, replace))
 
     def _drop(self, number: int, source: str, *, keep: bool = False) -> int:
@@ -300,6 +303,8 @@ class MemoryGallery(GalleryColumns):
 
     def _touch(self, *numbers: int) -> None:
         self._touched.update(numbers)
+        for number in numbers:
+            self._known_means.pop(number, None)
         self._parts.clear()
 
     def _parts_of(self, match: MatchBy, where: Where) -> list[_Part]:
