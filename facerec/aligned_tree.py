@@ -23,6 +23,7 @@ from facerec.files import replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
+from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
@@ -153,21 +154,26 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
         with replacing(manifest) as temporary:
             temporary.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
         return set()
-    text = manifest.read_text(encoding="utf-8")
+    try:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{manifest}: cannot be read; choose another folder") from error
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         # A killed run left a partial line; its photo is aligned again.
         with replacing(manifest) as temporary:
             temporary.write_text(whole, encoding="utf-8")
     try:
-        records = [json.loads(line) for line in whole.splitlines()]
-    except json.JSONDecodeError as error:
+        records = [parse_json(line) for line in whole.splitlines()]
+        same = bool(records) and records[0].get("settings") == settings
+        done = {str(record["source"]) for record in records[1:]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{manifest}: damaged; choose another folder") from error
-    if not records or records[0].get("settings") != settings:
+    if not same:
         raise UsageError(
             f"{manifest}: these chips were made with other settings; choose another folder"
         )
-    return {record["source"] for record in records[1:]}
+    return done
 
 
 def _chip_names(places: Iterable[str]) -> dict[str, PurePosixPath]:

@@ -19,6 +19,7 @@ from typing import Literal
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
+from facerec.parsing import parse_json
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
@@ -72,10 +73,10 @@ class Manifest:
         """
         try:
             with path.open(encoding="ascii") as file:
-                header = json.loads(next(file))
+                header = parse_json(next(file))
                 if header["facerec_cleanup"] != _VERSION:
                     raise ValueError("another version")
-                placements = [Placement(**json.loads(line)) for line in file]
+                placements = [Placement(**parse_json(line)) for line in file]
             return cls(
                 header["clean"], header["dirt"], header["means"], header["folders"], placements
             )

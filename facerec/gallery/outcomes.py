@@ -28,6 +28,7 @@ from facerec.files import replacing
 from facerec.imaging.decode import full_size
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
+from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
 
 _CHUNK = 64
@@ -188,7 +189,7 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 def _read(path: Path) -> list[Outcome]:
     with np.load(path, allow_pickle=False) as file:
-        facts, scores = json.loads(file["text"].tobytes())
+        facts, scores = parse_json(file["text"].tobytes())
         boxes, landmarks, embeddings = (file[name] for name in _ARRAYS)
     faces = map(Face, boxes, scores, landmarks, embeddings)
     return [

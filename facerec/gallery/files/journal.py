@@ -26,6 +26,7 @@ from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.gallery.base import Batch
 from facerec.gallery.memory import Append, Change, Merge, NewCard, Remove, Rename
+from facerec.parsing import parse_json
 
 _MAGIC = b"facerec journal 1\n"
 _IDENTITY = 32
@@ -158,7 +159,7 @@ def _decode(record: memoryview, size: int) -> list[Change]:
     text = bytes(record[_LENGTH.size : start]).decode("utf-8", "surrogateescape")
     rows = np.frombuffer(record[start:], "<f4").reshape(-1, size + 15)
     changes, first = [], 0
-    for fields in json.loads(text):
+    for fields in parse_json(text):
         count = len(fields.get("person", ())) if fields["change"] == "append" else 0
         changes.append(_from_json(fields, rows[first : first + count]))
         first += count

@@ -29,6 +29,7 @@ from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.gallery.base import MatchBy
 from facerec.gallery.search.exact import Best, ExactSearch, Numbers, rerank
+from facerec.parsing import parse_json
 
 _PROBED, _PROBED_LEAST = 4, 64
 """Lists probed: one in so many, and at least so many, of sqrt(N)."""
@@ -150,7 +151,7 @@ def open_index(
     """
     target = index_of(path, match)
     try:
-        facts = json.loads(_facts(target).read_text())
+        facts = parse_json(_facts(target).read_text())
         current = facts["kind"] == _KIND and (
             facts["stamp"] == list(stamp) or facts["digest"] == _digest(vectors)
         )
