@@ -1,4 +1,4 @@
-"""JSON and YAML that may be malformed or hostile: whatever is wrong with them is one error.
+"""Files that may be malformed or hostile: whatever is wrong with them is one error.
 
 Python's parsers recurse, and their converters raise what the conversion raises: text nested a
 thousand deep, a number of 5,000 digits, the 45th of January.
@@ -6,7 +6,14 @@ thousand deep, a number of 5,000 digits, the 45th of January.
 
 from __future__ import annotations
 
+import csv
 import json
+import lzma
+import pickle
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,9 +25,14 @@ _DEEPEST = 100
 """Levels of nested YAML."""
 _MOST_VALUES = 1_000_000
 """Values of a YAML file with every alias written out ("billion laughs" has 10^9)."""
-_MALFORMED = (
-    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError,
+
+MALFORMED: tuple[type[Exception], ...] = (
+    OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
+    AssertionError, RuntimeError, SyntaxError, MemoryError, struct.error, zlib.error, csv.Error,
+    lzma.LZMAError, pickle.PickleError, tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
+"""What readers of h5py, NumPy, PyTorch and the standard library raise for hostile bytes; a size
+that is not true is a MemoryError."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -72,13 +84,21 @@ def construct_yaml(node: yaml.Node) -> Any:
     )
 
 
+def brief(error: Exception) -> str:
+    """An error's first line, at most 120 characters; its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip("'\"")[:120] if lines else type(error).__name__
+
+
 def _explained(parse: Callable[[], T], node: yaml.Node | None) -> T:
     mark = None if node is None else node.start_mark
     try:
         return parse()
     except RecursionError as error:
         raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=mark) from error
-    except _MALFORMED as error:
+    except yaml.YAMLError:
+        raise
+    except MALFORMED as error:
         problem = f"not such a value: {error}"[:200]
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark) from error
 

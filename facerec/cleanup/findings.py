@@ -106,7 +106,13 @@ class Finding:
     def from_record(cls, record: dict[str, Any]) -> Finding:
         """Inverse of `to_record`."""
         names = ("files", "person", "confidence", "target", "evidence")
-        return cls(Kind(record["kind"]), *(record[name] for name in names))
+        finding = cls(Kind(record["kind"]), *(record[name] for name in names))
+        texts = [*finding.files, finding.person, finding.target or ""]
+        if isinstance(finding.files, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("a name is no text")
+        if not isinstance(finding.confidence, (int, float)):
+            raise TypeError("its confidence is no number")
+        return finding
 
 
 def about(

@@ -20,7 +20,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from PIL import (
@@ -147,7 +147,9 @@ def decode_downscaled(
                 height, width = (height, width) if orientation < 5 else (width, height)
                 return pixels, Original(data, height, width, factor) if factor > 1 else None
     try:
-        opened.load()
+        # libtiff reports damage on stderr.
+        with hushed() if can_hush() else nullcontext():
+            opened.load()
         # Not before: loading rotates TIFF itself, and PNG may store EXIF after the pixels.
         orientation = _orientation(opened)
         return _upright(_to_rgb(opened), orientation), None

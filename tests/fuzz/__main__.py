@@ -20,11 +20,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.cases import Ended, Fuzzer, engines_once, keep
+from tests.fuzz.cases import RIGHT, Ended, Fuzzer, engines_once, keep
 
 _HANG_SECONDS = 180
 _MOST_ADDRESSES = 48 << 30
-_RIGHT = ("done", "no", "refused", "passed over", "damaged")
 
 
 def main() -> int:
@@ -52,7 +51,7 @@ def main() -> int:
     total = sum(counts.values(), Counter())
     print(f"{'all':10} {sum(total.values()):5} cases           "
           f"{', '.join(f'{outcome} {n}' for outcome, n in sorted(total.items()))}")  # fmt: skip
-    return int(any(outcome not in _RIGHT for outcome in total))
+    return int(any(outcome not in RIGHT for outcome in total))
 
 
 def _run_kind(name: str, cases: int, seed: int) -> Counter[str]:

@@ -28,6 +28,8 @@ MOST_MEMORY = 1024.0
 MOST_LINES, LONGEST_LINE = 12, 2000
 REGRESSIONS = Path(__file__).parent / "regressions"
 _CODES = {0: "done", 1: "no", 2: "refused", 3: "passed over", 4: "damaged"}
+RIGHT = tuple(_CODES.values())
+"""Outcomes that are right, whatever the file."""
 
 Pack = Callable[[bytes], bytes]
 Action = list[object] | Callable[[], object]
@@ -47,6 +49,8 @@ class Seed:
     data: bytes
     pack: Pack | None = None
     hostile: bool = False
+    whole: bool = True
+    """Whether the packed file is mutated too."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,18 @@ class Fuzzer:
         """Name and content of a case."""
         hostile = [name for name, seed in self.seeds.items() if seed.hostile]
         dice = self._dice(number)
-        name = hostile[number] if number < len(hostile) else dice.choice(sorted(self.seeds))
+        if number < len(hostile):
+            name = hostile[number]
+        else:
+            whole = sorted(self.seeds.keys() - set(hostile))
+            name = dice.choice(hostile if hostile and dice.random() < 0.2 else whole)
         seed = self.seeds[name]
         data = seed.data
         if number >= len(hostile):
             others = [other.data for other in self.seeds.values() if other is not seed]
             data = mutate(data, others, self.kind.mutations, dice)
-        if seed.pack is not None and (number < len(hostile) or dice.random() < 0.8):
+        inside = number < len(hostile) or not seed.whole or dice.random() < 0.8
+        if seed.pack is not None and inside:
             data = seed.pack(data)
         elif seed.pack is not None:
             data = mutate(seed.pack(seed.data), (), self.kind.mutations, dice)
@@ -149,7 +158,9 @@ class Fuzzer:
 
     def _outside(self) -> list[tuple[str, int]]:
         found = [p for p in self.root.rglob("*") if p.is_file()]
-        inside = tuple(f"{self.root / name}/" for name in ("cases", "home", "tmp", "seeds", "staged"))
+        inside = tuple(
+            f"{self.root / name}/" for name in ("cases", "home", "tmp", "seeds", "staged")
+        )
         return sorted(
             (str(p), p.stat().st_mtime_ns) for p in found if not str(p).startswith(inside)
         )
@@ -166,7 +177,10 @@ def _at_home(root: Path, folder: Path) -> Iterator[None]:
         place.mkdir(exist_ok=True)
     before = Path.cwd()
     changed = {"FACEREC_HOME": str(home), "TMPDIR": str(temporary), "FACEREC_DEBUG": ""}
-    with mock.patch.dict(os.environ, changed), mock.patch.object(tempfile, "tempdir", str(temporary)):
+    with (
+        mock.patch.dict(os.environ, changed),
+        mock.patch.object(tempfile, "tempdir", str(temporary)),
+    ):
         os.chdir(folder)
         try:
             yield
@@ -207,7 +221,7 @@ def _perform(action: Action) -> tuple[object, BaseException | None]:
 
 
 def _judge(code: object, error: BaseException | None, watch: Watch) -> Ended:
-    lines = watch.err.splitlines()
+    lines = list(dict.fromkeys(watch.err.splitlines()))
     if error is not None:
         where = traceback.extract_tb(error.__traceback__)
         ours = [f"{Path(f.filename).name}:{f.lineno}" for f in where if "/facerec/" in f.filename]
@@ -237,6 +251,11 @@ def keep(kind: str, name: str, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def saved_regressions() -> list[tuple[str, Path]]:
+    """Kind and file of each saved case."""
+    return [(path.parent.name, path) for path in sorted(REGRESSIONS.glob("*/*-*"))]
 
 
 def engines_once() -> Any:

@@ -16,7 +16,8 @@ _NUMBERS = (0, 1, -1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFF
 _WORDS = (
     b"", b"0", b"-1", b"1e999", b"nan", b"-inf", b"null", b"true", b"[]", b"{}", b'""', b"~",
     b"99999999999999999999999", b"1" * 5000, b"x" * 5000, b"../../escape", b"/etc/passwd", b"\0",
-    b"\xff\xfe", b"\xed\xa0\x80", "\u202e".encode(), b"[/x]", b"%s%n", b"*a", b"&a", b"!!int", b"\t",
+    b"\xff\xfe", b"\xed\xa0\x80", "\u202e".encode(), b"[/x]", b"%s%n", b"*a", b"&a", b"!!int",
+    b"\t",
     b"[" * 3000, b"{" * 3000, b"{a: " * 1500, b"- " * 1500, b"!!python/object/apply:os.system",
     b"'", b'"', b"#", b",", b":", b"\r", b"\x1b[2J",
 )  # fmt: skip
@@ -38,7 +39,9 @@ def truncate(data: bytes, dice: Random) -> bytes:
 def set_block(data: bytes, dice: Random) -> bytes:
     """A block of zeros, ones, or random bytes."""
     start, end = _block(data, dice)
-    fill = dice.choice((b"\0" * (end - start), b"\xff" * (end - start), dice.randbytes(end - start)))
+    fill = dice.choice(
+        (b"\0" * (end - start), b"\xff" * (end - start), dice.randbytes(end - start))
+    )
     return data[:start] + fill + data[end:]
 
 
@@ -111,7 +114,9 @@ TEXT: Sequence[Mutation] = (replace_word, replace_word, replace_word, swap_words
                             change_lines, flip_bits, truncate)  # fmt: skip
 
 
-def mutate(data: bytes, others: Sequence[bytes], mutations: Sequence[Mutation], dice: Random) -> bytes:
+def mutate(
+    data: bytes, others: Sequence[bytes], mutations: Sequence[Mutation], dice: Random
+) -> bytes:
     """One to four mutations, at times spliced with another file."""
     if others and dice.random() < 0.1:
         other = dice.choice(others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import resource
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_WRITES = {"os.rename": 2, "os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.symlink": 2, "os.link": 2,
-           "os.truncate": 1, "os.chmod": 1}  # fmt: skip
+_WRITES = {"os.rename": 2, "os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.truncate": 1,
+           "os.chmod": 1}  # fmt: skip
+_LINKS = {"os.symlink", "os.link"}
 """Events of changes below a folder, and how many of their arguments are paths."""
 _RUNS = {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile",
          "pty.spawn", "webbrowser.open", "socket.connect", "socket.getaddrinfo"}  # fmt: skip
@@ -53,12 +55,15 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event in _RUNS:
         watch.broken.append(f"{event}{arguments!r:.200}")
-    elif event == "open":
+        raise PermissionError(errno.EPERM, "a case may not do that", event)
+    if event == "open":
         path, mode, flags = arguments
         if not isinstance(path, int) and (
             set(mode or "") & set("wax+") or (isinstance(flags, int) and flags & _WRITING)
         ):
             _check(watch, event, path)
+    elif event in _LINKS:
+        _check(watch, event, arguments[1])
     elif event in _WRITES:
         for path in arguments[: _WRITES[event]]:
             _check(watch, event, path)
@@ -70,6 +75,7 @@ def _check(watch: Watch, event: str, path: Any) -> None:
     place = os.path.normpath(Path.cwd() / os.fsdecode(path))
     if not (place.startswith(_DEVICES) or f"{place}/".startswith(f"{watch.root}/")):
         watch.broken.append(f"{event} outside of its folder: {place}")
+        raise PermissionError(errno.EPERM, "a case may not write there", place)
 
 
 @contextlib.contextmanager

@@ -36,10 +36,14 @@ def _records(folder: Path) -> Mapping[str, Seed]:
     (folder / "train.idx").write_bytes(index)
 
     def headed(*labels: float) -> bytes:
-        return _record(struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0, 0, 0, *labels)) + data[40:]
+        return (
+            _record(struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0, 0, 0, *labels)) + data[40:]
+        )
 
+    many = data.replace(struct.pack("<2f", 1, 3), struct.pack("<2f", 1, 1e18))
     return {
         "train.rec": Seed(data),
+        "many.rec": Seed(many, hostile=True),
         "train.idx": Seed(index),
         "endless.rec": Seed(headed(1, 1e18), hostile=True),
         "nan.rec": Seed(headed(float("nan"), float("inf")), hostile=True),

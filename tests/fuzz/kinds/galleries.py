@@ -21,7 +21,9 @@ from facerec.gallery.addresses import changing
 from facerec.gallery.exchange import ENDINGS, export_gallery
 from facerec.gallery.files import backend
 from facerec.gallery.files.journal import START, journal_of
+from facerec.gallery.match import Matcher
 from facerec.gallery.search.approximate import index_of
+from facerec.profile.schema import RecognizeSection
 from tests.conftest import make_card, make_face
 from tests.fuzz.cases import Action, Kind, Pack, Seed
 from tests.fuzz.mutations import BINARY, TEXT
@@ -58,9 +60,7 @@ def _files(folder: Path) -> Mapping[str, Seed]:
                     group["file_path"] = f"data/{person}/1.png"
                 group["embedding"] = np.ones(4, np.float32)
         seeds[name] = Seed((folder / name).read_bytes())
-    return seeds | {
-        name: Seed(data, hostile=True) for name, data in _hostile(folder).items()
-    }
+    return seeds | {name: Seed(data, hostile=True) for name, data in _hostile(folder).items()}
 
 
 def _hostile(folder: Path) -> dict[str, bytes]:
@@ -123,7 +123,7 @@ def _look(path: Path, dice: Random) -> Action:
             ["gallery", "list", "-g", place, "--json"],
             ["gallery", "verify", "-g", place],
             ["gallery", "show", "Ada", "-g", place, "--json"],
-            ["gallery", "export", "out.csv", "-g", place],
+            ["gallery", "export", "--format", "csv", "-o", "out.csv", "-g", place],
             ["gallery", "remove", "Ada", "--force", "-g", place],
             ["gallery", "rename", "Ada", "Eva", "-g", place],
             ["gallery", "merge", "Ada", "Bob", "--into", "Ada", "-g", place],
@@ -193,10 +193,9 @@ def _indexed(folder: Path) -> None:
 
 def _search(path: Path, dice: Random) -> Action:
     def search() -> None:
-        from facerec.gallery.match import Matcher
-
+        section = RecognizeSection(threshold=0.5)
         gallery = Gallery.open("g.h5")
-        Matcher(gallery, threshold=0.5).match([make_face(1, 0, 0, 0)])
+        Matcher(gallery, section, gallery.card).match_faces([make_face(1, 0, 0, 0)])
 
     return search
 

@@ -42,7 +42,7 @@ def _seeds(_: Path) -> Mapping[str, Seed]:
     face = portrait()
     grey, clear = face.convert("L"), face.convert("RGBA")
     clear.putalpha(100)
-    wide = Pillow.fromarray((np.asarray(grey).astype(np.uint16) * 257))
+    wide = Pillow.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     frames = {"save_all": True, "append_images": []}
     files = {
         "plain.jpg": encoded(face, "JPEG"),

@@ -156,7 +156,11 @@ def _graphs(card: Any) -> dict[str, bytes]:
     from facerec.models.runtimes.foreign import CARD_KEY
 
     def graph(
-        nodes: list[Any], takes: list[Any], gives: list[Any], *tensors: Any, text: str = card.to_json()
+        nodes: list[Any],
+        takes: list[Any],
+        gives: list[Any],
+        *tensors: Any,
+        text: str = card.to_json(),
     ) -> bytes:
         made = helper.make_graph(nodes, "g", takes, gives, list(tensors))
         model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -166,7 +170,9 @@ def _graphs(card: Any) -> dict[str, bytes]:
     info, kinds = helper.make_tensor_value_info, TensorProto
     image: list[Any] = ["N", 3, 112, 112]
 
-    def flat(takes: int, gives: int, shape: list[Any] = image, out: list[Any] | None = None) -> bytes:
+    def flat(
+        takes: int, gives: int, shape: list[Any] = image, out: list[Any] | None = None
+    ) -> bytes:
         nodes = [helper.make_node("Cast", ["x"], ["c"], to=kinds.FLOAT),
                  helper.make_node("ReduceMean", ["c", "axes"], ["r"], keepdims=0),
                  helper.make_node("Gemm", ["r", "w"], ["g"]),
@@ -179,7 +185,8 @@ def _graphs(card: Any) -> dict[str, bytes]:
 
     same = helper.make_node("Identity", ["x"], ["y"])
     x, y = info("x", kinds.FLOAT, image), info("y", kinds.FLOAT, ["N", 16])
-    outside = helper.make_tensor("w", kinds.FLOAT, [3, 16], b"", raw=True)
+    outside = helper.make_tensor("w", kinds.FLOAT, [3, 16], bytes(192), raw=True)
+    outside.ClearField("raw_data")
     outside.data_location = kinds.EXTERNAL
     entry = outside.external_data.add()
     entry.key, entry.value = "location", "../../../../../../etc/passwd"

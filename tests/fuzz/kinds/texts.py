@@ -86,7 +86,9 @@ def _photo(folder: Path) -> None:
     (folder / "a.png").write_bytes(encoded(portrait(150), "PNG"))
 
 
-_LFW = b"2\t2\nA\t1\t2\nB\t1\t3\nA\t1\tB\t2\nA\t2\tC\t10\nD\t1\t2\nD\t3\t4\nD\t1\tE\t1\nD\t2\tE\t1\n"
+_LFW = (
+    b"2\t2\nA\t1\t2\nB\t1\t3\nA\t1\tB\t2\nA\t2\tC\t10\nD\t1\t2\nD\t3\t4\nD\t1\tE\t1\nD\t2\tE\t1\n"
+)
 _LISTS = {
     "lfw": _LFW,
     "pairs": b"a/1.jpg a/2.jpg 1\na/1.jpg\tb/1.jpg\t0\n# c\na/1.jpg,b/2.jpg,false\n",
@@ -168,8 +170,13 @@ def _reports(folder: Path) -> Mapping[str, Seed]:
     def lines(*records: object) -> bytes:
         return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
-    seeds = {
-        "manifest.jsonl": Seed(lines(header, place("a/1.jpg"), place("a/2.jpg", file="a/2.jpg"))),
+    return {
+        # A manifest says where its trees are; only what is placed in them is tried.
+        "manifest.jsonl": Seed(
+            lines(place("a/1.jpg"), place("a/2.jpg", file="a/2.jpg")),
+            lambda data: lines(header) + data,
+            whole=False,
+        ),
         "findings.jsonl": Seed(lines(finding.to_record())),
         "decisions.json": Seed(json.dumps({"decisions": {finding.id: "accept"}}).encode()),
         "aligned.jsonl": Seed(lines({"settings": {}}, {"source": "a/1.jpg", "faces": []})),
@@ -180,10 +187,10 @@ def _reports(folder: Path) -> Mapping[str, Seed]:
         "utf.aligned.jsonl": Seed(b"\xff\xfe\n", hostile=True),
         "list.aligned.jsonl": Seed(b"[]\n{}\n", hostile=True),
         "source.aligned.jsonl": Seed(b'{"settings": null}\n[]\n', hostile=True),
-        "up.manifest.jsonl": Seed(lines(header, place("../../../../untouched/file2")), hostile=True),
-        "root.manifest.jsonl": Seed(
-            lines({**header, "clean": "/", "dirt": "/"}, place("escaped/file")), hostile=True
+        "up.manifest.jsonl": Seed(
+            lines(header, place("../../../../untouched/file2")), hostile=True
         ),
+        "types_head.manifest.jsonl": Seed(lines({**header, "means": 3, "clean": []}), hostile=True),
         "null.manifest.jsonl": Seed(lines(header, place("a\0b")), hostile=True),
         "types.manifest.jsonl": Seed(
             lines({**header, "folders": 3}, place("a", path=3, sha256=[])), hostile=True
@@ -192,12 +199,15 @@ def _reports(folder: Path) -> Mapping[str, Seed]:
             lines({**_FINDING, "files": 3, "confidence": "x", "target": []}), hostile=True
         ),
     }
-    return seeds
 
 
 def _use_report(path: Path, dice: Random) -> Action:
     """The file takes the place of a good one."""
-    kind = path.name.removeprefix(f"{path.name.partition('.')[0]}.") if path.name.count(".") > 1 else path.name
+    kind = (
+        path.name.removeprefix(f"{path.name.partition('.')[0]}.")
+        if path.name.count(".") > 1
+        else path.name
+    )
     if kind == "aligned.jsonl":
         (path.parent / "out").mkdir()
         path.rename(path.parent / "out" / "manifest.jsonl")
@@ -216,7 +226,8 @@ def _report(folder: Path) -> None:
     (folder / "report").mkdir()
     for name, seed in _reports(folder).items():
         if name in ("manifest.jsonl", "findings.jsonl"):
-            (folder / "report" / name).write_bytes(seed.data)
+            data = seed.data if seed.pack is None else seed.pack(seed.data)
+            (folder / "report" / name).write_bytes(data)
     (folder / "decisions.json").write_bytes(_reports(folder)["decisions.json"].data)
 
 
