@@ -5,7 +5,6 @@ A label is `000017.cls` or `000017.json` beside `000017.jpg`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from facerec.imaging.belonging import Rule, levels_of, make_rule, rule_of_paths
 from facerec.imaging.folders import FolderSource
 from facerec.imaging.names import archive_stem
 from facerec.imaging.photos import folder_name, normalise_person
+from facerec.parsing import parse_json
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
@@ -109,7 +109,7 @@ def _read_label(source: Source, name: str) -> str:
     if not name.endswith(".json"):
         return text
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
         return str(next(fields[key] for key in _LABEL_KEYS if key in fields))
     except (ValueError, TypeError, StopIteration) as error:
         known = ", ".join(_LABEL_KEYS)

@@ -152,8 +152,11 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
                 f"{journal}: continues another file than {path}; put back the file that it was "
                 "beside, or move it away"
             )
-        for change in found.changes:
-            gallery.apply(change)
+        try:
+            for change in found.changes:
+                gallery.apply(change)
+        except UsageError as error:
+            raise MissingError(f"{journal}: damaged: it does not fit {path}: {error}") from error
         end = found.end
     gallery.changes = []
     gallery.origin = Origin(path, opened.identity, end, before)
