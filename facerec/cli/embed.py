@@ -88,7 +88,7 @@ def embed(
             "person's now; without --force only say what would be done.",
         ),
     ] = False,
-    force: Annotated[bool, force_option("Let --sync remove and enrol.")] = False,
+    force: Annotated[bool, force_option("Remove what --sync finds gone, and enrol.")] = False,
     null: NullSeparated = False,
     as_json: Json = None,
     *,
