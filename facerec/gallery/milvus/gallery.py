@@ -198,6 +198,7 @@ class MilvusGallery(MilvusReader):
                 self._unflushed = 0
             self._commits += 1
             self._write_state(unfinished=False)
+        self._means_of.clear()
         self._new = self._unfinished = self._new_card = False
         self._added, self._moved, self._gone, self._touched = {}, {}, set(), set()
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facerec.card import ModelCard
 from facerec.faces import Floats
 from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.entries import format_meta
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.milvus.client import explained, parse_address
 from facerec.gallery.milvus.schema import (
@@ -47,6 +49,7 @@ class MilvusReader:
         self._name = parse_address(address).collection
         self._card = card
         self._next = next_id
+        self._means_of: dict[str, MemoryGallery] = {}
 
     def __len__(self) -> int:
         """Number of entries."""
@@ -76,10 +79,23 @@ class MilvusReader:
 
     def person(self, name: str, where: Where | None = None) -> Batch:
         """See `GalleryStore.person`."""
-        if name not in (people := self.counts()):
-            raise unknown_person(name, people)
         conditions = f" and person == {literal(name)}{conditions_of(where or {})}"
-        return batch_of(list(self._rows(ENTRY_FIELDS, conditions)), self._card.embedding_size)
+        with explained(self._address):
+            known = self._client.query(
+                f"{self._name}_people",
+                filter=f"person == {literal(name)}",
+                output_fields=["person", "faces"],
+            )
+            if not known:
+                raise unknown_person(name, self.counts())
+            if known[0]["faces"] > _MOST_ROWS:
+                rows = list(self._rows(ENTRY_FIELDS, conditions))
+            else:
+                rows = self._client.query(
+                    self._name, filter=f"id < {self._next}{conditions}", output_fields=ENTRY_FIELDS
+                )
+        rows = sorted(rows, key=lambda row: row["id"])
+        return batch_of(rows, self._card.embedding_size)
 
     def search(
         self,
@@ -91,20 +107,34 @@ class MilvusReader:
         where: Where | None = None,
     ) -> list[list[Hit]]:
         """See `GalleryStore.search`: Milvus's candidates, reranked by the vectors themselves."""
-        if where:
-            # Milvus stores the means of all of a person's entries only.
-            matching = MemoryGallery(self._card)
-            for batch in self.batches(where=where):
-                matching.append(batch)
-            return matching.search(queries, top, match=match, least=least)
+        if where and match == "template":
+            return self._matching_means(where).search(queries, top, least=least)
+        conditions = conditions_of(where or {})
         found: list[list[Hit]] = []
         for chunk in chunks(queries, _QUERIES):
             asked = np.array(chunk, np.float32)
-            for query, rows in zip(asked, self._nearest(asked, top, match), strict=True):
+            nearest = self._nearest(asked, top, match, conditions)
+            for query, rows in zip(asked, nearest, strict=True):
                 found.append(_rank(query, rows, top, least))
         return found
 
-    def _nearest(self, queries: Floats, top: int, match: MatchBy) -> list[list[Row]]:
+    def _matching_means(self, where: Where) -> MemoryGallery:
+        """People's means over the entries that match, an entry each; read once.
+
+        Milvus stores the means of all of a person's entries only.
+        """
+        key = format_meta(where)
+        if key not in self._means_of:
+            sums: dict[str, NDArray[np.float64]] = {}
+            for row in self._rows(["person", "embedding"], conditions_of(where)):
+                vector = np.array(row["embedding"], np.float64)
+                sums[row["person"]] = sums.get(row["person"], 0) + vector
+            self._means_of[key] = _gallery_of_means(self._card, sums)
+        return self._means_of[key]
+
+    def _nearest(
+        self, queries: Floats, top: int, match: MatchBy, conditions: str
+    ) -> list[list[Row]]:
         """Candidate rows of each query: `person`, `embedding`, and as `first` the id of the
         person's first entry."""
         template = match == "template"
@@ -117,7 +147,7 @@ class MilvusReader:
                     data=queries,
                     anns_field="embedding",
                     limit=wanted,
-                    filter="" if template else f"id < {self._next}",
+                    filter="" if template else f"id < {self._next}{conditions}",
                     output_fields=["id", "person", "embedding"],
                 )
             hits = [[hit["entity"] for hit in one] for one in found]
@@ -164,6 +194,19 @@ class MilvusReader:
                 output_fields=list(fields),
             )
         return rows
+
+
+def _gallery_of_means(card: ModelCard, sums: Mapping[str, NDArray[np.float64]]) -> MemoryGallery:
+    """A gallery with one entry a person: the sum of the person's vectors, at unit length."""
+    gallery, count = MemoryGallery(card), len(sums)
+    if count:
+        joined = np.array(list(sums.values()))
+        means = (joined / np.linalg.norm(joined, axis=1, keepdims=True)).astype(np.float32)
+        box = np.zeros((count, 4), np.float32)
+        landmarks, score = np.zeros((count, 5, 2), np.float32), np.zeros(count, np.float32)
+        texts = [""] * count
+        gallery.append(Batch(list(sums), texts, texts, [{}] * count, means, box, landmarks, score))
+    return gallery
 
 
 def _rank(query: Floats, rows: Sequence[Row], top: int, least: float) -> list[Hit]:
