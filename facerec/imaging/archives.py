@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import logging
 import lzma
 import posixpath
 import re
@@ -21,7 +22,7 @@ from typing import IO, Protocol, cast
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.imaging.contents import START
 from facerec.imaging.folders import FolderSource
-from facerec.imaging.names import has_image_suffix, is_photo
+from facerec.imaging.names import has_image_suffix, is_junk, is_photo, passed_over
 from facerec.imaging.photos import MAX_FILE
 
 _Opener = Callable[[IO[bytes]], IO[bytes]]
@@ -36,6 +37,8 @@ _OPENERS: dict[str, _Opener] = {
 }
 _TAR = re.compile(r"\.(tar|tar\..*|t[gbx]z2?)$", re.IGNORECASE)
 # As many links to links as Linux follows.
+_log = logging.getLogger(__name__)
+
 _MOST_LINKS = 40
 
 # What `zipfile` raises on damaged, encrypted and unknown members.
@@ -146,6 +149,7 @@ class TarSource:
                         posixpath.join(posixpath.dirname(key), member.linkname)
                     )
         self._add_links(links)
+        _tell_passed(name, self._places)
 
     def _add_links(self, links: Mapping[str, str]) -> None:
         folders = {str(parent) for key in self._places for parent in PurePosixPath(key).parents}
@@ -218,6 +222,7 @@ class ZipSource:
             for member in self._archive.infolist()
             if not member.filename.endswith(("/", "\\"))
         }
+        _tell_passed(name, self._members)
 
     def names(self) -> Iterable[str]:
         return self._members
@@ -243,6 +248,13 @@ class ZipSource:
 def _without_suffix(name: str) -> str:
     """A name without an image's suffix: Yale's `subject01.happy` keeps what tells it apart."""
     return name.removesuffix(PurePosixPath(name).suffix) if has_image_suffix(name) else name
+
+
+def _tell_passed(name: str, keys: Iterable[str]) -> None:
+    """Say that an archive's system files that are named like photos are passed over."""
+    passed = [key for key in keys if has_image_suffix(key) and any(map(is_junk, key.split("/")))]
+    if passed:
+        _log.warning("%s", passed_over(name, passed))
 
 
 def _plain(name: str) -> str:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError
 from facerec.imaging.belonging import Level, Look, names_nobody
 from facerec.imaging.contents import START
-from facerec.imaging.names import is_junk, is_photo
+from facerec.imaging.names import has_image_suffix, is_junk, is_photo, passed_over
 from facerec.imaging.photos import is_folder
 
+_log = logging.getLogger(__name__)
 
-def walk(root: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+
+def walk(
+    root: Path, wanted: Callable[[Path], bool], passed: Callable[[Path], None] = lambda _: None
+) -> Iterator[Path]:
     """Files below a folder that are wanted, sorted, without junk.
 
     A folder that cannot be listed is yielded itself. Linked folders come last, so that a person's
     folder is known by its own name, not a link's. Each real folder counts once, so loops end.
+
+    Args:
+        passed: called with each file and folder that is junk.
     """
     seen: set[tuple[int, int]] = set()
     roots = [root]
@@ -42,6 +50,7 @@ def walk(root: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
             for entry in entries:
                 inside = path / entry.name
                 if is_junk(entry.name):
+                    passed(inside)
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     below.append((inside, True))
@@ -105,19 +114,45 @@ def start_of(path: Path) -> bytes:
         return b""
 
 
+class PassedOver:
+    """Counts system files named like photos, for one message.
+
+    Args:
+        root: the folder that is walked.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: list[str] = []
+
+    def __call__(self, path: Path) -> None:
+        """Take a file or folder that `walk` passes over."""
+        below = [str(Path(top, file)) for top, _, files in os.walk(path) for file in files]
+        photos = filter(has_image_suffix, below or [str(path)])
+        self._names += (Path(photo).relative_to(self._root).as_posix() for photo in photos)
+
+    def tell(self) -> None:
+        """Log the message, if there were any."""
+        if self._names:
+            _log.warning("%s", passed_over(str(self._root), self._names))
+
+
 class FolderSource:
     """Files below a folder; see `archives.Source`."""
 
     def __init__(self, root: Path) -> None:
         self.name = str(root)
         self._root = root
+        self._told = False
 
-    def names(self) -> Iterable[str]:
-        return (
-            path.relative_to(self._root).as_posix()
-            for path in walk(self._root, lambda _: True)
-            if path.is_file()
-        )
+    def names(self) -> Iterator[str]:
+        passed = PassedOver(self._root)
+        for path in walk(self._root, lambda _: True, passed):
+            if path.is_file():
+                yield path.relative_to(self._root).as_posix()
+        if not self._told:
+            passed.tell()
+            self._told = True
 
     def start(self, key: str) -> bytes:
         return start_of(self._root / key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath, PurePosixPath
 
 from facerec.imaging.contents import image_kind, unread_image
@@ -43,7 +43,16 @@ _OTHER_SUFFIXES = _suffixes(
 
 # macOS, Synology, QNAP, Windows and ext4 keep thumbnails, deleted and recovered files here.
 # `._*` and `.thumbnails` are hidden, which excludes them already.
-_SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
+_SYSTEM_FOLDERS = frozenset(
+    {
+        "__macosx", "network trash folder", "temporary items",
+        "@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot",
+        "$recycle.bin", "recycler", "system volume information", "lost+found",
+    }
+)  # fmt: skip
+_SYSTEM_HIDDEN = re.compile(r"\.(_|thumbnails|@__thumb|appledouble|trash)")
+_SHOWN = 3
+"""Files that a message names."""
 _ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz|zip)$", re.IGNORECASE)
 _UNREAD_ARCHIVE = re.compile(r"\.(7z|rar|cab|lzh|tzst|tar\.(zst|lz4|lzma))$", re.IGNORECASE)
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -63,6 +72,24 @@ def is_junk(name: str) -> bool:
     """Whether a file or folder is hidden or a system's, so neither a photo nor one's folder."""
     hidden = name.startswith(".") and name != ".."
     return hidden or name.lower() in _SYSTEM_FOLDERS
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is a system's, whatever else is hidden: also where it was listed."""
+    lower = name.lower()
+    return lower in _SYSTEM_FOLDERS or _SYSTEM_HIDDEN.match(lower) is not None
+
+
+def passed_over(place: str, names: Sequence[str]) -> str:
+    """The message that system files named like photos were passed over.
+
+    Args:
+        place: where they lie.
+        names: their paths, one at least.
+    """
+    count = f"{len(names)} system files" if len(names) > 1 else "1 system file"
+    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return f"{place}: passed over {count}: {shown}"
 
 
 def is_photo(key: str, start: Callable[[str], bytes]) -> bool:

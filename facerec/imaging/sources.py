@@ -18,7 +18,7 @@ from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import Source, open_archive, open_source
 from facerec.imaging.belonging import make_rule, parse_level, rule_of_paths
 from facerec.imaging.contents import image_kind
-from facerec.imaging.folders import is_image, levels_below, walk
+from facerec.imaging.folders import PassedOver, is_image, levels_below, walk
 from facerec.imaging.labels import Owners
 from facerec.imaging.names import (
     expand_braces,
@@ -27,7 +27,9 @@ from facerec.imaging.names import (
     is_junk,
     is_packed,
     is_photo,
+    is_system,
     is_url,
+    passed_over,
     url_file_name,
 )
 from facerec.imaging.photos import (
@@ -163,7 +165,12 @@ def _resolve(places: Iterable[str | Path], stdin: BinaryIO | None) -> list[_Plac
             resolved.append(Path(place))
         else:
             resolved.extend(path for one in expand_braces(place) for path in _match(one))
-    return resolved
+    # A shell's `people/*` names them among others; alone, one is meant.
+    passed = [str(one) for one in resolved if isinstance(one, Path) and is_system(one.name)]
+    if not passed or len(passed) == len(resolved):
+        return resolved
+    _log.warning("%s", passed_over("*", passed))
+    return [one for one in resolved if str(one) not in passed]
 
 
 def _match(pattern: str) -> list[Path]:
@@ -197,9 +204,16 @@ def _expand(
             yield from _photos_at(place, level, walked=True)
             continue
         assert stdin is not None, "`_resolve` has refused this"
+        passed = []
         for listed in _read_paths(stdin, null):
+            # `find` lists what systems leave beside photos too; what else is hidden may be meant.
+            if isinstance(listed, Path) and any(map(is_system, listed.parts)):
+                passed.append(str(listed))
+                continue
             # Not walked: `find` lists a folder and also the files in it.
             yield from _photos_at(listed, level, walked=False)
+        if passed:
+            _log.warning("%s", passed_over("-", passed))
 
 
 def _photos_at(place: Path | str, level: str, *, walked: bool) -> Iterator[Photo]:
@@ -220,7 +234,10 @@ def _photos_at(place: Path | str, level: str, *, walked: bool) -> Iterator[Photo
 
 def _in_folder(root: Path, level: str) -> Iterator[Photo]:
     rule = make_rule(level, levels_below(root))
-    return (FilePhoto(path, root, rule) for path in walk(root, _is_shown))
+    passed = PassedOver(root)
+    for path in walk(root, _is_shown, passed):
+        yield FilePhoto(path, root, rule)
+    passed.tell()
 
 
 def _is_shown(path: Path) -> bool:

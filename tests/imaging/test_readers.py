@@ -3,6 +3,7 @@ cleanup, video, in a folder, a tar, a zip and behind a URL."""
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,3 +130,37 @@ def test_people_whose_folders_are_links_are_seen_by_all(tree: Path, tmp_path: Pa
     assert [photo.key for photo in find_photos([tmp_path / "linked"])] == ORL
     assert list(trained_on(tmp_path / "linked")) == ORL
     assert located(tmp_path / "linked") == ORL
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_passed_over_is_counted_and_said_once(
+    place: Path, reader: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    list(READERS[reader](place))  # type: ignore[call-overload]
+    said = [one.getMessage() for one in caplog.records if "passed over" in one.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"{place}: passed over {len(JUNK)} system files: ")
+
+
+@pytest.mark.parametrize(
+    "name", ["@Recycle", "System Volume Information", "#snapshot", ".@__thumb", ".Trash-1000"]
+)
+def test_what_other_systems_leave_is_passed_over_too(name: str, tmp_path: Path) -> None:
+    for folder in ("ann", name):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").touch()
+    assert [person for person, _ in list_people([tmp_path])] == ["ann"]
+
+
+def test_listed_and_globbed_system_files_are_passed_over(
+    tree: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = (path for path in sorted(tree.rglob("*.*")) if path.is_file())
+    listed = "\n".join(map(str, files)).encode()
+    found = [person for person, _ in list_people(["-"], stdin=io.BytesIO(listed))]
+    # A list may mean what is hidden.
+    assert set(found) == {"s1", "s2", ".cache"}
+    assert f"-: passed over {len(JUNK) - 1} system files" in caplog.text
+    globbed = [person for person, _ in list_people(sorted(tree.glob("[!.R]*")))]
+    assert globbed == ["s1", "s1", "s2"]
+    assert [photo.key for photo in find_photos([tree / "@eaDir"])]
