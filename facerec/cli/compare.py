@@ -27,9 +27,9 @@ from facerec.cli.thresholds import remark_on_threshold
 from facerec.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from facerec.card import ModelCard
     from facerec.engine.engine import Engine
     from facerec.faces import Floats
+    from facerec.gallery.base import GalleryStore
     from facerec.profile.loading import Profile
 
 app = App()
@@ -40,7 +40,10 @@ app = App()
 )
 @profile_options(GALLERY, THRESHOLD, FAR, METRIC, WHERE)
 def compare(
-    a: Annotated[str, argument("A", help="A photo.")],
+    a: Annotated[
+        str,
+        argument("A", help="A photo, or a person of the gallery.", autocompletion=complete_person),
+    ],
     b: Annotated[
         str,
         argument("B", help="A photo, or a person of the gallery.", autocompletion=complete_person),
@@ -52,24 +55,32 @@ def compare(
 ) -> None:
     """Compare two photos, or a photo with a person of a gallery.
 
+    A person of a gallery that --gallery or the profile names comes before a file of that name.
     Exit code 0: the same person; 1: different people. Of several faces in a photo the largest
     and most central counts.
     """
     loaded = profile.load()
     engine = load_engine(loaded)
     from facerec.card import similarity_to_distance
-    from facerec.gallery.match import decision_threshold
+    from facerec.gallery.addresses import backend_of, open_gallery
+    from facerec.gallery.match import deciding_card, decision_threshold
 
-    in_gallery = profile.given(GALLERY) is not None or Path(loaded.gallery.path).exists()
     with waiting("comparing"):
+        card = engine.card
+        vectors: list[Floats | None] = [None, None]
+        given, address = profile.given(GALLERY) is not None, loaded.gallery.path
+        named = given or address != _default_gallery()
+        asked = named or not all(Path(name).is_file() for name in (a, b))
         # A mistyped name is told before a face is sought.
-        is_person = in_gallery and not Path(b).exists()
-        person = _person_vector(b, engine, loaded) if is_person else None
-        first = _photo_vector(Path(a), engine, loaded, aligned=aligned)
-        if person is not None:
-            second, card = person
-        else:
-            second, card = _photo_vector(Path(b), engine, loaded, aligned=aligned), engine.card
+        if given or (asked and backend_of(address).exists(address)):
+            opened = open_gallery(address, assume=engine.card)
+            vectors = [_person_vector(name, opened, loaded, named=named) for name in (a, b)]
+            if any(vector is not None for vector in vectors):
+                card = deciding_card(opened, engine.card, address)
+        first, second = (
+            _photo_vector(Path(name), engine, loaded, aligned=aligned) if vector is None else vector
+            for name, vector in zip((a, b), vectors, strict=True)
+        )
 
     used, limit = decision_threshold(card, loaded.recognize)
     remark_on_threshold(card, loaded.recognize)
@@ -112,16 +123,33 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
     return faces[0].embedding
 
 
-def _person_vector(name: str, engine: Engine, profile: Profile) -> tuple[Floats, ModelCard]:
-    from facerec.gallery.addresses import open_gallery
-    from facerec.gallery.entries import mean_vector
-    from facerec.gallery.match import deciding_card
+def _default_gallery() -> str:
+    from facerec.profile.schema import GallerySection
 
-    opened = open_gallery(profile.gallery.path, assume=engine.card)
-    card = deciding_card(opened, engine.card, profile.gallery.path)
+    return GallerySection().path
+
+
+def _person_vector(
+    name: str, opened: GalleryStore, profile: Profile, *, named: bool
+) -> Floats | None:
+    """A person's mean vector; None for a photo.
+
+    Args:
+        named: the gallery was named, so its people come before files.
+
+    Raises:
+        UsageError: the name is neither a person's nor a file's.
+    """
+    from facerec.gallery.entries import mean_vector
+    from facerec.imaging.names import has_image_suffix
+
+    if Path(name).is_file() and not named:
+        return None
     where = profile.recognize.where
     people = opened.counts(where)
-    if name not in people:
-        hint = did_you_mean(name, people)
-        raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}{hint}")
-    return mean_vector(opened.person(name, where).embeddings), card
+    if name in people:
+        return mean_vector(opened.person(name, where).embeddings)
+    if Path(name).exists() or has_image_suffix(name):
+        return None
+    hint = did_you_mean(name, people)
+    raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}{hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +200,46 @@ def test_compare_answers_with_its_exit_code(
     assert run("compare", grace, eileen, "--threshold", 2)[0] == 0
     code, _, err = run("compare", grace, "nobody", "-g", gallery)
     assert (code, "neither a photo nor a person" in err) == (2, True)
+
+
+@pytest.mark.parametrize("named", ["option", "profile", "milvus"])
+def test_a_person_of_a_named_gallery_comes_before_a_file_of_that_name(
+    named: str, run: Run, people: Path, gallery: Path, tmp_path: Path, monkeypatch
+) -> None:
+    photo = (people / "grace_hopper" / "grace_hopper.jpg").resolve()
+    address = str(gallery.resolve())
+    monkeypatch.chdir(tmp_path)
+    if named == "milvus":
+        pytest.importorskip("milvus_lite")
+        assert run("gallery", "copy", address, "milvus+lite://g.db")[0] == 0
+        address = "milvus+lite://g.db"
+    if named == "option":
+        options = ("-g", address)
+    else:
+        (tmp_path / "mine.yaml").write_text(f"extends: default\ngallery:\n  path: {address}\n")
+        options = ("-p", "mine.yaml")
+    (tmp_path / "grace_hopper").mkdir()
+    (tmp_path / "eileen_collins").write_bytes(photo.read_bytes())
+    for pair in ((photo, "grace_hopper"), ("grace_hopper", photo)):
+        assert run("compare", *pair, *options)[0] == 0
+    for pair in ((photo, "eileen_collins"), ("eileen_collins", "grace_hopper")):
+        assert run("compare", *pair, *options)[0] == 1
+    assert run("compare", photo, photo, *options)[0] == 0
+
+
+def test_a_gallery_that_is_merely_there_gives_way_to_files_but_not_to_folders(
+    run: Run, people: Path, gallery: Path, tmp_path: Path, monkeypatch
+) -> None:
+    photo = (people / "grace_hopper" / "grace_hopper.jpg").resolve()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copy(gallery, "gallery.h5")
+    Path("grace_hopper").mkdir()
+    Path("eileen_collins").write_bytes(photo.read_bytes())
+    assert run("compare", photo, "grace_hopper")[0] == 0
+    assert run("compare", photo, "eileen_collins")[0] == 0
+    Path("gallery.h5").write_bytes(b"damaged")
+    assert run("compare", photo, photo)[0] == 0
 
 
 def test_every_command_measures_the_same_distance(
