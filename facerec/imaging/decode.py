@@ -38,6 +38,7 @@ from PIL import Image as Pillow
 from facerec.faces import DownscaleFactor, Image, Original
 from facerec.imaging.hush import can_hush, hushed
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
+from facerec.imaging.signatures import LENGTH, is_video
 
 # An allow-list: Pillow knows 40 more formats, one of which starts Ghostscript. The JPEG plugin
 # opens cameras' multi-picture files (MPO).
@@ -124,6 +125,8 @@ def decode_downscaled(
         with _process_settings():
             opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
+        if is_video(data[:LENGTH]):
+            raise unreadable(name, "is a video; facerec recognize video reads it") from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error

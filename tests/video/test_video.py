@@ -101,7 +101,7 @@ def test_the_video_is_saved_with_its_rate_and_the_best_face_of_each_track(
 
 def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_path):
     from facerec.cli.video.outputs import Outputs
-    from facerec.video.sources import TimedFrame
+    from facerec.video.frames import TimedFrame
 
     saved = tmp_path / "live.mp4"
     camera = SimpleNamespace(name="0", rate=RATE)
@@ -140,7 +140,10 @@ def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portr
     [
         ("nowhere.mp4", "no such video, and no camera has that name (looked in /sys/class/video4"),
         ("99", "no such camera, or it does not answer (tried OpenCV's "),
-        ("http://127.0.0.1:1/x", "no such stream, or it does not answer (tried OpenCV's FFMPEG"),
+        (
+            "http://127.0.0.1:1/x",
+            "no such stream, or it does not answer (tried FFmpeg: Connec",
+        ),
         ("nothing-*.png", "no pictures there"),
     ],
 )
@@ -232,8 +235,8 @@ def test_somebody_who_left_is_found_again_by_their_face():
 
 
 def test_a_weak_detection_keeps_a_track_alive_and_starts_none():
+    from facerec.video.frames import TimedFrame
     from facerec.video.recognizer import VideoRecognizer
-    from facerec.video.sources import TimedFrame
 
     def seen(score: float, left: float) -> Face:
         box = np.array([left, 10, left + 40, 60], np.float32)
@@ -326,8 +329,8 @@ class Staged:
 
 def played(engine: Staged, frames: list[np.ndarray]):
     """The recognizer and its events after each frame."""
+    from facerec.video.frames import TimedFrame
     from facerec.video.recognizer import VideoRecognizer
-    from facerec.video.sources import TimedFrame
 
     nobody = SimpleNamespace(threshold=0.5, metric="cosine",
                              match=lambda vectors, *_: [Match(None)] * len(vectors))  # fmt: skip
