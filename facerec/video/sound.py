@@ -73,7 +73,8 @@ class Sound:
         """Packets in order, each with its time in seconds; what cannot be read is left out."""
         for packet in self._encode() if self._resampler is not None else self._read():
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
+            # Before the beginning an encoder warms up, for which not every container has room.
+            if stamp is not None and stamp >= 0:
                 yield float(stamp * packet.time_base), packet
 
     def _read(self) -> Iterator[Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from facerec.errors import MissingError, UsageError
-from facerec.imaging.signatures import LENGTH, is_photo, is_video
+from facerec.imaging.contents import START, image_kind, unread_image
+from facerec.imaging.videos import LENGTH, is_video
 from facerec.video.cameras import find_camera
 from facerec.video.film import FileSource, has_index, open_container
 from facerec.video.frames import VideoSource, Warn, ignore
@@ -76,7 +77,7 @@ def _open_file(path: Path, max_pixels: int, warn: Warn) -> VideoSource:
         raise MissingError(f"{path}: cannot be read: {error.strerror}") from error
     if _is_mjpeg(head) and (not head.startswith(_JPEG) or holds_several_jpegs(path)):
         return MjpegSource(path.open("rb"), max_pixels, warn, str(path))
-    if is_photo(head):
+    if image_kind(head[:START]) is not None or unread_image(head[:START]) is not None:
         opened = open_animation(path)
         if opened is None:
             raise UsageError(f"{path}: is a photo; facerec recognize image reads it")

@@ -1,14 +1,11 @@
-"""What a file is by its first bytes: a photo or a video."""
+"""Which files are videos, by their first bytes."""
 
 from __future__ import annotations
 
+from facerec.imaging.contents import START, image_kind
+
 LENGTH = 1024
 """Bytes that tell."""
-_PHOTO_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"crx ")
-_PHOTOS = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"BM",
-    b"\xff\x0a", b"\0\0\0\x0cJXL ", b"8BPS",
-)  # fmt: skip
 _VIDEOS = (
     b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\x01\xba",
     b"\0\0\x01\xb3", b".RMF", b"\0\0\0\x01\x67", b"\0\0\0\x01\x27", b"\0\0\0\x01\x40\x01",
@@ -20,20 +17,10 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"wide", b"free", b"skip"
 _TS_PACKETS = (188, 192, 204)
 
 
-def is_photo(head: bytes) -> bool:
-    """Whether a file that begins so is a photo, which may be an animation too."""
-    if head[4:8] == b"ftyp":
-        return head[8:12] in _PHOTO_BRANDS
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"
-    pnm = head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace()
-    return head.startswith(_PHOTOS) or pnm
-
-
 def is_video(head: bytes) -> bool:
     """Whether a file that begins so is a video."""
     if head[4:8] in _BOXES:
-        return not is_photo(head)
+        return image_kind(head[:START]) is None
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "
     return head.startswith(_VIDEOS) or any(_is_transport_stream(head, n) for n in _TS_PACKETS)
