@@ -267,7 +267,7 @@ class TrainSection(Section):
     centre_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of Center loss beside the classifier's."""
     centre_lr: Annotated[float, Field(gt=0)] = 0.5
-    """Learning rate of Center loss's centres."""
+    """Rate of Center loss's centres, alpha of the paper: independent of `lr` and of the weight."""
     focal_gamma: Annotated[float, Field(ge=0)] = 0.0
     """Exponent of the focal loss; 0: cross-entropy."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
