@@ -18,7 +18,7 @@ from facerec.detection import Detector
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_model
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
-from facerec.engine.vectors import face_vectors
+from facerec.engine.vectors import FaceVectors, FusedVectors, face_vectors
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
@@ -49,7 +49,7 @@ class Engine:
         profile: Profile | None = None,
     ) -> None:  # fmt: skip
         self._detector = detector
-        self._vectors = face_vectors(model, batch)
+        self._vectors: FaceVectors = face_vectors(model, batch)
         self._batch = batch
         self._profile = profile
         self._whole_batches = False
@@ -79,6 +79,19 @@ class Engine:
         whole._vectors = self._vectors.in_whole_batches(self._batch_frames)
         whole._whole_batches = True
         return whole
+
+    def evenly_weighted(self) -> Engine:
+        """This engine with equal weights for fused networks, so that what is kept of its vectors
+        serves any weights; see `facerec.models.fusion.reweight`."""
+        if not isinstance(self._vectors, FusedVectors):
+            return self
+        even = copy.copy(self)
+        even._vectors = self._vectors.evenly_weighted()
+        if self._profile is not None:  # worker processes build their engine from it
+            weights = (1.0,) * len(self.networks)
+            model = self._profile.model.model_copy(update={"weights": weights, "fused_card": None})
+            even._profile = self._profile.model_copy(update={"model": model})
+        return even
 
     @property
     def arithmetic(self) -> str:

@@ -19,7 +19,7 @@ from facerec.card import ModelCard
 from facerec.faces import Face, Floats, Image
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
-from facerec.models.fusion import Fusion
+from facerec.models.fusion import Fusion, fused_card, normalised_weights
 from facerec.models.whole_batches import WholeBatches
 
 _FIXED_BATCH = 8
@@ -176,6 +176,12 @@ class FusedVectors:
     def of_chips(self, chips: Image) -> Floats:
         """See `FaceVectors`."""
         return self._fuse(lambda part: part.of_other_chips(chips, self.card))
+
+    def evenly_weighted(self) -> FusedVectors:
+        """The same networks with equal weights."""
+        weights = normalised_weights([1.0] * len(self._parts))
+        card = fused_card([part.card for part in self._parts], weights)
+        return FusedVectors(Fusion(self._fusion.members, weights, card), self._parts)
 
     def _fuse(self, vectors_of: Callable[[NetworkVectors], Floats]) -> Floats:
         scaled = [

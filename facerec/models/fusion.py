@@ -16,10 +16,14 @@ import numpy as np
 
 from facerec.card import Calibration, Metric, ModelCard, distance_to_similarity
 from facerec.errors import UsageError
+from facerec.faces import Floats
 from facerec.models import Embedder
 
 _DIGITS = 4
 """Of a weight; the fingerprint covers the weights, so they must read back equal from a profile."""
+
+
+Part = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,22 @@ def fused_card(cards: Sequence[ModelCard], weights: Sequence[float]) -> ModelCar
             "training": _each([card.training for card in cards]),
         }
     )
+
+
+def reweight(vectors: Floats, old: Sequence[Part], new: Sequence[Part]) -> Floats:
+    """Fused unit vectors `(N, D) float32` with other weights.
+
+    Args:
+        old, new: dimension and weight of each network's part; see `Engine.networks`.
+    """
+    if list(old) == list(new):
+        return vectors
+    scales = [
+        np.full(size, np.sqrt(weight / before), np.float32)
+        for (size, before), (_, weight) in zip(old, new, strict=True)
+    ]
+    scaled: Floats = vectors * np.concatenate(scales)
+    return scaled
 
 
 def _rates(card: ModelCard) -> set[float]:

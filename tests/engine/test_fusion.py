@@ -17,7 +17,7 @@ from facerec.evaluation.fusion import fit_weights, network_cosines
 from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
-from facerec.models.fusion import Fusion, equal_weights, fused_card
+from facerec.models.fusion import Fusion, equal_weights, fused_card, reweight
 from facerec.profile.loading import Profile
 from tests.conftest import make_card, noise
 
@@ -193,6 +193,11 @@ def test_a_stream_embeds_as_single_images(fused_profile, portraits) -> None:
         for _, faces in engine.in_whole_batches().faces([Frame("a", photo), Frame("b", photo)])
     ]
     assert engine.networks == [(128, 0.75), (16, 0.25)]
+    even = engine.evenly_weighted()
+    assert even.described == Engine.from_profile(even._profile).described
+    vectors = even.embed([photo])[0][0].embedding[None]
+    again = reweight(vectors, even.networks, engine.networks)[0]
+    np.testing.assert_allclose(again, alone[0].embedding, atol=1e-4)
     for faces in streamed:
         assert alone[0].embedding @ faces[0].embedding > 0.9999
 
