@@ -18,7 +18,9 @@ from facerec.errors import UsageError
 
 
 @contextmanager
-def replacing(target: str | Path, *, like: Path | None = None) -> Iterator[Path]:
+def replacing(
+    target: str | Path, *, partial: bool = False, like: Path | None = None
+) -> Iterator[Path]:
     """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
     The new file is flushed to disk before it is renamed. If the block raises, the temporary file
@@ -27,6 +29,8 @@ def replacing(target: str | Path, *, like: Path | None = None) -> Iterator[Path]
     device or a named pipe gets the bytes once they are complete.
 
     Args:
+        partial: let the temporary file be seen, by a name that tells what it is: of long work
+            somebody may want what a kill left behind.
         like: a file that a new one gets its mode and owner from.
 
     Raises:
@@ -48,7 +52,7 @@ def replacing(target: str | Path, *, like: Path | None = None) -> Iterator[Path]
         place.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else may read on the way what only its owner may read in the end.
         model = place if like is None or place.exists() else behind_links(like)
-        temporary = _create_beside(place, 0o600 if model.exists() else 0o666)
+        temporary = _create_beside(place, 0o600 if model.exists() else 0o666, partial)
         yield temporary
         _flush(temporary)
         if model.exists():
@@ -169,8 +173,8 @@ def _try_to_create_below(folder: Path) -> None:
     _create_beside(folder / "facerec", 0o600).unlink()
 
 
-def _create_beside(place: Path, mode: int) -> Path:
-    """An empty file in the folder of another, hidden, with the same suffix.
+def _create_beside(place: Path, mode: int, partial: bool = False) -> Path:
+    """An empty file in the folder of another, hidden unless `partial`, with the same suffix.
 
     Not by `tempfile`: its files are readable by their owner alone, and the umask that a new output
     should get cannot be asked for without changing it for all threads.
@@ -178,7 +182,9 @@ def _create_beside(place: Path, mode: int) -> Path:
     while True:
         suffix = place.suffix if len(os.fsencode(place.suffix)) < 32 else ""
         stem = os.fsencode(place.name)[:150].decode(errors="ignore")
-        temporary = place.with_name(f".{stem}.{os.urandom(4).hex()}{suffix}")
+        mark = os.urandom(4).hex()
+        name = f"{stem}.partial-{mark}{suffix}" if partial else f".{stem}.{mark}{suffix}"
+        temporary = place.with_name(name)
         with suppress(FileExistsError):
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
             return temporary
