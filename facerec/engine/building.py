@@ -23,6 +23,7 @@ from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
 from facerec.models.precision import choose_precision
+from facerec.models.runtimes.checks import processor, without_averaging
 from facerec.models.runtimes.graphs import (
     OPSET,
     Precision,
@@ -179,17 +180,25 @@ class _Plan:
             raise UsageError(f"runtime.precision {asked}: {self._model} is run in {offered[0]}")
 
     def load(self, path: Path, card: ModelCard | None) -> Embedder:
-        """A file's embedder; `card` is None for a file that has its own."""
+        """A file's embedder; `card` is None for a file that has its own.
+
+        Raises:
+            MissingError: it cannot be read.
+            UsageError: it is an export that computes wrongly on this processor.
+        """
         runtime = self._profile.runtime
         if self.engine == "openvino":
-            return load_openvino(
+            embedder = load_openvino(
                 path, card, threads=runtime.threads, batch=runtime.batch,
                 precision=self.precision, augment=self._profile.model.augment,
             )  # fmt: skip
-        assert card is not None
-        return load_onnx(
-            path, card, device=self.device, threads=runtime.threads, batch=runtime.batch
-        )
+        else:
+            assert card is not None
+            embedder = load_onnx(
+                path, card, device=self.device, threads=runtime.threads, batch=runtime.batch
+            )
+        embedder.require_right_here()
+        return embedder
 
     def load_converted(
         self, card: ModelCard, suffix: str, write: Write, exact: Embedder
@@ -206,8 +215,10 @@ class _Plan:
         """
         target = "openvino" if self.engine == "openvino" else "onnx"
         rounded = rounded_card(card, target, self.kept)
-        identity = card.model_copy(update={"augment": "none"}).fingerprint()
-        name = f"{card.name}-{identity}-{self.kept}-{__version__}{suffix}".replace("/", "_")
+        identity = without_averaging(rounded).fingerprint()
+        # Compared on this processor: the cache folder may be one for many machines.
+        parts = (card.name, identity, self.kept, processor(), __version__)
+        name = f"{'-'.join(parts)}{suffix}".replace("/", "_")
         kept = cache_folder() / "runtimes" / name
         if not kept.is_file():
             with tempfile.TemporaryDirectory() as folder:
