@@ -60,9 +60,13 @@ def build_detector(profile: Profile) -> Detector:
         ProfileError: it has no such option.
     """
     device = choose_device(profile.runtime.device)
+    _use_threads(profile)
+    return create_detector(profile.detector, device=device)
+
+
+def _use_threads(profile: Profile) -> None:
     if profile.runtime.threads:
         torch.set_num_threads(profile.runtime.threads)
-    return create_detector(profile.detector, device=device)
 
 
 def open_embedder(profile: Profile) -> Embedder:
@@ -73,6 +77,7 @@ def open_embedder(profile: Profile) -> Embedder:
         UsageError: the runtime does not run such a model, or not in that precision.
     """
     section = profile.model
+    _use_threads(profile)
     path = Path(section.name)
     if path.suffix == ".ts":
         from facerec.models.runtimes.torchscript import load_torchscript
@@ -98,12 +103,13 @@ def open_embedder(profile: Profile) -> Embedder:
         path = require_download(section.name, record)
         card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
         return _open_onnx(path, card, profile)
+    # Before weights are read or converted: this engine may not run in that precision.
+    plan = _Plan(profile, path.name, ("torch", "onnxruntime", "openvino"))
     card, state = load_model(section.name)
     if section.card is not None:
         card.require_same_model(given := read_card(section.card), str(section.card))
         card = given
     card = card.with_augment(section.augment)
-    plan = _Plan(profile, card.name, ("torch", "onnxruntime", "openvino"))
     if plan.engine == "torch":
         return create_embedder(
             card, state, device=plan.device, batch=profile.runtime.batch,

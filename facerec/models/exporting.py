@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from facerec.card import ModelCard
-from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
@@ -42,6 +41,7 @@ from facerec.models.runtimes.graphs import (
 from facerec.models.runtimes.onnx import load_onnx
 from facerec.models.runtimes.openvino import load_openvino
 from facerec.models.runtimes.torchscript import load_torchscript
+from facerec.models.targets import check_target
 from facerec.registry import EXPORTS
 from facerec.weights.store import load_model
 
@@ -101,11 +101,7 @@ def export_model(
             much; nothing is written.
     """
     entry = EXPORTS.get(to)
-    precisions = entry.facts["precisions"]
-    if precision not in precisions:
-        raise UsageError(f"--to {to} writes {', '.join(precisions)}, not --precision {precision}")
-    if normalise and not entry.facts["normalises"]:
-        raise UsageError(f"--to {to} does not take --normalise")
+    check_target(to, precision, normalise=normalise)
     card, state = load_model(name)
     network = load_network(card, state)
     rounded = rounded_card(card, to, precision)
