@@ -16,8 +16,6 @@ from facerec import Gallery
 from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
 from facerec.files import locked, replacing
-from facerec.imaging import hush
-from facerec.imaging.decode import read_image
 from facerec.parallel.devices import takes_all_cores
 from facerec.profile.loading import Profile
 from facerec.training import checkpoint
@@ -26,22 +24,6 @@ from tests.conftest import make_card, make_face
 from tests.training.test_datasets import as_records
 
 WINDOWS = SimpleNamespace(platform="win32")
-
-
-@pytest.fixture
-def elsewhere(monkeypatch):
-    """A C library other than glibc."""
-    monkeypatch.delattr(os, "confstr")
-    hush.can_hush.cache_clear()
-    yield
-    hush.can_hush.cache_clear()
-
-
-def test_without_glibc_nothing_is_hushed_and_images_are_read(elsewhere, portraits, monkeypatch):
-    monkeypatch.setattr(hush, "_streams", lambda: pytest.fail("there is no such variable"))
-    with hush.hushed(), hush.hushed():
-        pass
-    assert read_image(next(iter(portraits.values()))).dtype == np.uint8
 
 
 def test_without_positional_reads_records_are_the_same(tmp_path, monkeypatch):
