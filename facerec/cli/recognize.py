@@ -22,6 +22,7 @@ from facerec.cli.options import (
     GALLERY,
     MATCH,
     METRIC,
+    SECOND_LOOK,
     THRESHOLD,
     TOP,
     UNIQUE,
@@ -73,7 +74,7 @@ app.command(
     ]
 )
 @profile_options(
-    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, WORKERS, BATCH
+    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, SECOND_LOOK, WORKERS, BATCH
 )
 def image(
     paths: Annotated[

@@ -24,6 +24,7 @@ from facerec.detection import Detector
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_embedder
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
+from facerec.engine.second_look import with_second_look
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
@@ -73,7 +74,8 @@ class Engine:
         """
         if not isinstance(profile, Profile):
             profile = Profile.load(profile)
-        detector, embedder = build_detector(profile), open_embedder(profile)
+        detector = with_second_look(build_detector(profile), profile.detector)
+        embedder = open_embedder(profile)
         return cls(detector, embedder, batch=profile.runtime.batch, profile=profile)
 
     @property

@@ -22,6 +22,7 @@ from facerec.registry import DETECTORS, LOSSES, Registry
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+SecondLook = Literal["none", "padding", "turns"]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -76,6 +77,10 @@ class DetectorSection(Section):
     """Score that a face found by a one-stage detector (yunet) must reach."""
     weights: Path | None = None
     """A detector's own weights file, for detectors whose weights no pip package carries."""
+    second_look: SecondLook | None = None
+    """Where no face is found, look again: `padding` with a black border, for faces that fill their
+    photo; `turns` also at the photo turned by 90, 180 and 270 degrees. Empty: `turns` for `align`,
+    `cleanup`, `compare`, `embed` and `evaluate`, `none` for video, else `padding`."""
     options: dict[str, Any] = {}
     """What a detector of another package takes beyond these keys."""
 
