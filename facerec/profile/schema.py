@@ -202,7 +202,7 @@ class TrainSection(Section):
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Scale s of the cosines."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """The loss's own margin; empty: as in its paper."""
+    """The loss's own margin; empty: as in its paper. A loss without one refuses it."""
     m1: Annotated[float, Field(ge=1)] = 1.0
     """`combined`: factor on the angle."""
     m2: Annotated[float, Field(ge=0)] = 0.2
@@ -214,7 +214,7 @@ class TrainSection(Section):
     centre_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of Center loss beside the classifier's."""
     centre_lr: Annotated[float, Field(gt=0)] = 0.5
-    """Learning rate of Center loss's centres."""
+    """Rate of Center loss's centres, alpha of the paper: independent of `lr` and of the weight."""
     focal_gamma: Annotated[float, Field(ge=0)] = 0.0
     """Exponent of the focal loss; 0: cross-entropy."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -271,6 +271,8 @@ class TrainSection(Section):
     """Checkpoints kept."""
     log_every: Positive = 20
     """Steps between lines of the log and points of TensorBoard."""
+    histograms_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between histograms of weights and gradients in TensorBoard; 0: none."""
 
     @model_validator(mode="after")
     def _sampling_is_possible(self) -> TrainSection:

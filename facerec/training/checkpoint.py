@@ -30,6 +30,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.parallel.ranks import barrier, rank, world_size
 from facerec.training.losses.centres import CentreLoss
 from facerec.training.losses.classifier import Classifier
+from facerec.training.run_folder import CHECKPOINTS
 
 Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d+)$")
@@ -45,7 +46,7 @@ class TrainingState:
         backbone: the module itself, without DistributedDataParallel.
         classifier: the head.
         centres: of Center loss.
-        optimizers: by name; `head` steps classifier and centres.
+        optimizers: by name; `head` steps the classifier.
         scaler: gradient scaler for fp16.
         average: exponential moving average of the backbone.
 
@@ -97,6 +98,13 @@ class TrainingState:
             found["scaler/growth"] = torch.tensor(scale["_growth_tracker"])
         found["progress"] = torch.tensor([self.step, self.skipped])
         return found, sharded
+
+    def has_parameter(self, key: str) -> bool:
+        """Whether an entry is of no optimiser, or of a parameter that its optimiser still steps."""
+        if not key.startswith("optimizer/"):
+            return True
+        _, name, index, _ = key.split("/")
+        return int(index) < len(_parameters(self.optimizers[name]))
 
     def template(self, key: str, size: torch.Size) -> Tensor:
         """A zero tensor to load an entry into that this state lacks before its first step."""
@@ -199,7 +207,7 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
                 wanted[key] = known[key].clone()
             elif key.startswith("random"):
                 continue
-            elif isinstance(entry, TensorStorageMetadata):
+            elif isinstance(entry, TensorStorageMetadata) and state.has_parameter(key):
                 wanted[key] = state.template(key, entry.size)
                 if key.startswith("sampled/") or (
                     key.startswith("optimizer/head/") and len(entry.size)
@@ -221,6 +229,44 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
         torch.set_rng_state(tensors[f"random/{rank()}"])
     if f"random-cuda/{rank()}" in tensors:
         torch.cuda.set_rng_state(tensors[f"random-cuda/{rank()}"])
+
+
+def read_tensors(checkpoint: Path, prefix: str) -> Tensors:
+    """Whole tensors of a checkpoint, by any number of ranks, whose names begin with a prefix.
+
+    Args:
+        prefix: taken off the names.
+
+    Raises:
+        MissingError: it cannot be read.
+    """
+    try:
+        stored = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+        tensors: dict[str, Any] = {
+            key: torch.zeros(entry.size, dtype=entry.properties.dtype)
+            for key, entry in stored.items()
+            if key.startswith(prefix) and isinstance(entry, TensorStorageMetadata)
+        }
+        with _without_warnings():
+            load(tensors, checkpoint_id=checkpoint, no_dist=True)
+    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingError(f"{checkpoint}: not a checkpoint: {reason}") from error
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+
+def newest_checkpoint(place: Path) -> Path:
+    """The newest checkpoint of a run's folder, or the place itself where it is one.
+
+    Raises:
+        MissingError: there is none.
+    """
+    if _NAME.match(place.name):
+        return place
+    found = list_checkpoints(place / CHECKPOINTS)
+    if not found:
+        raise MissingError(f"{place}: holds no checkpoint of a run")
+    return found[-1]
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
