@@ -76,8 +76,12 @@ class DetectorSection(Section):
     """Ratio between neighbouring levels of MTCNN's image pyramid."""
     max_candidates: Positive = 4000
     """Most candidates per image and stage, best kept; bounds memory on crowds and noise."""
-    score: Share = 0.6
-    """Score that a face found by a one-stage detector (yunet) must reach."""
+    score: Share | None = None
+    """Score that a face found by a one-stage detector must reach; empty: the detector's own (yunet
+    0.6, centerface 0.35)."""
+    landmarks: Literal["own", "mtcnn"] | None = None
+    """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
+    which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
     weights: Path | None = None
     """A detector's own weights file, for detectors whose weights no pip package carries."""
     second_look: SecondLook | None = None
