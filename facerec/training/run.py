@@ -42,14 +42,14 @@ from facerec.training.data.loader import Batch, Loader
 from facerec.training.data.opening import open_training_data
 from facerec.training.evaluation import Evaluator
 from facerec.training.losses.centres import CentreLoss
-from facerec.training.losses.classifier import Classifier, Objective
-from facerec.training.network import create_backbone, create_margin, require_keys_of_loss
+from facerec.training.network import create_backbone, create_head, require_keys_of_loss
 from facerec.training.optimisation import (
     create_optimizers,
     create_scaler,
     learning_rate,
     set_learning_rate,
 )
+from facerec.training.teacher import Teacher
 
 _MAX_ROLLBACKS = 5
 
@@ -97,7 +97,7 @@ def train(
         KeyboardInterrupt: interrupted; a checkpoint and the model of the last step are saved.
     """
     if not resume:
-        require_keys_of_loss(profile.train)
+        require_keys_of_loss(profile.train, profile.data)
     with process_group(profile.runtime.device) as device:
         if profile.runtime.threads:
             torch.set_num_threads(profile.runtime.threads)
@@ -148,25 +148,27 @@ class Run:
         data = profile.data
         self._data = open_training_data(data, card, recipe.seed, callbacks.on_message)
         classes = len(self._data.training.people)
+        augmentation = Augmentation(
+            data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
+        )
+        self._teacher = None
+        if recipe.teacher is not None:
+            remember = augmentation.changes_nothing and not data.random_crop
+            self._teacher = Teacher(recipe.teacher, card, str(device), remember=remember)
         self._loader = Loader(
             self._data.examples, self._data.training,
             template=card.template, size=(card.input_height, card.input_width),
             batch=recipe.batch * recipe.accumulate, rank=rank(), world=world_size(),
             seed=recipe.seed, workers=profile.runtime.workers, drop_last=data.drop_last,
-            augmentation=Augmentation(
-                data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
-            ),
+            augmentation=augmentation, random_crop=data.random_crop,
+            per_person=data.per_person if data.balance else None,
         )  # fmt: skip
         self._total_steps = recipe.max_steps or round(recipe.epochs * self._loader.steps_per_epoch)
         self._evaluate_every = max(1, round(recipe.evaluate_every * self._loader.steps_per_epoch))
 
         # Loss: a classifier over all people, sharded over ranks; optionally Center loss beside it.
         backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        classifier = Classifier(
-            classes, card.embedding_size, create_margin(recipe), scale=recipe.scale,
-            sub_centres=recipe.sub_centres, share=recipe.share, seed=recipe.seed,
-            objective=Objective(recipe.label_smoothing, recipe.focal_gamma),
-        ).to(device)  # fmt: skip
+        classifier = create_head(recipe, classes, card.embedding_size).to(device)
         centres = None
         if recipe.centre_weight:
             centres = CentreLoss(classes, card.embedding_size).to(device)
@@ -306,6 +308,8 @@ class Run:
             loss: Tensor = outcome.loss
             if state.centres is not None:
                 loss = loss + self._recipe.centre_weight * state.centres(features, people)
+        if self._teacher is not None:
+            loss = loss + self._recipe.teacher_weight * self._teacher.loss(features, chips)
         return loss, outcome.accuracy
 
     def _update(self) -> None:
@@ -314,7 +318,9 @@ class Run:
             state.scaler.unscale_(state.optimizers["backbone"])
             nn.utils.clip_grad_norm_(state.backbone.parameters(), clip)
         for optimizer in state.optimizers.values():
-            state.scaler.step(optimizer)
+            # Not every loss has a head with weights.
+            if any(group["params"] for group in optimizer.param_groups):
+                state.scaler.step(optimizer)
         state.scaler.update()
         state.classifier.write_back(state.optimizers["head"])
         if state.centres is not None:
