@@ -150,8 +150,9 @@ class RecognizeSection(Section):
 
 
 class DataSection(Section):
-    train: str | None = None
-    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    train: str | tuple[str, ...] | None = None
+    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards.
+    Several are concatenated: a list, whose people are all different ones."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None
@@ -203,6 +204,9 @@ class TrainSection(Section):
     initial: str | None = None
     """A model to start from; backbone and sizes are then its own."""
 
+    initial_head: str | None = None
+    """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
+    `weight`; people are matched by name."""
     teacher: str | None = None
     """Distillation: a model whose vectors are imitated, such as `dlib_resnet`; of equal size."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0

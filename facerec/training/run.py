@@ -41,7 +41,10 @@ from facerec.training.data.augmentation import Augmentation
 from facerec.training.data.loader import Batch, Loader
 from facerec.training.data.opening import open_training_data
 from facerec.training.evaluation import Evaluator
+from facerec.training.find_rate import STEPS, RateCurve, draw_curve, rate_at
+from facerec.training.head import load_head
 from facerec.training.losses.centres import CentreLoss
+from facerec.training.losses.classifier import Classifier
 from facerec.training.network import create_backbone, create_head, require_keys_of_loss
 from facerec.training.optimisation import (
     create_optimizers,
@@ -52,6 +55,37 @@ from facerec.training.optimisation import (
 from facerec.training.teacher import Teacher
 
 _MAX_ROLLBACKS = 5
+
+
+def find_rate(
+    profile: Profile, name: str, folder: str | Path | None, callbacks: Callbacks
+) -> tuple[RateCurve, Path]:
+    """Run the learning rate range test, and write its curve to log, TensorBoard and a PNG.
+
+    The folder is left free for the run itself. Arguments and errors are those of `train`.
+
+    Returns:
+        The curve, and its picture.
+    """
+    require_keys_of_loss(profile.train, profile.data)
+    with process_group(profile.runtime.device) as device:
+        callbacks = callbacks if rank() == 0 else Callbacks()
+        plan = None
+        if rank() == 0:
+            plan = run_folder.plan(folder, name, profile, callbacks.on_message, resume=False)
+        plan = broadcast(plan)
+        assert plan is not None
+        log = RunLog(plan.folder if rank() == 0 else None)
+        run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
+        if rank() == 0:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+        callbacks.on_folder(plan.folder)
+        picture = plan.folder / run_folder.RATES
+        with log:
+            curve = run.find_rate()
+        if rank() == 0:
+            draw_curve(curve, picture)
+    return curve, picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +146,7 @@ def train(
         run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
         # Only now: a wrong path to the data must not leave a folder that refuses the next run.
         if rank() == 0 and not resume:
-            run_folder.describe(plan)
+            run_folder.describe(plan, run.people)
         barrier()
         callbacks.on_folder(plan.folder)
         with log:
@@ -169,6 +203,8 @@ class Run:
         # Loss: a classifier over all people, sharded over ranks; optionally Center loss beside it.
         backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         classifier = create_head(recipe, classes, card.embedding_size).to(device)
+        if recipe.initial_head is not None and isinstance(classifier, Classifier):
+            load_head(recipe.initial_head, classifier, self.people, callbacks.on_message)
         centres = None
         if recipe.centre_weight:
             centres = CentreLoss(classes, card.embedding_size).to(device)
@@ -266,6 +302,39 @@ class Run:
             self._folder / run_folder.MODEL, state.step, len(training.people),
             len(training.indices), evaluator.best, calibrated, self._corrupt,
         )  # fmt: skip
+
+    @property
+    def people(self) -> list[str]:
+        """Names of those trained on, in the order of the classifier's rows."""
+        return self._data.training.people
+
+    def find_rate(self) -> RateCurve:
+        """Train some steps at rising learning rates, until the loss diverges (Smith 2017)."""
+        self._total_steps = STEPS
+        self._announce()
+        self.state.classifier.train()
+        rates: list[float] = []
+        losses: list[float] = []
+        with closing(self._batches()) as batches:
+            for number, batch in enumerate(batches):
+                rate = rate_at(number)
+                started = time.perf_counter()
+                loss, accuracy = self._step(batch, rate)
+                if loss is None:
+                    break
+                rates.append(rate)
+                losses.append(loss)
+                self.state.step += 1
+                seconds, images = time.perf_counter() - started, len(batch.labels) * world_size()
+                epoch = self.state.step / self._loader.steps_per_epoch
+                progress = Progress(
+                    self.state.step, epoch, loss, accuracy, rate, images, seconds, 0.0
+                )
+                self._callbacks.on_step(progress, *self._throughput.add(progress))
+                self._log.event("find_lr", self.state.step, loss=loss, learning_rate=rate)
+                if self._on_any_rank(RateCurve(rates, losses).diverged):
+                    break
+        return RateCurve(rates, losses)
 
     def _step(self, batch: Batch, rate: float) -> tuple[float | None, float]:
         """Loss and accuracy of one optimiser step; a loss of None: non-finite, nothing changed."""

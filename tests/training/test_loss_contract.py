@@ -126,6 +126,9 @@ def test_only_magface_adds_a_term_of_the_features_length(name: str) -> None:
 REACHED = {"softmax": 0.1, "normface": 1.0, "sphereface": 2.0, "triplet": 0.05}
 
 
+PAIRS = {"triplet": {"data.balance": "true", "data.per_person": 4}}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES.names())
 def test_two_hundred_steps_with_the_losss_defaults_train(
@@ -135,7 +138,7 @@ def test_two_hundred_steps_with_the_losss_defaults_train(
         "train.loss": name, "train.backbone": "test_ir", "train.input": 32,
         "train.embedding_size": 16, "train.batch": 16, "train.max_steps": 200,
         "data.synthetic": "true", "data.synthetic_people": 12, "data.synthetic_images": 10,
-        "train.log_every": 1, "data.balance": "true", "data.per_person": 4,
+        "train.log_every": 1, **PAIRS.get(name, {}),
     }  # fmt: skip
     pairs = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     code, _, err = run("train", "--out", tmp_path / "run", *pairs)
