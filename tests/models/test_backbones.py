@@ -12,6 +12,7 @@ from tests.conftest import make_card
 
 pytestmark = pytest.mark.numeric
 
+
 def vit_parameters(size: int, depth: int) -> int:
     """Of arcface_torch's backbones/vit.py: 144 patches of 9x9, no bias in qkv and in the head."""
     block = 12 * size**2 + 10 * size
