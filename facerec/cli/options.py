@@ -123,6 +123,7 @@ OUT = Key("gallery.path", ("--out", "-o"), OUTPUT, metavar="ADDRESS")
 FACES = Key("gallery.faces", ("--faces",), DETECTION)
 DETECTOR = Key("detector.name", ("--detector",), DETECTION)
 MIN_FACE = Key("detector.min_face", ("--min-face",), DETECTION, float)
+SECOND_LOOK = Key("detector.second_look", ("--second-look",), DETECTION)
 CROP = Key("alignment.crop", ("--crop",), OUTPUT)
 TEMPLATE = Key("alignment.template", ("--template",), OUTPUT)
 SIZE = Key("alignment.size", ("--size",), OUTPUT, int, min=16)
@@ -150,7 +151,10 @@ WHERE = Key(
 PERSON_LEVEL = Key(
     "data.person_level", ("--person-level",), INPUT, metavar="auto|top|parent|file|N"
 )
-TRAINING_DATA = Key("data.train", ("--data",), INPUT, metavar="PATH")
+TRAINING_DATA = Key(
+    "data.train", ("--data",), INPUT, list[str], metavar="PATH", note="Repeatable.",
+    parse=lambda places: places[0] if len(places) == 1 else places,
+)  # fmt: skip
 AFFINITY = Key("cleanup.metric", ("--affinity",), CLUSTERING)
 LINKAGE = Key("cleanup.linkage", ("--linkage",), CLUSTERING)
 DISTANCE_THRESHOLD = Key(

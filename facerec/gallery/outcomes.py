@@ -191,7 +191,10 @@ def _read(path: Path) -> list[Outcome]:
     with np.load(path, allow_pickle=False) as file:
         facts, (scores, among) = parse_json(file["text"].tobytes())
         boxes, landmarks, embeddings = (file[name] for name in _ARRAYS)
-    faces = map(Face, boxes, scores, landmarks, embeddings, among)
+    rows = zip(boxes, scores, landmarks, embeddings, among, strict=True)
+    faces = (
+        Face(box, score, points, vector, among=shown) for box, score, points, vector, shown in rows
+    )
     return [
         Outcome(sha256, error, looked, tuple(islice(faces, count)))
         for sha256, error, looked, count in facts

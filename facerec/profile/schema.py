@@ -24,6 +24,7 @@ from facerec.registry import DETECTORS, LOSSES, Registry
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+SecondLook = Literal["none", "padding", "turns"]
 Networks = Annotated[tuple[str, ...], Field(min_length=2)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -75,10 +76,18 @@ class DetectorSection(Section):
     """Ratio between neighbouring levels of MTCNN's image pyramid."""
     max_candidates: Positive = 4000
     """Most candidates per image and stage, best kept; bounds memory on crowds and noise."""
-    score: Share = 0.6
-    """Score that a face found by a one-stage detector (yunet) must reach."""
+    score: Share | None = None
+    """Score that a face found by a one-stage detector must reach; empty: the detector's own (yunet
+    0.6, centerface 0.35)."""
+    landmarks: Literal["own", "mtcnn"] | None = None
+    """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
+    which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
     weights: Path | None = None
     """A detector's own weights file, for detectors whose weights no pip package carries."""
+    second_look: SecondLook | None = None
+    """Where no face is found, look again: `padding` with a black border, for faces that fill their
+    photo; `turns` also at the photo turned by 90, 180 and 270 degrees. Empty: `turns` for `align`,
+    `cleanup`, `compare`, `embed` and `evaluate`, `none` for video, else `padding`."""
     options: dict[str, Any] = {}
     """What a detector of another package takes beyond these keys."""
 
@@ -208,8 +217,9 @@ class RecognizeSection(Section):
 
 
 class DataSection(Section):
-    train: str | None = None
-    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    train: str | tuple[str, ...] | None = None
+    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards.
+    Several are concatenated: a list, whose people are all different ones."""
     person_level: Annotated[str, Field(pattern=r"auto|top|parent|file|\d{1,2}")] = "auto"
     """Which folder a photo's person is named after: `auto` the first below what is given, past sets
     and views (`train`, `frontal`); `top` the first; `parent` the last; a number counts from the
@@ -224,6 +234,13 @@ class DataSection(Section):
     """Share of each person's images held out for validation."""
     drop_last: bool = True
     """Drop an epoch's last, incomplete batch."""
+    balance: bool = False
+    """Draw everybody equally often, however many images they have."""
+    per_person: Positive = 1
+    """With `balance`: images of a person that stand together in a batch; `triplet` needs 2."""
+    random_crop: bool = False
+    """Cut the network's input out of a larger chip at a random place (128 to 112) instead of
+    resizing it; validation cuts the centre."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
     zoom: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -241,6 +258,12 @@ class DataSection(Section):
     synthetic_images: Positive = 20
     """Faces of each synthetic person."""
 
+    @model_validator(mode="after")
+    def _people_take_turns(self) -> DataSection:
+        if self.per_person > 1 and not self.balance:
+            raise ValueError("data.per_person above 1 needs data.balance true")
+        return self
+
 
 class TrainSection(Section):
     backbone: str = "ir_50"
@@ -251,6 +274,14 @@ class TrainSection(Section):
     """Height and width of the network's input; ArcFace's template is scaled to it."""
     initial: str | None = None
     """A model to start from; backbone and sizes are then its own."""
+
+    initial_head: str | None = None
+    """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
+    `weight`; people are matched by name."""
+    teacher: str | None = None
+    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`; of equal size."""
+    teacher_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of 1 - cosine to the teacher's vectors beside the loss."""
 
     loss: Annotated[str, Registered(LOSSES)] = "arcface"
     """The loss; softmax has no margin and no normalisation."""
