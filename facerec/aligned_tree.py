@@ -25,6 +25,7 @@ from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
 from facerec.output_names import OutputNames, safe_name
 from facerec.profile.loading import Profile
+from facerec.text import read_text
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]
@@ -141,7 +142,8 @@ def align_tree(
                     out, chips[relative], names, crop, frame.image, faces
                 )
                 outcome.aligned += 1
-            log.write(json.dumps(record, ensure_ascii=False) + "\n")
+            # ASCII: no name has a line's end for `splitlines`, or is invalid Unicode.
+            log.write(json.dumps(record) + "\n")
             log.flush()
             observe(problem)
     return outcome
@@ -173,10 +175,11 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> tuple[set[str], 
     """The photos that are done, and all their chips; none of either without a manifest."""
     if not manifest.exists():
         return set(), []
-    text = manifest.read_text(encoding="utf-8")
+    text = read_text(manifest)
     whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        # A killed run left a partial line; its photo is aligned again.
+    if whole.encode() != manifest.read_bytes():
+        # A killed run left a partial line; its photo is aligned again. An editor may have added a
+        # mark or changed the encoding, in which no line can be added.
         _write_manifest(manifest, whole)
     try:
         records = [json.loads(line) for line in whole.splitlines()]

@@ -19,6 +19,7 @@ from typing import Literal
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
+from facerec.text import read_text
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
@@ -71,17 +72,15 @@ class Manifest:
             MissingError: the file is absent, damaged or no manifest.
         """
         try:
-            with path.open(encoding="ascii") as file:
-                header = json.loads(next(file))
-                if header["facerec_cleanup"] != _VERSION:
-                    raise ValueError("another version")
-                placements = [Placement(**json.loads(line)) for line in file]
+            first, *lines = read_text(path).splitlines()
+            header = json.loads(first)
+            if header["facerec_cleanup"] != _VERSION:
+                raise ValueError("another version")
+            placements = [Placement(**json.loads(line)) for line in lines]
             return cls(
                 header["clean"], header["dirt"], header["means"], header["folders"], placements
             )
-        except OSError as error:
-            raise MissingError(f"{path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, StopIteration) as error:
+        except (UsageError, ValueError, KeyError, TypeError) as error:
             raise MissingError(f"{path}: damaged or no cleanup manifest ({error})") from error
 
 

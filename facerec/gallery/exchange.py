@@ -7,6 +7,7 @@ model card. An exported gallery is imported unchanged, vectors to the bit.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
 from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
+from facerec.text import marked_encoding
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"
@@ -173,11 +175,14 @@ def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
 
 
 def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
-    with path.open("rb") as ending:
-        ending.seek(-1, os.SEEK_END)
-        if ending.read() != b"\n":
+    with path.open("rb") as raw:
+        encoding, skipped = marked_encoding(raw.read(4))
+        end = "\n".encode(encoding)
+        raw.seek(-len(end), os.SEEK_END)
+        if raw.read() != end:
             raise ValueError("the last row is cut off")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding, newline="") as file:
+        raw.seek(skipped)
         start = file.readline()
         mark = f"# {_CARD_KEY} "
         text = start.removeprefix(mark).strip() if start.startswith(mark) else None
