@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import gc
 import os
 import re
@@ -16,6 +17,7 @@ import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
 from facerec.errors import FacerecError, did_you_mean
+from facerec.text import escape_unencodable
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -162,9 +164,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; returns its exit code. Errors become one line on stderr."""
-    # File names may be invalid Unicode; surrogateescape writes their bytes unchanged.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    _write_any_text()
     try:
         code = app(standalone_mode=False, prog_name="facerec")
         sys.stdout.flush()
@@ -189,6 +189,15 @@ def run() -> int:
     if code == INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _write_any_text() -> None:
+    """Let no character of a name end a command: pipes and files get UTF-8, whatever the locale
+    says; a terminal gets what it has, and the rest escaped."""
+    codecs.register_error("facerec", escape_unencodable)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = None if stream.isatty() else "utf-8"
+        stream.reconfigure(encoding=encoding, errors="facerec")  # type: ignore[union-attr]
 
 
 def _leave_pipe() -> int:

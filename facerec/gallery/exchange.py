@@ -22,7 +22,7 @@ from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
 from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
-from facerec.text import marked_encoding
+from facerec.text import marked_encoding, readable
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"
@@ -55,7 +55,8 @@ def export_gallery(
     entries, people = gallery.entries, gallery.people
     columns: _Columns = {
         "names": [people[number] for number in entries.person],
-        "source": entries.source.tolist(),
+        # Most formats hold valid Unicode alone.
+        "source": [readable(source) for source in entries.source],
         "sha256": entries.sha256.tolist(),
         "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
