@@ -17,13 +17,14 @@ from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
 from facerec.alignment.warp import central_face, crop_box, warp_to_template
 from facerec.card import Template
 from facerec.engine.engine import Engine
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import check_output, locked, replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
 from facerec.output_names import OutputNames, safe_name
+from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
 from facerec.text import read_text
 
@@ -175,22 +176,27 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> tuple[set[str], 
     """The photos that are done, and all their chips; none of either without a manifest."""
     if not manifest.exists():
         return set(), []
-    text = read_text(manifest)
+    try:
+        text = read_text(manifest)
+    except (MissingError, UsageError) as error:
+        raise UsageError(f"{manifest}: cannot be read; choose another folder") from error
     whole = text[: text.rfind("\n") + 1]
     if whole.encode() != manifest.read_bytes():
         # A killed run left a partial line; its photo is aligned again. An editor may have added a
         # mark or changed the encoding, in which no line can be added.
         _write_manifest(manifest, whole)
     try:
-        records = [json.loads(line) for line in whole.splitlines()]
-    except json.JSONDecodeError as error:
+        records = [parse_json(line) for line in whole.splitlines()]
+        same = bool(records) and records[0].get("settings") == settings
+        done = {str(record["source"]) for record in records[1:]}
+        chips = [str(face["chip"]) for record in records[1:] for face in record.get("faces", ())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{manifest}: damaged; choose another folder") from error
-    if not records or records[0].get("settings") != settings:
+    if not same:
         raise UsageError(
             f"{manifest}: these chips were made with other settings; choose another folder"
         )
-    chips = [face["chip"] for record in records[1:] for face in record.get("faces", ())]
-    return {record["source"] for record in records[1:]}, chips
+    return done, chips
 
 
 def _write_manifest(manifest: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from facerec.cleanup.photos import Photos
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
 from facerec.files import replacing
+from facerec.parsing import parse_json
 from facerec.text import read_text
 
 _NEIGHBOURS = 3
@@ -106,7 +107,13 @@ class Finding:
     def from_record(cls, record: dict[str, Any]) -> Finding:
         """Inverse of `to_record`."""
         names = ("files", "person", "confidence", "target", "evidence")
-        return cls(Kind(record["kind"]), *(record[name] for name in names))
+        finding = cls(Kind(record["kind"]), *(record[name] for name in names))
+        texts = [*finding.files, finding.person, finding.target or ""]
+        if isinstance(finding.files, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("a name is no text")
+        if not isinstance(finding.confidence, (int, float)):
+            raise TypeError("its confidence is no number")
+        return finding
 
 
 def about(
@@ -152,7 +159,7 @@ def read_findings(report: Path) -> list[Finding]:
     path = report / FINDINGS
     try:
         lines = read_text(path).splitlines()
-        return [Finding.from_record(json.loads(line)) for line in lines]
+        return [Finding.from_record(parse_json(line)) for line in lines]
     except (UsageError, ValueError, KeyError, TypeError) as error:
         raise MissingError(f"{path}: damaged ({error})") from error
 
@@ -165,7 +172,7 @@ def read_decisions(path: Path, findings: Sequence[Finding]) -> dict[str, bool]:
             report.
     """
     try:
-        decisions = json.loads(read_text(path))["decisions"]
+        decisions = parse_json(read_text(path))["decisions"]
         chosen = {name: {"accept": True, "reject": False}[word] for name, word in decisions.items()}
     except MissingError as error:
         raise UsageError(str(error)) from error

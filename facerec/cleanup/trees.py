@@ -13,18 +13,20 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Literal, get_args
 
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
+from facerec.parsing import parse_json
 from facerec.text import read_text
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
 _VERSION = 1
+_TREES = ("clean", "dirt")
 # Across file systems, or on one that does not support or permit hard links.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 
@@ -73,15 +75,34 @@ class Manifest:
         """
         try:
             first, *lines = read_text(path).splitlines()
-            header = json.loads(first)
+            header = parse_json(first)
             if header["facerec_cleanup"] != _VERSION:
                 raise ValueError("another version")
-            placements = [Placement(**json.loads(line)) for line in lines]
-            return cls(
+            placements = [Placement(**parse_json(line)) for line in lines]
+            manifest = cls(
                 header["clean"], header["dirt"], header["means"], header["folders"], placements
             )
+            manifest._check()
         except (UsageError, ValueError, KeyError, TypeError) as error:
             raise MissingError(f"{path}: damaged or no cleanup manifest ({error})") from error
+        return manifest
+
+    def _check(self) -> None:
+        """That every value is of its type, and every image placed within its tree.
+
+        Raises:
+            TypeError, ValueError: one is not.
+        """
+        texts = [self.clean, self.dirt, *self.folders]
+        for placement in self.placements:
+            texts += [placement.path, placement.sha256, placement.file, placement.to]
+            place = PurePath(placement.to)
+            if place.is_absolute() or ".." in place.parts or placement.decision not in _TREES:
+                raise ValueError(f"{placement.to!r} lies in no tree")
+        if not all(isinstance(text, str) and "\0" not in text for text in texts):
+            raise TypeError("a path is no text")
+        if self.means not in get_args(Means):
+            raise ValueError(f"images are placed by {self.means!r}")
 
 
 def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placement]) -> Manifest:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import codecs
 import gc
+import logging
 import os
 import re
 import sys
+import warnings
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +28,7 @@ COMMANDS = {
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",
     "train": "facerec.cli.train",
+    "logs": "facerec.cli.logs",
     "cleanup": "facerec.cli.cleanup",
     "evaluate": "facerec.cli.evaluate",
     "bench": "facerec.cli.bench",
@@ -165,6 +168,10 @@ def main() -> None:
 def run() -> int:
     """Run the command line; returns its exit code. Errors become one line on stderr."""
     _write_any_text()
+    logging.lastResort = _Warnings(logging.WARNING)
+    if not sys.warnoptions:
+        # Of packages, about their own use: nothing that a user can act on.
+        warnings.simplefilter("ignore")
     try:
         code = app(standalone_mode=False, prog_name="facerec")
         sys.stdout.flush()
@@ -200,6 +207,13 @@ def _write_any_text() -> None:
         stream.reconfigure(encoding=encoding, errors="facerec")  # type: ignore[union-attr]
 
 
+class _Warnings(logging.Handler):
+    """Says what modules log, as every other message is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _complain(record.getMessage())
+
+
 def _leave_pipe() -> int:
     """Nobody reads stdout on, as after `| head -1`: be silent, also when Python flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -208,7 +222,8 @@ def _leave_pipe() -> int:
 
 def _usage(error: Any) -> str:
     """A usage error on one line, with the name that may have been meant."""
-    message: str = error.format_message().rstrip(".")
+    # Click lists choices on lines of their own.
+    message = " ".join(error.format_message().split()).rstrip(".")
     possible = getattr(error, "possibilities", None)
     if possible:
         return f"{error.message.rstrip('.')}; did you mean {possible[0]}?"

@@ -11,6 +11,7 @@ import yaml
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.files import replacing
+from facerec.parsing import parse_yaml
 from facerec.text import read_text
 
 
@@ -24,7 +25,7 @@ def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
         MissingError: the file cannot be read, is no card, or belongs to other weights.
     """
     try:
-        fields: Any = yaml.safe_load(read_text(path))
+        fields: Any = parse_yaml(read_text(path))
     except (yaml.YAMLError, UsageError) as error:
         raise MissingError(f"{path}: a model card is YAML or JSON, this is neither") from error
     if not isinstance(fields, dict):
