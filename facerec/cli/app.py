@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
-from facerec.errors import FacerecError, did_you_mean
+from facerec.errors import FacerecError, did_you_mean, without_credentials
 from facerec.text import escape_unencodable
 
 COMMANDS = {
@@ -211,7 +211,7 @@ class _Warnings(logging.Handler):
     """Says what modules log, as every other message is said."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _complain(record.getMessage())
+        _complain(without_credentials(record.getMessage()))
 
 
 def _leave_pipe() -> int:
@@ -240,8 +240,9 @@ def _render(error: BaseException, message: str, code: int) -> int:
     if "--debug" in sys.argv or os.environ.get("FACEREC_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
-    _complain(message)
+        told = "".join(traceback.format_exception(error))
+        sys.stderr.write(without_credentials(told))
+    _complain(without_credentials(message))
     return code
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from facerec.errors import InputError
+from facerec.errors import InputError, without_user
 from facerec.text import readable, to_json
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def wants_json(as_json: bool | None) -> bool:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """One JSON line to stdout, at once."""
-    print_line(to_json(record))
+    print_line(without_user(to_json(record)))
 
 
 def print_line(line: str) -> None:
@@ -207,8 +207,11 @@ def say_saved(count: int, what: str, folder: str | Path) -> None:
 
 
 def printable(text: str) -> str:
-    """Text without control characters and undecodable bytes, which could garble a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in readable(text))
+    """Text without control characters and undecodable bytes, which could garble a terminal, and
+    without the passwords of URLs."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in readable(without_user(text))
+    )
 
 
 @contextmanager

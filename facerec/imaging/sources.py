@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, UsageError, without_credentials
 from facerec.imaging.archives import Source, open_archive, open_source
 from facerec.imaging.contents import image_kind
 from facerec.imaging.folders import start_of, walk
@@ -137,7 +137,8 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
     found = {photo.key: photo for photo in photos if photo.key != "."}
     tree = {key: photo for key, photo in found.items() if not is_packed(key)}
     if passed := [str(photo) for key, photo in found.items() if key not in tree]:
-        _log.warning("archives in %s are not unpacked: %s", place, ", ".join(passed))
+        where = without_credentials(str(place))
+        _log.warning("archives in %s are not unpacked: %s", where, ", ".join(passed))
     for key, photo in tree.items():
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
             raise InputError(f"{photo}: would lie outside of the tree")
@@ -202,7 +203,7 @@ def _photos_at(place: Path | str, *, walked: bool) -> Iterator[Photo]:
         try:
             yield from _unpack(place)
         except InputError as error:
-            yield FailedPhoto(str(place), error)
+            yield FailedPhoto(without_credentials(str(place)), error)
         return
     empty = True
     for photo in _in_folder(place) if walked and is_folder(place) else ():

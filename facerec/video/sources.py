@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 import cv2
 import numpy as np
 
-from facerec.errors import MissingError
+from facerec.errors import MissingError, without_credentials
 from facerec.faces import Image
 from facerec.imaging.decode import decode_image, read_image
 from facerec.imaging.sources import find_photos
@@ -78,7 +78,7 @@ def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSo
     if name.startswith(("/dev/video", "/dev/v4l/")):
         return LiveSource(name, os.path.realpath(name))
     if name.startswith(_STREAMS):
-        return LiveSource(name, name, reconnect=True)
+        return LiveSource(without_credentials(name), name, reconnect=True)
     if Path(name).is_dir() or any(mark in name for mark in "*?["):
         return ImageSource(name, max_pixels)
     if Path(name).is_file():
