@@ -147,6 +147,9 @@ WHERE = Key(
     "recognize.where", ("--where",), RECOGNITION, list[str], metavar="KEY=VALUE",
     note="Repeatable.", parse=lambda pairs: parse_pairs(pairs, "--where"),
 )  # fmt: skip
+DOWNLOAD_OUT = Key("download.out", ("--out", "-o"), OUTPUT, Path, metavar="DIR")
+SETS_FOLDER = Key("download.out", ("--data",), INPUT, Path, metavar="DIR")
+OFFLINE = Key("download.offline", ("--offline/--online",), RUNTIME, bool)
 TRAINING_DATA = Key("data.train", ("--data",), INPUT, metavar="PATH")
 AFFINITY = Key("cleanup.metric", ("--affinity",), CLUSTERING)
 LINKAGE = Key("cleanup.linkage", ("--linkage",), CLUSTERING)

@@ -24,6 +24,8 @@ from facerec.profile.schema import (
     CleanupSection,
     DataSection,
     DetectorSection,
+    DownloadSection,
+    EvaluateSection,
     GallerySection,
     ModelSection,
     RecognizeSection,
@@ -47,8 +49,10 @@ class Profile(Section):
     runtime: RuntimeSection = RuntimeSection()
     gallery: GallerySection = GallerySection()
     recognize: RecognizeSection = RecognizeSection()
+    download: DownloadSection = DownloadSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
     cleanup: CleanupSection = CleanupSection()
 
     @classmethod

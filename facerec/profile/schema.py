@@ -147,9 +147,20 @@ class RecognizeSection(Section):
     """Label for a stranger."""
 
 
+class DownloadSection(Section):
+    out: Path | None = None
+    """Folder that downloads are laid out in, `OUT/lfw_112/`, where training and evaluation then
+    look for data sets too; empty: the store."""
+    offline: bool = False
+    """Never use the network."""
+    attempts: Positive = 5
+    """How often each mirror is tried."""
+
+
 class DataSection(Section):
     train: str | None = None
-    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    """Training faces, aligned: a data set of the catalogue, a folder per person, a tar or zip of
+    that, train.rec, or shards."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None
@@ -253,9 +264,9 @@ class TrainSection(Section):
     """Random seed of weights, order and augmentation."""
 
     evaluate: tuple[str, ...] = ()
-    """In-training evaluations: arguments of `facerec evaluate`, such as
-    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy selects the best model, and
-    it calibrates the thresholds of the last."""
+    """In-training evaluations: arguments of `facerec evaluate`, such as `all` or
+    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy (of `all` the mean) selects
+    the best model, and it calibrates the thresholds of the last."""
     evaluate_every: Annotated[float, Field(gt=0)] = 1.0
     """Epochs between evaluations."""
     save_every: Positive = 2000
@@ -270,6 +281,12 @@ class TrainSection(Section):
         if self.share < 1 and (self.loss == "softmax" or self.accumulate > 1):
             raise ValueError("train.share below 1 needs a margin loss and train.accumulate 1")
         return self
+
+
+class EvaluateSection(Section):
+    sets: tuple[str, ...] = ("lfw_112", "calfw_112", "cplfw_112", "cfp_112")
+    """What `facerec evaluate all` measures on: data sets of the catalogue, its protocols, or
+    PROTOCOL=PATH."""
 
 
 class CleanupSection(Section):

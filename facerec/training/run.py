@@ -128,7 +128,9 @@ class Run:
 
         # Data.
         data = profile.data
-        self._data = open_training_data(data, card, recipe.seed, callbacks.on_message)
+        self._data = open_training_data(
+            data, card, recipe.seed, callbacks.on_message, profile.download.out
+        )
         classes = len(self._data.training.people)
         self._loader = Loader(
             self._data.examples, self._data.training,

@@ -26,11 +26,12 @@ from facerec.weights.store import write_model
 MODEL, BEST, BEST_FIGURE, LOG, CHECKPOINTS, TENSORBOARD = (
     "model.safetensors", "best.safetensors", "best.txt", "log.jsonl", "checkpoints", "tensorboard",
 )  # fmt: skip
-_PROFILE, _ENVIRONMENT = "profile.yaml", "environment.json"
+PROFILE, _ENVIRONMENT = "profile.yaml", "environment.json"
 _PACKAGES = ("facerec", "torch", "torchvision", "numpy", "opencv-python")
 # Keys that may change on --resume: duration, what is written, where it computes.
 _FREE = {
-    "runtime", "gallery", "recognize", "description", "train.epochs", "train.max_steps",
+    "runtime", "gallery", "recognize", "evaluate", "download", "description", "train.epochs",
+    "train.max_steps",
     "train.evaluate", "train.evaluate_every", "train.save_every", "train.keep", "train.log_every",
     "train.compile", "train.precision", "data.train", "data.check_aligned",
 }  # fmt: skip
@@ -43,7 +44,7 @@ def require_free(folder: Path, profile: Profile, *, resume: bool) -> None:
         UsageError: it holds a run and `resume` is not set; or it holds none, or another recipe's,
             and `resume` is set.
     """
-    described = folder / _PROFILE
+    described = folder / PROFILE
     if resume:
         if not described.is_file():
             raise UsageError(f"{folder}: holds no run to go on with")
@@ -60,7 +61,7 @@ def describe(folder: Path, profile: Profile) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    with replacing(folder / _PROFILE) as temporary:
+    with replacing(folder / PROFILE) as temporary:
         text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
     with replacing(folder / _ENVIRONMENT) as temporary:
