@@ -1,12 +1,15 @@
-"""Atomic writes, writer locks and content hashes."""
+"""Atomic writes, checks of outputs before the work, writer locks and content hashes."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,38 +21,188 @@ def replacing(target: str | Path) -> Iterator[Path]:
     """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
     The new file is flushed to disk before it is renamed. If the block raises, the temporary file
-    is removed and `target` is unchanged. Missing parent folders are created.
+    is removed and `target` is unchanged. Missing parent folders are created. A link is followed,
+    and stays one. A file that is replaced keeps its mode and owner; a new one gets the umask's. A
+    device or a named pipe gets the bytes once they are complete.
 
     Raises:
-        UsageError: the place cannot be written.
+        UsageError: the place cannot be written, or the file there is read-only.
     """
     target = Path(target)
+    temporary = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name[:100]}.", suffix=target.suffix, dir=target.parent
-        )
-        os.close(handle)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
+        if _is_stream(target):
+            with tempfile.TemporaryDirectory() as folder:
+                complete = Path(folder, f"output{target.suffix}")
+                complete.touch()
+                yield complete
+                with complete.open("rb") as source, target.open("wb") as stream:
+                    shutil.copyfileobj(source, stream)
+            return
+        place = behind_links(target)
+        _require_replaceable(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else may read on the way what only its owner may read in the end.
+        temporary = _create_beside(place, 0o600 if place.exists() else 0o666)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(_default_mode())
-        temporary.replace(target)
+        _flush(temporary)
+        if place.exists():
+            _copy_owner_and_mode(place.stat(), temporary)
+        temporary.replace(place)
     except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise _unwritable(target, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
-def _default_mode() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
+def behind_links(path: str | Path) -> Path:
+    """The absolute path of what a link names, which need not exist; any other path, absolute.
+
+    Raises:
+        OSError: the links form a circle.
+    """
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return place
+
+
+def check_output(
+    target: str | Path, *, force: bool = True, inputs: Iterable[str | Path] = ()
+) -> None:
+    """Find out before the work whether a file can be written; leaves nothing behind.
+
+    Args:
+        force: whether a file there may be replaced.
+        inputs: files that the command reads; missing ones are ignored.
+
+    Raises:
+        UsageError: it is one of the inputs, exists and may not be replaced, or cannot be written.
+    """
+    target = Path(target)
+    refuse_inputs(target, inputs)
+    if _is_stream(target):
+        return
+    refuse_to_replace(target, force=force)
+    try:
+        place = behind_links(target)
+        _require_replaceable(place)
+        _try_to_create_below(place.parent)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def check_output_folder(folder: str | Path) -> None:
+    """Find out before the work whether files can be written below a folder; leaves nothing behind.
+
+    Raises:
+        UsageError: it is no folder, or cannot be made or written.
+    """
+    try:
+        _try_to_create_below(behind_links(folder))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def refuse_to_replace(path: str | Path, *, force: bool) -> None:
+    """Stop before a file is replaced unasked.
+
+    Raises:
+        UsageError: the file exists, and `force` is not set.
+    """
+    if not force and _exists(Path(path)):
+        raise UsageError(f"{path} exists; --force replaces it")
+
+
+def refuse_inputs(target: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Stop before an output destroys what it is made from, by whatever name or link.
+
+    Raises:
+        UsageError: the output is one of the inputs.
+    """
+    target = Path(target)
+    if not _exists(target) or _is_stream(target):
+        return
+    for given in inputs:
+        with suppress(OSError, ValueError):
+            if target.samefile(given):
+                raise UsageError(f"{target}: is read by this command; write somewhere else")
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a device, a named pipe or a socket is there, which a rename would remove."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _require_replaceable(place: Path) -> None:
+    """Check that a file can be put at a place, as far as what is there decides it."""
+    if place.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(place))
+    # A rename would replace a file that its owner has protected from writing.
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only", str(place))
+
+
+def _try_to_create_below(folder: Path) -> None:
+    """Create and remove a file in a folder, or in the first parent that exists."""
+    while not _exists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder", str(folder))
+    _create_beside(folder / "facerec", 0o600).unlink()
+
+
+def _create_beside(place: Path, mode: int) -> Path:
+    """An empty file in the folder of another, hidden, with the same suffix.
+
+    Not by `tempfile`: its files are readable by their owner alone, and the umask that a new output
+    should get cannot be asked for without changing it for all threads.
+    """
+    while True:
+        suffix = place.suffix if len(os.fsencode(place.suffix)) < 32 else ""
+        stem = os.fsencode(place.name)[:150].decode(errors="ignore")
+        temporary = place.with_name(f".{stem}.{os.urandom(4).hex()}{suffix}")
+        with suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
+            return temporary
+
+
+def _copy_owner_and_mode(old: os.stat_result, new: Path) -> None:
+    mode = stat.S_IMODE(old.st_mode)
+    made = new.stat()
+    if (old.st_uid, old.st_gid) != (made.st_uid, made.st_gid):
+        try:
+            os.chown(new, old.st_uid, old.st_gid)
+        except OSError:
+            # What the old group might do, another group may not: it counts as the others.
+            mode = mode & ~0o070 | (mode & 0o007) << 3
+    new.chmod(mode)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            # Some network file systems do not offer it.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+
+
+def _unwritable(target: str | Path, error: OSError) -> UsageError:
+    return UsageError(f"{target}: cannot be written: {error.strerror or error}")
 
 
 @contextmanager
@@ -65,9 +218,11 @@ def locked(path: str | Path, *, waiting: Callable[[], None] | None = None) -> It
         UsageError: another process is writing it, or its folder cannot be written.
     """
     path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Whoever writes it through a link waits for whoever writes it by its own name.
+        place = behind_links(path)
+        lock = place.with_name(f".{place.name}.lock")
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
             release = _acquire(lock, blocking=False)
         except BlockingIOError:

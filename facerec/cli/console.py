@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -319,20 +319,11 @@ def save_image(path: Path, image: Image, *, force: bool) -> None:
     Raises:
         UsageError: the file exists, or cannot be written.
     """
+    from facerec.files import refuse_to_replace
     from facerec.imaging.draw import write_image
 
     refuse_to_replace(path, force=force)
     write_image(path, image)
-
-
-def refuse_to_replace(path: Path, *, force: bool) -> None:
-    """Stop before a file is replaced unasked.
-
-    Raises:
-        UsageError: the file exists, and `force` is not set.
-    """
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; --force replaces it")
 
 
 def has_display() -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 from facerec.cli.completing import complete_model, one_of
-from facerec.cli.console import Results, refuse_to_replace, waiting
+from facerec.cli.console import Results, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, force_option, option
 from facerec.errors import UsageError
+from facerec.files import check_output
 from facerec.registry import EXPORTS
 
 app = App()
@@ -93,7 +94,7 @@ def export(
     target = out or Path(f"{Path(model).stem}{name}{suffix}")
     if target.suffix != suffix:
         raise UsageError(f"{target}: a {to} file ends in {suffix}")
-    refuse_to_replace(target, force=force)
+    check_output(target, force=force, inputs=[model])
     from facerec.engine.building import build_detector, calibration_chips
     from facerec.imaging.portraits import portrait_files
     from facerec.imaging.sources import find_photos

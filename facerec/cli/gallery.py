@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.completing import complete_person
-from facerec.cli.console import Results, progress, refuse_to_replace, say
+from facerec.cli.console import Results, progress, say
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
     GALLERY,
@@ -23,6 +23,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+from facerec.files import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -264,7 +265,7 @@ def export_to(
     target = out or path.with_suffix(ENDINGS[to.value])
     if target.suffix != ENDINGS[to.value]:
         raise UsageError(f"{target}: a {to.value} file ends in {ENDINGS[to.value]}")
-    refuse_to_replace(target, force=force)
+    check_output(target, force=force, inputs=[path])
     source = open_gallery(address)
     with progress("reading", len(source)) as advance:
         opened = in_memory(source, advance)

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from facerec.cli.completing import completer
-from facerec.cli.console import Results, refuse_to_replace, waiting
+from facerec.cli.console import Results, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, force_option, option
 from facerec.errors import UsageError
+from facerec.files import check_output
 
 app = App()
 
@@ -63,7 +64,7 @@ def import_(
     target = out or file.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")
-    refuse_to_replace(target, force=force)
+    check_output(target, force=force, inputs=[file])
     with waiting("loading PyTorch"):
         from facerec.models.importing import import_model
     from facerec.weights.cards import read_card

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facerec.cli.completing import values_of
-from facerec.cli.console import Results, progress, refuse_to_replace, say, waiting
+from facerec.cli.console import Results, progress, say, waiting
 from facerec.cli.evaluation.options import Data, FailUnder
 from facerec.cli.help import DETECTION, INPUT, OUTPUT
 from facerec.cli.options import (
@@ -19,6 +19,7 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
+from facerec.files import check_output
 
 if TYPE_CHECKING:
     from facerec.detection import Detector
@@ -68,7 +69,7 @@ def detection(
     A detection is true when it overlaps a face that no better one took by more than half.
     """
     if plot is not None:
-        refuse_to_replace(plot, force=force)
+        check_output(plot, force=force)
     first = profile.load()
     profiles: dict[str, Profile] = {first.detector.name: first}
     for name in compare or ():

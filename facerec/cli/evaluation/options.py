@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from facerec.cli.console import refuse_to_replace, waiting
+from facerec.cli.console import waiting
 from facerec.cli.help import INPUT, MEASUREMENT, OUTPUT, RUNTIME
 from facerec.cli.options import (
     AUGMENT,
@@ -28,6 +28,7 @@ from facerec.cli.options import (
     to_keyword,
 )
 from facerec.errors import UsageError
+from facerec.files import check_output
 
 if TYPE_CHECKING:
     from facerec.evaluation.run import Setting
@@ -108,7 +109,7 @@ class Run:
     def check(self) -> None:
         """Refuse before the work what would be refused after it."""
         if self.report is not None:
-            refuse_to_replace(self.report / "index.html", force=self.force)
+            check_output(self.report / "index.html", force=self.force)
 
     def profiles(self) -> list[Setting]:
         """One setting a model, in the order given."""

@@ -14,7 +14,6 @@ from facerec.cli.console import (
     print_line,
     printable,
     progress,
-    refuse_to_replace,
     say,
     waiting,
     wants_json,
@@ -36,6 +35,7 @@ from facerec.cli.options import (
 from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.outputs import Blur, Outputs
 from facerec.cli.video.people import People
+from facerec.files import check_output
 
 if TYPE_CHECKING:
     from facerec.cli.video.window import Window
@@ -161,7 +161,7 @@ def _run(
     as_json: bool | None,
 ) -> None:  # fmt: skip
     if save is not None:
-        refuse_to_replace(save, force=force)
+        check_output(save, force=force, inputs=[source])
     from facerec.video.sources import open_video
 
     opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
