@@ -19,6 +19,8 @@ from facerec.cli.help import (
 from facerec.cli.options import (
     AFFINITY,
     BATCH,
+    CHIP_TEMPLATE,
+    DETECTOR,
     DISTANCE_THRESHOLD,
     EXACT_LIMIT,
     LINKAGE,
@@ -89,7 +91,9 @@ def cleanup() -> None:
         "facerec cleanup pile/ --unlabelled --exclude lfw.tar",
     ]
 )
-@profile_options(AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, WORKERS, BATCH)
+@profile_options(
+    AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH
+)
 def run(
     dirty: Annotated[
         Path,

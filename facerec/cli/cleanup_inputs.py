@@ -110,7 +110,12 @@ def look_at_excluded(
 
 
 def _origin(engine: Engine, profile: Profile, aligned: bool) -> str:
-    how = "aligned" if aligned else profile.detector.model_dump_json()
+    template = profile.alignment.template
+    how = (
+        f"aligned {template}".removesuffix(" auto")
+        if aligned
+        else profile.detector.model_dump_json()
+    )
     return f"{engine.card.fingerprint()} {how}"
 
 

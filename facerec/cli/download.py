@@ -137,7 +137,10 @@ def weights(
 
 
 @app.command(
-    examples=["facerec download data train --yes", "facerec download data train --from /mnt/archives"]
+    examples=[
+        "facerec download data train --yes",
+        "facerec download data train --from /mnt/archives",
+    ]
 )
 @profile_options(DOWNLOAD_OUT, OFFLINE)
 def data(

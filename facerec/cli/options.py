@@ -125,8 +125,10 @@ DETECTOR = Key("detector.name", ("--detector",), DETECTION)
 MIN_FACE = Key("detector.min_face", ("--min-face",), DETECTION, float)
 CROP = Key("alignment.crop", ("--crop",), OUTPUT)
 TEMPLATE = Key("alignment.template", ("--template",), OUTPUT)
+CHIP_TEMPLATE = Key("alignment.template", ("--template",), DETECTION, note="With --aligned.")
 SIZE = Key("alignment.size", ("--size",), OUTPUT, int, min=16)
 MARGIN = Key("alignment.margin", ("--margin",), OUTPUT, float)
+MARGIN_PIXELS = Key("alignment.margin_pixels", ("--margin-pixels",), OUTPUT, float)
 MODELS = Key(
     "model.name", ("--model", "-m"), MODEL, list[str], metavar="NAME|FILE",
     note="Repeat it to compare several on the same images.",

@@ -45,7 +45,7 @@ def embed_set(
     """
     path = cache_path(
         cache_folder(), engine.card, engine.arithmetic, setting.profile.detector,
-        aligned=setting.aligned,
+        aligned=setting.aligned, template=setting.profile.alignment.template,
     )  # fmt: skip
     opened = (
         EmbeddingCache(path, path.stem, remedy="give --no-cache")

@@ -79,14 +79,20 @@ class DetectorSection(Section):
 
 
 class AlignmentSection(Section):
-    crop: Literal["points", "box"] = "points"
-    """`points` warps the five landmarks to the template; `box` cuts the box with its margin."""
-    template: Literal["model", "arcface"] = "model"
-    """Template that `facerec align` warps to; embedding always uses the model card's own."""
+    crop: Literal["points", "box", "seed"] = "points"
+    """`points` warps the five landmarks to the template; `box` cuts the box with its margin; `seed`
+    the box with `margin_pixels`, cut off at the edges and stretched."""
+    template: Literal["auto", "model", "arcface", "none"] = "auto"
+    """Template that `facerec align` warps to (the model's), and that `--aligned` images lie on:
+    `auto` takes the model's at its own size, ArcFace's at 112 pixels, none (a crop of a box) at
+    others. What is detected is always aligned to the model's own."""
     size: Positive | None = None
     """Side of `facerec align`'s chips in pixels; empty: the template's own."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0.3
     """Room around the box for `crop: box`, as a share of its longer side."""
+    margin_pixels: Annotated[float, Field(ge=0)] = 32
+    """Room for `crop: seed`, half of it on each side, in pixels; 32 made the data that
+    egcode/facerec published weights for."""
 
 
 class ModelSection(Section):
