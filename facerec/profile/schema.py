@@ -63,7 +63,9 @@ class DetectorSection(Section):
     name: Annotated[str, Registered(DETECTORS)] = "mtcnn"
     """Which detector finds the faces."""
     min_face: Annotated[float, Field(ge=12)] = 20
-    """Smallest face sought, in pixels; doubling it makes detection about four times faster."""
+    """Smallest face sought, in pixels; doubling it makes detection about four times faster. MTCNN
+    seeks from the next smaller of 12, 14, 20, 28, 40, 56, 80, … on, so that a smaller value never
+    loses a face."""
     thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.8)
     """Scores a candidate must exceed after each of MTCNN's three stages (mtcnn 1.0.0's own)."""
     scale_factor: Annotated[float, Field(ge=0.3, le=0.95)] = 0.709
@@ -224,7 +226,7 @@ class TrainSection(Section):
     centre_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of Center loss beside the classifier's."""
     centre_lr: Annotated[float, Field(gt=0)] = 0.5
-    """Learning rate of Center loss's centres."""
+    """Rate of Center loss's centres, alpha of the paper: independent of `lr` and of the weight."""
     focal_gamma: Annotated[float, Field(ge=0)] = 0.0
     """Exponent of the focal loss; 0: cross-entropy."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

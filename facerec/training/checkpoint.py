@@ -45,7 +45,7 @@ class TrainingState:
         backbone: the module itself, without DistributedDataParallel.
         classifier: the head.
         centres: of Center loss.
-        optimizers: by name; `head` steps classifier and centres.
+        optimizers: by name; `head` steps the classifier.
         scaler: gradient scaler for fp16.
         average: exponential moving average of the backbone.
 
@@ -97,6 +97,13 @@ class TrainingState:
             found["scaler/growth"] = torch.tensor(scale["_growth_tracker"])
         found["progress"] = torch.tensor([self.step, self.skipped])
         return found, sharded
+
+    def has_parameter(self, key: str) -> bool:
+        """Whether an entry is of no optimiser, or of a parameter that its optimiser still steps."""
+        if not key.startswith("optimizer/"):
+            return True
+        _, name, index, _ = key.split("/")
+        return int(index) < len(_parameters(self.optimizers[name]))
 
     def template(self, key: str, size: torch.Size) -> Tensor:
         """A zero tensor to load an entry into that this state lacks before its first step."""
@@ -199,7 +206,7 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
                 wanted[key] = known[key].clone()
             elif key.startswith("random"):
                 continue
-            elif isinstance(entry, TensorStorageMetadata):
+            elif isinstance(entry, TensorStorageMetadata) and state.has_parameter(key):
                 wanted[key] = state.template(key, entry.size)
                 if key.startswith("sampled/") or (
                     key.startswith("optimizer/head/") and len(entry.size)

@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from facerec.parallel.ranks import world_size
 from facerec.profile.schema import TrainSection
-from facerec.training.losses.centres import CentreLoss
 from facerec.training.losses.classifier import Classifier
 
 _NORMALISATIONS = (
@@ -24,20 +28,27 @@ Group = dict[str, Any]
 
 
 def create_optimizers(
-    backbone: nn.Module, classifier: Classifier, centres: CentreLoss | None, section: TrainSection
+    backbone: nn.Module, classifier: Classifier, section: TrainSection
 ) -> dict[str, Optimizer]:
-    """One optimiser for the backbone, and one, `head`, for classifier and Center loss.
+    """One optimiser for the backbone, and one, `head`, for the classifier.
 
     The head's parameters are shards: each rank steps its own.
     """
-    head: list[Group] = [{"params": classifier.trainable()}]
-    if centres is not None:
-        factor = section.centre_lr / section.lr
-        head.append({"params": list(centres.parameters()), "factor": factor, "weight_decay": 0.0})
     return {
         "backbone": create_optimizer(backbone_groups(backbone, section), section),
-        "head": create_optimizer(head, section),
+        "head": create_optimizer([{"params": classifier.trainable()}], section),
     }
+
+
+def create_scaler(device: torch.device, *, enabled: bool) -> GradScaler:
+    """The gradient scaler for fp16.
+
+    Over several ranks an overflow on one, in its shard of the head say, is found by all: each
+    skips the step, and their scales stay equal.
+    """
+    if world_size() == 1:
+        return GradScaler(device.type, enabled=enabled)
+    return ShardedGradScaler(device.type, enabled=enabled, process_group=dist.group.WORLD)
 
 
 def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimizer:

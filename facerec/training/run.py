@@ -37,7 +37,12 @@ from facerec.training.evaluation import Evaluator
 from facerec.training.losses.centres import CentreLoss
 from facerec.training.losses.classifier import Classifier, Objective
 from facerec.training.network import create_backbone, create_margin
-from facerec.training.optimisation import create_optimizers, learning_rate, set_learning_rate
+from facerec.training.optimisation import (
+    create_optimizers,
+    create_scaler,
+    learning_rate,
+    set_learning_rate,
+)
 
 _MAX_ROLLBACKS = 5
 
@@ -162,8 +167,8 @@ class Run:
         )
         self.state = TrainingState(
             backbone, classifier, centres,
-            create_optimizers(backbone, classifier, centres, recipe),
-            torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
+            create_optimizers(backbone, classifier, recipe),
+            create_scaler(device, enabled=precision == torch.float16),
             _moving_average(backbone, recipe),
         )  # fmt: skip
         self._network = _parallel(backbone, recipe, device)
@@ -214,6 +219,8 @@ class Run:
                     raise KeyboardInterrupt
                 if state.step % recipe.save_every == 0 and state.step < self._total_steps:
                     self._save()
+                    # Progress was made: what went wrong before is past.
+                    self._rollbacks = 0
                 if state.step % self._evaluate_every == 0 and state.step < self._total_steps:
                     if rank() == 0:
                         evaluator.evaluate(state.step, self._snapshot())
@@ -232,6 +239,8 @@ class Run:
         """Loss and accuracy of one optimiser step; a loss of None: non-finite, nothing changed."""
         state, parts = self.state, self._recipe.accumulate
         state.backbone.train()
+        if state.centres is not None:
+            state.centres.forget()
         labels = torch.from_numpy(batch.labels).to(self._device, non_blocking=True)
         state.classifier.sample(labels, state.optimizers["head"])
         for optimizer in state.optimizers.values():
@@ -278,6 +287,8 @@ class Run:
             state.scaler.step(optimizer)
         state.scaler.update()
         state.classifier.write_back(state.optimizers["head"])
+        if state.centres is not None:
+            state.centres.move(self._recipe.centre_lr)
         if isinstance(state.average, AveragedModel):
             state.average.update_parameters(state.backbone)
 
@@ -301,7 +312,7 @@ class Run:
         """Return to the last checkpoint and skip past the batch whose loss was not finite.
 
         Raises:
-            InputError: for the sixth time.
+            InputError: for the sixth time since a checkpoint was written.
         """
         self._rollbacks += 1
         problem = f"step {bad.step}: the loss is not finite (images such as {bad.names[0]})"

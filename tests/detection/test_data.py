@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -114,6 +115,32 @@ def assert_as_single(detector: MTCNN, images: list[Image]) -> None:
         for one, other in zip(alone, faces, strict=True):
             np.testing.assert_array_equal(one.box, other.box)
             np.testing.assert_array_equal(one.landmarks, other.landmarks)
+
+
+def test_a_smaller_smallest_face_never_loses_one(data: Path) -> None:
+    """Photos scaled to sizes of chance."""
+    field = data.parent / "field" / "min-face" / "portrait400.jpg"
+    minima = (12, 14.5, 18, 20, 25, 40, 60, 100)
+    weights = load_mtcnn_weights()
+    detectors = [MTCNN(weights, min_face=least) for least in minima]
+    random = np.random.default_rng(0)
+    images = []
+    for path in [*photos(data), *([field] if field.is_file() else [])]:
+        image = read(path)
+        for share in random.uniform(0.3, 1, 2) * min(1, 900 / max(image.shape)):
+            size = round(image.shape[1] * share), round(image.shape[0] * share)
+            images.append((path.name, cv2.resize(image, size, interpolation=cv2.INTER_AREA)))
+    lost = []
+    for photo, image in images:
+        found = [detector.detect([image])[0] for detector in detectors]
+        for (less, small), (least, large) in itertools.combinations(
+            zip(minima, found, strict=True), 2
+        ):
+            for face in large:
+                region = Rectangle(*map(float, face.box))
+                if face.size >= least and not any(region.overlap(it.box) > 0.5 for it in small):
+                    lost.append((photo, image.shape, face.size, least, less))
+    assert lost == []
 
 
 @pytest.mark.parametrize("name", ["yunet_n_640.onnx", "yunet_n_dynamic.onnx"])

@@ -22,6 +22,7 @@ from facerec.detection.mtcnn.packing import arrange
 from facerec.detection.mtcnn.pyramid import Pyramid, pyramid_levels
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.errors import MissingError
+from facerec.evaluation.detection import Rectangle
 from facerec.faces import Face, Image
 from facerec.parallel.threads import map_serially
 from facerec.profile.schema import DetectorSection
@@ -129,6 +130,58 @@ def test_more_candidates_than_allowed_keep_the_best(portrait: Image) -> None:
 
 def test_a_larger_smallest_face_finds_the_astronaut_still(portrait: Image) -> None:
     assert len(MTCNN(load_mtcnn_weights(), min_face=60).detect([portrait])[0]) == 1
+
+
+@given(
+    side=st.integers(90, 420),
+    least=st.floats(12, 60),
+    factor=st.floats(1, 4),
+    left=st.integers(0, 90),
+)
+@settings(deadline=None, max_examples=8, derandomize=True)
+def test_a_smaller_smallest_face_never_loses_one(
+    portrait: Image, side: int, least: float, factor: float, left: int
+) -> None:
+    image = cv2.resize(
+        portrait[20:420, left : left + 400], (side, side), None, 0, 0, cv2.INTER_AREA
+    )
+    weights = load_mtcnn_weights()
+    small, large = (
+        MTCNN(weights, min_face=size, threads=1).detect([image])[0]
+        for size in (least, least * factor)
+    )
+    for face in large:
+        if face.size >= least * factor:
+            region = Rectangle(*map(float, face.box))
+            assert any(region.overlap(other.box) > 0.5 for other in small)
+
+
+@given(
+    shorter=st.integers(1, 3000),
+    least=st.floats(12, 300),
+    factor=st.floats(1, 10),
+    ratio=st.floats(0.3, 0.95),
+)
+def test_levels_of_a_larger_smallest_face_are_among_those_of_a_smaller_one(
+    shorter: int, least: float, factor: float, ratio: float
+) -> None:
+    small, large = (
+        pyramid_levels(shorter, shorter + 50, size, ratio) for size in (least, least * factor)
+    )
+    assert len(set(small)) == len(small)
+    assert set(large) <= set(small)
+    assert all(level.scale <= 1 for level in small)
+
+
+@pytest.mark.parametrize("shorter", [250, 630, 1158])
+def test_the_default_levels_are_those_of_mtcnn(shorter: int) -> None:
+    scale, expected = 12 / 20, []
+    for _ in range(round(np.log(shorter / 12) / -np.log(0.709) - 1)):
+        if int(scale * shorter) >= 12:
+            expected.append(scale)
+        scale *= 0.709
+    levels = pyramid_levels(shorter, shorter + 50, 20, 0.709)
+    np.testing.assert_allclose([level.scale for level in levels], expected)
 
 
 def test_a_damaged_weights_file_is_never_unpickled(

@@ -197,6 +197,43 @@ def test_centre_loss_is_half_the_mean_squared_distance():
     assert loss(vectors, torch.tensor([0, 1])).item() == pytest.approx(25 / 2 / 2)
 
 
+def test_the_centres_move_by_the_papers_equation_whatever_the_losss_weight():
+    vectors, labels = features(7, 3)
+    start = torch.randn(5, 3, generator=torch.Generator().manual_seed(4))
+    vectors.requires_grad_()
+    moved = []
+    for weight in (1.0, 0.003):
+        loss = CentreLoss(6, 3)
+        loss.weight[:5].copy_(start)
+        (weight * loss(vectors, labels)).backward()
+        loss.move(0.5)
+        moved.append(loss.weight)
+    vectors = vectors.detach()
+    # Wen et al. 2016, eq. 4, class by class.
+    for centre in range(5):
+        mine = vectors[labels == centre]
+        delta = (start[centre] - mine).sum(dim=0) / (1 + len(mine))
+        torch.testing.assert_close(moved[0][centre], start[centre] - 0.5 * delta)
+    # Nobody of the sixth class is in the batch.
+    assert not moved[0][5].any()
+    torch.testing.assert_close(moved[0], moved[1])
+
+
+def test_parts_of_a_batch_move_the_centres_as_the_whole_does():
+    vectors, labels = features(8)
+    whole, parts = CentreLoss(5, 4), CentreLoss(5, 4)
+    whole(vectors, labels)
+    for chips, people in zip(vectors.chunk(2), labels.chunk(2), strict=True):
+        parts(chips, people)
+    for loss in (whole, parts):
+        loss.move(0.3)
+        loss.forget()
+    torch.testing.assert_close(whole.weight, parts.weight)
+    before = whole.weight.clone()
+    whole.move(0.3)
+    assert torch.equal(whole.weight, before)
+
+
 def steps(made: Classifier, count: int) -> list[torch.Tensor]:
     """Train the classifier on one batch; the loss of each step."""
     optimizer = torch.optim.SGD(made.trainable(), lr=0.1, momentum=0.9, weight_decay=1e-3)

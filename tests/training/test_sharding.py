@@ -18,6 +18,7 @@ from facerec.training.losses.margins import (
     MagFaceMargin,
     Margin,
 )
+from facerec.training.optimisation import create_scaler
 
 pytestmark = pytest.mark.numeric
 
@@ -50,15 +51,33 @@ def train_once(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
         own = vectors.clone().requires_grad_()
         outcome = made(own, labels)
         (outcome.loss + 0.1 * centres(own, labels)).backward()
+        centres.move(0.5)
         # DistributedDataParallel averages gradients over ranks.
         results[name] = [
             outcome.loss.detach(),
             outcome.accuracy,
             own.grad / world,
             made.weight.grad,
-            centres.weight.grad,
+            centres.weight,
         ]
     return results
+
+
+def overflow_once(rank: int) -> dict[str, float]:
+    """Scale and weight after a step with an infinite gradient on rank 1, and after a sound one."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    scaler = create_scaler(torch.device("cpu"), enabled=True)
+    found = {}
+    for step in ("overflow", "sound"):
+        optimizer.zero_grad()
+        scaler.scale(weight.sum()).backward()
+        if step == "overflow" and rank == 1:
+            weight.grad[0] = torch.inf
+        scaler.step(optimizer)
+        scaler.update()
+        found |= {f"{step} scale": scaler.get_scale(), f"{step} weight": weight[1].item()}
+    return found
 
 
 def work(rank: int, world: int, folder: str) -> None:
@@ -66,6 +85,7 @@ def work(rank: int, world: int, folder: str) -> None:
     store = dist.FileStore(f"{folder}/store", world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     torch.save(train_once(rank, world), f"{folder}/{rank}.pt")
+    torch.save(overflow_once(rank), f"{folder}/overflow-{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -84,6 +104,12 @@ def test_several_ranks_give_the_loss_and_gradients_of_one(world: int, tmp_path: 
         torch.testing.assert_close(torch.cat(features), alone[2])
         torch.testing.assert_close(torch.cat(centres), alone[3])
         torch.testing.assert_close(torch.cat(centre_loss), alone[4])
+
+    # fp16: what overflows on one rank's shard makes every rank skip the step and halve its scale.
+    expected = {"overflow scale": 2.0**15, "overflow weight": 1.0, "sound scale": 2.0**15}
+    for rank in range(world):
+        overflow = torch.load(tmp_path / f"overflow-{rank}.pt")
+        assert overflow == expected | {"sound weight": pytest.approx(0.9)}
 
 
 def test_the_last_rank_may_hold_fewer_classes():

@@ -153,6 +153,15 @@ def test_a_resumed_run_ends_bit_for_bit_like_one_that_was_never_stopped(recipe, 
     assert different == []
 
 
+def test_the_centres_of_center_loss_move_at_their_own_rate(run, tmp_path):
+    for weight in (0.003, 0.3):
+        settings = {"train__loss": "softmax", "train__centre_weight": weight, "train__max_steps": 1}
+        assert run(*tiny(tmp_path / str(weight), **settings))[0] == 0
+    few, many = (checkpoint(tmp_path / name, 1)["centres/weight"] for name in ("0.003", "0.3"))
+    assert few.any()
+    assert torch.equal(few, many)
+
+
 def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "facerec", *arguments],
@@ -269,6 +278,21 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
     # Steps 0 to 3, then from 2 again.
     assert calls == [0, 1, 2, 3, 2, 3, 4, 5]
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_losses_that_are_not_finite_far_apart_do_not_end_the_run(run, tmp_path, monkeypatch):
+    forward = Run._forward
+    calls = []
+
+    def poisoned(self, chips, people):
+        loss, accuracy = forward(self, chips, people)
+        calls.append(self.state.step)
+        return (loss * math.nan if len(calls) % 3 == 0 else loss), accuracy
+
+    monkeypatch.setattr(Run, "_forward", poisoned)
+    code, _, err = run(*tiny(tmp_path / "run", train__max_steps=16, train__save_every=1))
+    assert code == 0, err
+    assert err.count("the loss is not finite") == 7
 
 
 def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, monkeypatch):

@@ -20,6 +20,11 @@ from facerec.parallel.threads import Map
 CELL = 12
 """PNet's smallest input side, in pixels."""
 
+_GRID_FACE = 20
+"""Pixels of the faces that one level of the grid is made for: `detector.min_face`'s default."""
+
+_ROUNDING = 1e-6
+
 _SCALE_AND_OFFSET = np.array([1, -127.5], np.float32)
 _SLAB_VALUES = 1 << 18
 """Values per slab, which fit a core's cache."""
@@ -28,13 +33,17 @@ _SLAB_VALUES = 1 << 18
 def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float) -> list[Level]:
     """The pyramid's levels, largest first; none is smaller than 12 x 12 pixels.
 
-    Their number follows the image's own shorter side, as in mtcnn 1.0.0.
+    Their scales lie on one grid, mtcnn 1.0.0's for faces of 20 pixels, of which `min_face` chooses
+    the first and the image's shorter side the last: the levels of a larger minimum are among those
+    of a smaller one. No level is larger than the image.
     """
     shorter = min(height, width)
     if shorter < CELL:
         return []
-    count = round(math.log(shorter / CELL) / -math.log(scale_factor) - 1)
-    scales = [CELL / min_face * scale_factor**level for level in range(count)]
+    octaves = -math.log(scale_factor)
+    first = math.floor(math.log(max(min_face, CELL) / _GRID_FACE) / octaves + _ROUNDING)
+    count = round(math.log(shorter / CELL) / octaves - 1)
+    scales = [min(1.0, CELL / _GRID_FACE * scale_factor**level) for level in range(first, count)]
     return [
         Level(scale, int(height * scale), int(width * scale))
         for scale in scales
