@@ -126,7 +126,9 @@ def run(
     aligned: Aligned = False,
     auto: Annotated[
         bool,
-        option("--auto", panel=CLUSTERING, help="Choose the threshold from the data, and say why."),
+        option(
+            "--auto", panel=CLUSTERING, help="Choose the threshold anew, whatever the profile has."
+        ),
     ] = False,
     unlabelled: Annotated[
         bool,
@@ -191,8 +193,7 @@ def run(
         photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
         avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []
         chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
-        section = section.model_copy(update={"threshold": chosen})
-        photos, findings = _find(photos, section, unlabelled, avoided)
+        photos, findings = _find(photos, card, section, chosen, unlabelled, avoided)
         if rank() > 0:
             return  # rank 0 has gathered all findings and writes them
     if reason:
@@ -200,7 +201,7 @@ def run(
     if plot is not None:
         from facerec.cleanup.drawing import draw_person
 
-        say(f"{draw_person(report, plot, photos, findings, section)}: drawn")
+        say(f"{draw_person(report, plot, photos, findings, section, chosen)}: drawn")
     placements = plan(photos.images(), findings, {})
     placed = 0
     if not dry_run:
@@ -308,13 +309,19 @@ def _choose_threshold(
     unlabelled: bool,
 ) -> tuple[float, str]:  # fmt: skip
     """The threshold, and why if it was not given."""
-    from facerec.cleanup.threshold import choose_threshold, distance_at
+    from facerec.cleanup.threshold import calibrated_threshold, choose_threshold, distance_at
 
-    if auto:
-        choice = choose_threshold(photos, card, section.metric)
+    given = section.threshold if given is None and not auto and not unlabelled else given
+    if given is not None:
+        return given, ""
+    if not unlabelled:
+        # Measured on mean cosines, which average linkage compares.
+        measured = section.linkage == "average"
+        choice = (
+            choose_threshold(photos, card, section.metric) if measured
+            else calibrated_threshold(card, section.metric)
+        )  # fmt: skip
         return choice.threshold, choice.reason
-    if not unlabelled or given is not None:
-        return section.threshold, ""
     distance = distance_at(card, section.group_far, section.metric)
     if not distance:
         raise UsageError(
@@ -324,12 +331,14 @@ def _choose_threshold(
 
 
 def _find(
-    photos: Photos, section: CleanupSection, unlabelled: bool, avoided: Sequence[Photos]
-) -> tuple[Photos, list[Finding]]:
+    photos: Photos, card: ModelCard, section: CleanupSection, threshold: float, unlabelled: bool,
+    avoided: Sequence[Photos],
+) -> tuple[Photos, list[Finding]]:  # fmt: skip
     """The photos by person, and everything found on them."""
     from facerec.cleanup import unlabelled as pile
     from facerec.cleanup.examine import PASSES, examine
     from facerec.cleanup.overlap import find_overlap
+    from facerec.cleanup.threshold import same_person_cosine
     from facerec.parallel.products import single_threaded_blas
     from facerec.parallel.ranks import shard
 
@@ -337,9 +346,10 @@ def _find(
     steps = passes * len(shard(range(len(photos.embedded()))))
     with single_threaded_blas(), progress("comparing", steps) as advance:
         if unlabelled:
-            photos, findings = pile.group(photos, section, advance)
+            photos, findings = pile.group(photos, section, threshold, advance)
         else:
-            findings = examine(photos, section, advance)
+            limit = same_person_cosine(card)
+            findings = examine(photos, section, threshold, advance, same_person=limit)
         overlap = [
             finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
         ]

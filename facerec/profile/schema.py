@@ -302,8 +302,9 @@ class CleanupSection(Section):
     """Distance between images of one person when they are clustered."""
     linkage: Literal["average", "complete", "single", "ward"] = "average"
     """Distance between clusters; `ward` needs `metric: euclidean`."""
-    threshold: Annotated[float, Field(gt=0)] = 0.7
-    """Clusters of one person this far apart or farther are not joined."""
+    threshold: Annotated[float, Field(gt=0)] | None = None
+    """Clusters of one person this far apart or farther are not joined; empty: chosen from the data,
+    or of few images the card's."""
     exact_limit: Positive = 20_000
     """People with more images than this are clustered on a graph of nearest neighbours: the exact
     distances of 20,000 take 0.8 GB and a minute."""
