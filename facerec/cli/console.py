@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
     from rich.text import Text
 
-    from facerec.faces import Image
 
 _NARROWEST_CELL = 16
 """Columns a path keeps when it is shortened, and prose when it is wrapped."""
@@ -311,19 +310,6 @@ class Advance:
     def say(self, message: str) -> None:
         """One line to stderr, above the bar."""
         say(message)
-
-
-def save_image(path: Path, image: Image, *, force: bool) -> None:
-    """Write an image, unless that would replace a file unasked.
-
-    Raises:
-        UsageError: the file exists, or cannot be written.
-    """
-    from facerec.files import refuse_to_replace
-    from facerec.imaging.draw import write_image
-
-    refuse_to_replace(path, force=force)
-    write_image(path, image)
 
 
 def has_display() -> bool:
