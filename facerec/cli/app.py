@@ -24,6 +24,7 @@ COMMANDS = {
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",
     "train": "facerec.cli.train",
+    "logs": "facerec.cli.logs",
     "cleanup": "facerec.cli.cleanup",
     "evaluate": "facerec.cli.evaluate",
     "bench": "facerec.cli.bench",
