@@ -22,7 +22,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from PIL import (
@@ -145,7 +145,7 @@ def decode_downscaled(
     if opened.format in ("JPEG", "MPO"):
         return _read_jpeg(opened, data, name, downscale)
     try:
-        opened.load()
+        _load(opened)
         # Not before: loading rotates TIFF itself, and PNG may store EXIF after the pixels.
         orientation = 1 if _is_turned(opened, data) else _orientation(opened)
         return _upright(_to_rgb(opened), orientation), None
@@ -230,12 +230,18 @@ def _read_jpeg(
     try:
         with _process_settings():
             opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
-        opened.load()
+        _load(opened)
         if _ends_grey(np.asarray(opened)) and not _reaches_end(data, end):
             raise unreadable(name, _TRUNCATED)
         return _upright(_to_rgb(opened), _orientation(opened)), None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
+
+
+def _load(opened: Pillow.Image) -> None:
+    """Decode an image, without what libtiff says on stderr about damage."""
+    with hushed() if can_hush() else nullcontext():
+        opened.load()
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from facerec.errors import InputError
 from facerec.imaging.archives import Source, photo_names
+from facerec.parsing import parse_json
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
@@ -44,7 +43,7 @@ def _read_label(source: Source, name: str) -> str:
     if not name.endswith(".json"):
         return text
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
         return str(next(fields[key] for key in _LABEL_KEYS if key in fields))
     except (ValueError, TypeError, StopIteration) as error:
         known = ", ".join(_LABEL_KEYS)
