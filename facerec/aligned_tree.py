@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,10 +19,12 @@ from facerec.card import Template
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Image
-from facerec.files import replacing
+from facerec.files import check_output, locked, replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
+from facerec.output_names import OutputNames, safe_name
+from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
@@ -113,17 +115,26 @@ def align_tree(
     out, aside = Path(out), Path(aside)
     crop = Crop.from_profile(profile, engine)
     policy = profile.gallery.faces
+    settings = {**crop.settings(), "faces": policy}
     manifest = out / MANIFEST
-    done = _read_manifest(manifest, {**crop.settings(), "faces": policy})
-    names = _chip_names(photos)
+    check_output(manifest)
+    begun = manifest.exists()
+    done, written = _read_manifest(manifest, settings)
     waiting = [place for place in photos if place not in done]
+    names = OutputNames([MANIFEST, *written])
+    # All first, so that no second face of one photo takes the name of another photo's first.
+    chips = {place: names.claim(name, place) for place, name in _chip_names(photos, waiting)}
+    if not begun:
+        _refuse_others_files(out / name for name in chips.values())
+        _write_manifest(manifest, json.dumps({"settings": settings}) + "\n")
     outcome = Outcome(skipped=len(photos) - len(waiting))
     frames = read_frames(
         (photos[place] for place in waiting),
         workers=profile.runtime.workers,
         max_pixels=profile.runtime.max_pixels,
     )
-    with manifest.open("a", encoding="utf-8") as log:
+    # What is not valid Unicode in a name becomes JSON's own escape.
+    with locked(manifest), manifest.open("a", encoding="utf-8", errors="backslashreplace") as log:
         for relative, (frame, found) in zip(waiting, engine.detections(frames), strict=True):
             photo = photos[relative]
             record: dict[str, Any] = {"source": relative}
@@ -131,17 +142,23 @@ def align_tree(
             if frame.image is None or (reason := _refusal(found, policy)):
                 reason = "unreadable" if frame.image is None else reason
                 problem = str(frame.error or f"{photo}: {reason}")
-                _copy_aside(photo, aside / reason.replace(" ", "-") / relative)
+                _copy_aside(photo, aside / reason.replace(" ", "-") / _safe_path(relative))
                 record["failed"] = problem
                 outcome.failed += 1
             else:
                 faces = found if policy == "all" else [central_face(frame.image, found)]
-                record["faces"] = _write_chips(out, names[relative], crop, frame.image, faces)
+                record["faces"] = _write_chips(
+                    out, chips[relative], names, crop, frame.image, faces
+                )
                 outcome.aligned += 1
             log.write(json.dumps(record, ensure_ascii=False) + "\n")
             log.flush()
             observe(problem)
     return outcome
+
+
+def _safe_path(relative: str) -> PurePosixPath:
+    return PurePosixPath(*map(safe_name, relative.split("/")))
 
 
 def _refusal(faces: Sequence[Face], policy: str) -> str:
@@ -156,61 +173,83 @@ def _scale(template: Template, native: tuple[int, int], size: tuple[int, int]) -
     return Template.model_validate({"name": template.name, "points": points})
 
 
-def _read_manifest(manifest: Path, settings: dict[str, Any]) -> set[str]:
-    """The photos that are done; creates the manifest if there is none."""
+def _refuse_others_files(chips: Iterable[Path]) -> None:
+    for chip in chips:
+        if chip.exists():
+            raise UsageError(f"{chip}: is there, but not of an earlier run; choose another folder")
+
+
+def _read_manifest(manifest: Path, settings: dict[str, Any]) -> tuple[set[str], list[str]]:
+    """The photos that are done, and all their chips; none of either without a manifest."""
     if not manifest.exists():
-        with replacing(manifest) as temporary:
-            temporary.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
-        return set()
-    text = manifest.read_text(encoding="utf-8")
+        return set(), []
+    try:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{manifest}: cannot be read; choose another folder") from error
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         # A killed run left a partial line; its photo is aligned again.
-        with replacing(manifest) as temporary:
-            temporary.write_text(whole, encoding="utf-8")
+        _write_manifest(manifest, whole)
     try:
-        records = [json.loads(line) for line in whole.splitlines()]
-    except json.JSONDecodeError as error:
+        records = [parse_json(line) for line in whole.splitlines()]
+        same = bool(records) and records[0].get("settings") == settings
+        done = {str(record["source"]) for record in records[1:]}
+        chips = [str(face["chip"]) for record in records[1:] for face in record.get("faces", ())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{manifest}: damaged; choose another folder") from error
-    if not records or records[0].get("settings") != settings:
+    if not same:
         raise UsageError(
             f"{manifest}: these chips were made with other settings; choose another folder"
         )
-    return {record["source"] for record in records[1:]}
+    return done, chips
 
 
-def _chip_names(places: Iterable[str]) -> dict[str, PurePosixPath]:
-    """Each photo's path with the suffix .png; photos that differ only in their suffix keep it in
-    the name."""
-    paths = [PurePosixPath(place) for place in places]
-    stems = Counter(path.with_suffix("") for path in paths)
-    return {
-        str(path): (
-            path.with_suffix(".png")
-            if stems[path.with_suffix("")] == 1
-            else path.with_name(f"{path.name}.png")
-        )
-        for path in paths
-    }
+def _write_manifest(manifest: Path, text: str) -> None:
+    with replacing(manifest) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _chip_names(
+    places: Iterable[str], waiting: Iterable[str]
+) -> Iterator[tuple[str, PurePosixPath]]:
+    """The path of each waiting photo with the suffix .png; photos that differ only in their suffix
+    keep it in the name."""
+    stems = Counter(PurePosixPath(place).with_suffix("") for place in places)
+    for place in waiting:
+        path = PurePosixPath(place)
+        alone = stems[path.with_suffix("")] == 1
+        yield place, path.with_suffix(".png") if alone else path.with_name(f"{path.name}.png")
 
 
 def _write_chips(
-    out: Path, name: PurePosixPath, crop: Crop, image: Image, faces: Sequence[Face]
-) -> list[dict[str, Any]]:
+    out: Path, name: PurePosixPath, names: OutputNames, crop: Crop, image: Image,
+    faces: Sequence[Face],
+) -> list[dict[str, Any]]:  # fmt: skip
     records = []
     for number, (chip, face) in enumerate(zip(crop.chips(image, faces), faces, strict=True)):
-        chip_name = name if number == 0 else name.with_name(f"{name.stem}-{number + 1}.png")
+        chip_name = name
+        if number > 0:
+            wanted = name.with_name(f"{name.stem}-{number + 1}.png")
+            chip_name = names.claim(wanted, f"{name} {number + 1}")
         write_image(out / chip_name, chip)
         records.append({"chip": chip_name.as_posix(), **face.to_record()})
     return records
 
 
 def _copy_aside(photo: Photo, target: Path) -> None:
-    """Copy a photo if it can be read."""
+    """Copy a photo if it can be read, unless something is there."""
+    if target.exists():
+        return
     if photo.path is not None:
         if photo.path.is_file():
-            with replacing(target) as temporary:
-                shutil.copyfile(photo.path, temporary)
+            with (
+                suppress(OSError),
+                photo.path.open("rb") as source,
+                replacing(target) as temporary,
+                temporary.open("wb") as copy,
+            ):
+                shutil.copyfileobj(source, copy)
         return
     with suppress(InputError):
         content = photo.read()

@@ -25,6 +25,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+from facerec.files import check_output_folder
 
 app = App()
 
@@ -61,6 +62,9 @@ def align(
     loaded = profile.load()
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
+    aside = failed or out.with_name(f"{out.name}_failed")
+    check_output_folder(out)
+    check_output_folder(aside)
     from facerec.imaging.sources import photo_tree
 
     with waiting(f"listing {source}"):
@@ -68,7 +72,6 @@ def align(
     engine = load_engine(loaded)
     from facerec.aligned_tree import align_tree
 
-    aside = failed or out.with_name(f"{out.name}_failed")
     with progress("aligning", len(photos)) as advance:
 
         def observe(problem: str) -> None:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
     from rich.text import Text
 
-    from facerec.faces import Image
 
 _NARROWEST_CELL = 16
 """Columns a path keeps when it is shortened, and prose when it is wrapped."""
+
+_LONGEST_LINE = 1500
+"""Characters of a message; names in hostile files have no end."""
 
 _live: list[Progress] = []
 """The progress on the terminal, above which lines are printed; empty without one."""
@@ -183,8 +185,10 @@ def print_line(line: str) -> None:
 
 
 def say(message: str) -> None:
-    """One line to stderr, above a progress bar."""
+    """One line to stderr, above a progress bar; of an endless one the middle is left out."""
     line = f"facerec: {printable(message)}"
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]}…{line[-_LONGEST_LINE // 2 :]}"
     if _live:
         _print_above(line)
     else:
@@ -311,19 +315,6 @@ class Advance:
     def say(self, message: str) -> None:
         """One line to stderr, above the bar."""
         say(message)
-
-
-def save_image(path: Path, image: Image, *, force: bool) -> None:
-    """Write an image, unless that would replace a file unasked.
-
-    Raises:
-        UsageError: the file exists, or cannot be written.
-    """
-    from facerec.files import refuse_to_replace
-    from facerec.imaging.draw import write_image
-
-    refuse_to_replace(path, force=force)
-    write_image(path, image)
 
 
 def has_display() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from facerec.cli.console import Results, exit_with_failures, progress, save_image, say_saved
+from facerec.cli.console import Results, exit_with_failures, progress
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.loading import list_photos, load_engine
 from facerec.cli.options import (
@@ -21,6 +21,7 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
+from facerec.cli.saved_images import SavedImages
 
 app = App()
 
@@ -65,22 +66,31 @@ def detect(
 ) -> None:
     """Find the faces in photos: one JSON line, or table rows, per photo."""
     loaded = profile.load()
+    drawn = None if save is None else SavedImages(save, paths, what="image", force=force)
+    cut = (
+        None if crops is None else SavedImages(crops, paths, what="face", force=force, beside=drawn)
+    )
     photos, count = list_photos(paths, null=null)
+    if (drawn or cut) and "-" not in paths:
+        photos = list(photos)
+        if drawn is not None:
+            drawn.refuse_existing(photos)
+        if cut is not None:
+            cut.refuse_existing(photos, 1)
     engine = load_engine(loaded)
     from facerec.alignment.warp import crop_box
     from facerec.imaging.decode import full_size
     from facerec.imaging.draw import Label, annotate
     from facerec.imaging.reader import read_frames
 
-    whole = save is not None or crops is not None
     frames = read_frames(
         photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        downscale=full_size if whole else engine.reduction,
+        downscale=full_size if drawn or cut else engine.reduction,
     )
     results = Results("photo", "score", "box", as_json=as_json)
-    failures = drawn = cut = 0
+    failures = 0
     with progress("detecting", count) as advance:
         for frame, faces in engine.detections(frames):
             advance()
@@ -105,21 +115,17 @@ def detect(
                     for number, face in enumerate(faces)
                 ),
             )
-            source = Path(frame.source)
-            if save is not None:
+            if drawn is not None:
                 labels = [Label(face.box, f"{face.score:.2f}", known=True) for face in faces]
-                save_image(save / source.name, annotate(frame.image, labels), force=force)
-                drawn += 1
-            if crops is not None:
+                drawn.save(frame.source, annotate(frame.image, labels))
+            if cut is not None:
                 margin = loaded.alignment.margin
                 for number, face in enumerate(faces, start=1):
                     size = max(round(face.size * (1 + 2 * margin)), 1)
                     crop = crop_box(frame.image, face, size, margin)
-                    save_image(crops / f"{source.stem}-{number}.png", crop, force=force)
-                    cut += 1
+                    cut.save(frame.source, crop, number)
     results.close()
-    if save is not None:
-        say_saved(drawn, "image", save)
-    if crops is not None:
-        say_saved(cut, "face", crops)
+    for saved in (drawn, cut):
+        if saved is not None:
+            saved.close()
     exit_with_failures(failures)

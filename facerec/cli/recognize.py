@@ -11,8 +11,6 @@ from facerec.cli.console import (
     exit_with_failures,
     has_display,
     progress,
-    save_image,
-    say_saved,
 )
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.loading import list_photos, load_engine
@@ -39,9 +37,10 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
+from facerec.cli.saved_images import SavedImages
 from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.command import cam, video
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError
 
 if TYPE_CHECKING:
     from facerec.faces import Candidate, Face, Frame, Image, Match
@@ -128,11 +127,13 @@ def image(
 ) -> None:
     """Recognise people in photos: one JSON line, or table rows, per photo."""
     loaded = profile.load()
-    if save is not None and save.exists() and not save.is_dir():
-        raise UsageError(f"--save {save}: not a folder")
+    saved = None if save is None else SavedImages(save, paths, what="image", force=force)
     if show:
         _require_display()
     photos, count = list_photos(paths, null=null)
+    if saved is not None and "-" not in paths:
+        photos = list(photos)
+        saved.refuse_existing(photos)
     from facerec.gallery.addresses import open_gallery
 
     opened = open_gallery(loaded.gallery.path)
@@ -145,12 +146,12 @@ def image(
     remark_on_threshold(matcher.card, loaded.recognize)
     results = Results(*LABELS, as_json=as_json, least=LEAST)
     label = loaded.recognize.unknown
-    failures = saved = 0
+    failures = 0
     frames = read_frames(
         photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        downscale=full_size if save is not None or show or aligned else engine.reduction,
+        downscale=full_size if saved is not None or show or aligned else engine.reduction,
     )
     with progress("recognising", count) as advance:
         for frame, faces in engine.faces(frames, aligned=aligned):
@@ -162,7 +163,7 @@ def image(
             matches = matcher.match_faces(faces)
             record = photo_record(frame, faces, matches)
             results.add(record, *table_rows(record, label, matcher.threshold))
-            if save is not None or show:
+            if saved is not None or show:
                 drawn = draw_matches(
                     frame.image,
                     faces,
@@ -171,14 +172,13 @@ def image(
                     font_size=font_size,
                     show_distance=show_distance,
                 )
-                if save is not None:
-                    save_image(save / Path(frame.source).name, drawn, force=force)
-                    saved += 1
+                if saved is not None:
+                    saved.save(frame.source, drawn)
                 if show:
                     _show(frame.source, drawn)
     results.close()
-    if save is not None:
-        say_saved(saved, "image", save)
+    if saved is not None:
+        saved.close()
     exit_with_failures(failures)
 
 

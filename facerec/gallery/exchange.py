@@ -22,6 +22,7 @@ from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
 from facerec.gallery.seed import read_arrays, write_seed_h5
+from facerec.parsing import MALFORMED, brief
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 SEED_ENDINGS = {"seed-h5": ".h5"}
@@ -130,9 +131,8 @@ def import_gallery(
         if card is None:
             raise NoCardError(f"{path}: does not say which model made it")
         entries, people = _entries(columns)
-    except (OSError, EOFError, KeyError, ValueError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MissingError(f"{path}: damaged, or no gallery ({reason[:120]})") from error
+    except MALFORMED as error:
+        raise MissingError(f"{path}: damaged, or no gallery ({brief(error)})") from error
     if entries.embeddings.shape[1] != card.embedding_size:
         raise IncompatibleError(
             f"{path}: its embeddings have {entries.embeddings.shape[1]} values, "
@@ -194,15 +194,10 @@ def _write_npz(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
 
 
 def _read_npz(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
-            advance(len(columns["names"]))
-            return columns, str(file["card"])
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
+    with np.load(path, allow_pickle=False) as file:
+        columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
+        advance(len(columns["names"]))
+        return columns, str(file["card"])
 
 
 def _number_columns(size: int) -> list[str]:

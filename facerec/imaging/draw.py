@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image as Pillow
@@ -27,11 +27,15 @@ _SMALLEST_FONT = 9
 # A hidden face is a greater loss than a hidden name, which the table has too.
 _FACE_COUNTS = 4
 
-_WRITERS: dict[str, tuple[str, dict[str, int]]] = {
-    ".jpg": ("JPEG", {"quality": 95}),
-    ".jpeg": ("JPEG", {"quality": 95}),
-    ".png": ("PNG", {}),
-    ".webp": ("WEBP", {"quality": 95}),
+# Format, options of the encoder, longest side in pixels.
+_JPEG: tuple[str, dict[str, int], int] = ("JPEG", {"quality": 95}, 65_500)
+_WRITERS: dict[str, tuple[str, dict[str, int], int]] = {
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
+    ".png": ("PNG", {}, 2**31 - 1),
+    ".webp": ("WEBP", {"quality": 95}, 16_383),
 }
 
 
@@ -89,8 +93,15 @@ def write_caption(image: Image, text: str) -> Image:
     return np.array(drawn, np.uint8)
 
 
+def is_writable(name: str | PurePath, longest: int) -> bool:
+    """Whether a name's suffix is a format that `write_image` writes, for images of this longer
+    side, in pixels."""
+    writer = _WRITERS.get(PurePath(name).suffix.lower())
+    return writer is not None and longest <= writer[2]
+
+
 def write_image(path: str | Path, image: Image) -> None:
-    """Write `(H, W, 3) uint8` RGB in the format that the suffix names: jpg, jpeg, png or webp.
+    """Write `(H, W, 3) uint8` RGB in the format that the suffix names: JPEG, PNG or WebP.
 
     Raises:
         UsageError: the suffix is another one, or the file cannot be written.
@@ -98,7 +109,7 @@ def write_image(path: str | Path, image: Image) -> None:
     writer = _WRITERS.get(Path(path).suffix.lower())
     if writer is None:
         raise UsageError(f"{path}: images are written as {', '.join(_WRITERS)}")
-    kind, options = writer
+    kind, options, _ = writer
     with replacing(path) as temporary:
         try:
             Pillow.fromarray(image).save(temporary, kind, **options)

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.detection import DetectionReport
 from facerec.evaluation.metrics import best_threshold, det_points, roc_points, tar_at_far
 from facerec.evaluation.verification import Verification
+from facerec.faces import Image
 from facerec.files import replacing
 
 if TYPE_CHECKING:
@@ -27,15 +29,28 @@ _GENUINE, _IMPOSTOR = "#2a7f62", "#b3424a"
 
 def roc_chart(results: Mapping[str, Verification]) -> str:
     """TAR over FAR, FAR on a logarithmic axis; one curve per model."""
+    return _svg(_roc_figure({name: result.curve for name, result in results.items()}), "ROC")
+
+
+def roc_picture(curve: ScoreCurve) -> Image:
+    """The same of one curve, `(H, W, 3) uint8` RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(_roc_figure({"validation": curve}))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba(), np.uint8)[..., :3].copy()
+
+
+def _roc_figure(curves: Mapping[str, ScoreCurve]) -> Figure:
     figure, axes = _axes("False-accept rate", "True-accept rate")
-    for name, result in results.items():
-        points = roc_points(result.curve)
-        lowest = 1 / result.curve.impostor_total
+    for name, curve in curves.items():
+        points = roc_points(curve)
+        lowest = 1 / curve.impostor_total
         shown = points[points[:, 0] >= lowest]
         axes.plot(shown[:, 0], shown[:, 1], label=name, drawstyle="steps-post")
     axes.set_xscale("log")
     axes.legend(loc="lower right")
-    return _svg(figure, "ROC")
+    return figure
 
 
 def det_chart(results: Mapping[str, Verification]) -> str:
