@@ -20,10 +20,13 @@ from facerec.cli.options import (
     AFFINITY,
     BATCH,
     CHIP_TEMPLATE,
+    CLEAN,
     DETECTOR,
+    DIRT,
     DISTANCE_THRESHOLD,
     EXACT_LIMIT,
     LINKAGE,
+    REPORT,
     WORKERS,
     Aligned,
     Json,
@@ -92,7 +95,17 @@ def cleanup() -> None:
     ]
 )
 @profile_options(
-    AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH
+    CLEAN,
+    DIRT,
+    REPORT,
+    AFFINITY,
+    LINKAGE,
+    DISTANCE_THRESHOLD,
+    EXACT_LIMIT,
+    DETECTOR,
+    CHIP_TEMPLATE,
+    WORKERS,
+    BATCH,
 )
 def run(
     dirty: Annotated[
@@ -103,16 +116,6 @@ def run(
             autocompletion=complete_folder,
         ),
     ],
-    clean: Annotated[
-        Path, option("--clean", panel=OUTPUT, metavar="DIR", help="What is kept.")
-    ] = Path("clean"),
-    dirt: Annotated[Path, option("--dirt", panel=OUTPUT, metavar="DIR", help="The rest.")] = Path(
-        "dirt"
-    ),
-    report: Annotated[
-        Path,
-        option("--report", panel=OUTPUT, metavar="DIR", help="Manifest, findings and index.html."),
-    ] = Path("report"),
     means: Annotated[
         str,
         option(
@@ -169,6 +172,7 @@ def run(
     loaded = profile.load()
     threshold = profile.given(DISTANCE_THRESHOLD)
     section = loaded.cleanup
+    clean, dirt, report = section.clean, section.dirt, section.report
     if means not in _MEANS:
         raise UsageError(f"--by {means}: choose hardlink, copy or symlink")
     if plot is not None and dry_run:
@@ -221,12 +225,19 @@ def run(
 
 
 @app.command(examples=["facerec cleanup undo report/manifest.jsonl"])
+@profile_options(REPORT)
 def undo(
-    manifest: Annotated[Path, argument(help="report/manifest.jsonl of a cleanup.")],
+    manifest: Annotated[
+        Path | None,
+        argument("[MANIFEST]", help="A cleanup's manifest. [default: the one in --report]"),
+    ] = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Take back all that a cleanup placed; what was changed since is left and named."""
     from facerec.cleanup import trees
 
+    manifest = manifest or profile.load().cleanup.report / trees.MANIFEST
     with progress("removing", len(trees.Manifest.read(manifest).placements)) as advance:
         left = trees.undo(manifest, advance)
     for path in left:
@@ -236,17 +247,18 @@ def undo(
 
 
 @app.command(examples=["facerec cleanup apply decisions.json --report report/"])
+@profile_options(REPORT)
 def apply(
     decisions: Annotated[Path, argument(help="decisions.json, as the report exports it.")],
-    report: Annotated[
-        Path, option("--report", panel=INPUT, metavar="DIR", help="The cleanup's report folder.")
-    ] = Path("report"),
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Carry out what was decided in the report: accepted and rejected findings."""
     from facerec.cleanup import trees
     from facerec.cleanup.findings import read_decisions, read_findings
     from facerec.cleanup.plan import plan
 
+    report = profile.load().cleanup.report
     path = report / trees.MANIFEST
     manifest = trees.Manifest.read(path)
     findings = read_findings(report)

@@ -404,18 +404,31 @@ def verify(
 
 
 @app.command(examples=["facerec gallery copy people.h5 milvus://localhost:19530/people"])
+@profile_options(GALLERY)
 def copy(
     source: Annotated[str, argument("FROM", help="A gallery's address.")],
-    target: Annotated[str, argument("TO", help="Another's.", panel=OUTPUT)],
+    target: Annotated[
+        str | None,
+        argument(
+            "[TO]",
+            help="Another's. [default: FROM, and the gallery copied is the profile's]",
+            panel=OUTPUT,
+        ),
+    ] = None,
     force: Annotated[bool, force_option("Replace the gallery at TO.")] = False,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Copy a gallery to another address, of the same kind or another.
 
+    With one address the profile's gallery, or --gallery, is copied there.
     A copy that was interrupted goes on where it stopped when the same command is given again.
     """
     from facerec.gallery.addresses import changing, open_gallery
     from facerec.gallery.copying import continue_copy, replacing
 
+    if target is None:
+        source, target = profile.load().gallery.path, source
     if source == target:
         raise UsageError(f"{target}: cannot be copied onto itself")
     opened = open_gallery(source)

@@ -137,6 +137,7 @@ CARDS = Key(
     "model.card", ("--card",), MODEL, list[Path], metavar="FILE",
     note="In the order of the ONNX models, or for the one model.",
 )  # fmt: skip
+CARD = Key("model.card", ("--card",), MODEL, Path, metavar="FILE")
 AUGMENT = Key("model.augment", ("--augment",), MODEL)
 THRESHOLD = Key("recognize.threshold", ("--threshold",), RECOGNITION, float, min=0)
 FAR = Key("recognize.far", ("--far",), RECOGNITION, float)
@@ -149,10 +150,15 @@ WHERE = Key(
     "recognize.where", ("--where",), RECOGNITION, list[str], metavar="KEY=VALUE",
     note="Repeatable.", parse=lambda pairs: parse_pairs(pairs, "--where"),
 )  # fmt: skip
+FONT_SIZE = Key("video.font_size", ("--font-size",), OUTPUT, int, min=6)
+SHOW_DISTANCE = Key("video.show_distance", ("--show-distance/--names-only",), OUTPUT, bool)
 DOWNLOAD_OUT = Key("download.out", ("--out", "-o"), OUTPUT, Path, metavar="DIR")
 SETS_FOLDER = Key("download.out", ("--data",), INPUT, Path, metavar="DIR")
 OFFLINE = Key("download.offline", ("--offline/--online",), RUNTIME, bool)
 TRAINING_DATA = Key("data.train", ("--data",), INPUT, metavar="PATH")
+CLEAN = Key("cleanup.clean", ("--clean",), OUTPUT, Path, metavar="DIR")
+DIRT = Key("cleanup.dirt", ("--dirt",), OUTPUT, Path, metavar="DIR")
+REPORT = Key("cleanup.report", ("--report",), OUTPUT, Path, metavar="DIR")
 AFFINITY = Key("cleanup.metric", ("--affinity",), CLUSTERING)
 LINKAGE = Key("cleanup.linkage", ("--linkage",), CLUSTERING)
 DISTANCE_THRESHOLD = Key(

@@ -33,6 +33,7 @@ from facerec.profile.schema import (
     RuntimeSection,
     Section,
     TrainSection,
+    VideoSection,
 )
 
 
@@ -50,6 +51,7 @@ class Profile(Section):
     runtime: RuntimeSection = RuntimeSection()
     gallery: GallerySection = GallerySection()
     recognize: RecognizeSection = RecognizeSection()
+    video: VideoSection = VideoSection()
     download: DownloadSection = DownloadSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()

@@ -155,6 +155,13 @@ class RecognizeSection(Section):
     """Label for a stranger."""
 
 
+class VideoSection(Section):
+    font_size: Annotated[int, Field(ge=6)] | None = None
+    """Height of the labels in a video's frames, in pixels; empty: by the size of the face."""
+    show_distance: bool = False
+    """Write the distance to the nearest person on the labels."""
+
+
 class DownloadSection(Section):
     out: Path | None = None
     """Folder that downloads are laid out in, `OUT/lfw_112/`, where training and evaluation then
@@ -300,6 +307,12 @@ class EvaluateSection(Section):
 
 
 class CleanupSection(Section):
+    clean: Path = Path("clean")
+    """Folder of what is kept."""
+    dirt: Path = Path("dirt")
+    """Folder of the rest."""
+    report: Path = Path("report")
+    """Folder of the manifest, the findings and index.html."""
     metric: Metric = "cosine"
     """Distance between images of one person when they are clustered."""
     linkage: Literal["average", "complete", "single", "ward"] = "average"
