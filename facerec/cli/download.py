@@ -177,8 +177,9 @@ def all_for(
     chosen = profile if wanted is None else dataclasses.replace(profile, name=wanted)
     loaded = chosen.load()
     records: dict[str, Record] = {}
-    if not Path(loaded.model.name).is_file():
-        records |= _records(loaded.model.name, "models", "weights")
+    for network in loaded.model.members():
+        if not Path(network.only_name).is_file():
+            records |= _records(network.only_name, "models", "weights")
     needed = DETECTORS.fact(loaded.detector.name, "weights")
     if needed is not None and loaded.detector.weights is None:
         records |= _records(needed)

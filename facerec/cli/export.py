@@ -105,7 +105,7 @@ def export(
     as model.name. Of a training run, finished or not, the newest checkpoint is written.
     """
     loaded = profile.load()
-    model = loaded.model.name if model is None else model
+    model = loaded.model.only_name if model is None else model
     if Path(model).is_dir():
         _export_run(Path(model), to, out, precision, force=force, as_json=as_json)
         return

@@ -65,7 +65,7 @@ def import_(
     What a file could execute is never executed, and weights that are missing or unknown are
     named. The model has no thresholds until `facerec evaluate … --calibrate` gives it some.
     """
-    card = profile.load().model.card
+    card = profile.load().model.only_card
     target = out or file.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")

@@ -44,19 +44,19 @@ def list_(as_json: Json = None, *, profile: ProfileOptions) -> None:
     from facerec.weights.catalog import catalogue
 
     results = Results("name", "kind", "network", "weights", as_json=as_json, least=("network",))
-    own = profile.load().model.name
-    if Path(own).is_file():
-        size = Path(own).stat().st_size
+    used = [member.only_name for member in profile.load().model.members()]
+    for own in filter(Path.is_file, map(Path, used)):
+        size = own.stat().st_size
         results.add(
-            {"name": own, "kind": "file", "architecture": None, "weights": "here", "size": size,
-             "used": True},
-            (own, "file", "", "here, the profile's"),
+            {"name": str(own), "kind": "file", "architecture": None, "weights": "here",
+             "size": size, "used": True},
+            (str(own), "file", "", "here, the profile's"),
         )  # fmt: skip
     for name, record in catalogue().items():
         architecture, weights = record.card.architecture, _where_weights_are(name, record)
         results.add(
             {"name": name, "kind": "model", "architecture": architecture, "weights": weights,
-             "size": record.size, "used": name == own},
+             "size": record.size, "used": name in used},
             (name, "model", architecture, _with_size(weights, record.size)),
         )  # fmt: skip
     for name in sorted(BACKBONES.names()):
