@@ -58,7 +58,7 @@ def evaluate_pairs(
             files,
             by_group,
             fit_weights=fit_weights,
-        )  # fmt: skip
+        )
         for setting, name in zip(settings, model_names(settings), strict=True)
     ]
     comparisons = compare(measured)
