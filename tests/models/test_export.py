@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facerec.engine.engine import open_embedder
+from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
 from facerec.models.exporting import export_model
 from facerec.models.runtimes.graphs import LEAST_COSINE
