@@ -22,6 +22,7 @@ from facerec.cli.options import (
     GALLERY,
     MATCH,
     METRIC,
+    SECOND_LOOK,
     THRESHOLD,
     TOP,
     UNIQUE,
@@ -86,6 +87,7 @@ app.command(
     TOP,
     UNKNOWN,
     WHERE,
+    SECOND_LOOK,
     WORKERS,
     BATCH,
 )

@@ -18,6 +18,7 @@ from facerec.detection import Detector
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_model
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
+from facerec.engine.second_look import with_second_look
 from facerec.engine.vectors import FaceVectors, FusedVectors, face_vectors
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
@@ -64,8 +65,8 @@ class Engine:
         """
         if not isinstance(profile, Profile):
             profile = Profile.load(profile)
-        detector, model = build_detector(profile), open_model(profile)
-        return cls(detector, model, batch=profile.runtime.batch, profile=profile)
+        detector = with_second_look(build_detector(profile), profile.detector)
+        return cls(detector, open_model(profile), batch=profile.runtime.batch, profile=profile)
 
     @property
     def card(self) -> ModelCard:

@@ -24,6 +24,7 @@ from facerec.registry import DETECTORS, LOSSES, Registry
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+SecondLook = Literal["none", "padding", "turns"]
 Networks = Annotated[tuple[str, ...], Field(min_length=2)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -75,10 +76,18 @@ class DetectorSection(Section):
     """Ratio between neighbouring levels of MTCNN's image pyramid."""
     max_candidates: Positive = 4000
     """Most candidates per image and stage, best kept; bounds memory on crowds and noise."""
-    score: Share = 0.6
-    """Score that a face found by a one-stage detector (yunet) must reach."""
+    score: Share | None = None
+    """Score that a face found by a one-stage detector must reach; empty: the detector's own (yunet
+    0.6, centerface 0.35)."""
+    landmarks: Literal["own", "mtcnn"] | None = None
+    """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
+    which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
     weights: Path | None = None
     """A detector's own weights file, for detectors whose weights no pip package carries."""
+    second_look: SecondLook | None = None
+    """Where no face is found, look again: `padding` with a black border, for faces that fill their
+    photo; `turns` also at the photo turned by 90, 180 and 270 degrees. Empty: `turns` for `align`,
+    `cleanup`, `compare`, `embed` and `evaluate`, `none` for video, else `padding`."""
     options: dict[str, Any] = {}
     """What a detector of another package takes beyond these keys."""
 

@@ -174,7 +174,7 @@ def _run(
     with waiting("loading models"):
         from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 
-    lenient, strong = with_weak_faces(profile)
+    lenient, strong = with_weak_faces(profile.looking_again("none"))
     engine = load_engine(lenient)
     people = People(profile, engine)
     remark_on_threshold(people.matcher.card, profile.recognize)
