@@ -261,8 +261,10 @@ def _data_sets(profile: Profile) -> dict[str, Record]:
     from facerec.weights.catalog import read_catalogue
 
     known = read_catalogue().data
-    names = (profile.data.train or "", *profile.evaluate.sets)
-    return {name: known[name] for name in names if name in known and names[0] in known}
+    given = profile.data.train or ()
+    training = [name for name in ([given] if isinstance(given, str) else given) if name in known]
+    sets = profile.evaluate.sets if training else ()
+    return {name: known[name] for name in (*training, *sets) if name in known}
 
 
 def _fetch(section: DownloadSection, source: Path | None) -> Fetch:

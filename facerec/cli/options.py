@@ -156,7 +156,10 @@ SHOW_DISTANCE = Key("video.show_distance", ("--show-distance/--names-only",), OU
 DOWNLOAD_OUT = Key("download.out", ("--out", "-o"), OUTPUT, Path, metavar="DIR")
 SETS_FOLDER = Key("download.out", ("--data",), INPUT, Path, metavar="DIR")
 OFFLINE = Key("download.offline", ("--offline/--online",), RUNTIME, bool)
-TRAINING_DATA = Key("data.train", ("--data",), INPUT, metavar="PATH")
+TRAINING_DATA = Key(
+    "data.train", ("--data",), INPUT, list[str], metavar="PATH", note="Repeatable.",
+    parse=lambda places: places[0] if len(places) == 1 else places,
+)  # fmt: skip
 CLEAN = Key("cleanup.clean", ("--clean",), OUTPUT, Path, metavar="DIR")
 DIRT = Key("cleanup.dirt", ("--dirt",), OUTPUT, Path, metavar="DIR")
 REPORT = Key("cleanup.report", ("--report",), OUTPUT, Path, metavar="DIR")

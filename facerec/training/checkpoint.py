@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from facerec.errors import MissingError, UsageError
 from facerec.parallel.ranks import barrier, rank, world_size
 from facerec.training.losses.centres import CentreLoss
-from facerec.training.losses.classifier import Classifier
+from facerec.training.network import Head
 from facerec.training.run_folder import CHECKPOINTS
 
 Tensors = dict[str, Tensor]
@@ -56,7 +56,7 @@ class TrainingState:
     """
 
     def __init__(
-        self, backbone: nn.Module, classifier: Classifier, centres: CentreLoss | None,
+        self, backbone: nn.Module, classifier: Head, centres: CentreLoss | None,
         optimizers: Mapping[str, Optimizer], scaler: torch.amp.GradScaler,
         average: nn.Module | None,
     ) -> None:  # fmt: skip
