@@ -188,6 +188,8 @@ def run() -> int:
         return _render(error, str(error), error.exit_code)
     except MemoryError as error:
         return _render(error, "out of memory; try a smaller runtime.batch", 4)
+    except ImportError as error:
+        return _render(error, _explain_import(error), 4)
     except Exception as error:  # noqa: BLE001  (the last resort of a command line)
         if isinstance(error, _ClickException):
             return _render(error, _usage(error), 2)
@@ -203,6 +205,19 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         _complain(record.getMessage())
+
+
+def _explain_import(error: ImportError) -> str:
+    """A package that is there but cannot be loaded, and what to do."""
+    reason = str(error).splitlines()[0]
+    name = (error.name or "a package").partition(".")[0]
+    if "libGL" in reason or name == "cv2":
+        return (
+            f"OpenCV cannot be loaded: {reason}; apt install libgl1, or pip uninstall "
+            "opencv-python and pip install opencv-python-headless"
+        )
+    remedy = f"pip install --force-reinstall {name}" if error.name else "--debug shows where"
+    return f"{name} cannot be loaded: {reason}; {remedy}"
 
 
 def _leave_pipe() -> int:

@@ -314,8 +314,13 @@ def _as_distributed(
 
 
 def _flush(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
-        handle = os.open(path, os.O_RDONLY)
+    for path in folder.iterdir():
+        # Windows flushes only what is open for writing.
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    # Windows opens no folder.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
