@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import FacerecError, MissingError, UsageError
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import holds_labels
 from facerec.imaging.names import expand_braces, is_junk
 from facerec.profile.schema import DataSection
+from facerec.text import read_text
 from facerec.training.data import Examples
 from facerec.training.data.concatenated import Concatenated
 from facerec.training.data.fitting import check_aligned
@@ -132,6 +133,6 @@ def _read_people(path: Path | None) -> set[str] | None:
     if path is None:
         return None
     try:
-        return {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"data.people {path}: cannot be read: {error}") from error
+        return {line.strip() for line in read_text(path).splitlines()} - {""}
+    except FacerecError as error:
+        raise UsageError(f"data.people: {error}") from error
