@@ -11,6 +11,8 @@ from facerec.cli.console import Results, exit_with_failures, progress, say, say_
 from facerec.cli.help import DETECTION, INPUT, OUTPUT, App
 from facerec.cli.options import (
     BATCH,
+    CHIP_TEMPLATE,
+    DETECTOR,
     FACES,
     OUT,
     PERSON_LEVEL,
@@ -48,7 +50,7 @@ _MOST_REMARKS = 10
         "facerec embed one.jpg two.jpg --name obama --meta team=red",
     ]
 )
-@profile_options(OUT, PERSON_LEVEL, FACES, WORKERS, BATCH)
+@profile_options(OUT, PERSON_LEVEL, FACES, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import Source, photo_names
 from facerec.imaging.belonging import Rule, levels_of, make_rule, rule_of_paths
 from facerec.imaging.folders import FolderSource
 from facerec.imaging.names import archive_stem
 from facerec.imaging.photos import folder_name, normalise_person
 from facerec.parsing import parse_json
+from facerec.text import decode_text
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
@@ -105,7 +106,10 @@ def _key(name: str) -> str:
 
 
 def _read_label(source: Source, name: str) -> str:
-    text = source.read(name).decode("utf-8", "replace").strip()
+    try:
+        text = decode_text(source.read(name), f"{source.name}/{name}").strip()
+    except UsageError as error:
+        raise InputError(str(error)) from error
     if not name.endswith(".json"):
         return text
     try:

@@ -15,6 +15,7 @@ from facerec.cli.options import (
     AUGMENT,
     BATCH,
     CARDS,
+    CHIP_TEMPLATE,
     MODELS,
     WORKERS,
     Aligned,
@@ -136,7 +137,7 @@ def evaluation_options(*more: Key) -> Callable[[Callable[..., None]], Callable[.
     """Decorator: gives a subcommand the options of `Run`, which it gets as the parameter `run`.
 
     Args:
-        more: the subcommand's own options that set profile keys.
+        more: options that set profile keys, beside those that all subcommands share.
     """
     names = [field.name for field in fields(Run)]
 
@@ -149,6 +150,8 @@ def evaluation_options(*more: Key) -> Callable[[Callable[..., None]], Callable[.
         hints = get_type_hints(Run, include_extras=True)
         added = [to_keyword(one.name, hints[one.name], one.default) for one in fields(Run)]
         replaced = replace_parameter(command, function, "run", added)
-        return profile_options(*more, MODELS, CARDS, AUGMENT, WORKERS, BATCH)(replaced)
+        return profile_options(*more, MODELS, CARDS, AUGMENT, CHIP_TEMPLATE, WORKERS, BATCH)(
+            replaced
+        )
 
     return decorate

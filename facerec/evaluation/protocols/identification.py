@@ -74,6 +74,7 @@ def _lines(text: str, where: str) -> list[tuple[str, str | None]]:
 
 
 def _line(line: str, where: str) -> tuple[str, str | None]:
+    line = line.strip()
     separator = next((mark for mark in ("\t", ",") if mark in line), None)
     parts = [part.strip() for part in line.split(separator)]
     if len(parts) == 2 and all(parts):

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
-from facerec.evaluation.protocols.text import decode_text
 from facerec.imaging.belonging import levels_of, make_rule
 from facerec.registry import PROTOCOLS
+from facerec.text import decode_text
 
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
 
@@ -37,7 +37,7 @@ def read_pair_list(
     for number, line in enumerate(decode_text(data, where).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        parts = _columns(line)
+        parts = _columns(line.strip())
         where_line = f"{where}:{number}"
         if len(parts) == 3 and parts[2].lower() in _YES_NO:
             rows.append((parts[0], parts[1], _YES_NO[parts[2].lower()]))
