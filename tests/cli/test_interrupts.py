@@ -83,7 +83,7 @@ def test_what_a_library_makes_of_ctrl_c_is_an_interruption(
 @pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [150, 200, 300, 500, 900, 1500, 2500])
 def test_ctrl_c_at_some_moment(milliseconds: int) -> None:
-    command = [sys.executable, "-m", "facerec", "evaluate", "lfw", "--data", "/dev/stdin"]
+    command = [sys.executable, "-m", "facerec", "detect", "-"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(milliseconds / 1000)
