@@ -13,6 +13,7 @@ from facerec.cli.help import OUTPUT, App
 from facerec.cli.loading import load_engine
 from facerec.cli.options import Json, force_option, option
 from facerec.errors import MissingError, UsageError
+from facerec.files import check_output_folder
 
 app = App()
 
@@ -33,6 +34,7 @@ def demo(
     """
     if out.exists() and not force:
         raise UsageError(f"{out} exists; --force writes the demo into it")
+    check_output_folder(out)
     from facerec.profile.loading import Profile
 
     engine = load_engine(profile := Profile.load())

@@ -22,6 +22,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import MissingError
+from facerec.files import check_output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,7 @@ def train(
     loaded = profile.load()
     name = Path(profile.name).stem
     folder = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    check_output_folder(folder)
     with waiting("loading PyTorch"):
         from facerec.training.callbacks import Callbacks
         from facerec.training.run import train

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.cli.console import Results, print_json, progress, waiting
-from facerec.cli.evaluation.calibration import write_calibration
+from facerec.cli.evaluation.calibration import check_calibration, write_calibration
 from facerec.cli.evaluation.models import (
     Measured,
     finish,
@@ -21,7 +21,6 @@ from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.reports import write_pair_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
 from facerec.cli.loading import load_engine
-from facerec.errors import UsageError
 
 if TYPE_CHECKING:
     from facerec.evaluation.protocols.pairs import PairProtocol
@@ -34,8 +33,8 @@ def evaluate_pairs(
     groups: Path | None,
 ) -> None:  # fmt: skip
     run.check()
-    if calibrate is not None and len(run.models) > 1:
-        raise UsageError("--calibrate takes one --model")
+    if calibrate is not None:
+        check_calibration(calibrate, run)
     settings = run.profiles()
     from facerec.evaluation.groups import read_groups
     from facerec.evaluation.protocols.pairs import open_protocol
