@@ -48,7 +48,7 @@ COMMANDS: dict[str, Callable[[Path, Path], list[object]]] = {
     ],
     "export": lambda t, bad: ["export", "test_tiny", "-o", bad / "m.onnx"],
     "import": lambda t, bad: ["import", _photo(t), "-o", bad / "m.safetensors"],
-    "train": lambda t, bad: ["train", "--profile", "arcface", "--out", bad],
+    "train": lambda t, bad: ["train", "--profile", "ir50_arcface", "--out", bad],
     "demo": lambda t, bad: ["demo", "--out", bad / "demo"],
     "gallery import": lambda t, bad: ["gallery", "import", t / "x.npz", "-g", bad / "g.h5"],
     "gallery copy": lambda t, bad: ["gallery", "copy", t / "a.h5", bad / "b.h5"],
