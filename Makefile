@@ -11,7 +11,7 @@ WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
-.PHONY: demo test test-avx2 slow lint types completions clean
+.PHONY: demo test test-avx2 slow fuzz lint types completions clean
 
 demo: $(VENV)/installed
 	@$(BIN)/facerec demo --out demo --force --table
@@ -29,6 +29,9 @@ test-avx2: $(VENV)/developing
 
 slow: $(VENV)/developing
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/developing
+	$(BIN)/python -m tests.fuzz
 
 lint: $(VENV)/developing
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
 from facerec.output_names import OutputNames, safe_name
+from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
 
 MANIFEST = "manifest.jsonl"
@@ -173,21 +174,26 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> tuple[set[str], 
     """The photos that are done, and all their chips; none of either without a manifest."""
     if not manifest.exists():
         return set(), []
-    text = manifest.read_text(encoding="utf-8")
+    try:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{manifest}: cannot be read; choose another folder") from error
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         # A killed run left a partial line; its photo is aligned again.
         _write_manifest(manifest, whole)
     try:
-        records = [json.loads(line) for line in whole.splitlines()]
-    except json.JSONDecodeError as error:
+        records = [parse_json(line) for line in whole.splitlines()]
+        same = bool(records) and records[0].get("settings") == settings
+        done = {str(record["source"]) for record in records[1:]}
+        chips = [str(face["chip"]) for record in records[1:] for face in record.get("faces", ())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{manifest}: damaged; choose another folder") from error
-    if not records or records[0].get("settings") != settings:
+    if not same:
         raise UsageError(
             f"{manifest}: these chips were made with other settings; choose another folder"
         )
-    chips = [face["chip"] for record in records[1:] for face in record.get("faces", ())]
-    return {record["source"] for record in records[1:]}, chips
+    return done, chips
 
 
 def _write_manifest(manifest: Path, text: str) -> None:

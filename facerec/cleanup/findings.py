@@ -17,6 +17,7 @@ from facerec.cleanup.photos import Photos
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
 from facerec.files import replacing
+from facerec.parsing import parse_json
 
 _NEIGHBOURS = 3
 FINDINGS = "findings.jsonl"
@@ -105,7 +106,13 @@ class Finding:
     def from_record(cls, record: dict[str, Any]) -> Finding:
         """Inverse of `to_record`."""
         names = ("files", "person", "confidence", "target", "evidence")
-        return cls(Kind(record["kind"]), *(record[name] for name in names))
+        finding = cls(Kind(record["kind"]), *(record[name] for name in names))
+        texts = [*finding.files, finding.person, finding.target or ""]
+        if isinstance(finding.files, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("a name is no text")
+        if not isinstance(finding.confidence, (int, float)):
+            raise TypeError("its confidence is no number")
+        return finding
 
 
 def about(
@@ -151,7 +158,7 @@ def read_findings(report: Path) -> list[Finding]:
     path = report / FINDINGS
     try:
         with path.open(encoding="ascii") as file:
-            return [Finding.from_record(json.loads(line)) for line in file]
+            return [Finding.from_record(parse_json(line)) for line in file]
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -166,7 +173,7 @@ def read_decisions(path: Path, findings: Sequence[Finding]) -> dict[str, bool]:
             report.
     """
     try:
-        decisions = json.loads(path.read_text(encoding="utf-8"))["decisions"]
+        decisions = parse_json(path.read_text(encoding="utf-8"))["decisions"]
         chosen = {name: {"accept": True, "reject": False}[word] for name, word in decisions.items()}
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error

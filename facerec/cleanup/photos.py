@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Rows
 from facerec.faces import Floats
+from facerec.parsing import parse_json
 
 UNREADABLE = -1
 """Number of faces of an image that cannot be read."""
@@ -45,7 +46,7 @@ class Facts:
     @classmethod
     def from_json(cls, text: str) -> Facts:
         """Inverse of `to_json`."""
-        return cls(**json.loads(text))
+        return cls(**parse_json(text))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

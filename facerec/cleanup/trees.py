@@ -13,12 +13,13 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Literal, get_args
 
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
+from facerec.parsing import parse_json
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
@@ -27,6 +28,7 @@ UNDONE = "undone.jsonl"
 # What a run writes before its manifest: caches of what was seen, the plot, hidden temporary files.
 _UNFINISHED = ("survey.sqlite", "excluded.sqlite", "plot.svg", ".")
 _VERSION = 1
+_TREES = ("clean", "dirt")
 # Across file systems, or on one that does not support or permit hard links.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 
@@ -75,17 +77,36 @@ class Manifest:
         """
         try:
             with path.open(encoding="ascii") as file:
-                header = json.loads(next(file))
+                header = parse_json(next(file))
                 if header["facerec_cleanup"] != _VERSION:
                     raise ValueError("another version")
-                placements = [Placement(**json.loads(line)) for line in file]
-            return cls(
+                placements = [Placement(**parse_json(line)) for line in file]
+            manifest = cls(
                 header["clean"], header["dirt"], header["means"], header["folders"], placements
             )
+            manifest._check()
         except OSError as error:
             raise MissingError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, StopIteration) as error:
             raise MissingError(f"{path}: damaged or no cleanup manifest ({error})") from error
+        return manifest
+
+    def _check(self) -> None:
+        """That every value is of its type, and every image placed within its tree.
+
+        Raises:
+            TypeError, ValueError: one is not.
+        """
+        texts = [self.clean, self.dirt, *self.folders]
+        for placement in self.placements:
+            texts += [placement.path, placement.sha256, placement.file, placement.to]
+            place = PurePath(placement.to)
+            if place.is_absolute() or ".." in place.parts or placement.decision not in _TREES:
+                raise ValueError(f"{placement.to!r} lies in no tree")
+        if not all(isinstance(text, str) and "\0" not in text for text in texts):
+            raise TypeError("a path is no text")
+        if self.means not in get_args(Means):
+            raise ValueError(f"images are placed by {self.means!r}")
 
 
 def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placement]) -> Manifest:

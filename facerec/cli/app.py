@@ -10,9 +10,11 @@ end_at_once()
 # ruff: noqa: E402
 import atexit
 import gc
+import logging
 import os
 import re
 import sys
+import warnings
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +32,7 @@ COMMANDS = {
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",
     "train": "facerec.cli.train",
+    "logs": "facerec.cli.logs",
     "cleanup": "facerec.cli.cleanup",
     "evaluate": "facerec.cli.evaluate",
     "bench": "facerec.cli.bench",
@@ -179,6 +182,10 @@ def run() -> int:
     # File names may be invalid Unicode; surrogateescape writes their bytes unchanged.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    logging.lastResort = _Warnings(logging.WARNING)
+    if not sys.warnoptions:
+        # Of packages, about their own use: nothing that a user can act on.
+        warnings.simplefilter("ignore")
     try:
         code = app(standalone_mode=False, prog_name="facerec")
         sys.stdout.flush()
@@ -214,6 +221,13 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
+class _Warnings(logging.Handler):
+    """Says what modules log, as every other message is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _complain(record.getMessage())
+
+
 def _leave_pipe() -> int:
     """Nobody reads stdout on, as after `| head -1`: be silent, also when Python flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -222,7 +236,8 @@ def _leave_pipe() -> int:
 
 def _usage(error: Any) -> str:
     """A usage error on one line, with the name that may have been meant."""
-    message: str = error.format_message().rstrip(".")
+    # Click lists choices on lines of their own.
+    message = " ".join(error.format_message().split()).rstrip(".")
     possible = getattr(error, "possibilities", None)
     if possible:
         return f"{error.message.rstrip('.')}; did you mean {possible[0]}?"

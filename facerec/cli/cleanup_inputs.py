@@ -25,9 +25,9 @@ from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face
 from facerec.gallery import Gallery
-from facerec.imaging.archives import Source, open_source
-from facerec.imaging.folders import FolderSource
-from facerec.imaging.names import has_image_suffix, is_photo
+from facerec.imaging.archives import Source, open_source, photo_names
+from facerec.imaging.folders import FolderSource, start_of
+from facerec.imaging.names import is_photo
 from facerec.imaging.sources import find_photos, list_people
 from facerec.output_names import safe_name
 from facerec.parallel.ranks import shard
@@ -209,10 +209,10 @@ def _open_excluded(path: Path) -> tuple[Source, list[str]]:
         UsageError: it is none of these.
         InputError: no images are there.
     """
-    if has_image_suffix(path.name) and path.is_file():
+    if path.is_file() and is_photo(path.name, lambda _: start_of(path)):
         return FolderSource(path.parent), [path.name]
     source = open_source(path)
-    keys = sorted(filter(is_photo, source.names()))
+    keys = sorted(photo_names(source))
     if not keys:
         raise InputError(f"{path}: no images there")
     return source, keys

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _NARROWEST_CELL = 16
 """Columns a path keeps when it is shortened, and prose when it is wrapped."""
 
+_LONGEST_LINE = 1500
+"""Characters of a message; names in hostile files have no end."""
+
 _live: list[Progress] = []
 """The progress on the terminal, above which lines are printed; empty without one."""
 
@@ -182,8 +185,10 @@ def print_line(line: str) -> None:
 
 
 def say(message: str) -> None:
-    """One line to stderr, above a progress bar."""
+    """One line to stderr, above a progress bar; of an endless one the middle is left out."""
     line = f"facerec: {printable(message)}"
+    if len(line) > _LONGEST_LINE:
+        line = f"{line[: _LONGEST_LINE // 2]}…{line[-_LONGEST_LINE // 2 :]}"
     if _live:
         _print_above(line)
     else:

@@ -29,6 +29,7 @@ _TARGETS = tuple(EXPORTS.names())
 @app.command(
     examples=[
         "facerec export dlib_resnet --to onnx",
+        "facerec export runs/first",
         "facerec export mine.safetensors --to openvino --precision int8 --faces photos/",
     ]
 )
@@ -36,19 +37,22 @@ def export(
     model: Annotated[
         str,
         argument(
-            "MODEL", help="A catalogue name or a safetensors file.", autocompletion=complete_model
+            "MODEL",
+            help="A catalogue name, a safetensors file, a training run's folder or a checkpoint.",
+            autocompletion=complete_model,
         ),
     ],
     to: Annotated[
-        str,
+        str | None,
         option(
             "--to",
             panel=OUTPUT,
             metavar="|".join(_TARGETS),
             help="The runtime's format.",
+            default="onnx; safetensors for a run",
             autocompletion=one_of(*_TARGETS),
         ),
-    ] = "onnx",
+    ] = None,
     out: Annotated[
         Path | None,
         option(
@@ -85,8 +89,12 @@ def export(
 
     Nothing is written unless its output equals PyTorch's on real faces at batches of 1, 2 and 17:
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
-    as model.name.
+    as model.name. Of a training run, finished or not, the newest checkpoint is written.
     """
+    if Path(model).is_dir():
+        _export_run(Path(model), to, out, precision, force=force, as_json=as_json)
+        return
+    to = to or "onnx"
     if to not in EXPORTS:
         raise UsageError(f"no {EXPORTS.kind} is called {to}{EXPORTS.hint(to)}")
     name = f"-{precision.value}" if precision is not Precision.FP32 else ""
@@ -120,5 +128,36 @@ def export(
             "cosine": round(cosine, 7),
         },
         (str(target), card.name, precision.value, f"{cosine:.6f}"),
+    )
+    results.close()
+
+
+def _export_run(
+    run: Path, to: str | None, out: Path | None, precision: Precision, *,
+    force: bool, as_json: bool | None,
+) -> None:  # fmt: skip
+    """Write the model of a run's checkpoint, with its card."""
+    if to is not None or precision is not Precision.FP32:
+        raise UsageError(
+            f"{run}: a run becomes safetensors first: facerec export {run}, "
+            "then export that file with --to and --precision"
+        )
+    target = out or Path(f"{run.resolve().name}.safetensors")
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: the model of a run ends in .safetensors")
+    check_output(target, force=force)
+    with waiting(f"reading {run}"):
+        from facerec.training.rescue import write_model_of_run
+
+        card, checkpoint = write_model_of_run(run, target)
+    results = Results("file", "model", "checkpoint", as_json=as_json)
+    results.add(
+        {
+            "file": str(target),
+            "model": card.name,
+            "format": "safetensors",
+            "checkpoint": str(checkpoint),
+        },
+        (str(target), card.name, str(checkpoint)),
     )
     results.close()

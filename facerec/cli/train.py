@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import dataclasses
 import sys
 import time
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec.cli.board import PORT, start_board
 from facerec.cli.console import Results, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
@@ -21,10 +22,10 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
-from facerec.errors import MissingError
 from facerec.files import check_output_folder
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from rich.progress import Progress as Bar
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 app = App()
 
-_PORT = 6006
+_PROFILE = "profile.yaml"
 
 
 @app.command(
@@ -60,9 +61,21 @@ def train(
     resume: Annotated[
         bool, option("--resume", panel=INPUT, help="Go on from --out's newest checkpoint.")
     ] = False,
+    finish: Annotated[
+        bool,
+        option(
+            "--finish",
+            panel=INPUT,
+            help="With --resume: train no further, but make the model of that checkpoint.",
+        ),
+    ] = False,
     tensorboard: Annotated[
         bool,
-        option("--tensorboard", panel=OUTPUT, help=f"Also start TensorBoard, on port {_PORT}."),
+        option(
+            "--tensorboard",
+            panel=OUTPUT,
+            help=f"Also start TensorBoard, on port {PORT} or the next free one.",
+        ),
     ] = False,
     as_json: Json = None,
     *,
@@ -71,28 +84,28 @@ def train(
     """Train a model by a profile's recipe.
 
     The run's folder holds model.safetensors with its card, best.safetensors, checkpoints, the
-    resolved profile, a log of JSON lines, and TensorBoard's files. Under torchrun the same command
-    trains on many ranks and machines.
+    resolved profile, a log of JSON lines, and TensorBoard's files. --resume without --profile takes
+    the run's own. Under torchrun the same command trains on many ranks and machines.
     """
+    if finish and not resume:
+        raise typer.BadParameter("--finish needs --resume: it makes a model of a run's checkpoint")
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")
-    loaded = profile.load()
     name = Path(profile.name).stem
-    folder = out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    check_output_folder(folder)
+    if out is not None and resume and name == "default" and (out / _PROFILE).is_file():
+        profile, name = dataclasses.replace(profile, name=str(out / _PROFILE)), out.resolve().name
+    loaded = profile.load()
+    check_output_folder(out or Path("runs"))
     with waiting("loading PyTorch"):
         from facerec.training.callbacks import Callbacks
         from facerec.training.run import train
 
-    board = _start_tensorboard(folder) if tensorboard else None
-    display = _Display()
-    try:
-        with display:
-            callbacks = Callbacks(display.begin, display.step, display.say, display.evaluating)
-            result = train(loaded, name, folder, callbacks, resume=resume)
-    finally:
-        if board is not None:
-            board.terminate()
+    display = _Display(tensorboard=tensorboard)
+    with display:
+        callbacks = Callbacks(
+            display.begin, display.step, display.say, display.evaluating, display.open
+        )
+        result = train(loaded, name, out, callbacks, resume=resume, finish=finish)
     if not display.began:
         # Not rank 0.
         return
@@ -110,6 +123,7 @@ def train(
         },
         (str(result.model), str(result.step), str(result.classes), str(result.images), best),
     )
+    folder = result.model.parent
     results.close(title=str(folder))
     say(f"saved the model, checkpoints and log in {folder}/")
     if not result.calibrated:
@@ -119,23 +133,17 @@ def train(
         )
 
 
-def _start_tensorboard(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    try:
-        board = subprocess.Popen(
-            [*command, "--port", str(_PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-    except OSError as error:
-        raise MissingError(f"--tensorboard: {error}") from error
-    say(f"TensorBoard: http://localhost:{_PORT}/")
-    return board
-
-
 class _Display:
-    """Progress on stderr: a live line on a terminal, otherwise a plain one every 30 seconds."""
+    """Progress on stderr: a live line on a terminal, otherwise a plain one every 30 seconds.
 
-    def __init__(self) -> None:
+    Args:
+        tensorboard: show the run there too, while this is entered.
+    """
+
+    def __init__(self, *, tensorboard: bool) -> None:
         self.began = False
+        self._tensorboard = tensorboard
+        self._board: subprocess.Popen[bytes] | None = None
         self._bar: Bar | None = None
         self._said = 0.0
 
@@ -145,6 +153,14 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._board is not None:
+            self._board.terminate()
+            self._board.wait()
+
+    def open(self, folder: Path) -> None:
+        """The run's folder is decided, by rank 0 alone."""
+        if self._tensorboard:
+            self._board = start_board(["--logdir", str(folder)])
 
     def begin(self, start: int, total: int, people: int, images: int) -> None:
         self.began = True

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facerec.faces import Floats
 from facerec.gallery.base import Where
+from facerec.parsing import parse_json
 
 Texts = NDArray[Any]
 """`(N,)` UTF-8 bytes of one length, padded with zeros, or `object` str."""
@@ -32,7 +33,7 @@ def parse_meta(text: str) -> dict[str, str]:
     """
     if not text:
         return {}
-    meta = json.loads(text)
+    meta = parse_json(text)
     if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
         raise ValueError(f"{text[:60]!r} is no metadata")
     return meta

@@ -21,6 +21,7 @@ from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
 from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
+from facerec.parsing import MALFORMED, brief
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"
@@ -90,9 +91,8 @@ def import_gallery(
         if card is None:
             raise IncompatibleError(f"{path}: does not say which model made it")
         entries, people = _entries(columns)
-    except (OSError, EOFError, KeyError, ValueError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MissingError(f"{path}: damaged, or no gallery ({reason[:120]})") from error
+    except MALFORMED as error:
+        raise MissingError(f"{path}: damaged, or no gallery ({brief(error)})") from error
     if entries.embeddings.shape[1] != card.embedding_size:
         raise IncompatibleError(
             f"{path}: its embeddings have {entries.embeddings.shape[1]} values, "
@@ -138,15 +138,10 @@ def _write_npz(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
 
 
 def _read_npz(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
-            advance(len(columns["names"]))
-            return columns, str(file["card"])
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
+    with np.load(path, allow_pickle=False) as file:
+        columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
+        advance(len(columns["names"]))
+        return columns, str(file["card"])
 
 
 def _number_columns(size: int) -> list[str]:

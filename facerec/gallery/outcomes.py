@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from facerec.files import replacing
 from facerec.imaging.decode import full_size
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
+from facerec.parsing import MALFORMED, parse_json
 from facerec.profile.loading import Profile
 
 _CHUNK = 64
@@ -147,7 +147,7 @@ class Chunks:
     def _is_done(self, number: int, held: Held) -> bool:
         try:
             outcomes = _read(self._files[number])
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        except MALFORMED:
             return False
         return all(
             outcome.looked or outcome.error or held(person, outcome.sha256)
@@ -188,7 +188,7 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 def _read(path: Path) -> list[Outcome]:
     with np.load(path, allow_pickle=False) as file:
-        facts, scores = json.loads(file["text"].tobytes())
+        facts, scores = parse_json(file["text"].tobytes())
         boxes, landmarks, embeddings = (file[name] for name in _ARRAYS)
     faces = map(Face, boxes, scores, landmarks, embeddings)
     return [

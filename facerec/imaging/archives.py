@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import logging
 import lzma
 import posixpath
+import re
 import shutil
 import tarfile
 import tempfile
@@ -14,12 +14,14 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
 from facerec.errors import InputError, MissingError, UsageError
+from facerec.imaging.contents import START
 from facerec.imaging.folders import FolderSource
-from facerec.imaging.names import is_photo
+from facerec.imaging.names import has_image_suffix, is_photo
 from facerec.imaging.photos import MAX_FILE
 
 _Opener = Callable[[IO[bytes]], IO[bytes]]
@@ -27,12 +29,20 @@ _OPENERS: dict[str, _Opener] = {
     ".gz": cast("_Opener", gzip.open),
     ".tgz": cast("_Opener", gzip.open),
     ".bz2": cast("_Opener", bz2.open),
+    ".tbz": cast("_Opener", bz2.open),
+    ".tbz2": cast("_Opener", bz2.open),
     ".xz": cast("_Opener", lzma.open),
+    ".txz": cast("_Opener", lzma.open),
 }
+_TAR = re.compile(r"\.(tar|tar\..*|t[gbx]z2?)$", re.IGNORECASE)
 # As many links to links as Linux follows.
 _MOST_LINKS = 40
 
-_log = logging.getLogger(__name__)
+# What `zipfile` raises on damaged, encrypted and unknown members.
+_DAMAGED = (
+    zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, OSError,
+    EOFError, ValueError,
+)  # fmt: skip
 
 
 class Source(Protocol):
@@ -51,6 +61,15 @@ class Source(Protocol):
     def names(self) -> Iterable[str]:
         """All files, `/` between folders, relative to the source's root."""
         ...
+
+    def start(self, key: str) -> bytes:
+        """The first `contents.START` bytes of a file; empty if they are costly or unreadable."""
+        ...
+
+
+def photo_names(source: Source) -> list[str]:
+    """The files of a source that count as photos, see `names.is_photo`."""
+    return [name for name in source.names() if is_photo(name, source.start)]
 
 
 def open_source(path: str | Path) -> Source:
@@ -81,7 +100,8 @@ def open_archive(name: str, file: IO[bytes]) -> Source:
         UsageError: it is neither.
     """
     try:
-        if zipfile.is_zipfile(file):
+        # `is_zipfile` looks at the end, where a tar may hold a zip.
+        if not _TAR.search(name) and zipfile.is_zipfile(file):
             return ZipSource(name, file)
         file.seek(0)
         return TarSource(name, file)
@@ -100,8 +120,7 @@ class TarSource:
     """Regular files of a tar, and hard and symbolic links to them.
 
     A compressed tar has no random access, so it is decompressed once into an unnamed temporary
-    file that vanishes with the process. A link that leaves the tar is skipped, with a warning if
-    it is named like a photo.
+    file that vanishes with the process. A link that leads nowhere in the tar fails on `read`.
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
@@ -109,6 +128,7 @@ class TarSource:
         self._file = _decompressed(name, file)
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}
+        self._lost: dict[str, str] = {}
         links: dict[str, str] = {}
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
             for member in archive:
@@ -128,24 +148,26 @@ class TarSource:
         self._add_links(links)
 
     def _add_links(self, links: Mapping[str, str]) -> None:
-        lost = []
+        folders = {str(parent) for key in self._places for parent in PurePosixPath(key).parents}
         for key in links:
             target = _follow(key, links)
             if target in self._places:
                 self._places[key] = self._places[target]
-            elif is_photo(key):
-                lost.append(f"{key} -> {links[key]}")
-        if lost:
-            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-            _log.warning(
-                "%s: links to files outside the archive are skipped: %s%s",
-                self.name, lost[0], more,
-            )  # fmt: skip
+            elif target not in folders:
+                self._lost[key] = links[key]
 
     def names(self) -> Iterable[str]:
-        return self._places
+        return [*self._places, *self._lost]
+
+    def start(self, key: str) -> bytes:
+        offset, size = self._places.get(key, (0, 0))
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(min(size, START))
 
     def read(self, key: str) -> bytes:
+        if key in self._lost:
+            raise InputError(f"{self.name}: {key} is a link to {self._lost[key]}, not in there")
         if key not in self._places:
             raise InputError(f"{self.name}: holds no {key}")
         offset, size = self._places[key]
@@ -200,6 +222,11 @@ class ZipSource:
     def names(self) -> Iterable[str]:
         return self._members
 
+    def start(self, key: str) -> bytes:
+        with self._lock, suppress(*_DAMAGED), self._archive.open(self._members[key]) as file:
+            return file.read(START)
+        return b""
+
     def read(self, key: str) -> bytes:
         if key not in self._members:
             raise InputError(f"{self.name}: holds no {key}")
@@ -209,8 +236,13 @@ class ZipSource:
         try:
             with self._lock:
                 return self._archive.read(member)
-        except (zipfile.BadZipFile, RuntimeError, zlib.error, OSError) as error:
+        except _DAMAGED as error:
             raise InputError(f"{self.name}: {key} cannot be read: {error}") from error
+
+
+def _without_suffix(name: str) -> str:
+    """A name without an image's suffix: Yale's `subject01.happy` keeps what tells it apart."""
+    return name.removesuffix(PurePosixPath(name).suffix) if has_image_suffix(name) else name
 
 
 def _plain(name: str) -> str:
@@ -227,6 +259,9 @@ class MemorySource:
     def names(self) -> Iterable[str]:
         return self._files
 
+    def start(self, key: str) -> bytes:
+        return self._files[key][:START]
+
     def read(self, key: str) -> bytes:
         if key not in self._files:
             raise InputError(f"{self.name}: holds no {key}")
@@ -238,7 +273,7 @@ def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
 
     The images may lie in a subfolder (`lfw/Name/Name_0001.jpg`), and aligned copies may have
     another suffix. Of several files that match a key, the one in the folder of the previous match
-    is taken, or else the one nearest to the root.
+    is taken, or else the one nearest to the root; in one folder, the one of exactly that name.
 
     Returns:
         the file of each key that was found.
@@ -247,25 +282,22 @@ def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
         UsageError: no key is found, so this is not the protocol's data.
     """
     wanted = list(keys)
-    files = {
-        name[: -len(suffix)]: name
-        for name in source.names()
-        if is_photo(name) and (suffix := PurePosixPath(name).suffix)
-    }
+    names = set(photo_names(source))
+    files = {_without_suffix(name): name for name in sorted(names)}
     by_last_part: dict[str, list[str]] = {}
     for name in files:
         by_last_part.setdefault(name.rpartition("/")[2], []).append(name)
     found: dict[str, str] = {}
     prefix = ""
     for key in wanted:
-        stem = key[: -len(suffix)] if (suffix := PurePosixPath(key).suffix) else key
+        stem = _without_suffix(key)
         if prefix + stem not in files:
             similar = by_last_part.get(stem.rpartition("/")[2], ())
             ending = [name for name in similar if name.endswith(f"/{stem}") or name == stem]
             if not ending:
                 continue
             prefix = min(ending, key=lambda name: (name.count("/"), name))[: -len(stem)]
-        found[key] = files[prefix + stem]
+        found[key] = prefix + key if prefix + key in names else files[prefix + stem]
     if not found:
         first = f" (such as {wanted[0]})" if wanted else ""
         raise UsageError(f"{source.name}: holds none of the {len(wanted)} images{first}")

@@ -7,7 +7,9 @@ Every image becomes `(H, W, 3) uint8` RGB:
 - 16-bit samples are scaled to 8 bits; 32-bit samples are refused, as their range is unknown;
 - CMYK is read in Adobe's inverted convention, which JPEG files follow;
 - an animation or a multi-page file gives its first image;
-- damage that the decoder can bridge passes, as it does in viewers; missing data does not;
+- damage that the decoder can bridge passes, as it does in viewers; missing data does not, but for
+  a JPEG's end marker and its last rows;
+- a camera's raw file gives the preview in it, or is developed where that is small;
 - a JPEG may be decoded at a downscale factor of 2, 4 or 8: the decoder skips the higher DCT
   frequencies, which is faster than decoding in full.
 """
@@ -20,12 +22,14 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -35,8 +39,12 @@ from PIL import (
 )
 from PIL import Image as Pillow
 
+from facerec.errors import InputError
 from facerec.faces import DownscaleFactor, Image, Original
+from facerec.imaging.contents import RAW, START, TIFF, describe, image_kind
 from facerec.imaging.hush import can_hush, hushed
+from facerec.imaging.names import has_raw_suffix
+from facerec.imaging.packaged import jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
 
 # An allow-list: Pillow knows 40 more formats, one of which starts Ghostscript. The JPEG plugin
@@ -51,9 +59,11 @@ _FORMATS = tuple(
         TiffImagePlugin.TiffImageFile,
         BmpImagePlugin.BmpImageFile,
         PpmImagePlugin.PpmImageFile,
+        Jpeg2KImagePlugin.Jpeg2KImageFile,
+        AvifImagePlugin.AvifImageFile,
     )
 )
-_READABLE = "JPEG, PNG, WebP, GIF, TIFF, BMP or PNM"
+_READABLE = "JPEG, PNG, WebP, GIF, TIFF, BMP, PNM, HEIC, AVIF, JPEG XL, JPEG 2000 or RAW"
 
 # What Pillow's plugins were seen to raise on hostile bytes.
 _DECODING_ERRORS = (
@@ -77,6 +87,11 @@ _DECODING_ERRORS = (
 _MAX_SCANS = 500
 
 _ORIENTATION = 0x0112
+_DNG_VERSION = 0xC612
+_END = b"\xff\xd9"
+# Differences of DC coefficients, whatever the Huffman table is.
+_NOISE = bytes(range(0xFE, 0x10, -7)) * 4
+_TRUNCATED = "is truncated: its end is missing"
 
 _settings = threading.Lock()
 
@@ -120,15 +135,45 @@ def decode_downscaled(
     """
     if not data:
         raise unreadable(name, "is empty")
+    kind = image_kind(data[:START])
+    if kind == RAW or (kind in (None, TIFF) and has_raw_suffix(name)):
+        return _read_raw(data, name, max_pixels, downscale)
+    opened = _open(kind, data, name, max_pixels)
+    _check_size(*opened.size, name, max_pixels)
+    if opened.format == TIFF and _DNG_VERSION in getattr(opened, "tag_v2", ()):
+        return _read_raw(data, name, max_pixels, downscale)
+    if opened.format in ("JPEG", "MPO"):
+        return _read_jpeg(opened, data, name, downscale)
     try:
+        _load(opened)
+        # Not before: loading rotates TIFF itself, and PNG may store EXIF after the pixels.
+        orientation = 1 if _is_turned(opened, data) else _orientation(opened)
+        return _upright(_to_rgb(opened), orientation), None
+    except _DECODING_ERRORS as error:
+        raise unreadable(name, f"cannot be decoded: {error}") from error
+
+
+def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.Image:
+    """Open an image; its pixels are decoded by `load`."""
+    try:
+        if kind == "HEIF":
+            return open_heif(data, name)
+        if kind == "JXL":
+            header = jxl_header(data)
+            _check_size(header.width, header.height, name, max_pixels)
+            return open_jxl(data, name)
         with _process_settings():
-            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+            return Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
+        what = describe(data[:START])
+        if what:
+            raise unreadable(name, f"is {what}, not {_READABLE}") from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
 
-    width, height = opened.size
+
+def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise unreadable(name, "has no pixels")
     if width * height > max_pixels:
@@ -136,23 +181,67 @@ def decode_downscaled(
             name, f"{width}x{height} is {width * height:,} pixels; at most {max_pixels:,} are read"
         )
 
-    if opened.format in ("JPEG", "MPO"):
-        _check_jpeg(data, name)
-        if opened.mode in ("RGB", "L"):
-            orientation = _orientation(opened)
-            factor = _factor(opened, orientation, downscale)
-            pixels = _decode_jpeg(data, factor)
-            if pixels is not None:
-                pixels = _upright(pixels, orientation)
-                height, width = (height, width) if orientation < 5 else (width, height)
-                return pixels, Original(data, height, width, factor) if factor > 1 else None
+
+def _read_raw(
+    data: bytes, name: str, max_pixels: int, downscale: DownscaleFactor
+) -> tuple[Image, Original | None]:
+    """See `packaged.raw_preview`."""
     try:
-        opened.load()
-        # Not before: loading rotates TIFF itself, and PNG may store EXIF after the pixels.
+        preview = raw_preview(data, name, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:
+        # rawpy's errors have no common base but this.
+        raise unreadable(name, f"cannot be decoded: {_one_line(error)}") from error
+    if preview.pixels is not None:
+        return preview.pixels, None
+    assert preview.encoded is not None
+    with Pillow.open(io.BytesIO(preview.encoded), formats=_FORMATS) as opened:
+        turned = _ORIENTATION in opened.getexif()
+    if turned or preview.orientation == 1:
+        return decode_downscaled(preview.encoded, name, max_pixels, downscale)
+    return _upright(decode_image(preview.encoded, name, max_pixels), preview.orientation), None
+
+
+def _is_turned(opened: Pillow.Image, data: bytes) -> bool:
+    """Whether a JPEG XL's decoder has turned it already; then EXIF only repeats it."""
+    return (
+        opened.format == "JXL"
+        and not getattr(opened, "jpeg", False)
+        and jxl_header(data).orientation != 1
+    )
+
+
+def _read_jpeg(
+    opened: Pillow.Image, data: bytes, name: str, downscale: DownscaleFactor
+) -> tuple[Image, Original | None]:
+    data, end = _with_end(data, name)
+    width, height = opened.size
+    if opened.mode in ("RGB", "L"):
         orientation = _orientation(opened)
-        return _upright(_to_rgb(opened), orientation), None
+        factor = _factor(opened, orientation, downscale)
+        pixels = _decode_jpeg(data, factor)
+        if pixels is not None:
+            if _ends_grey(pixels) and not _reaches_end(data, end):
+                raise unreadable(name, _TRUNCATED)
+            pixels = _upright(pixels, orientation)
+            height, width = (height, width) if orientation < 5 else (width, height)
+            return pixels, Original(data, height, width, factor) if factor > 1 else None
+    try:
+        with _process_settings():
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+        _load(opened)
+        if _ends_grey(np.asarray(opened)) and not _reaches_end(data, end):
+            raise unreadable(name, _TRUNCATED)
+        return _upright(_to_rgb(opened), _orientation(opened)), None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
+
+
+def _load(opened: Pillow.Image) -> None:
+    """Decode an image, without what libtiff says on stderr about damage."""
+    with hushed() if can_hush() else nullcontext():
+        opened.load()
 
 
 @contextmanager
@@ -178,17 +267,67 @@ def _orientation(opened: Pillow.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _check_jpeg(data: bytes, name: str) -> None:
-    """Refuse a truncated JPEG, or one of too many scans.
+def _with_end(data: bytes, name: str) -> tuple[bytes, int]:
+    """A JPEG with an end marker, and that marker's place.
 
-    Decoders fill missing data with grey, and not all of them report it.
+    A file whose end marker alone is missing holds the whole photo. Decoders fill missing data with
+    grey, and not all of them report it.
+
+    Raises:
+        InputError: the photo's own data is truncated; or it has too many scans.
     """
     scan = _first_scan(data)
-    end = data.find(b"\xff\xd9", scan)
+    end = data.find(_END, scan)
     if end < 0:
-        raise unreadable(name, "is truncated: its end is missing")
+        # Some programs fill the rest with zeros; `FF 00` is data.
+        kept = data.rstrip(b"\0")
+        if kept.endswith(b"\xff"):
+            kept = kept[:-1] if len(kept) == len(data) else kept + b"\0"
+        data, end = kept + _END, len(kept)
+        if not _reaches_end(data, end):
+            raise unreadable(name, _TRUNCATED)
     if data.count(b"\xff\xda", scan, end) > _MAX_SCANS:
         raise unreadable(name, f"is a JPEG of more than {_MAX_SCANS} scans")
+    return data, end
+
+
+def _reaches_end(data: bytes, end: int) -> bool:
+    """Whether a JPEG's data lasts until its last rows of blocks.
+
+    More data after all of its pixels is ignored, but otherwise it changes those it stands for.
+
+    Args:
+        end: place of the end marker.
+    """
+    progressive, before = _quickly(data)
+    _, after = _quickly(data[:end] + _NOISE + data[end:])
+    if before is None or after is None or before.shape != after.shape:
+        return False
+    changed = np.flatnonzero((before != after).reshape(len(before), -1).any(axis=1))
+    # A row of blocks is 1 or 2 pixels at an eighth. A progressive one is missing everywhere.
+    return not len(changed) or (not progressive and int(changed[0]) >= len(before) - 2)
+
+
+def _quickly(data: bytes) -> tuple[bool, Image | None]:
+    """Whether a JPEG is progressive; its pixels as stored, at an eighth of its size if not.
+
+    None if it cannot be decoded.
+    """
+    try:
+        with _process_settings():
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+        progressive = bool(opened.info.get("progressive"))
+        if not progressive:
+            opened.draft(None, (max(opened.width // 8, 1), max(opened.height // 8, 1)))
+        return progressive, np.asarray(opened)
+    except _DECODING_ERRORS:
+        return False, None
+
+
+def _ends_grey(pixels: Image) -> bool:
+    """Whether the last pixels are of the grey that decoders put in place of missing data."""
+    corner = pixels[-2:, -2:]
+    return bool(((corner == 128) | (corner == 127)).all())
 
 
 def _first_scan(data: bytes) -> int:
@@ -258,6 +397,10 @@ def _to_rgb(opened: Pillow.Image) -> Image:
     if opened.mode != "RGB":
         opened = opened.convert("RGB")
     return np.array(opened, np.uint8)
+
+
+def _one_line(error: Exception) -> str:
+    return str(error.args[0] if error.args else type(error).__name__).splitlines()[0][:200]
 
 
 def _upright(pixels: Image, orientation: int) -> Image:

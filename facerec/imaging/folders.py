@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError
+from facerec.imaging.contents import START
 from facerec.imaging.names import is_junk
 from facerec.imaging.photos import is_folder
 
 
-def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
-    """Files below a folder whose name is wanted, sorted, without junk.
+def walk(root: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+    """Files below a folder that are wanted, sorted, without junk.
 
     A folder that cannot be listed is yielded itself. Linked folders come last, so that a person's
     folder is known by its own name, not a link's. Each real folder counts once, so loops end.
@@ -45,9 +46,21 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
                     below.append((inside, True))
                 elif entry.is_symlink() and is_folder(inside):
                     roots.append(inside)
-                elif wanted(entry.name):
+                elif wanted(inside):
                     below.append((inside, False))
             waiting.extend(reversed(below))
+
+
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file, see `contents`; empty if it is none or cannot be read."""
+    try:
+        # Opening a named pipe would wait for its writer.
+        if not path.is_file():
+            return b""
+        with path.open("rb", buffering=0) as file:
+            return file.read(START)
+    except (OSError, ValueError):
+        return b""
 
 
 class FolderSource:
@@ -63,6 +76,9 @@ class FolderSource:
             for path in walk(self._root, lambda _: True)
             if path.is_file()
         )
+
+    def start(self, key: str) -> bytes:
+        return start_of(self._root / key)
 
     def read(self, key: str) -> bytes:
         # Keys may come from an untrusted list of pairs; links are the user's own.

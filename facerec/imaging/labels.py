@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from facerec.errors import InputError
-from facerec.imaging.archives import Source
-from facerec.imaging.names import is_photo
+from facerec.imaging.archives import Source, photo_names
+from facerec.parsing import parse_json
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
@@ -25,12 +23,12 @@ def read_labels(source: Source) -> dict[str, str]:
     Raises:
         InputError: a label cannot be read.
     """
-    names = list(source.names())
+    names = source.names()
     label_files = {_key(name): name for name in names if name.endswith(_LABEL_SUFFIXES)}
     return {
         name: _read_label(source, label_files[_key(name)])
-        for name in names
-        if is_photo(name) and _key(name) in label_files
+        for name in (photo_names(source) if label_files else ())
+        if _key(name) in label_files
     }
 
 
@@ -45,7 +43,7 @@ def _read_label(source: Source, name: str) -> str:
     if not name.endswith(".json"):
         return text
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
         return str(next(fields[key] for key in _LABEL_KEYS if key in fields))
     except (ValueError, TypeError, StopIteration) as error:
         known = ", ".join(_LABEL_KEYS)

@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import PurePath, PurePosixPath
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".pnm",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-    }
+from facerec.imaging.contents import image_kind, unread_image
+
+
+def _suffixes(listed: str) -> frozenset[str]:
+    return frozenset(f".{suffix}" for suffix in listed.split())
+
+
+RAW_SUFFIXES = _suffixes(
+    """dng cr2 cr3 crw nef nrw arw sr2 srf raf orf rw2 rwl pef srw 3fr fff
+    iiq dcr kdc k25 mrw erf mef mos x3f gpr"""
 )
-"""Lower-case suffixes of the files that are taken from folders, archives and URLs."""
+"""Lower-case suffixes of what cameras record before they develop it."""
+
+IMAGE_SUFFIXES = RAW_SUFFIXES | _suffixes(
+    """jpg jpeg jpe jfif jif mpo png apng webp gif tif tiff bmp dib
+    pnm pbm pgm ppm heic heif hif heics heifs avif avifs jxl
+    jp2 j2k j2c jpc jpf jpx"""
+)
+"""Lower-case suffixes of the photos that are read."""
+
+_UNREAD_SUFFIXES = _suffixes(
+    """psd psb xcf kra ora tga exr hdr pcx sgi jxr wdp hdp bpg flif qoi dds pct
+    pict"""
+)
+# Files of these suffixes are not opened to see whether they are photos; `.thm` is a video's or a
+# raw file's own thumbnail.
+_OTHER_SUFFIXES = _suffixes(
+    """txt md rst html htm css js json jsonl ndjson xml csv tsv yaml yml toml ini
+    cfg log cls pts lst idx rec bin mat npy npz h5 hdf5 parquet pkl pb sqlite db
+    py ipynb sh m c h cpp pdf doc docx xls xlsx ppt pptx odt svg ai eps ps
+    mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp mts m2ts mjpeg mjpg lrv
+    mp3 m4a aac wav flac ogg srt vtt xmp aae thm lnk url exe dll so
+    onnx pt pth safetensors md5 sha256 lock"""
+)
 
 # macOS, Synology, QNAP, Windows and ext4 keep thumbnails, deleted and recovered files here.
 # `._*` and `.thumbnails` are hidden, which excludes them already.
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found"})
-_ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|zip)$", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz|zip)$", re.IGNORECASE)
+_UNREAD_ARCHIVE = re.compile(r"\.(7z|rar|cab|lzh|tzst|tar\.(zst|lz4|lzma))$", re.IGNORECASE)
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 # fsspec chains protocols by `::`; without `://` it is a file's name, such as `IMG::1.jpg`.
 _URL = re.compile(r"([a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -40,20 +55,45 @@ def has_image_suffix(name: str | PurePath) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
+def has_raw_suffix(name: str | PurePath) -> bool:
+    return PurePosixPath(name).suffix.lower() in RAW_SUFFIXES
+
+
 def is_junk(name: str) -> bool:
     """Whether a file or folder is hidden or a system's, so neither a photo nor one's folder."""
     hidden = name.startswith(".") and name != ".."
     return hidden or name.lower() in _SYSTEM_FOLDERS
 
 
-def is_photo(key: str) -> bool:
-    """Whether a file counts as a photo, by its path below a root, `/` between folders."""
-    return has_image_suffix(key) and not any(map(is_junk, key.split("/")))
+def is_photo(key: str, start: Callable[[str], bytes]) -> bool:
+    """Whether a file counts as a photo: by its name, or by its content if the name leaves it open.
+
+    `IMG_1234`, `1.jpeg_large` and Yale's `subject01.happy` are photos by their content. Photos of
+    kinds that are not read count too, so that they are named and not lost.
+
+    Args:
+        key: its path below a root, `/` between folders.
+        start: gives the first bytes of a key; empty if they are not at hand.
+    """
+    if any(map(is_junk, key.split("/"))):
+        return False
+    suffix = PurePosixPath(key).suffix.lower()
+    if suffix in IMAGE_SUFFIXES or suffix in _UNREAD_SUFFIXES:
+        return True
+    if suffix in _OTHER_SUFFIXES or is_packed(key):
+        return False
+    content = start(key)
+    return image_kind(content) is not None or unread_image(content) is not None
 
 
 def is_archive(name: str) -> bool:
     """Whether a name ends as a tar's or a zip's."""
     return _ARCHIVE.search(name) is not None
+
+
+def is_packed(name: str) -> bool:
+    """Whether a name ends as an archive's, also of a kind that is not read."""
+    return is_archive(name) or _UNREAD_ARCHIVE.search(name) is not None
 
 
 def archive_stem(name: str) -> str:

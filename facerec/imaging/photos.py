@@ -10,11 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from facerec.errors import InputError, UsageError
+from facerec.imaging.names import is_archive, is_packed
 
 MAX_PIXELS = 150_000_000
 """Images with more pixels are refused before they are decoded, unless a profile says otherwise."""
 MAX_FILE = 1 << 30
 """No image in an archive or behind a URL has more bytes."""
+
+PACKED = "is an archive in a folder or a list; give it by itself to read its photos"
+UNREAD_ARCHIVE = "is an archive of a kind that is not read; unpack it, or pack it as tar or zip"
 
 # 16-bit RGBA, uncompressed, with room for metadata.
 _BYTES_PER_PIXEL = 8
@@ -153,6 +157,8 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
             raise unreadable(path, reason)
         if not stat.S_ISREG(facts.st_mode):
             raise unreadable(path, "is not a regular file")
+        if is_packed(path.name):
+            raise unreadable(path, PACKED if is_archive(path.name) else UNREAD_ARCHIVE)
         if facts.st_size > _BYTES_PER_PIXEL * max_pixels + _BYTES_OF_METADATA:
             raise unreadable(path, f"{facts.st_size:,} bytes, too many for {max_pixels:,} pixels")
         return path.read_bytes()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from facerec.errors import FacerecError, InputError, MissingError, UsageError
+from facerec.imaging.contents import START
 from facerec.imaging.photos import MAX_FILE
 
 
@@ -63,6 +64,15 @@ class Remote:
         """
         return _read(self._system, self._path, self.name)
 
+    def start_of_file(self) -> bytes:
+        """The first bytes of the file; empty if it is a folder, or cannot be read."""
+        try:
+            with _explained(self.name), self._system.open(self._path, "rb", block_size=0) as file:
+                start: bytes = file.read(START)
+        except InputError:
+            return b""
+        return start
+
     def names(self) -> Iterable[str]:
         """All files below the folder, relative to it.
 
@@ -72,6 +82,10 @@ class Remote:
         with _explained(self.name):
             found = self._system.find(self._path)
         return [path.removeprefix(self._root) for path in found if path.startswith(self._root)]
+
+    def start(self, key: str) -> bytes:
+        """Empty: a request for each file would be costly, see `Source.start`."""
+        return b""
 
     def read(self, key: str) -> bytes:
         """See `Source.read`."""

@@ -6,6 +6,7 @@ rest still runs.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,8 @@ from typing import BinaryIO
 
 from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import Source, open_archive, open_source
-from facerec.imaging.folders import walk
+from facerec.imaging.contents import image_kind
+from facerec.imaging.folders import start_of, walk
 from facerec.imaging.labels import read_labels
 from facerec.imaging.names import (
     archive_stem,
@@ -24,6 +26,7 @@ from facerec.imaging.names import (
     has_image_suffix,
     is_archive,
     is_junk,
+    is_packed,
     is_photo,
     is_url,
     url_file_name,
@@ -41,6 +44,7 @@ from facerec.imaging.photos import (
 )
 from facerec.imaging.remote import Remote
 
+_log = logging.getLogger(__name__)
 # Twice Linux's PATH_MAX: a longer line is no path, and could be endless.
 _LONGEST_PATH = 8192
 # Windows resolves these below another drive, whatever folder they are joined to.
@@ -55,8 +59,9 @@ def find_photos(
     """The photos at some places, in their order.
 
     - A file is itself, whatever its suffix.
-    - A folder is every image below it, sorted, without hidden files and system folders; linked
-      folders come last and each real folder counts once, so loops end.
+    - A folder is every image below it, by name or content, sorted, without hidden files and system
+      folders; linked folders come last and each real folder counts once, so loops end. Photos of
+      kinds that are not read, and archives in it, fail on `read`.
     - A tar or zip is every image in it, in the same order; `people.tar/ann` those of one of its
       folders, `people.tar/ann/1.jpg` one of them.
     - A URL is the image, archive or folder that it names.
@@ -127,7 +132,10 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
     else:
         raise UsageError(f"{place}: no such folder")
     # `walk` yields the root itself if it cannot be listed.
-    tree = {photo.key: photo for photo in photos if photo.key != "."}
+    found = {photo.key: photo for photo in photos if photo.key != "."}
+    tree = {key: photo for key, photo in found.items() if not is_packed(key)}
+    if passed := [str(photo) for key, photo in found.items() if key not in tree]:
+        _log.warning("archives in %s are not unpacked: %s", place, ", ".join(passed))
     for key, photo in tree.items():
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
             raise InputError(f"{photo}: would lie outside of the tree")
@@ -203,7 +211,12 @@ def _photos_at(place: Path | str, *, walked: bool) -> Iterator[Photo]:
 
 
 def _in_folder(root: Path) -> Iterator[Photo]:
-    return (FilePhoto(path, root) for path in walk(root, has_image_suffix))
+    return (FilePhoto(path, root) for path in walk(root, _is_shown))
+
+
+def _is_shown(path: Path) -> bool:
+    """Whether a file in a folder is a photo, or an archive, which is named as passed over."""
+    return is_packed(path.name) or is_photo(path.name, lambda _: start_of(path))
 
 
 def _split_at_archive(path: Path) -> tuple[Path, str] | None:
@@ -220,7 +233,9 @@ def _is_single(place: Path | str) -> bool:
     if isinstance(place, str):
         return has_image_suffix(url_file_name(place))
     packed = _split_at_archive(place)
-    return is_file(place) if packed is None else has_image_suffix(packed[1])
+    if packed is None:
+        return is_file(place) and not is_packed(place.name)
+    return has_image_suffix(packed[1])
 
 
 def _unpack(place: Path | str) -> Sequence[Photo]:
@@ -244,7 +259,8 @@ def _open_url(url: str) -> _Packed | _RemotePhoto:
     if has_image_suffix(name):
         return _RemotePhoto(remote, name)
     if not is_archive(name):
-        return _Packed(remote)
+        # Many addresses of photos have no suffix.
+        return _RemotePhoto(remote, name) if image_kind(remote.start_of_file()) else _Packed(remote)
     try:
         return _Packed(open_archive(remote.name, remote.open()))
     except UsageError as error:
@@ -328,13 +344,14 @@ class _Packed:
         self.source = source
         self.name = source.name.rstrip("/")
         self.version = version
-        names = [
-            name
-            for name in source.names()
-            if is_photo(name) and (not inside or f"{name}/".startswith(f"{inside}/"))
-        ]
+        within = f"{inside}/" if inside else ""
+        names = [name for name in source.names() if f"{name}/".startswith(within)]
+        photos = [name for name in names if is_photo(name, source.start)]
         # The order of `walk`, so that a tree and its tar give the same.
-        self._names = sorted(names, key=lambda name: name.split("/"))
+        self._names = sorted(photos, key=lambda name: name.split("/"))
+        self._archives = [
+            name for name in names if is_packed(name) and not any(map(is_junk, name.split("/")))
+        ]
 
     def photos(self) -> Iterator[Photo]:
         for key in self._names:
@@ -343,6 +360,10 @@ class _Packed:
                 yield FailedPhoto(name, unreadable(name, f"lies outside of {self.name}"), key)
             else:
                 yield _PackedPhoto(self, key)
+        for key in self._archives:
+            name = f"{self.name}/{key}"
+            reason = f"is an archive in {self.name}, which is not unpacked; unpack that"
+            yield FailedPhoto(name, unreadable(name, reason), key)
 
     def owner(self, key: str) -> str:
         """Whose photo it is, see `find_photos`.

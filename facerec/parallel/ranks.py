@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 # In-training evaluation keeps the other ranks waiting.
 _TIMEOUT = timedelta(hours=6)
+_ENDED = "another process of this run has ended; start the same command again"
 _nested = ContextVar("nested", default=False)
 """Whether this rank is inside `map_sharded`."""
 
@@ -76,9 +77,23 @@ def barrier() -> None:
         try:
             dist.barrier()
         except RuntimeError as error:
-            raise MissingError(
-                "another process of this run has ended; start the same command again"
-            ) from error
+            raise MissingError(_ENDED) from error
+
+
+def broadcast(value: Result) -> Result:
+    """Rank 0's value, on every rank.
+
+    Raises:
+        MissingError: rank 0 has ended.
+    """
+    if world_size() == 1:
+        return value
+    values = [value]
+    try:
+        dist.broadcast_object_list(values, src=0)
+    except RuntimeError as error:
+        raise MissingError(_ENDED) from error
+    return values[0]
 
 
 def shard(items: Sequence[Item]) -> Sequence[Item]:

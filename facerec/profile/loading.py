@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from facerec.errors import ProfileError, did_you_mean
+from facerec.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.profile.schema import (
     UNKNOWN_NAME,
     AlignmentSection,
@@ -173,7 +174,7 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
         raise ProfileError(f"{path}: extends itself, by way of {chain[-1]}")
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = compose_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -211,7 +212,7 @@ def _items(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node,
 
 def _plain(node: yaml.Node, origin: str) -> Any:
     try:
-        return yaml.constructor.SafeConstructor().construct_object(node, deep=True)
+        return construct_yaml(node)
     except yaml.YAMLError as error:
         raise ProfileError(f"{origin}: {getattr(error, 'problem', error)}") from error
 
@@ -250,7 +251,7 @@ def _read_setting(setting: str) -> _Layer:
 
 def _scalar(text: str, origin: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise ProfileError(f"{origin}: not a YAML value") from error
 

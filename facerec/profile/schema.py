@@ -197,7 +197,7 @@ class TrainSection(Section):
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Scale s of the cosines."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """The loss's own margin; empty: as in its paper."""
+    """The loss's own margin; empty: as in its paper. A loss without one refuses it."""
     m1: Annotated[float, Field(ge=1)] = 1.0
     """`combined`: factor on the angle."""
     m2: Annotated[float, Field(ge=0)] = 0.2
@@ -266,6 +266,8 @@ class TrainSection(Section):
     """Checkpoints kept."""
     log_every: Positive = 20
     """Steps between lines of the log and points of TensorBoard."""
+    histograms_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between histograms of weights and gradients in TensorBoard; 0: none."""
 
     @model_validator(mode="after")
     def _sampling_is_possible(self) -> TrainSection:

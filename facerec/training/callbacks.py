@@ -13,6 +13,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
+from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.scalars import numbers_of, open_writer
 from facerec.faces import Floats, Image
 from facerec.training.run_folder import LOG, TENSORBOARD
@@ -62,12 +65,14 @@ class Callbacks:
             for data, both over the last steps.
         on_message: called with messages for the user.
         evaluating: entered while an evaluation runs, with a description.
+        on_folder: called with the run's folder, before anything is opened.
     """
 
     on_start: Callable[[int, int, int, int], None] = _ignore
     on_step: Callable[[Progress, float, float], None] = _ignore
     on_message: Callable[[str], None] = _ignore
     evaluating: Callable[[str], AbstractContextManager[object]] = nullcontext
+    on_folder: Callable[[Path], None] = _ignore
 
 
 class Throughput:
@@ -137,6 +142,22 @@ class RunLog:
             self._board.add_embedding(
                 torch.from_numpy(vectors), list(people), chips, global_step=step
             )
+
+    def show_roc(self, step: int, curve: ScoreCurve) -> None:
+        """Draw a ROC into TensorBoard."""
+        if self._board is not None:
+            from facerec.evaluation.report.charts import roc_picture
+
+            self._board.add_image("roc", roc_picture(curve), step, dataformats="HWC")
+
+    def show_weights(self, step: int, network: nn.Module) -> None:
+        """Write histograms of all weights, and of the gradients of those that have one."""
+        if self._board is None:
+            return
+        for name, parameter in network.named_parameters():
+            self._board.add_histogram(f"weights/{name}", parameter.detach().float(), step)
+            if parameter.grad is not None and parameter.grad.isfinite().all():
+                self._board.add_histogram(f"gradients/{name}", parameter.grad.float(), step)
 
 
 class StopRequest:

@@ -30,6 +30,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.parallel.ranks import barrier, rank, world_size
 from facerec.training.losses.centres import CentreLoss
 from facerec.training.losses.classifier import Classifier
+from facerec.training.run_folder import CHECKPOINTS
 
 Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d+)$")
@@ -228,6 +229,44 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
         torch.set_rng_state(tensors[f"random/{rank()}"])
     if f"random-cuda/{rank()}" in tensors:
         torch.cuda.set_rng_state(tensors[f"random-cuda/{rank()}"])
+
+
+def read_tensors(checkpoint: Path, prefix: str) -> Tensors:
+    """Whole tensors of a checkpoint, by any number of ranks, whose names begin with a prefix.
+
+    Args:
+        prefix: taken off the names.
+
+    Raises:
+        MissingError: it cannot be read.
+    """
+    try:
+        stored = FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+        tensors: dict[str, Any] = {
+            key: torch.zeros(entry.size, dtype=entry.properties.dtype)
+            for key, entry in stored.items()
+            if key.startswith(prefix) and isinstance(entry, TensorStorageMetadata)
+        }
+        with _without_warnings():
+            load(tensors, checkpoint_id=checkpoint, no_dist=True)
+    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingError(f"{checkpoint}: not a checkpoint: {reason}") from error
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+
+def newest_checkpoint(place: Path) -> Path:
+    """The newest checkpoint of a run's folder, or the place itself where it is one.
+
+    Raises:
+        MissingError: there is none.
+    """
+    if _NAME.match(place.name):
+        return place
+    found = list_checkpoints(place / CHECKPOINTS)
+    if not found:
+        raise MissingError(f"{place}: holds no checkpoint of a run")
+    return found[-1]
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -19,9 +19,7 @@ from torch import nn
 
 from facerec.card import Calibration, ModelCard
 from facerec.errors import FacerecError, InputError, UsageError
-from facerec.evaluation.folds import pair_similarities
 from facerec.evaluation.thresholds import calibrate, with_calibration
-from facerec.evaluation.verification import verify_scores
 from facerec.faces import Floats, Image
 from facerec.files import replacing
 from facerec.models.embedder import TorchEmbedder
@@ -33,6 +31,7 @@ from facerec.training.data.fitting import fit
 from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
 from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, write_artefact
+from facerec.training.validation import Validation, validate
 
 _MAX_VALIDATED = 4000
 _MAX_PROJECTED = 500
@@ -69,21 +68,25 @@ class Evaluator:
         self.best: float | None = None
 
     def evaluate(self, step: int, network: nn.Module) -> None:
-        """Validate a snapshot, write it as the model and run the profile's evaluations on it."""
+        """Write a snapshot as the model, validate it and run the profile's evaluations on it."""
+        self.write(step, network)
         self._validate(step, network)
         if self._profile.train.evaluate:
-            candidate = self._folder / MODEL
-            write_artefact(candidate, network, self._card, self._training_prose(step))
-            self._evaluate(step, candidate, calibrate=False)
+            self._evaluate(step, self._folder / MODEL, calibrate=False)
+
+    def write(self, step: int, network: nn.Module) -> ModelCard:
+        """Write a snapshot as the model, without thresholds; its card."""
+        return write_artefact(self._folder / MODEL, network, self._card, self._training_prose(step))
 
     def finish(self, step: int, network: nn.Module) -> bool:
         """Write the final model, evaluate and calibrate it; whether it has thresholds."""
         model = self._folder / MODEL
-        card = write_artefact(model, network, self._card, self._training_prose(step))
+        card = self.write(step, network)
         self._show_embeddings(step, network)
-        calibration = self._validate(step, network)
+        validation = self._validate(step, network)
         if self._profile.train.evaluate:
             return self._evaluate(step, model, calibrate=True)
+        calibration = None if validation is None else self._calibrate(validation)
         if calibration is None:
             return False
         write_artefact(
@@ -125,22 +128,30 @@ class Evaluator:
         with replacing(self._folder / BEST_FIGURE) as temporary:
             temporary.write_text(f"{figure}\n", encoding="ascii")
 
-    def _validate(self, step: int, network: nn.Module) -> Calibration | None:
-        """Log the accuracy over all pairs of validation images; the thresholds they give."""
+    def _validate(self, step: int, network: nn.Module) -> Validation | None:
+        """Log the figures of the validation images.
+
+        Where the profile names no evaluation, their accuracy chooses the best model.
+        """
         if len(self._data.validation.indices) < 2:
             return None
         chips, labels = self._read_chips(self._data.validation, _MAX_VALIDATED)
-        vectors = self._embed(network, chips)
-        left, right = np.triu_indices(len(labels), 1)
-        same = labels[left] == labels[right]
-        if not same.any() or same.all():
+        found = validate(self._embed(network, chips), labels)
+        if found is None:
             return None
-        pairs = np.stack((left, right), axis=1)
-        verified = verify_scores(pair_similarities(vectors, pairs), same, None)
-        self._log.event("validation", step, accuracy=100 * float(verified.accuracy))
+        self._log.event("validation", step, **found.record())
+        self._log.show_roc(step, found.curve)
+        if found.accuracy is not None and not self._profile.train.evaluate:
+            points = ", ".join(f"TAR {tar} at FAR {far}" for far, tar in found.tar.items())
+            self._callbacks.on_message(f"step {step}: validation {found.accuracy}, {points}")
+            if found.accuracy > (self.best or -1):
+                self._keep_as_best(self._folder / MODEL, found.accuracy)
+        return found
+
+    def _calibrate(self, validation: Validation) -> Calibration | None:
         try:
-            data = f"{len(labels)} validation images of {self._card.name}"
-            return calibrate(verified.curve, self._card.metric, data)
+            data = f"validation images of {self._card.name}"
+            return calibrate(validation.curve, self._card.metric, data)
         except UsageError:
             return None
 

@@ -7,11 +7,11 @@ from torch import nn
 
 from facerec.alignment.templates import arcface_template
 from facerec.card import ModelCard
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
 from facerec.profile.schema import TrainSection
 from facerec.registry import LOSSES
-from facerec.training.losses.margins import Margin
+from facerec.training.losses.margins import MARGIN_KEYS, Margin
 from facerec.weights.store import load_model
 
 _PLACEHOLDER = "0" * 64
@@ -55,6 +55,26 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         raise MissingError(
             f"{section.backbone} cannot be built for {side}x{side}: {error}"
         ) from error
+
+
+def require_keys_of_loss(section: TrainSection) -> None:
+    """Refuse a margin that the profile's loss would ignore.
+
+    Raises:
+        UsageError: `margin`, `m1`, `m2` or `m3` is set and the loss does not take it.
+    """
+    taken = LOSSES.fact(section.loss, "keys")
+    if taken is None:
+        # Of another package, which knows its keys itself.
+        return
+    for key in MARGIN_KEYS:
+        value, default = getattr(section, key), TrainSection.model_fields[key].default
+        if key not in taken and value != default:
+            known = " and ".join(f"train.{name}" for name in taken) or "no margin of the profile"
+            raise UsageError(
+                f"train.{key} {value}: {section.loss} takes {known}; "
+                f"--set train.{key}={'null' if default is None else default} leaves it out"
+            )
 
 
 def create_margin(section: TrainSection) -> Margin | None:

@@ -18,8 +18,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from facerec.errors import InputError
-from facerec.parallel.ranks import barrier, max_over_ranks, process_group, rank, world_size
+from facerec.errors import InputError, UsageError
+from facerec.parallel.ranks import (
+    barrier,
+    broadcast,
+    max_over_ranks,
+    process_group,
+    rank,
+    world_size,
+)
 from facerec.profile.loading import Profile
 from facerec.profile.schema import TrainSection
 from facerec.training import run_folder
@@ -36,7 +43,7 @@ from facerec.training.data.opening import open_training_data
 from facerec.training.evaluation import Evaluator
 from facerec.training.losses.centres import CentreLoss
 from facerec.training.losses.classifier import Classifier, Objective
-from facerec.training.network import create_backbone, create_margin
+from facerec.training.network import create_backbone, create_margin, require_keys_of_loss
 from facerec.training.optimisation import (
     create_optimizers,
     create_scaler,
@@ -71,39 +78,45 @@ class Result:
 
 
 def train(
-    profile: Profile, name: str, folder: str | Path, callbacks: Callbacks, *, resume: bool
-) -> Result:
+    profile: Profile, name: str, folder: str | Path | None, callbacks: Callbacks, *,
+    resume: bool, finish: bool = False,
+) -> Result:  # fmt: skip
     """Train a model by a profile's recipe.
 
     Args:
         name: of the model.
-        folder: of the run.
+        folder: of the run; None: `runs/NAME-TIME`, by rank 0's clock.
         callbacks: called on rank 0.
         resume: continue from the folder's newest checkpoint.
+        finish: train no further, but make the model of that checkpoint.
 
     Raises:
         UsageError: the folder, the data or the profile does not allow it.
         MissingError: data, network or device is missing, or a checkpoint does not fit.
         InputError: the data cannot be read, or the loss stays non-finite.
-        KeyboardInterrupt: interrupted; a checkpoint of the last step is saved.
+        KeyboardInterrupt: interrupted; a checkpoint and the model of the last step are saved.
     """
-    folder = Path(folder)
+    if not resume:
+        require_keys_of_loss(profile.train)
     with process_group(profile.runtime.device) as device:
         if profile.runtime.threads:
             torch.set_num_threads(profile.runtime.threads)
-        if rank() == 0:
-            run_folder.require_free(folder, profile, resume=resume)
-        else:
+        if rank() > 0:
             callbacks = Callbacks()
-        barrier()
-        log = RunLog(folder if rank() == 0 else None)
-        run = Run(profile, name, folder, device, callbacks, log)
+        plan = None
+        if rank() == 0:
+            plan = run_folder.plan(folder, name, profile, callbacks.on_message, resume=resume)
+        plan = broadcast(plan)
+        assert plan is not None
+        log = RunLog(plan.folder if rank() == 0 else None)
+        run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
         # Only now: a wrong path to the data must not leave a folder that refuses the next run.
         if rank() == 0 and not resume:
-            run_folder.describe(folder, profile)
+            run_folder.describe(plan)
         barrier()
+        callbacks.on_folder(plan.folder)
         with log:
-            return run.fit(resume=resume)
+            return run.fit(resume=resume, finish=finish)
 
 
 class Run:
@@ -178,13 +191,21 @@ class Run:
         # Dropout and sampled classes differ between ranks.
         torch.manual_seed(recipe.seed * 10_007 + rank())
 
-    def fit(self, *, resume: bool) -> Result:
-        """Train from the first step, or the newest checkpoint, to the last; write the model."""
+    def fit(self, *, resume: bool, finish: bool = False) -> Result:
+        """Train from the first step, or the newest checkpoint, to the last; write the model.
+
+        Args:
+            finish: let the checkpoint's step be the last.
+        """
         state, recipe, evaluator = self.state, self._recipe, self._evaluator
         saved = list_checkpoints(self._checkpoints)
         if resume and saved:
             load_checkpoint(saved[-1], state)
             evaluator.best = run_folder.read_best_figure(self._folder)
+        if finish:
+            if state.step == 0:
+                raise UsageError(f"{self._folder}: holds no trained step to make a model of")
+            self._total_steps = state.step
         self._announce()
         if not saved:
             self._save()
@@ -209,11 +230,22 @@ class Run:
                 self._report(
                     Progress(state.step, epoch, loss, accuracy, rate, images, seconds, waited)
                 )
+                if recipe.histograms_every and state.step % recipe.histograms_every == 0:
+                    self._log.show_weights(
+                        state.step,
+                        nn.ModuleDict({"backbone": state.backbone, "head": state.classifier}),
+                    )
                 if state.step == 1:
                     self._log.show_batch(state.step, batch.images)
                 if self._on_any_rank(stop.requested):
                     self._save()
-                    self._tell(f"interrupted; saved step {state.step}, --resume goes on from there")
+                    if rank() == 0:
+                        evaluator.write(state.step, self._snapshot())
+                    self._tell(
+                        f"interrupted; saved step {state.step}, --resume goes on from there; "
+                        f"{self._folder / run_folder.MODEL} is its model, "
+                        "--resume --finish evaluates and calibrates it"
+                    )
                     raise KeyboardInterrupt
                 if state.step % recipe.save_every == 0 and state.step < self._total_steps:
                     self._save()

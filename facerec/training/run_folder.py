@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +30,91 @@ from facerec.weights.store import write_model
 MODEL, BEST, BEST_FIGURE, LOG, CHECKPOINTS, TENSORBOARD = (
     "model.safetensors", "best.safetensors", "best.txt", "log.jsonl", "checkpoints", "tensorboard",
 )  # fmt: skip
-_PROFILE, _ENVIRONMENT = "profile.yaml", "environment.json"
+PROFILE, _ENVIRONMENT = "profile.yaml", "environment.json"
 _PACKAGES = ("facerec", "torch", "torchvision", "numpy", "opencv-python")
-# Keys that may change on --resume: duration, what is written, where it computes.
+_MAX_DIFF = 1_000_000
+# The sections that training depends on, but for these keys: duration, what is written, where.
+_TRAINED = ("data", "train")
 _FREE = {
-    "runtime", "gallery", "recognize", "description", "train.epochs", "train.max_steps",
-    "train.evaluate", "train.evaluate_every", "train.save_every", "train.keep", "train.log_every",
+    "train.epochs", "train.max_steps", "train.evaluate", "train.evaluate_every",
+    "train.save_every", "train.keep", "train.log_every", "train.histograms_every",
     "train.compile", "train.precision", "data.train", "data.check_aligned",
 }  # fmt: skip
 
 
-def require_free(folder: Path, profile: Profile, *, resume: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every rank trains.
+
+    Attributes:
+        folder: of the run.
+        name: of the model.
+        profile: of the run.
+    """
+
+    folder: Path
+    name: str
+    profile: Profile
+
+
+def plan(
+    folder: str | Path | None, name: str, profile: Profile, tell: Callable[[str], None], *,
+    resume: bool,
+) -> Plan:  # fmt: skip
     """Check that the folder can take the run, without writing to it.
+
+    A resumed run keeps the name it began with, and the default of every key that did not exist
+    when it began.
+
+    Args:
+        folder: None: the first free `runs/NAME-TIME`.
+        tell: called with a message about such keys.
 
     Raises:
         UsageError: it holds a run and `resume` is not set; or it holds none, or another recipe's,
             and `resume` is set.
     """
-    described = folder / _PROFILE
+    folder = _free_folder(name) if folder is None else Path(folder)
+    described = folder / PROFILE
     if resume:
         if not described.is_file():
             raise UsageError(f"{folder}: holds no run to go on with")
-        _require_same(described, profile)
-    elif described.exists():
+        return Plan(folder, read_name(folder) or name, _continued(described, profile, tell))
+    if described.exists():
         raise UsageError(
             f"{folder}: holds a run; --resume goes on with it, or choose another --out"
         )
+    return Plan(folder, name, profile)
 
 
-def describe(folder: Path, profile: Profile) -> None:
+def describe(plan: Plan) -> None:
     """Make the folder and write the resolved profile and the environment into it.
 
     Raises:
         UsageError: it cannot be written.
     """
-    with replacing(folder / _PROFILE) as temporary:
-        text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    with replacing(plan.folder / PROFILE) as temporary:
+        values = plan.profile.model_dump(mode="json")
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
-    with replacing(folder / _ENVIRONMENT) as temporary:
-        temporary.write_text(json.dumps(_environment(), indent=2) + "\n", encoding="utf-8")
+    with replacing(plan.folder / _ENVIRONMENT) as temporary:
+        text = json.dumps({"model": plan.name, **_environment()}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_name(folder: Path) -> str | None:
+    """The name of a run's model; None where the run did not write it."""
+    try:
+        name = json.loads((folder / _ENVIRONMENT).read_text(encoding="utf-8")).get("model")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _free_folder(name: str) -> Path:
+    begun = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    numbered = itertools.chain([begun], (f"{begun}-{number}" for number in itertools.count(2)))
+    return next(folder for each in numbered if not (folder := Path("runs") / each).exists())
 
 
 def read_best_figure(folder: Path) -> float | None:
@@ -75,20 +125,32 @@ def read_best_figure(folder: Path) -> float | None:
         return None
 
 
-def _require_same(described: Path, profile: Profile) -> None:
+def _continued(described: Path, profile: Profile, tell: Callable[[str], None]) -> Profile:
+    """The profile, with the default of each key that the run began without."""
     earlier = yaml.safe_load(described.read_text(encoding="utf-8"))
     now, defaults = profile.model_dump(mode="json"), Profile().model_dump(mode="json")
-    for section, values in now.items():
-        if section in _FREE:
-            continue
-        for key, value in values.items():
-            # A run begun before the key existed had its default.
-            before = earlier.get(section, {}).get(key, defaults[section][key])
-            if before != value and f"{section}.{key}" not in _FREE:
+    values = dict(profile)
+    added: list[str] = []
+    for section in _TRAINED:
+        began, kept = earlier.get(section, {}), {}
+        for key, value in now[section].items():
+            if f"{section}.{key}" in _FREE:
+                continue
+            if key not in began:
+                kept[key] = getattr(getattr(Profile(), section), key)
+                added.append(f"{section}.{key} {json.dumps(defaults[section][key])}")
+            elif began[key] != value:
                 raise UsageError(
-                    f"{described}: began with {section}.{key} {before}, not {value}; "
-                    "leave it as it was, or start a new run"
+                    f"{described}: began with {section}.{key} {began[key]}, not {value}; "
+                    "leave it as it was (--resume without --profile and --set does), or start a "
+                    "new run"
                 )
+        values[section] = values[section].model_copy(update=kept)
+    if added:
+        tell(
+            f"{described}: began before these keys existed, their defaults hold: {', '.join(added)}"
+        )
+    return profile.model_copy(update=values)
 
 
 def _environment() -> dict[str, Any]:
@@ -113,17 +175,27 @@ def _version(package: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the working directory and whether it has changes; None outside of git."""
+    """The working directory's commit, and how its files differ; None outside of git.
+
+    A diff of over a million characters is cut, and says so.
+    """
     try:
-        commit, changes = (
+        commit, changes, diff = (
             subprocess.run(
-                ["git", *arguments], capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
+                ["git", *arguments],
+                capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True,
+            ).stdout
+            for arguments in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain"],
+                ["diff", "HEAD", "--no-color", "--no-ext-diff"],
+            )
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "changed": bool(changes)}
+    if len(diff) > _MAX_DIFF:
+        diff = f"{diff[:_MAX_DIFF]}\n[cut: {len(diff)} characters]"
+    return {"commit": commit.strip(), "changed": bool(changes.strip()), "diff": diff}
 
 
 def write_artefact(path: Path, network: nn.Module, card: ModelCard, training: str) -> ModelCard:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from facerec.errors import FacerecError, MissingError, UsageError
+from facerec.parsing import brief
 
 MOST_BYTES = 200 << 30
 MOST_MEMBERS = 10_000_000
 _BLOCK = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError,
+    RuntimeError, ValueError, OverflowError,
+)  # fmt: skip
 
 _Open = Callable[[], AbstractContextManager[IO[bytes]]]
 _Member = tuple[str, _Open | None, int]
@@ -48,10 +56,8 @@ def extract(
         _extract_into(archive, temporary, report, most_bytes, most_members)
         temporary.chmod(0o755)
         temporary.replace(folder)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, ValueError) as error:
-        raise MissingError(f"{archive}: damaged archive: {error}") from error
-    except NotImplementedError as error:
-        raise MissingError(f"{archive}: cannot be extracted: {error}") from error
+    except _DAMAGED as error:
+        raise MissingError(f"{archive}: damaged archive: {brief(error)}") from error
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:

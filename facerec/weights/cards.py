@@ -11,6 +11,7 @@ import yaml
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.files import replacing
+from facerec.parsing import parse_yaml
 
 CARD_SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -25,7 +26,7 @@ def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
         MissingError: the file cannot be read, is no card, or belongs to other weights.
     """
     try:
-        fields: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        fields: Any = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError, did_you_mean, nearest_or_all
+from facerec.parsing import parse_yaml
 from facerec.weights.folder import cache_folder
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -139,7 +140,7 @@ def find_names(name: str, records: Mapping[str, Record]) -> tuple[str, ...]:
 def _parse(path: Path, _changed: int) -> Catalogue:
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        tree = parse_yaml(text, loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return Catalogue.model_validate(tree or {})
     except ValidationError as error:
         first = error.errors()[0]

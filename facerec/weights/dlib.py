@@ -15,6 +15,7 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Floats
+from facerec.parsing import MALFORMED, brief
 
 _TENSOR_VERSION = 2
 _NAME = re.compile(rb"\x01\x05con_4|\x01\x07affine_|\x01\x04fc_2")
@@ -34,8 +35,8 @@ def read_dlib_resnet(path: Path) -> dict[str, Floats]:
     """
     try:
         layers = list(_layers(path.read_bytes()))
-    except (OSError, IndexError, ValueError) as error:
-        raise MissingError(f"{path}: damaged dlib network: {error}") from error
+    except MALFORMED as error:
+        raise MissingError(f"{path}: damaged dlib network: {brief(error)}") from error
     expected = [b"con_4", b"affine_"] * len(_CONVOLUTIONS) + [b"fc_2"]
     if [name for name, _ in layers] != expected:
         raise MissingError(f"{path}: not dlib's face recognition ResNet")

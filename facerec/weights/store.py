@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from facerec.card import ModelCard
 from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
 from facerec.files import replacing, sha256_of
+from facerec.parsing import brief
 from facerec.weights.catalog import (
     ModelRecord,
     PackageFile,
@@ -23,7 +24,7 @@ from facerec.weights.catalog import (
 from facerec.weights.dlib import read_dlib_resnet
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
-from facerec.weights.layouts.reading import read_foreign
+from facerec.weights.layouts.reading import UNREADABLE, read_foreign
 from facerec.weights.packages import package_file
 
 _CARD_KEY = "facerec.card"
@@ -81,8 +82,8 @@ def read_model(path: str | Path) -> tuple[ModelCard, StateDict]:
                 raise MissingError(f"{path}: carries no model card; give one with model.card")
             names = list(file.keys())
             return ModelCard.from_json(text, path), {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
-        raise MissingError(f"{path}: not a readable safetensors file: {error}") from error
+    except UNREADABLE as error:
+        raise MissingError(f"{path}: not a readable safetensors file: {brief(error)}") from error
 
 
 def write_model(path: str | Path, state: Mapping[str, Floats], card: ModelCard) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.errors import MissingError, UsageError
+from facerec.parsing import parse_json
 from facerec.weights.catalog import RemoteFile
 from facerec.weights.drive import confirmation_address, describe_page
 
@@ -230,7 +231,7 @@ def _resumable(url: str, file: RemoteFile, partial: Path) -> tuple[int, str | No
         return 0, None
     origin: dict[str, Any] = {}
     with suppress(OSError, ValueError):
-        origin = json.loads(_origin(partial).read_text(encoding="utf-8"))
+        origin = parse_json(_origin(partial).read_text(encoding="utf-8"))
     validator = origin.get("validator") if origin.get("url") == url else None
     if validator is None and file.sha256 is None:
         # Without hash or validator, the two parts may be of different files.

@@ -70,7 +70,7 @@ def inside(axes, lines) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", SETS)
 def test_a_roc_spans_one_accepted_impostor_to_all(name: str) -> None:
     result = SETS[name]
-    figure = roc_figure({"model": result})
+    figure = roc_figure({"model": result.curve})
     (axes,) = figure.axes
     (shown,) = inside(axes, axes.lines)
     lowest = 1 / result.curve.impostor_total
@@ -113,7 +113,8 @@ def test_a_histogram_has_bars_of_some_width(name: str) -> None:
 
 def test_curves_of_several_models_share_the_axes() -> None:
     results = {name: SETS[name] for name in ("120 pairs, few errors", "100,000 pairs")}
-    for figure in (roc_figure(results), det_figure(results)):
+    curves = {name: result.curve for name, result in results.items()}
+    for figure in (roc_figure(curves), det_figure(results)):
         (axes,) = figure.axes
         assert all(len(shown) > 1 for shown in inside(axes, axes.lines))
 

@@ -93,3 +93,22 @@ def test_progress_counts_every_entry(gallery: Gallery, tmp_path: Path, form: str
     export_gallery(gallery, path, form, written.append)
     import_gallery(path, advance=read.append)
     assert sum(written) == sum(read) == len(gallery)
+
+
+def test_an_npz_that_claims_terabytes_or_whose_deflate_is_damaged_is_one_line(tmp_path: Path):
+    import struct
+    import zipfile
+
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 4), }"
+    head = head.ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as file:
+        file.writestr("names.npy", b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head)
+    with zipfile.ZipFile(tmp_path / "packed.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("names.npy", b"x" * 1000)
+    data = bytearray((tmp_path / "packed.npz").read_bytes())
+    data[40:44] = b"\xff" * 4
+    (tmp_path / "packed.npz").write_bytes(data)
+    (tmp_path / "cell.csv").write_bytes(b'"' + b"x" * 200_000 + b'"\n')
+    for name in ("huge.npz", "packed.npz", "cell.csv"):
+        with pytest.raises(MissingError, match="damaged, or no gallery"):
+            import_gallery(tmp_path / name)

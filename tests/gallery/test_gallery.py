@@ -298,3 +298,31 @@ def test_only_one_writer_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="another facerec is writing it"), locked(path):
             pass
         assert Gallery.open(path).people
+
+
+@pytest.mark.parametrize("kind", ["soft", "external", "storage", "virtual", "huge", "group"])
+def test_columns_that_lie_elsewhere_or_claim_too_much_are_refused(
+    tmp_path: Path, kind: str
+) -> None:
+    path, other = tmp_path / "g.h5", tmp_path / "other.h5"
+    make_gallery().save(path)
+    make_gallery().save(other)
+    with h5py.File(path, "r+") as file:
+        shape = file["embeddings"].shape
+        del file["embeddings"]
+        if kind == "soft":
+            file["embeddings"] = h5py.SoftLink("/templates")
+        elif kind == "external":
+            file["embeddings"] = h5py.ExternalLink(str(other), "/embeddings")
+        elif kind == "storage":
+            file.create_dataset("embeddings", shape, np.float32, external=[(str(other), 0, 4096)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, np.float32)
+            layout[:] = h5py.VirtualSource(str(other), "embeddings", shape)
+            file.create_virtual_dataset("embeddings", layout)
+        elif kind == "huge":
+            file.create_dataset("embeddings", (1 << 32, 4), np.float32, chunks=(1, 4))
+        else:
+            file.create_group("embeddings")
+    with pytest.raises(MissingError, match=r"g\.h5: damaged or no gallery \(embeddings"):
+        Gallery.open(path)

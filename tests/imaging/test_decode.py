@@ -396,7 +396,8 @@ def test_decoding_in_threads_stays_silent_and_gives_back_stderr(
     def work() -> None:
         for _ in range(20):
             for data in broken_jpegs():
-                decode_image(data, "picture", ENOUGH)
+                with suppress(InputError):
+                    decode_image(data, "picture", ENOUGH)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

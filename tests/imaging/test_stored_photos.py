@@ -146,7 +146,7 @@ def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     (photo,) = find_photos([str(tmp_path / "a.tar")], stdin=None, null=False)
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="link to /etc/passwd"):
         photo.read()
 
 
@@ -268,15 +268,33 @@ def test_links_to_photos_in_a_tar_are_photos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../x.jpg", "gone.jpg", "2.jpg"])
-def test_a_link_that_leaves_its_tar_is_named_in_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, target: str
+def test_a_photo_that_is_a_link_out_of_its_tar_fails_in_its_place(
+    tmp_path: Path, target: str
 ) -> None:
     links = {"ann/2.jpg": (tarfile.SYMTYPE, target), "ann/x": (tarfile.SYMTYPE, target)}
     archive = make_links(tmp_path / "a.tar", {"ann/1.jpg": b"a1"}, links)
-    assert people(archive) == [("ann", "1.jpg", b"a1")]
-    (warning,) = caplog.messages
-    assert warning.startswith(f"{archive}: ")
-    assert "ann/2.jpg -> " in warning
+    good, lost = find_photos([archive])
+    assert (good.key, good.read()) == ("ann/1.jpg", b"a1")
+    assert (lost.key, lost.person) == ("ann/2.jpg", "ann")
+    with pytest.raises(InputError, match=rf"ann/2\.jpg is a link to .*{Path(target).name}, not"):
+        lost.read()
+
+
+def test_archives_in_archives_and_folders_are_named(tmp_path: Path) -> None:
+    (tmp_path / "in" / "ann").mkdir(parents=True)
+    inner = make_zip(tmp_path / "in" / "ann" / "more.zip", {"2.jpg": b"a2"})
+    (tmp_path / "in" / "ann" / "1.jpg").write_bytes(b"a1")
+    (tmp_path / "in" / "ann" / "old.7z").write_bytes(b"7z")
+    (tmp_path / "in" / "ann" / "@eaDir").mkdir()
+    (tmp_path / "in" / "ann" / "@eaDir" / "x.zip").write_bytes(b"x")
+    packed = {"ann/1.jpg": b"a1", "ann/more.zip": inner.read_bytes(), "ann/old.7z": b"7z"}
+    for place in (tmp_path / "in", make_tar(tmp_path / "a.tar", packed)):
+        first, *archives = find_photos([place])
+        assert (first.key, first.read()) == ("ann/1.jpg", b"a1")
+        assert [archive.key for archive in archives] == ["ann/more.zip", "ann/old.7z"]
+        for archive in archives:
+            with pytest.raises(InputError, match=f"{archive.key}: is an archive"):
+                archive.read()
 
 
 def test_backslashes_in_a_zip_separate_folders(tmp_path: Path) -> None:

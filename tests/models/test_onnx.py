@@ -152,3 +152,71 @@ def test_the_default_profile_reaches_99_percent_on_lfw(data):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["missing"] == 0
+
+
+def write_graph(path: Path, takes: int, gives: int, image: tuple[object, ...] = ("N", 3, 112, 112)):
+    """A network of means of each channel, with a card of 128 values inside."""
+    onnx = pytest.importorskip("onnx")
+    helper, numbers = onnx.helper, onnx.numpy_helper
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Gemm", ["means", "weights"], ["made"]),
+        helper.make_node("Cast", ["made"], ["y"], to=gives),
+    ]
+    weights = np.random.default_rng(0).normal(size=(3, 128)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "means",
+        [helper.make_tensor_value_info("x", takes, image)],
+        [helper.make_tensor_value_info("y", gives, ("N", 128))],
+        [numbers.from_array(np.array([2, 3]), "axes"), numbers.from_array(weights, "weights")],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16", "DOUBLE", "UINT8"])
+def test_a_network_is_fed_the_type_of_numbers_that_it_takes(kind, card_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    chips = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    vectors = {}
+    for name in ("FLOAT", kind):
+        path = tmp_path / f"{name}.onnx"
+        write_graph(path, getattr(onnx.TensorProto, name), onnx.TensorProto.FLOAT)
+        vectors[name] = open_embedder(path, card_file, **PLAIN).embed(chips)
+    np.testing.assert_allclose(vectors[kind], vectors["FLOAT"], atol=1e-3)
+
+
+def test_pixels_that_a_card_normalises_do_not_go_into_a_network_of_whole_numbers(
+    card_file, tmp_path
+):
+    onnx = pytest.importorskip("onnx")
+    write_graph(tmp_path / "x.onnx", onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT)
+    with pytest.raises(MissingError, match="give a card with mean"):
+        open_embedder(tmp_path / "x.onnx", card_file)
+
+
+def test_a_network_of_texts_or_without_a_batch_is_no_embedder(card_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    write_graph(tmp_path / "x.onnx", onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
+    with pytest.raises(MissingError, match=r"gives tensor\(int64\)"):
+        open_embedder(tmp_path / "x.onnx", card_file)
+    floats = onnx.TensorProto.FLOAT
+    write_graph(tmp_path / "x.onnx", floats, floats, (0, 3, 112, 112))
+    with pytest.raises(MissingError, match="no embedder"):
+        open_embedder(tmp_path / "x.onnx", card_file)
+
+
+def test_vectors_that_are_no_numbers_are_refused(card_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    write_graph(tmp_path / "x.onnx", onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT)
+    embedder = open_embedder(tmp_path / "x.onnx", card_file, std=(1e-38, 1e-38, 1e-38))
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        pytest.raises(MissingError, match="no numbers"),
+    ):
+        embedder.embed(np.full((1, 112, 112, 3), 255, np.uint8))

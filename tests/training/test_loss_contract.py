@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable
@@ -116,6 +117,61 @@ def test_only_magface_adds_a_term_of_the_features_length(name: str) -> None:
     # Meng et al. 2021: g(a) = 1/a + a/110², with their lambda of 35.
     magface = 35 * ((1 / 20 + 20 / 110**2) + (1 / 40 + 40 / 110**2)) / 2
     assert penalty.item() == pytest.approx(magface if name == "magface" else 0.0)
+
+
+# At a scale of 64 a loss begins at 25 (without a margin) to 60; softmax, unscaled, at 2.4.
+REACHED = {"softmax": 0.1, "normface": 1.0, "sphereface": 2.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_two_hundred_steps_with_the_losss_defaults_train(
+    name: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    settings = {
+        "train.loss": name, "train.backbone": "test_ir", "train.input": 32,
+        "train.embedding_size": 16, "train.batch": 16, "train.max_steps": 200,
+        "data.synthetic": "true", "data.synthetic_people": 12, "data.synthetic_images": 10,
+        "train.log_every": 1,
+    }  # fmt: skip
+    pairs = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    code, _, err = run("train", "--out", tmp_path / "run", *pairs)
+    assert code == 0, err
+    assert "not finite" not in err
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    steps = [line for line in lines if line["event"] == "train"]
+    assert np.mean([step["loss"] for step in steps[-20:]]) < REACHED.get(name, 8.0)
+    assert np.mean([step["accuracy"] for step in steps[-20:]]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("loss", "setting", "told"),
+    [
+        ("normface", "train.margin=0.5", "normface takes no margin"),
+        ("softmax", "train.margin=0.5", "softmax takes no margin"),
+        ("magface", "train.margin=0.5", "magface takes no margin"),
+        ("combined", "train.margin=0.5", "combined takes train.m1 and train.m2 and train.m3"),
+        ("arcface", "train.m2=0.4", "arcface takes train.margin; --set train.m2=0.2 leaves it out"),
+    ],
+)
+def test_a_margin_that_the_loss_would_ignore_is_refused(
+    loss: str, setting: str, told: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    settings = ("--set", f"train.loss={loss}", "--set", setting, "--set", "data.synthetic=true")
+    code, _, err = run("train", "--out", tmp_path / "run", *settings)
+    assert code == 2
+    assert told in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_sphereface_is_annealed_as_its_authors_do() -> None:
+    margin = create_margin(TrainSection(loss="sphereface"))
+    cosine, norms = torch.tensor([math.cos(1.0)]), torch.ones(1)
+    hard = _sphereface(1.0, 1.0)
+    first = margin.target(cosine, norms).item()
+    assert first == pytest.approx((1000 * math.cos(1.0) + hard) / 1001, abs=1e-5)
+    margin.batches.fill_(5000)
+    assert margin.target(cosine, norms).item() == pytest.approx((5 * math.cos(1.0) + hard) / 6)
 
 
 def test_softmax_has_no_margin() -> None:

@@ -514,3 +514,129 @@ def test_the_command_says_what_is_missing_before_anything_is_loaded():
     done = spawn("train", "--resume")
     assert done.returncode == 2
     assert "--resume needs --out" in done.stderr
+
+
+def test_interrupted_it_leaves_a_model_and_finish_makes_it_whole(run, tmp_path):
+    held_out = {"data__validation": 0.3, "data__synthetic_images": 8}
+    process = start(tiny(tmp_path / "run", train__max_steps=100_000, **held_out))
+    wait_for(tmp_path / "run" / "log.jsonl", process)
+    while len(log(tmp_path / "run", "train")) < 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume --finish evaluates and calibrates it" in err
+    left, _ = read_model(tmp_path / "run" / "model.safetensors")
+    assert left.calibration is None
+
+    code, out, err = run("train", "--out", tmp_path / "run", "--resume", "--finish")
+    assert code == 0, err
+    assert json.loads(out)["calibrated"]
+    card, _ = read_model(tmp_path / "run" / "model.safetensors")
+    assert (card.sha256, card.name) == (left.sha256, "default")
+    assert card.calibration.thresholds
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_killed_run_becomes_a_model_by_export(ema, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*tiny(tmp_path / "run", train__ema=ema, train__save_every=1))[0] == 0
+    trained = weights(tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    code, out, err = run("export", "run")
+    assert code == 0, err
+    assert json.loads(out)["checkpoint"].endswith("step-000000004")
+    card, state = read_model(tmp_path / "run.safetensors")
+    assert all(torch.equal(state[name], trained[name]) for name in trained)
+    assert "4 steps" in card.training
+    assert run("export", "run/checkpoints/step-000000003", "-o", "three.safetensors")[0] == 0
+    for arguments, told in (
+        (("export", "run"), "--force"),
+        (("export", "run/checkpoints"), "run/checkpoints: holds no checkpoint of a run"),
+        (("export", "run", "--to", "onnx"), "a run becomes safetensors first"),
+        (("train", "--finish"), "--finish needs --resume"),
+    ):
+        code, _, err = run(*arguments)
+        assert code in (2, 4)
+        assert told in err
+
+
+def test_a_run_that_began_before_a_key_existed_keeps_its_default_and_says_so(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    described = tmp_path / "run" / "profile.yaml"
+    lines = described.read_text().splitlines(keepends=True)
+    described.write_text("".join(line for line in lines if "label_smoothing:" not in line))
+    upgraded = tiny(tmp_path / "run", "--resume", train__max_steps=6, train__label_smoothing=0.2)
+    code, _, err = run(*upgraded)
+    assert code == 0, err
+    assert "began before these keys existed, their defaults hold: train.label_smoothing 0.0" in err
+
+
+def test_a_resumed_run_needs_no_profile_and_no_settings_again(run, tmp_path):
+    assert run(*tiny(tmp_path / "run", "--profile", "lfw_small"))[0] == 0
+    code, out, err = run(
+        "train", "--out", tmp_path / "run", "--resume", "--set", "train.max_steps=6"
+    )
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 6
+    assert read_model(tmp_path / "run" / "model.safetensors")[0].name == "lfw_small"
+
+
+def test_the_best_model_follows_the_validation_where_there_is_no_evaluation(run, tmp_path):
+    code, out, err = run(
+        *tiny(
+            tmp_path / "run",
+            data__validation=0.3, train__evaluate_every=0.5, train__max_steps=10,
+        )
+    )  # fmt: skip
+    assert code == 0, err
+    figures = [line["accuracy"] for line in log(tmp_path / "run", "validation")]
+    assert len(figures) == 4
+    assert json.loads(out)["best"] == max(figures)
+    assert read_model(tmp_path / "run" / "best.safetensors")[0].architecture == "test_ir"
+    assert {"auc", "tar_at_far"} <= log(tmp_path / "run", "validation")[0].keys()
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert "roc" in events.Tags()["images"]
+
+
+def test_histograms_and_the_working_trees_diff_are_kept(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ("init", "-q"),
+        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"),
+    ):
+        subprocess.run(["git", *arguments], check=True)
+    Path("a.py").write_text("changed\n")
+    subprocess.run(["git", "add", "a.py"], check=True)
+    assert run(*tiny(tmp_path / "run", train__histograms_every=2))[0] == 0
+    git = json.loads((tmp_path / "run" / "environment.json").read_text())["git"]
+    assert git["changed"]
+    assert "+changed" in git["diff"]
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), {"histograms": 0})
+    events.Reload()
+    tags = events.Tags()["histograms"]
+    assert {"weights/head.weight", "gradients/head.weight"} <= set(tags)
+    assert any(tag.startswith("gradients/backbone.") for tag in tags)
+    assert [event.step for event in events.Histograms("weights/head.weight")] == [2, 4]
+
+
+def test_ranks_without_a_folder_take_rank_zeros(tmp_path):
+    arguments = tiny(tmp_path / "x", train__max_steps=1, train__batch=4)
+    arguments = ["train", *arguments[3:], "--tensorboard"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "facerec", *arguments],
+        capture_output=True, text=True, timeout=240, cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "model.safetensors").is_file()
+    assert done.stderr.count("TensorBoard: http") == 1

@@ -58,7 +58,7 @@ def write_pair_report(
             tables=tables,
             charts={
                 "ROC: the lowest FAR drawn is one accepted impostor": as_svg(
-                    roc_figure(results), "ROC"
+                    roc_figure({one.name: one.result.curve for one in measured}), "ROC"
                 ),
                 "DET: no error is drawn as half of one": as_svg(det_figure(results), "DET"),
                 **{
@@ -112,7 +112,7 @@ def write_search_report(
         rows = table_rows([record for _, record in records], PAIR_ROWS)
         tables.append(Table("1:1", ("", *names), rows))
         charts |= {
-            "ROC": as_svg(roc_figure(curves), "ROC"),
+            "ROC": as_svg(roc_figure({name: found.curve for name, found in curves.items()}), "ROC"),
             "DET": as_svg(det_figure(curves), "DET"),
         }
         charts |= {

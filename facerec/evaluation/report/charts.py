@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.detection import DetectionReport
 from facerec.evaluation.metrics import best_threshold, det_points, roc_points, tar_at_far
 from facerec.evaluation.verification import Verification
+from facerec.faces import Image
 from facerec.files import replacing
 
 if TYPE_CHECKING:
@@ -31,13 +33,22 @@ _FEW_POINTS = 40
 _GENUINE, _IMPOSTOR = "#2a7f62", "#b3424a"
 
 
-def roc_figure(results: Mapping[str, Verification]) -> Figure:
+def roc_picture(curve: ScoreCurve) -> Image:
+    """The ROC of one curve, `(H, W, 3) uint8` RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(roc_figure({"validation": curve}))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba(), np.uint8)[..., :3].copy()
+
+
+def roc_figure(curves: Mapping[str, ScoreCurve]) -> Figure:
     """TAR over FAR, on a logarithmic axis from one accepted impostor on; one curve per model."""
     figure, axes = _axes("False-accept rate", "True-accept rate")
     left = lowest_tar = 1.0
-    for name, result in results.items():
-        points = roc_points(result.curve)
-        lowest = 1 / result.curve.impostor_total
+    for name, curve in curves.items():
+        points = roc_points(curve)
+        lowest = 1 / curve.impostor_total
         first = int(np.flatnonzero(points[:, 0] <= lowest)[-1])
         # At the lowest FAR the rate of the last corner before it still holds.
         far = np.concatenate(([lowest], points[first + 1 :, 0], [1.0]))

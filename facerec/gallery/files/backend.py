@@ -20,7 +20,7 @@ import numpy as np
 
 from facerec import files
 from facerec.card import ModelCard
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
 from facerec.gallery.base import MatchBy
 from facerec.gallery.files.hdf5 import check_gallery, read_gallery, write_gallery
 from facerec.gallery.files.journal import (
@@ -144,8 +144,11 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
                 f"{journal}: continues another file than {path}; put back the file that it was "
                 "beside, or move it away"
             )
-        for change in found.changes:
-            gallery.apply(change)
+        try:
+            for change in found.changes:
+                gallery.apply(change)
+        except UsageError as error:
+            raise MissingError(f"{journal}: damaged: it does not fit {path}: {error}") from error
         end = found.end
     gallery.changes = []
     gallery.origin = Origin(path, opened.identity, end, before)

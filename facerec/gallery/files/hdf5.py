@@ -25,6 +25,7 @@ from facerec.files import replacing
 from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
+from facerec.parsing import MALFORMED, brief
 
 VERSION = 1
 ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}
@@ -33,6 +34,8 @@ _VERSION_KEY = "facerec_gallery"
 _ROWS = 1 << 16
 _CHECKED, _RUNS = 4096, 64
 """Vectors checked when a file is opened, and the runs they are sampled in."""
+_MOST_COMPRESSION, _ALWAYS_READ = 64, 1 << 24
+"""Bytes that a dataset may take in memory: so many times the file's, and so many more."""
 _TEXT = h5py.string_dtype("utf-8")
 _NUMBERS = ("embeddings", "person", "box", "landmarks", "score", "meta")
 _TEXTS = ("source", "sha256")
@@ -72,8 +75,8 @@ def read_gallery(path: Path, assume: ModelCard | None = None) -> Opened:
             card = ModelCard.from_json(file.attrs["card"], str(path))
             base = _read_base(file, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
             identity, folds = (str(file.attrs.get(key, "")) for key in ("id", "folds"))
-    except (OSError, KeyError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise MissingError(f"{path}: damaged or no gallery ({_brief(error)})") from error
+    except MALFORMED as error:
+        raise MissingError(f"{path}: damaged or no gallery ({brief(error)})") from error
     problem = find_inconsistency(card, base, rows=_CHECKED)
     if problem:
         raise MissingError(f"{path}: damaged gallery: {problem}")
@@ -200,23 +203,24 @@ def check_gallery(
 
 
 def _read_base(file: h5py.File, mapped: mmap.mmap) -> Base:
-    people = _column(file["people"], mapped)
-    numbers = {name: _column(file[name], mapped) for name in (*_NUMBERS[:-1], *_TEXTS)}
+    people = _column(file, "people", mapped)
+    numbers = {name: _column(file, name, mapped) for name in (*_NUMBERS[:-1], *_TEXTS)}
     if "metas" in file:
-        meta, metas = _column(file["meta"], mapped), _column(file["metas"], mapped)
+        meta, metas = _column(file, "meta", mapped), _column(file, "metas", mapped)
     else:
         meta, metas = np.zeros(len(numbers["person"]), np.int32), np.array([""], object)
     return Base(
         people=people if people.dtype.kind == "S" else as_bytes(people.tolist()),
-        templates=_column(file["templates"], mapped) if "templates" in file else None,
+        templates=_column(file, "templates", mapped) if "templates" in file else None,
         meta=meta,
         metas=as_texts(metas).tolist(),
         **numbers,
     )
 
 
-def _column(dataset: h5py.Dataset, mapped: mmap.mmap) -> np.ndarray:
-    """The dataset's values: memory-mapped if it is contiguous, else read."""
+def _column(file: h5py.File, name: str, mapped: mmap.mmap) -> np.ndarray:
+    """A dataset's values: memory-mapped if it is contiguous, else read."""
+    dataset = _own_dataset(file, name, len(mapped))
     if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":
         texts: np.ndarray = dataset.asstr()[:].astype(object)
         return texts
@@ -228,6 +232,26 @@ def _column(dataset: h5py.Dataset, mapped: mmap.mmap) -> np.ndarray:
         raise ValueError(f"{dataset.name} is cut off")
     flat = np.frombuffer(mapped, dataset.dtype, dataset.size, offset)
     return flat.reshape(dataset.shape)
+
+
+def _own_dataset(group: h5py.Group, name: str, size: int) -> h5py.Dataset:
+    """A dataset whose values lie in this file, and fit into it.
+
+    Args:
+        size: the file's, in bytes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    linked = not isinstance(group.get(name, getlink=True), h5py.HardLink)
+    if linked:
+        raise ValueError(f"{name} is missing, or a link")
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{name} is no dataset of this file")
+    if dataset.nbytes > _MOST_COMPRESSION * size + _ALWAYS_READ:
+        raise ValueError(f"{name} claims {dataset.nbytes:,} bytes")
+    return dataset
 
 
 def _write_texts(file: h5py.File, name: str, parts: Sequence[np.ndarray]) -> None:
@@ -244,17 +268,13 @@ def _write_texts(file: h5py.File, name: str, parts: Sequence[np.ndarray]) -> Non
         first += len(part)
 
 
-def _brief(error: Exception) -> str:
-    return str(error).splitlines()[0].strip("'\"")[:120]
-
-
 def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[ModelCard, Base]:
     """`/person/embedding`, or `/person/<image>/embedding` beside `file_path`."""
     rows = [
         (person, *row)
         for person, group in file.items()
         if isinstance(group, h5py.Group)
-        for row in _older_rows(person, group)
+        for row in _older_rows(person, group, path.stat().st_size)
     ]
     if not rows:
         raise MissingError(f"{path}: no gallery of facerec's or of an older layout")
@@ -286,14 +306,14 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[
     return assume, Base.of(people, entries)
 
 
-def _older_rows(person: str, group: h5py.Group) -> list[tuple[str, np.ndarray]]:
+def _older_rows(person: str, group: h5py.Group, size: int) -> list[tuple[str, np.ndarray]]:
     if "embedding" in group:
-        values = np.atleast_2d(group["embedding"][()])
+        values = np.atleast_2d(_own_dataset(group, "embedding", size)[()])
         return [(person, vector) for vector in values]
     rows = []
     for name, image in group.items():
         if isinstance(image, h5py.Group) and "embedding" in image:
             source = image["file_path"][()] if "file_path" in image else f"{person}/{name}"
             text = source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source)
-            rows.append((text, image["embedding"][()]))
+            rows.append((text, _own_dataset(image, "embedding", size)[()]))
     return rows

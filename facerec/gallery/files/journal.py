@@ -26,13 +26,17 @@ from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.gallery.base import Batch
 from facerec.gallery.memory import Append, Change, Merge, NewCard, Remove, Rename
+from facerec.parsing import MALFORMED, parse_json
 
 _MAGIC = b"facerec journal 1\n"
 _IDENTITY = 32
 START = len(_MAGIC) + _IDENTITY
 """Offset of the first record."""
+_DAMAGED: tuple[type[Exception], ...] = (*MALFORMED, MissingError)
 _FRAME = struct.Struct("<QII")
 _LENGTH = struct.Struct("<I")
+_PLACE = 15
+"""Numbers of a face after its embedding: box, landmarks, score."""
 
 
 def journal_of(path: Path) -> Path:
@@ -65,7 +69,7 @@ def read_journal(path: Path, size: int) -> Journal | None:
     for record, stop in _records(path, content):
         try:
             changes += _decode(record, size)
-        except (ValueError, KeyError, TypeError, struct.error) as error:
+        except _DAMAGED as error:
             raise MissingError(f"{path}: damaged at byte {end} ({error})") from error
         end = stop
     return Journal(content[len(_MAGIC) : START].decode("ascii", "replace"), changes, end)
@@ -156,13 +160,27 @@ def _decode(record: memoryview, size: int) -> list[Change]:
     (length,) = _LENGTH.unpack_from(record)
     start = _LENGTH.size + length
     text = bytes(record[_LENGTH.size : start]).decode("utf-8", "surrogateescape")
-    rows = np.frombuffer(record[start:], "<f4").reshape(-1, size + 15)
+    rows = np.frombuffer(record[start:], "<f4").reshape(-1, size + _PLACE)
     changes, first = [], 0
-    for fields in json.loads(text):
+    for fields in parse_json(text):
         count = len(fields.get("person", ())) if fields["change"] == "append" else 0
         changes.append(_from_json(fields, rows[first : first + count]))
         first += count
     return changes
+
+
+def _texts(values: Any, count: int | None = None) -> list[str]:
+    """The values, which are texts, and so many.
+
+    Raises:
+        TypeError: they are none.
+        ValueError: there are more or fewer.
+    """
+    if not (isinstance(values, list) and all(isinstance(value, str) for value in values)):
+        raise TypeError("a name is no text")
+    if count is not None and len(values) != count:
+        raise ValueError("other faces than names")
+    return values
 
 
 def _numbers(batch: Batch) -> Floats:
@@ -196,25 +214,34 @@ def _from_json(fields: dict[str, Any], rows: Floats) -> Change:
     kind = fields["change"]
     if kind == "append":
         embeddings, box, landmarks, score = np.split(rows, [-15, -11, -1], axis=1)
+        count = len(rows)
+        if len(fields["meta"]) != count:
+            raise ValueError("other faces than metadata")
+        for meta in fields["meta"]:
+            _texts([*meta, *meta.values()])
         return Append(
             Batch(
-                fields["person"],
-                fields["source"],
-                fields["sha256"],
+                _texts(fields["person"], count),
+                _texts(fields["source"], count),
+                _texts(fields["sha256"], count),
                 fields["meta"],
                 embeddings,
                 box,
                 landmarks.reshape(-1, 5, 2),
                 score.reshape(-1),
             ),
-            fields["replace"],
+            bool(fields["replace"]),
         )
     if kind == "remove":
-        return Remove(fields["name"], fields["source"])
+        (name,) = _texts([fields["name"]])
+        return Remove(name, None if fields["source"] is None else _texts([fields["source"]])[0])
     if kind == "rename":
-        return Rename(fields["old"], fields["new"])
+        return Rename(*_texts([fields["old"], fields["new"]]))
     if kind == "merge":
-        return Merge(fields["source"], fields["target"])
+        return Merge(*_texts([fields["source"], fields["target"]]))
     if kind == "card":
-        return NewCard(ModelCard.from_json(fields["card"], "the journal"))
+        card = ModelCard.from_json(fields["card"], "the journal")
+        if card.embedding_size + _PLACE != rows.shape[1]:
+            raise ValueError("a card of another size")
+        return NewCard(card)
     raise ValueError(f"unknown change {kind}")

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from facerec.errors import MissingError
 from facerec.faces import Floats
-from facerec.files import replacing
+from facerec.files import replacing, sha256_of
 from facerec.gallery.base import MatchBy
 from facerec.gallery.search.exact import Best, ExactSearch, Numbers, rerank
+from facerec.parsing import MALFORMED, parse_json
 
 _PROBED, _PROBED_LEAST = 4, 64
 """Lists probed: one in so many, and at least so many, of sqrt(N)."""
@@ -75,7 +76,7 @@ class ApproximateSearch:
         _, rows = self._index.search(np.ascontiguousarray(queries, np.float32), wanted)
         query = np.repeat(np.arange(len(queries)), rows.shape[1])
         row: Numbers = rows.reshape(-1)
-        good = row >= 0
+        good = (row >= 0) & (row < len(self._vectors))
         if allowed is not None:
             good &= allowed[row]
         query, row = query[good], row[good]
@@ -127,7 +128,12 @@ def build_index(
     _facts(target).unlink(missing_ok=True)
     with replacing(target) as temporary:
         faiss.write_index(index, str(temporary))
-    facts = {"kind": _KIND, "digest": _digest(vectors), "stamp": list(stamp)}
+    facts = {
+        "kind": _KIND,
+        "digest": _digest(vectors),
+        "stamp": list(stamp),
+        "file": sha256_of(target),
+    }
     with replacing(_facts(target)) as temporary:
         temporary.write_text(json.dumps(facts))
     return target
@@ -150,11 +156,11 @@ def open_index(
     """
     target = index_of(path, match)
     try:
-        facts = json.loads(_facts(target).read_text())
+        facts = parse_json(_facts(target).read_text())
         current = facts["kind"] == _KIND and (
             facts["stamp"] == list(stamp) or facts["digest"] == _digest(vectors)
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except MALFORMED:
         return None
     if not current:
         return None
@@ -163,8 +169,11 @@ def open_index(
     except ImportError:
         return None
     try:
+        # FAISS trusts what it reads: damage may end the process.
+        if facts.get("file") not in (None, sha256_of(target)):
+            raise ValueError("other bytes than were written")
         index: Any = faiss.read_index(str(target))
-    except RuntimeError as error:
+    except MALFORMED as error:
         raise MissingError(f"{target}: damaged; make it again: facerec gallery index") from error
     if (index.ntotal, index.d) != vectors.shape:
         return None

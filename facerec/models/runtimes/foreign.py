@@ -54,13 +54,15 @@ class ForeignEmbedder:
     def __init__(self, path: Path, network: Network, card: ModelCard, *, batch: int) -> None:
         self.card = card
         self.arithmetic = network.arithmetic
-        self._network = network
+        self._path, self._network = path, network
         wanted = (3, card.input_height, card.input_width)
         takes = network.takes
         if len(takes) != 4 or any(
             side not in (None, want) for side, want in zip(takes[1:], wanted, strict=True)
         ):
             raise MissingError(f"{path}: takes {takes}, but {card.name}'s card says (N, {wanted})")
+        if takes[0] == 0 or len(network.gives) < 2:
+            raise MissingError(f"{path}: no embedder: takes {takes} and gives {network.gives}")
         if network.gives[-1] not in (None, card.embedding_size):
             raise MissingError(
                 f"{path}: gives {network.gives[-1]} values, but {card.name}'s card says "
@@ -76,6 +78,7 @@ class ForeignEmbedder:
 
         Raises:
             ValueError: the chips are not of the card's input size.
+            MissingError: the network fails, or gives other vectors than its card says.
         """
         require_chips(chips, self.card)
         vectors = [
@@ -100,7 +103,15 @@ class ForeignEmbedder:
         if self._fixed and count < self._batch:
             x = np.concatenate([x, np.zeros((self._batch - count, *x.shape[1:]), np.float32)])
         y = self._network.run(np.ascontiguousarray(x))
-        return y.reshape(len(y), -1)[:count].astype(np.float32)
+        if y.ndim < 2 or len(y) != len(x) or y[0].size != self.card.embedding_size:
+            raise MissingError(
+                f"{self._path}: gives {y.shape} for {len(x)} faces, but {self.card.name}'s card "
+                f"says {self.card.embedding_size} values for each"
+            )
+        vectors = y.reshape(len(y), -1)[:count].astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise MissingError(f"{self._path}: gives values that are no numbers (NaN)")
+        return vectors
 
 
 def carried_card(text: str, path: Path) -> ModelCard:

@@ -6,10 +6,21 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
+from facerec.parsing import brief
+
+_INPUTS: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+_OUTPUTS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 class OnnxNetwork:
@@ -25,16 +36,58 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, *, device: str, threads: int) -> None:
+        self._path = path
         self._session = _open_session(path, device, threads)
-        self._input = self._session.get_inputs()[0].name
-        self.takes = _shape(self._session.get_inputs()[0])
-        self.gives = _shape(self._session.get_outputs()[0])
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or not outputs:
+            raise MissingError(
+                f"{path}: takes {len(inputs)} inputs and gives {len(outputs)} outputs; an embedder "
+                "takes one image and gives one vector"
+            )
+        self._input, self.takes, self.gives = inputs[0].name, _shape(inputs[0]), _shape(outputs[0])
+        self._type = inputs[0].type
+        if self._type not in _INPUTS or outputs[0].type not in _OUTPUTS:
+            raise MissingError(
+                f"{path}: takes {self._type} and gives {outputs[0].type}; an embedder takes "
+                "numbers and gives floating-point ones"
+            )
         self.inside: bool = self.metadata.get(INSIDE_KEY) == "true"
         self.arithmetic = "onnxruntime"
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The file's own metadata.
+
+        Raises:
+            MissingError: they are no text.
+        """
+        try:
+            texts: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise MissingError(f"{self._path}: its metadata are damaged") from error
+        return texts
+
+    def require_floats(self, card: ModelCard) -> None:
+        """Refuse a network of whole pixels whose card asks for normalised ones.
+
+        Raises:
+            MissingError: it is one.
+        """
+        plain = set(card.mean) == {0.0} and set(card.std) == {1.0}
+        if self._type == "tensor(uint8)" and not (self.inside or plain):
+            raise MissingError(
+                f"{self._path}: takes pixels of 0-255 (uint8), but {card.name}'s card normalises "
+                "them; give a card with mean [0, 0, 0] and std [1, 1, 1]"
+            )
+
     def run(self, x: Floats) -> Floats:
-        y: Floats = self._session.run(None, {self._input: x})[0]
+        fed = x.astype(_INPUTS[self._type], copy=False)
+        try:
+            y: Floats = self._session.run(None, {self._input: fed})[0]
+        except Exception as error:
+            raise MissingError(
+                f"{self._path}: ONNX Runtime cannot run it: {brief(error)}"
+            ) from error
         return y
 
 
@@ -43,6 +96,7 @@ def load_onnx(
 ) -> ForeignEmbedder:
     """An embedder of an ONNX file; see `OnnxNetwork` and `ForeignEmbedder`."""
     network = OnnxNetwork(path, device=device, threads=threads)
+    network.require_floats(card)
     return ForeignEmbedder(path, network, card, batch=batch)
 
 
@@ -113,5 +167,4 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise MissingError(f"{path}: ONNX Runtime cannot read it: {reason}") from error
+        raise MissingError(f"{path}: ONNX Runtime cannot read it: {brief(error)}") from error

@@ -12,6 +12,7 @@ from facerec.models.precision import choose_precision
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.devices import takes_all_cores
+from facerec.parsing import brief
 from facerec.profile.schema import RuntimePrecision
 
 
@@ -30,6 +31,7 @@ class OpenVinoNetwork:
 
     def __init__(self, path: Path, *, threads: int, precision: RuntimePrecision = "fp32") -> None:
         openvino = import_openvino(path)
+        self._path = path
         # By default OpenVINO computes in bf16 where the CPU can.
         best = choose_precision("auto" if precision == "int8" else precision, "openvino", "cpu")
         hint = "bf16" if best == "bf16" else "f32"
@@ -42,13 +44,12 @@ class OpenVinoNetwork:
             raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
         core = openvino.Core()
         try:
-            model = core.read_model(path)
+            model = _read_model(path)
             self._compiled = core.compile_model(model, "CPU", settings)
-        except RuntimeError as error:
+            self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
+            self.card_text = _told(model, CARD_KEY)
+        except Exception as error:
             raise MissingError(f"{path}: OpenVINO cannot read it") from error
-        self.takes = _shape(model.input(0))
-        self.gives = _shape(model.output(0))
-        self.card_text = _told(model, CARD_KEY)
         # OpenVINO does not read an ONNX file's metadata.
         self.inside = (
             embeds_preprocessing(path)
@@ -58,7 +59,10 @@ class OpenVinoNetwork:
         self.arithmetic = f"openvino {precision}"
 
     def run(self, x: Floats) -> Floats:
-        y: Floats = self._compiled(x)[0]
+        try:
+            y: Floats = self._compiled(x)[0]
+        except Exception as error:
+            raise MissingError(f"{self._path}: OpenVINO cannot run it: {brief(error)}") from error
         return y
 
 
@@ -97,6 +101,15 @@ def import_openvino(where: Path | str) -> Any:
             f"{where}: OpenVINO is not installed; pip install 'facerec[openvino]'"
         ) from error
     return openvino
+
+
+def _read_model(path: Path) -> Any:
+    """As `openvino.Core.read_model`, by the reader of that format: others would complain on stderr
+    of a file that none of them can read."""
+    from openvino.frontend import FrontEndManager
+
+    reader = FrontEndManager().load_by_framework("onnx" if path.suffix == ".onnx" else "ir")
+    return reader.convert(reader.load(str(path)))
 
 
 def _shape(port: Any) -> list[int | None]:

@@ -11,6 +11,7 @@ from facerec.card import Augment
 from facerec.errors import MissingError
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.runtimes.foreign import CARD_KEY, carried_card
+from facerec.parsing import MALFORMED
 
 
 def load_torchscript(
@@ -33,8 +34,8 @@ def load_torchscript(
             network = torch.jit.load(  # type: ignore[no-untyped-call]
                 str(path), map_location=device, _extra_files=inside
             )
-    except (RuntimeError, ValueError, OSError) as error:
+    except MALFORMED as error:
         raise MissingError(f"{path}: not a readable TorchScript file") from error
     text = inside[CARD_KEY]
-    card = carried_card(text if isinstance(text, str) else text.decode(), path)
+    card = carried_card(text if isinstance(text, str) else text.decode("utf-8", "replace"), path)
     return TorchEmbedder(network, card.with_augment(augment), device=device, batch=batch)

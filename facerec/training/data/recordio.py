@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ class RecordFile:
             if not part.is_file():
                 raise MissingError(f"{part}: no such file; a record file needs .rec and .idx")
         self._offsets = _read_index(index)
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._seeking = threading.Lock()
         try:
             self._keys, labels = self._list_images()
         except (InputError, ValueError) as error:
@@ -72,6 +74,8 @@ class RecordFile:
         keys, found = [], []
         for number, key in enumerate(range(images, people)):
             _, (first, after), _ = _split(self._record(key))
+            if not 0 <= after - first <= len(self._offsets):
+                raise InputError(f"its person {number} has {after - first:g} images")
             keys.extend(range(int(first), int(after)))
             found.extend([number] * int(after - first))
         return keys, np.array(found, np.int64)
@@ -92,8 +96,23 @@ class RecordFile:
                 return _MAGIC_BYTES.join(parts)
             position += 8 + length + -length % 4
 
+    def _read_at(self, position: int, length: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file, length, position)
+        # Windows has none.
+        with self._seeking:
+            os.lseek(self._file, position, os.SEEK_SET)
+            parts = []
+            while length > 0 and (part := os.read(self._file, length)):
+                parts.append(part)
+                length -= len(part)
+        return b"".join(parts)
+
     def _read(self, position: int, length: int, key: int) -> bytes:
-        data = os.pread(self._file, length, position)
+        try:
+            data = self._read_at(position, length)
+        except (OSError, OverflowError) as error:
+            raise InputError(f"{self._path}: its index is wrong at record {key}") from error
         if len(data) != length:
             raise InputError(f"{self._path}: ends within record {key}")
         return data

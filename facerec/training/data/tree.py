@@ -6,9 +6,8 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Image
-from facerec.imaging.archives import Source
+from facerec.imaging.archives import Source, photo_names
 from facerec.imaging.decode import decode_image
-from facerec.imaging.names import is_photo
 from facerec.training.data import Labels
 
 MAX_PIXELS = 4096 * 4096
@@ -24,7 +23,7 @@ class Tree:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._keys = sorted(key for key in self._source.names() if is_photo(key) and "/" in key)
+        self._keys = sorted(key for key in photo_names(source) if "/" in key)
         if not self._keys:
             raise MissingError(f"{source.name}: holds no images in folders, one per person")
         folders = [key.rpartition("/")[0] for key in self._keys]

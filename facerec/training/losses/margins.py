@@ -4,7 +4,8 @@ A margin maps the cosines `(N, C) float32` of features with class centres to log
 true class's cosine `(N,)`, `others` the rest; the classifier scales both. Angles are float32 under
 any autocast.
 
-A loss registers a factory from the profile's `train` section to its margin, None for plain softmax.
+A loss registers a factory from the profile's `train` section to its margin, None for plain softmax,
+and which of `MARGIN_KEYS` it takes as `keys`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from facerec.registry import LOSSES
 
 # At cos = ±1 the derivative of the arc cosine is infinite; here it is at most 707.
 _NEAR_ONE = 1 - 1e-6
+MARGIN_KEYS = ("margin", "m1", "m2", "m3")
+"""Keys of `train` that only some losses take."""
 
 
 def angle_of(cosine: Tensor) -> Tensor:
@@ -63,8 +66,8 @@ class Margin(nn.Module):
 class CombinedMargin(Margin):
     """cos(m1 θ + m2) - m3 (Deng et al. 2019, eq. 4).
 
-    ArcFace is m2 alone (eq. 3), CosFace m3 alone (Wang et al. 2018, eq. 4), SphereFace m1 alone
-    (Liu et al. 2017, eq. 7). Monotone beyond pi, see `monotone_cosine`.
+    ArcFace is m2 alone (eq. 3), CosFace m3 alone (Wang et al. 2018, eq. 4). Monotone beyond pi, see
+    `monotone_cosine`.
     """
 
     def __init__(self, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0) -> None:
@@ -75,6 +78,29 @@ class CombinedMargin(Margin):
         if self.m1 == 1 and self.m2 == 0:
             return cosine - self.m3
         return monotone_cosine(self.m1 * angle_of(cosine) + self.m2) - self.m3
+
+
+class SphereFaceMargin(Margin):
+    """cos(m θ), monotone (Liu et al. 2017, eq. 7); in training (λ cos θ + cos(m θ)) / (1 + λ).
+
+    λ falls from 1000 to 5 over 1,660 batches, as in the authors' code (`base`, `gamma` and
+    `lambda_min`); without it the loss diverges.
+    """
+
+    batches: Tensor
+
+    def __init__(self, factor: float = 4.0) -> None:
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("batches", torch.tensor(0.0))
+
+    def target(self, cosine: Tensor, norms: Tensor) -> Tensor:
+        hard = monotone_cosine(self.factor * angle_of(cosine))
+        if not self.training:
+            return hard
+        weight = (1000 / (1 + 0.12 * self.batches)).clamp(min=5)
+        self.batches += 1
+        return torch.lerp(hard, cosine, weight / (1 + weight))
 
 
 class AdaFaceMargin(Margin):
@@ -147,47 +173,63 @@ class MagFaceMargin(Margin):
         return norms.clamp(self.min_norm, self.max_norm)
 
 
-@LOSSES.register("softmax", help="Softmax cross-entropy: no margin, no normalisation.")
+@LOSSES.register("softmax", help="Softmax cross-entropy: no margin, no normalisation.", keys=())
 def softmax(section: TrainSection) -> Margin | None:
     return None
 
 
-@LOSSES.register("normface", help="NormFace: normalised softmax (Wang et al. 2017).")
+@LOSSES.register("normface", help="NormFace: normalised softmax (Wang et al. 2017).", keys=())
 def normface(section: TrainSection) -> Margin | None:
     return Margin()
 
 
-@LOSSES.register("arcface", help="ArcFace: additive angular margin, 0.5 (Deng et al. 2019).")
+@LOSSES.register(
+    "arcface", help="ArcFace: additive angular margin, 0.5 (Deng et al. 2019).", keys=("margin",)
+)
 def arcface(section: TrainSection) -> Margin | None:
     return CombinedMargin(m2=_margin(section, 0.5))
 
 
-@LOSSES.register("cosface", help="CosFace: additive cosine margin, 0.35 (Wang et al. 2018).")
+@LOSSES.register(
+    "cosface", help="CosFace: additive cosine margin, 0.35 (Wang et al. 2018).", keys=("margin",)
+)
 def cosface(section: TrainSection) -> Margin | None:
     return CombinedMargin(m3=_margin(section, 0.35))
 
 
-@LOSSES.register("sphereface", help="SphereFace: factor on the angle, 4 (Liu et al. 2017).")
+@LOSSES.register(
+    "sphereface", help="SphereFace: factor on the angle, 4 (Liu et al. 2017).", keys=("margin",)
+)
 def sphereface(section: TrainSection) -> Margin | None:
-    return CombinedMargin(m1=_margin(section, 4.0))
+    return SphereFaceMargin(_margin(section, 4.0))
 
 
-@LOSSES.register("combined", help="cos(m1 θ + m2) - m3 with train.m1, m2, m3 (Deng et al. 2019).")
+@LOSSES.register(
+    "combined",
+    help="cos(m1 θ + m2) - m3 with train.m1, m2, m3 (Deng et al. 2019).",
+    keys=("m1", "m2", "m3"),
+)
 def combined(section: TrainSection) -> Margin | None:
     return CombinedMargin(section.m1, section.m2, section.m3)
 
 
-@LOSSES.register("adaface", help="AdaFace: margin by image quality, 0.4 (Kim et al. 2022).")
+@LOSSES.register(
+    "adaface", help="AdaFace: margin by image quality, 0.4 (Kim et al. 2022).", keys=("margin",)
+)
 def adaface(section: TrainSection) -> Margin | None:
     return AdaFaceMargin(_margin(section, 0.4))
 
 
-@LOSSES.register("curricularface", help="CurricularFace: weighs hard negatives, 0.5 (Huang 2020).")
+@LOSSES.register(
+    "curricularface",
+    help="CurricularFace: weighs hard negatives, 0.5 (Huang 2020).",
+    keys=("margin",),
+)
 def curricularface(section: TrainSection) -> Margin | None:
     return CurricularFaceMargin(_margin(section, 0.5))
 
 
-@LOSSES.register("magface", help="MagFace: margin by feature length (Meng et al. 2021).")
+@LOSSES.register("magface", help="MagFace: margin by feature length (Meng et al. 2021).", keys=())
 def magface(section: TrainSection) -> Margin | None:
     return MagFaceMargin()
 

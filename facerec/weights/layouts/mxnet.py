@@ -16,6 +16,7 @@ import numpy as np
 
 from facerec.alignment.templates import ARCFACE
 from facerec.errors import MissingError
+from facerec.parsing import MALFORMED, brief
 from facerec.weights.layouts import Imported, State
 
 _LIST_MAGIC = 0x112
@@ -34,8 +35,8 @@ def read_params(path: Path) -> State:
     """
     try:
         return _Reader(path.read_bytes()).read()
-    except (OSError, ValueError, struct.error, KeyError) as error:
-        raise MissingError(f"{path}: not MXNet's parameters: {error}") from error
+    except MALFORMED as error:
+        raise MissingError(f"{path}: not MXNet's parameters: {brief(error)}") from error
 
 
 class _Reader:

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from facerec.errors import MissingError, UsageError
+from facerec.parsing import MALFORMED, brief
 from facerec.weights.dlib import read_dlib_resnet
 from facerec.weights.layouts import Imported, State
 from facerec.weights.layouts.mxnet import import_mobilefacenet, read_params
@@ -18,6 +21,8 @@ _INSIDE = ("state_dict", "net_state_dict", "model_state_dict", "model", "backbon
 # Prefixes of wrappers: DataParallel, torch.compile, Lightning modules.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
 _DLIB_CARD = "dlib_resnet"
+UNREADABLE: tuple[type[Exception], ...] = (SafetensorError, *MALFORMED)
+"""What reading a safetensors file raises."""
 
 
 def layout_names() -> list[str]:
@@ -49,8 +54,8 @@ def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
         for known in TORCH_LAYOUTS:
             if layout in (None, known.name) and known.fits(state):
                 return known.name, known.convert(state)
-    except (ValueError, KeyError, IndexError) as error:
-        raise UsageError(f"{path}: {error}") from error
+    except MALFORMED as error:
+        raise UsageError(f"{path}: {brief(error)}") from error
     names = ", ".join(sorted(state)[:3])
     wanted = f"is not laid out as {layout}" if layout else "has no layout that is known"
     raise UsageError(f"{path}: {wanted} ({len(state)} tensors: {names}, …)")
@@ -58,13 +63,14 @@ def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
 
 def _read_tensors(path: Path) -> State:
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             return _unwrapped(load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise MissingError(f"{path}: not a readable safetensors file: {error}") from error
+        except UNREADABLE as error:
+            raise MissingError(
+                f"{path}: not a readable safetensors file: {brief(error)}"
+            ) from error
     import torch
 
     try:
@@ -73,7 +79,7 @@ def _read_tensors(path: Path) -> State:
         raise MissingError(
             f"{path}: holds Python objects, which could run code; save its state_dict() alone"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError) as error:
+    except MALFORMED as error:
         raise MissingError(f"{path}: not a readable PyTorch file") from error
     for key in _INSIDE:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
