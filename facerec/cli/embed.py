@@ -86,11 +86,6 @@ def embed(
     """
     loaded = profile.load({FACES.key: "all"} if all_faces else None)
     metadata = parse_pairs(meta, "--meta")
-    from facerec.gallery.addresses import check_place, open_gallery
-
-    check_place(loaded.gallery.path)
-    if chips is not None:
-        check_output_folder(chips)
     from facerec.imaging.sources import list_people
 
     if "-" in people and "RANK" in os.environ:
@@ -102,6 +97,11 @@ def embed(
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
+    from facerec.gallery.addresses import check_place, open_gallery
+
+    check_place(loaded.gallery.path)
+    if chips is not None:
+        check_output_folder(chips)
     with waiting("loading models"):
         from facerec.engine.engine import Engine
     from facerec.gallery.enrol import Ranks, enrol_photos
