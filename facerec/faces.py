@@ -32,14 +32,17 @@ class Face:
         box: `(4,) float32`, x1, y1, x2, y2; may reach beyond the image.
         score: detector's confidence in [0, 1].
         landmarks: `(5, 2) float32`: left eye, right eye, nose, left and right mouth corner, as
-            the viewer sees them.
+            the viewer sees them who turns the photo until the face is upright.
         embedding: `(D,) float32` unit vector, or None before embedding.
+        turn: degrees, 0, 90, 180 or 270, by which the photo had to be turned clockwise for the
+            face to be found.
     """
 
     box: Floats
     score: float
     landmarks: Floats
     embedding: Floats | None = None
+    turn: int = 0
 
     def __post_init__(self) -> None:
         for values in (self.box, self.landmarks, self.embedding):
@@ -59,12 +62,14 @@ class Face:
         return replace(self, box=box + first, landmarks=landmarks + first)
 
     def to_record(self) -> dict[str, Any]:
-        """Box, score and landmarks as JSON values, to a hundredth of a pixel."""
-        return {
+        """Box, score and landmarks as JSON values, to a hundredth of a pixel; `turn` where the
+        photo was turned."""
+        record = {
             "box": self.box.astype(float).round(2).tolist(),
             "score": round(float(self.score), 4),
             "landmarks": self.landmarks.astype(float).round(2).tolist(),
         }
+        return {**record, "turn": self.turn} if self.turn else record
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,13 +17,17 @@ from facerec.errors import UsageError
 
 
 @contextmanager
-def replacing(target: str | Path) -> Iterator[Path]:
+def replacing(target: str | Path, *, partial: bool = False) -> Iterator[Path]:
     """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
     The new file is flushed to disk before it is renamed. If the block raises, the temporary file
     is removed and `target` is unchanged. Missing parent folders are created. A link is followed,
     and stays one. A file that is replaced keeps its mode and owner; a new one gets the umask's. A
     device or a named pipe gets the bytes once they are complete.
+
+    Args:
+        partial: let the temporary file be seen, by a name that tells what it is: of long work
+            somebody may want what a kill left behind.
 
     Raises:
         UsageError: the place cannot be written, or the file there is read-only.
@@ -43,7 +47,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
         _require_replaceable(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else may read on the way what only its owner may read in the end.
-        temporary = _create_beside(place, 0o600 if place.exists() else 0o666)
+        temporary = _create_beside(place, 0o600 if place.exists() else 0o666, partial)
         yield temporary
         _flush(temporary)
         if place.exists():
@@ -164,8 +168,8 @@ def _try_to_create_below(folder: Path) -> None:
     _create_beside(folder / "facerec", 0o600).unlink()
 
 
-def _create_beside(place: Path, mode: int) -> Path:
-    """An empty file in the folder of another, hidden, with the same suffix.
+def _create_beside(place: Path, mode: int, partial: bool = False) -> Path:
+    """An empty file in the folder of another, hidden unless `partial`, with the same suffix.
 
     Not by `tempfile`: its files are readable by their owner alone, and the umask that a new output
     should get cannot be asked for without changing it for all threads.
@@ -173,7 +177,9 @@ def _create_beside(place: Path, mode: int) -> Path:
     while True:
         suffix = place.suffix if len(os.fsencode(place.suffix)) < 32 else ""
         stem = os.fsencode(place.name)[:150].decode(errors="ignore")
-        temporary = place.with_name(f".{stem}.{os.urandom(4).hex()}{suffix}")
+        mark = os.urandom(4).hex()
+        name = f"{stem}.partial-{mark}{suffix}" if partial else f".{stem}.{mark}{suffix}"
+        temporary = place.with_name(name)
         with suppress(FileExistsError):
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
             return temporary

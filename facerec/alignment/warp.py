@@ -144,7 +144,8 @@ def _shrink_region(
 
 
 def crop_box(image: Image, face: Face, size: int, margin: float) -> Image:
-    """The square around a face's box with a margin, resized; black outside the image.
+    """The square around a face's box with a margin, resized, turned as the face was; black outside
+    the image.
 
     Args:
         size: side of the chip in pixels.
@@ -156,13 +157,10 @@ def crop_box(image: Image, face: Face, size: int, margin: float) -> Image:
     side = max(face.size * (1 + 2 * margin), 1.0)
     centre = (face.box[:2] + face.box[2:]) / 2
     scale = size / side
-    matrix = np.array(
-        [
-            [scale, 0, size / 2 - scale * centre[0]],
-            [0, scale, size / 2 - scale * centre[1]],
-        ],
-        np.float32,
-    )
+    turn = 1j ** (face.turn // 90) * scale
+    rotation = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    shift = size / 2 - rotation @ centre
+    matrix = np.concatenate([rotation, shift[:, None]], 1).astype(np.float32)
     return warp(image, matrix, (size, size))
 
 

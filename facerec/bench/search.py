@@ -22,7 +22,7 @@ def bench_search(profile: Profile, advance: Advance = ignore) -> list[Measuremen
     Raises:
         MissingError: there is no such model.
     """
-    card = load_card(profile.model.name)
+    card = load_card(profile.model.only_name)
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((PEOPLE, card.embedding_size), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -57,7 +57,7 @@ def align(
     OUT/manifest.jsonl holds box, landmarks and score of each; photos without a usable face are
     copied aside, into a folder named after the reason. A rerun goes on where the last stopped.
     """
-    loaded = profile.load()
+    loaded = profile.load().looking_again("turns")
     if out.resolve().is_relative_to(Path(source).resolve()):
         raise UsageError(f"{out}: lies inside {source}; choose a folder elsewhere")
     aside = failed or out.with_name(f"{out.name}_failed")

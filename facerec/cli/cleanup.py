@@ -161,7 +161,7 @@ def run(
     Nothing is changed in DIRTY. An interrupted run is finished by the same command; what is
     there is taken back by `facerec cleanup undo report/manifest.jsonl`.
     """
-    loaded = profile.load()
+    loaded = profile.load().looking_again("turns")
     threshold = profile.given(DISTANCE_THRESHOLD)
     section = loaded.cleanup
     if means not in _MEANS:

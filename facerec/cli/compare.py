@@ -55,7 +55,7 @@ def compare(
     Exit code 0: the same person; 1: different people. Of several faces in a photo the largest
     and most central counts.
     """
-    loaded = profile.load()
+    loaded = profile.load().looking_again("turns")
     engine = load_engine(loaded)
     from facerec.card import similarity_to_distance
     from facerec.gallery.match import decision_threshold

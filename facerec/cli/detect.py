@@ -12,6 +12,7 @@ from facerec.cli.options import (
     BATCH,
     DETECTOR,
     MIN_FACE,
+    SECOND_LOOK,
     WORKERS,
     Json,
     NullSeparated,
@@ -32,7 +33,7 @@ app = App()
         "find . -name '*.jpg' -print0 | facerec detect -0 - --json",
     ]
 )
-@profile_options(DETECTOR, MIN_FACE, WORKERS, BATCH)
+@profile_options(DETECTOR, MIN_FACE, SECOND_LOOK, WORKERS, BATCH)
 def detect(
     paths: Annotated[
         list[str],

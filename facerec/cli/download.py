@@ -149,8 +149,9 @@ def all_for(
     """Download the weights that a profile names."""
     loaded = ProfileOptions(profile, settings or (), {}).load()
     wanted: dict[str, Record] = {}
-    if not Path(loaded.model.name).is_file():
-        wanted |= _records(loaded.model.name, "models", "weights")
+    for network in loaded.model.members():
+        if not Path(network.only_name).is_file():
+            wanted |= _records(network.only_name, "models", "weights")
     needed = DETECTORS.fact(loaded.detector.name, "weights")
     if needed is not None and loaded.detector.weights is None:
         wanted |= _records(needed)

@@ -84,7 +84,7 @@ def embed(
     gallery is saved as it grows, so an interrupted run goes on where it stopped. Under torchrun
     the same command divides the photos among many processes.
     """
-    loaded = profile.load({FACES.key: "all"} if all_faces else None)
+    loaded = profile.load({FACES.key: "all"} if all_faces else None).looking_again("turns")
     metadata = parse_pairs(meta, "--meta")
     from facerec.imaging.sources import list_people
 

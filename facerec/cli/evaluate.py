@@ -78,10 +78,21 @@ def _add_pair_protocol(name: str, summary: str) -> None:
                 help="Lines 'image or person,group': figures by group.",
             ),
         ] = None,
+        fit_weights: Annotated[
+            bool,
+            option(
+                "--fit-weights",
+                panel=MEASUREMENT,
+                help="Fit model.weights of fused networks; each fold is decided by the weights of "
+                "the other folds.",
+            ),
+        ] = False,
         *,
         run: Run,
     ) -> None:
-        evaluate_pairs(name, data, pairs, run, calibrate=calibrate, groups=groups)
+        evaluate_pairs(
+            name, data, pairs, run, calibrate=calibrate, groups=groups, fit_weights=fit_weights
+        )
 
 
 for _name, _summary in PROTOCOLS.summaries().items():

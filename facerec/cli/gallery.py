@@ -219,7 +219,7 @@ def convert(
 
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
-    converted = Gallery.open(old, assume=load_card(loaded.model.name))
+    converted = Gallery.open(old, assume=load_card(loaded.model.only_name))
     held = replacing(address, converted.card)
     with held as store, progress("converting", len(converted)) as advance:
         append_all(store, converted, advance)
@@ -290,7 +290,7 @@ def import_from(
 
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
-    record = catalogue().get(loaded.model.name)
+    record = catalogue().get(loaded.model.only_name)
     with progress("reading", None) as advance:
         imported = import_gallery(source, assume=record.card if record else None, advance=advance)
     held = replacing(address, imported.card)

@@ -20,6 +20,7 @@ from facerec.cli.options import (
     GALLERY,
     MATCH,
     METRIC,
+    SECOND_LOOK,
     THRESHOLD,
     TOP,
     UNIQUE,
@@ -72,7 +73,7 @@ app.command(
     ]
 )
 @profile_options(
-    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, WORKERS, BATCH
+    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, SECOND_LOOK, WORKERS, BATCH
 )
 def image(
     paths: Annotated[

@@ -12,6 +12,10 @@ Facts that it may register with:
 - `options`: a pydantic model of the profile's `detector.options`, for what `DetectorSection` lacks.
 - `weights`: the catalogue name of the file that `facerec download` fetches for it.
 - `cascade`: True where faces must exceed `detector.thresholds[2]`; video lowers it to keep tracks.
+- `landmarks`: `mtcnn` where its faces get the landmarks of MTCNN's third network unless the profile
+  says otherwise.
+- `certain`: score above which a face is upright, where the detector takes some upside-down faces
+  for upright ones.
 - `uses_all_cores`: True where one process keeps all cores busy, so that a stream is not divided
   among worker processes.
 """

@@ -6,6 +6,8 @@ from facerec.detection import Detector
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
+OWN_LANDMARKS = "own"
+
 
 def create_detector(section: DetectorSection, *, device: str = "cpu") -> Detector:
     """Import the detector that the section names and build it.
@@ -21,4 +23,17 @@ def create_detector(section: DetectorSection, *, device: str = "cpu") -> Detecto
     entry = DETECTORS.get(section.name)
     entry.options(section.options, "detector.options")
     detector: Detector = entry.target.from_section(section, device=device)
-    return detector
+    if landmarks_of(section) == OWN_LANDMARKS:
+        return detector
+    from facerec.detection.mtcnn.landmarks import MTCNNLandmarks
+    from facerec.detection.mtcnn.weights import load_mtcnn_weights
+
+    return MTCNNLandmarks(detector, load_mtcnn_weights())
+
+
+def landmarks_of(section: DetectorSection) -> str:
+    """Whose landmarks the faces of a section's detector carry: `own`, or `mtcnn` for those of
+    MTCNN's third network."""
+    if DETECTORS.fact(section.name, "cascade"):
+        return OWN_LANDMARKS
+    return section.landmarks or DETECTORS.fact(section.name, "landmarks") or OWN_LANDMARKS

@@ -27,6 +27,7 @@ def import_triton_first() -> None:
     "mtcnn-tensorflow",
     help="The mtcnn package in TensorFlow; needs the extra [tensorflow].",
     cascade=True,
+    certain=0.98,
     uses_all_cores=True,
 )
 class TensorFlowMTCNN(Reducible):

@@ -18,12 +18,17 @@ from facerec.weights.downloads import find_download
 _LONGEST_SIDE = 1280
 _SMALLEST_FACE = 10
 _STRIDE = 32
+_SCORE = 0.6
 _NMS_IOU = 0.3
 _KEPT_BEFORE_NMS = 5000
 
 
 @DETECTORS.register(
-    "yunet", help="YuNet in OpenCV, one-stage; its weights are downloaded.", weights="yunet"
+    "yunet",
+    help="YuNet in OpenCV, one-stage; its weights are downloaded.",
+    weights="yunet",
+    landmarks="mtcnn",
+    certain=0.9,
 )
 class YuNet(Reducible):
     """A one-stage detector.
@@ -34,13 +39,16 @@ class YuNet(Reducible):
     Args:
         weights: the ONNX file.
         min_face: smallest face sought, in pixels.
-        score: score that a face must reach.
+        score: score that a face must reach; None: 0.6.
 
     Raises:
         MissingError: there is no such file, or OpenCV cannot read it.
     """
 
-    def __init__(self, weights: Path | None, *, min_face: float = 20, score: float = 0.6) -> None:
+    def __init__(
+        self, weights: Path | None, *, min_face: float = 20, score: float | None = None
+    ) -> None:
+        score = _SCORE if score is None else score
         if weights is None:
             raise MissingError(
                 "the detector yunet needs its ONNX file; get it with: "
@@ -54,7 +62,12 @@ class YuNet(Reducible):
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._network = cv2.FaceDetectorYN.create(
-                str(weights), "", (_STRIDE, _STRIDE), score, _NMS_IOU, _KEPT_BEFORE_NMS
+                str(weights),
+                "",
+                (_STRIDE, _STRIDE),
+                _SCORE if score is None else score,
+                _NMS_IOU,
+                _KEPT_BEFORE_NMS,
             )
         except cv2.error as error:
             raise MissingError(

@@ -22,6 +22,7 @@ from facerec.imaging.photos import AnyPhoto
 from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
+from facerec.models.fusion import Fusion, equal_weights, fused_card, normalised_weights
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.graphs import (
     OPSET,
@@ -38,12 +39,12 @@ from facerec.models.runtimes.openvino import import_openvino, load_openvino
 from facerec.parallel.devices import choose_device
 from facerec.parallel.threads import TorchThreads
 from facerec.profile.loading import Profile
-from facerec.profile.schema import RuntimeEngine, RuntimePrecision
+from facerec.profile.schema import ModelSection, RuntimeEngine, RuntimePrecision
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
-from facerec.weights.store import load_model
+from facerec.weights.store import load_card, load_model
 
 Write = Callable[[Path, Image], None]
 _GAINS = (1.0, 0.6, 1.4)
@@ -64,15 +65,51 @@ def build_detector(profile: Profile) -> Detector:
     return create_detector(profile.detector, device=device)
 
 
-def open_embedder(profile: Profile) -> Embedder:
-    """The embedder that a profile describes.
+def open_model(profile: Profile) -> Embedder | Fusion:
+    """The network or networks that a profile describes.
 
     Raises:
         MissingError: weights, a package or the device is missing.
-        UsageError: the runtime does not run such a model, or not in that precision.
+        IncompatibleError: the card of the fused vectors is of another fusion.
+        UsageError: the runtime does not run such a model, or not in that precision; or weights
+            of several networks are neither given nor follow from their cards.
     """
     section = profile.model
-    path = Path(section.name)
+    if isinstance(section.name, str):
+        return open_embedder(profile)
+    alone = section.members()
+    embedders = [open_embedder(profile.model_copy(update={"model": one})) for one in alone]
+    weights = (
+        normalised_weights(section.weights)
+        if section.weights
+        else equal_weights([_calibrated_card(one) for one in alone])
+    )
+    card = fused_card([embedder.card for embedder in embedders], weights)
+    if section.fused_card is not None:
+        card.require_same_model(given := read_card(section.fused_card), str(section.fused_card))
+        card = given
+    return Fusion(tuple(embedders), weights, card)
+
+
+def _calibrated_card(section: ModelSection) -> ModelCard:
+    """A network's card as it was calibrated, whatever the profile has averaged."""
+    if isinstance(section.card, Path):
+        return read_card(section.card, "")
+    path = Path(section.only_name)
+    return embedded_card(path) if path.suffix == ".onnx" else load_card(path)
+
+
+def open_embedder(profile: Profile) -> Embedder:
+    """The embedder that a profile of one network describes.
+
+    Raises:
+        MissingError: weights, a package or the device is missing.
+        UsageError: the runtime does not run such a model, or not in that precision; or the profile
+            has several networks.
+    """
+    section = profile.model
+    name, given_card = section.only_name, section.only_card
+    path = Path(name)
     if path.suffix == ".ts":
         from facerec.models.runtimes.torchscript import load_torchscript
 
@@ -85,21 +122,19 @@ def open_embedder(profile: Profile) -> Embedder:
         plan = _Plan(profile, path.name, ("openvino",))
         plan.require_unrounded("fp32", "bf16")
         return plan.load(path, None)
-    record = catalogue().get(section.name)
+    record = catalogue().get(name)
     if path.suffix == ".onnx":
         card = (
-            embedded_card(path)
-            if section.card is None
-            else read_card(section.card, onnx_sha256(path))
+            embedded_card(path) if given_card is None else read_card(given_card, onnx_sha256(path))
         )
         return _open_onnx(path, card, profile)
     if record is not None and record.file.format == "onnx":
-        path = require_download(section.name, record)
+        path = require_download(name, record)
         card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
         return _open_onnx(path, card, profile)
-    card, state = load_model(section.name)
-    if section.card is not None:
-        card.require_same_model(given := read_card(section.card), str(section.card))
+    card, state = load_model(name)
+    if given_card is not None:
+        card.require_same_model(given := read_card(given_card), str(given_card))
         card = given
     card = card.with_augment(section.augment)
     plan = _Plan(profile, card.name, ("torch", "onnxruntime", "openvino"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,25 +12,19 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from facerec.alignment.warp import (
-    WHOLE,
-    adapt_chip,
-    enlargement,
-    views_of,
-    warp,
-    warp_to_template,
-)
+from facerec.alignment.warp import adapt_chip, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.detection.reduction import power_of_two
-from facerec.engine.building import build_detector, open_embedder
+from facerec.engine.building import build_detector, open_model
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
+from facerec.engine.second_look import with_second_look
+from facerec.engine.vectors import FaceVectors, FusedVectors, face_vectors
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
 from facerec.models import Embedder
-from facerec.models.embedder import TorchEmbedder
-from facerec.models.whole_batches import WholeBatches
+from facerec.models.fusion import Fusion
 from facerec.parallel.ahead import map_ahead
 from facerec.parallel.devices import choose_device
 from facerec.profile.loading import Profile
@@ -37,8 +32,6 @@ from facerec.registry import DETECTORS
 
 Item = TypeVar("Item")
 _BATCH_PIXELS = 16_000_000
-_FIXED_BATCH = 8
-"""Chips per pass of another runtime where vectors must be bitwise reproducible."""
 _IN_FLIGHT = 4
 """Batches of a stream in memory at once: one detected, one embedded, one consumed, one queued."""
 _MAX_WORKERS = 8
@@ -53,15 +46,14 @@ class Engine:
     """
 
     def __init__(
-        self, detector: Detector, embedder: Embedder, *, batch: int,
-        profile: Profile | None = None, whole_batches: bool = False,
+        self, detector: Detector, model: Embedder | Fusion, *, batch: int,
+        profile: Profile | None = None,
     ) -> None:  # fmt: skip
         self._detector = detector
-        self._embedder = embedder
+        self._vectors: FaceVectors = face_vectors(model, batch)
         self._batch = batch
         self._profile = profile
-        self._whole_batches = whole_batches
-        self._views = views_of(embedder.card.augment)
+        self._whole_batches = False
 
     @classmethod
     def from_profile(cls, profile: str | Path | Profile = "default") -> Engine:
@@ -73,35 +65,49 @@ class Engine:
         """
         if not isinstance(profile, Profile):
             profile = Profile.load(profile)
-        detector, embedder = build_detector(profile), open_embedder(profile)
-        return cls(detector, embedder, batch=profile.runtime.batch, profile=profile)
+        detector = with_second_look(build_detector(profile), profile.detector)
+        return cls(detector, open_model(profile), batch=profile.runtime.batch, profile=profile)
 
     @property
     def card(self) -> ModelCard:
-        """The embedder's model card."""
-        return self._embedder.card
+        """The card of the vectors."""
+        return self._vectors.card
 
     def in_whole_batches(self) -> Engine:
         """This engine with passes of a fixed batch size: vectors do not depend, to the bit, on how
         a stream is divided."""
-        embedder = (
-            self._embedder.in_whole_batches(self._batch_frames)
-            if isinstance(self._embedder, TorchEmbedder)
-            else WholeBatches(self._embedder, _FIXED_BATCH)
-        )
-        return Engine(
-            self._detector, embedder, batch=self._batch, profile=self._profile, whole_batches=True
-        )
+        whole = copy.copy(self)
+        whole._vectors = self._vectors.in_whole_batches(self._batch_frames)
+        whole._whole_batches = True
+        return whole
+
+    def evenly_weighted(self) -> Engine:
+        """This engine with equal weights for fused networks, so that what is kept of its vectors
+        serves any weights; see `facerec.models.fusion.reweight`."""
+        if not isinstance(self._vectors, FusedVectors):
+            return self
+        even = copy.copy(self)
+        even._vectors = self._vectors.evenly_weighted()
+        if self._profile is not None:  # worker processes build their engine from it
+            weights = (1.0,) * len(self.networks)
+            model = self._profile.model.model_copy(update={"weights": weights, "fused_card": None})
+            even._profile = self._profile.model_copy(update={"model": model})
+        return even
 
     @property
     def arithmetic(self) -> str:
         """Runtime and precision of the embedder; see `facerec.models.Embedder`."""
-        return self._embedder.arithmetic
+        return self._vectors.arithmetic
 
     @property
     def passes(self) -> int:
         """Forward passes per face."""
-        return len(self._views) * (1 if self.card.augment == "none" else 2)
+        return self._vectors.passes
+
+    @property
+    def networks(self) -> list[tuple[int, float]]:
+        """Dimension and weight of each network's part of a vector; one part unless fused."""
+        return list(zip(self._vectors.sizes, self._vectors.weights, strict=True))
 
     @property
     def described(self) -> tuple[str, str]:
@@ -129,35 +135,14 @@ class Engine:
 
     def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
         """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
-        size = self._chip_size
-        templates = [view.template(self.card.template, size) for view in self._views]
-        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
-        for start in range(0, len(found), self._batch):
-            part = found[start : start + self._batch]
-            views = [
-                np.concatenate(
-                    [warp_to_template(image, [face], template, size) for image, face in part]
-                )
-                for template in templates
-            ]
-            vectors.append(self._average(views))
-        return np.concatenate(vectors)
+        return self._vectors.of_found(found)
 
     def embed_chips(self, chips: Image) -> Floats:
         """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB.
 
         Views, where the card averages them, are taken from the chips themselves.
         """
-        if not len(chips):
-            return self._embedder.embed(chips)
-        size = self._chip_size
-        views = [
-            chips
-            if view == WHOLE
-            else np.stack([warp(chip, view.matrix(size), size) for chip in chips])
-            for view in self._views
-        ]
-        return self._average(views)
+        return self._vectors.of_chips(chips)
 
     def embed(
         self, images: Sequence[Image], *, aligned: bool = False, select: Select | None = None
@@ -303,22 +288,13 @@ class Engine:
         if image is None:
             return []
         if faces and factor > 1:
-            upscaling = max(enlargement(face.landmarks, self.card.template) for face in faces)
+            upscaling = max(self._vectors.enlargement(face.landmarks) for face in faces)
             wanted = power_of_two(factor / upscaling)
             if wanted < factor:
                 with contextlib.suppress(InputError):  # keep the image already decoded
                     image = read_again(frame, wanted)
                     faces = [face.enlarged(factor // wanted) for face in faces]
         return [(image, face) for face in faces]
-
-    def _average(self, views: Sequence[Image]) -> Floats:
-        """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
-        vectors = self._embedder.embed(np.concatenate(views))
-        if len(views) == 1:
-            return vectors
-        means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
-        unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
-        return unit
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Batches of at most `_batch_frames` frames and, beyond the first frame, `_BATCH_PIXELS`

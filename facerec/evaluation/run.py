@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
 from facerec.imaging.archives import Source
+from facerec.models.fusion import reweight
 from facerec.profile.loading import Profile
 from facerec.weights.folder import cache_folder
 
@@ -43,8 +45,9 @@ def embed_set(
         InputError: some have none and `fail_on_missing` is set.
         UsageError: none has one.
     """
+    even = engine.evenly_weighted()
     path = cache_path(
-        cache_folder(), engine.card, engine.arithmetic, setting.profile.detector,
+        cache_folder(), even.card, engine.arithmetic, setting.profile.detector,
         aligned=setting.aligned,
     )  # fmt: skip
     opened = (
@@ -54,9 +57,11 @@ def embed_set(
     )
     with opened as cache:
         embedded = embed_images(
-            engine, source, keys, files, setting.profile.runtime,
+            even, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,
         )  # fmt: skip
+    vectors = reweight(embedded.vectors, even.networks, engine.networks)
+    embedded = dataclasses.replace(embedded, vectors=vectors)
     missing = embedded.missing
     if not missing:
         return embedded

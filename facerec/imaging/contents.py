@@ -52,7 +52,6 @@ _OTHER = (
     ("a RAR archive", re.compile(rb"Rar!\x1a\x07")),
     ("a zip", re.compile(rb"PK\x03\x04")),
     ("a PDF", re.compile(rb"%PDF-")),
-    ("a video", re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)),
 )
 
 

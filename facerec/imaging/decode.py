@@ -46,6 +46,7 @@ from facerec.imaging.hush import can_hush, hushed
 from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.packaged import jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
+from facerec.imaging.videos import LENGTH, is_video
 
 # An allow-list: Pillow knows 40 more formats, one of which starts Ghostscript. The JPEG plugin
 # opens cameras' multi-picture files (MPO).
@@ -165,6 +166,8 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
         with _process_settings():
             return Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
+        if is_video(data[:LENGTH]):
+            raise unreadable(name, "is a video; facerec recognize video reads it") from None
         what = describe(data[:START])
         if what:
             raise unreadable(name, f"is {what}, not {_READABLE}") from None

@@ -29,6 +29,7 @@ from facerec.profile.schema import (
     ModelSection,
     RecognizeSection,
     RuntimeSection,
+    SecondLook,
     Section,
     TrainSection,
 )
@@ -63,6 +64,11 @@ class Profile(Section):
     ) -> Profile:
         """`resolve(...)`, without the origins."""
         return resolve(name, settings=settings, flags=flags, environment=environment).profile
+
+    def looking_again(self, how: SecondLook) -> Profile:
+        """This profile with `detector.second_look` set, where it is empty."""
+        section = self.detector.model_copy(update={"second_look": self.detector.second_look or how})
+        return self.model_copy(update={"detector": section})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,20 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
+from facerec.errors import UsageError
 from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+SecondLook = Literal["none", "padding", "turns"]
+Networks = Annotated[tuple[str, ...], Field(min_length=2)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -72,10 +76,18 @@ class DetectorSection(Section):
     """Ratio between neighbouring levels of MTCNN's image pyramid."""
     max_candidates: Positive = 4000
     """Most candidates per image and stage, best kept; bounds memory on crowds and noise."""
-    score: Share = 0.6
-    """Score that a face found by a one-stage detector (yunet) must reach."""
+    score: Share | None = None
+    """Score that a face found by a one-stage detector must reach; empty: the detector's own (yunet
+    0.6, centerface 0.35)."""
+    landmarks: Literal["own", "mtcnn"] | None = None
+    """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
+    which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
     weights: Path | None = None
     """A detector's own weights file, for detectors whose weights no pip package carries."""
+    second_look: SecondLook | None = None
+    """Where no face is found, look again: `padding` with a black border, for faces that fill their
+    photo; `turns` also at the photo turned by 90, 180 and 270 degrees. Empty: `turns` for `align`,
+    `cleanup`, `compare`, `embed` and `evaluate`, `none` for video, else `padding`."""
     options: dict[str, Any] = {}
     """What a detector of another package takes beyond these keys."""
 
@@ -92,13 +104,68 @@ class AlignmentSection(Section):
 
 
 class ModelSection(Section):
-    name: str = "dlib_resnet"
-    """A name from the catalogue, or a model file."""
-    card: Path | None = None
-    """Model card (YAML or JSON) for a model file that carries none."""
+    name: str | Networks = "dlib_resnet"
+    """A name from the catalogue, or a model file; several are fused: their vectors stand side by
+    side, so that a cosine is the weighted mean of theirs."""
+    card: Path | tuple[Path | None, ...] | None = None
+    """Model card (YAML or JSON) for a model file that carries none; for several networks a list,
+    with null for those that carry one."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Of several networks, in their order; empty: each counts the same on the scale of its card's
+    thresholds. `facerec evaluate --fit-weights` finds them."""
+    fused_card: Path | None = None
+    """Card of several networks together, for their thresholds, as `facerec evaluate --calibrate`
+    writes it."""
     augment: Augment | None = None
     """Average the vectors of the face alone (`none`), of it and its mirror image (`flip`), or of
     seven shifted and scaled views and theirs (`views`); empty: as the card says."""
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _one_is_no_list(cls, name: Any) -> Any:
+        return name[0] if isinstance(name, list | tuple) and len(name) == 1 else name
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> ModelSection:
+        if isinstance(self.name, str):
+            if self.weights or self.fused_card or isinstance(self.card, tuple):
+                raise ValueError(
+                    "model.weights, model.fused_card and a list of cards need several networks in "
+                    "model.name"
+                )
+            return self
+        cards = (self.card,) if isinstance(self.card, Path) else self.card
+        for key, listed in (("card", cards), ("weights", self.weights)):
+            if listed and len(listed) != len(self.name):
+                raise ValueError(
+                    f"model.{key} needs {len(self.name)} entries, one for each of model.name"
+                )
+        return self
+
+    @property
+    def only_name(self) -> str:
+        """The name of the one network.
+
+        Raises:
+            UsageError: there are several.
+        """
+        if isinstance(self.name, str):
+            return self.name
+        raise UsageError(f"model.name: one network is wanted here, not {', '.join(self.name)}")
+
+    @property
+    def only_card(self) -> Path | None:
+        """The card of the one network."""
+        return None if isinstance(self.card, tuple) else self.card
+
+    def members(self) -> list[ModelSection]:
+        """Each network as a section of its own."""
+        names = (self.name,) if isinstance(self.name, str) else self.name
+        cards = self.card if isinstance(self.card, tuple) else [self.card] * len(names)
+        return [
+            ModelSection(name=name, card=card, augment=self.augment)
+            for name, card in zip(names, cards, strict=True)
+        ]
 
 
 class RuntimeSection(Section):

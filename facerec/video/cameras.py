@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from facerec.errors import MissingError
@@ -24,9 +25,17 @@ def find_camera(name: str) -> str:
     found = exact or {device for device, known in names if name.casefold() in known.casefold()}
     if len(found) == 1:
         return found.pop()
-    there = ", ".join(f"{known} ({device})" for device, known in names) or "none"
     problem = "more than one camera has that name" if found else "no camera has that name"
-    raise MissingError(f"{problem} (looked in {SYSFS} and {_by_id()}: {there})")
+    raise MissingError(f"{problem} (looked in {SYSFS} and {_by_id()}: {_told(names)})")
+
+
+def list_cameras() -> str:
+    """The cameras of this machine for a message, `name (device), …`, or "none"."""
+    return _told(_names()) if sys.platform == "linux" else "not known on this system"
+
+
+def _told(names: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{known} ({device})" for device, known in names) or "none"
 
 
 def _names() -> list[tuple[str, str]]:

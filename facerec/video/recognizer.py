@@ -18,7 +18,7 @@ from facerec.faces import Face, Match
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.registry import DETECTORS
-from facerec.video.sources import TimedFrame
+from facerec.video.frames import TimedFrame
 from facerec.video.tracks import Flow, Track, assign, reidentify, without_duplicates
 
 Kind = Literal["appeared", "identified", "changed", "left"]

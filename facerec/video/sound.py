@@ -1,67 +1,108 @@
-"""Muxing: the audio of the source video into the saved one."""
+"""The sound of a film into the video that is made of it."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+
 from facerec.errors import MissingError
-from facerec.files import replacing
+from facerec.video.film import open_container
 
-_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_OPUS_RATE = 48_000
 
 
-def add_sound(silent: Path, source: Path) -> bool:
-    """Copy a file's first audio stream into a silent video, cut to its length, not re-encoded.
+class Sound:
+    """Copies a film's first audio stream, as it is where the container takes it, else encoded anew.
 
     Args:
-        silent: the video, replaced atomically.
-        source: the file with sound.
-
-    Returns:
-        whether it has an audio stream.
+        film: with sound.
+        output: an `av` container for writing, before its first packet.
+        encoder: FFmpeg's, where the film's codec does not fit.
 
     Raises:
-        MissingError: PyAV is not installed, or the container does not take the codec.
+        MissingError: the film has no sound, or none that can be kept; says which.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingError("PyAV is not installed; pip install 'facerec[video]'") from error
-    kind = _CONTAINERS.get(silent.suffix.lower())
-    try:
-        with av.open(str(silent)) as seen, av.open(str(source)) as heard:
-            if not heard.streams.audio:
-                return False
-            if kind is None:
-                raise MissingError(f"sound is kept in {', '.join(_CONTAINERS)} only")
-            with (
-                replacing(silent) as temporary,
-                av.open(str(temporary), "w", format=kind) as joined,
-            ):
-                video, audio = seen.streams.video[0], heard.streams.audio[0]
-                end = (seen.duration or 0) / av.time_base
-                packets = heapq.merge(
-                    _packets(seen, video, joined.add_stream_from_template(video), end),
-                    _packets(heard, audio, joined.add_stream_from_template(audio), end),
-                    key=lambda found: found[0],
-                )
-                for _, packet in packets:
-                    joined.mux(packet)
-    except av.error.FFmpegError as error:
-        raise MissingError(f"{source}: its sound cannot be kept: {error.strerror}") from error
-    return True
 
+    def __init__(self, film: Path, output: Any, encoder: str) -> None:
+        self._film, self._output = open_container(f"file:{film}", str(film)), output
+        heard = self._film.streams.best("audio")
+        if heard is None:
+            self._film.close()
+            raise MissingError(f"{film}: no sound")
+        self._heard = heard
+        self._start = (self._film.start_time or 0) / av.time_base
+        self._resampler: Any = None
+        try:
+            if heard.codec_context.name in output.supported_codecs:
+                self._stream = output.add_stream_from_template(heard)
+            else:
+                self._stream = self._encoded(encoder)
+        except (av.error.FFmpegError, AttributeError, ValueError) as error:
+            self._film.close()
+            raise MissingError(f"{film}: its sound cannot be kept: {error}") from error
+        self._packets = self._timed()
+        self._next: tuple[float, Any] | None = next(self._packets, None)
 
-def _packets(container: Any, stream: Any, target: Any, end: float) -> Iterator[tuple[float, Any]]:
-    """Packets in decoding order, each with its time in seconds."""
-    for packet in container.demux(stream):
-        if packet.dts is None:
-            continue
-        second = float(packet.dts * packet.time_base)
-        if second >= end:
-            return
-        packet.stream = target
-        yield second, packet
+    def _encoded(self, encoder: str) -> Any:
+        heard = self._heard.codec_context
+        rate = _OPUS_RATE if encoder == "libopus" else heard.sample_rate
+        layout = heard.layout.name if heard.channels <= 2 else "stereo"
+        stream = self._output.add_stream(encoder, rate=rate, layout=layout)
+        stream.codec_context.open()
+        self._resampler = av.AudioResampler(
+            stream.codec_context.format.name, layout, rate, stream.codec_context.frame_size or None
+        )
+        return stream
+
+    def copy_until(self, seconds: float) -> None:
+        """Write what is heard before a moment of the film."""
+        while self._next is not None and self._next[0] < seconds:
+            packet = self._next[1]
+            packet.stream = self._stream
+            self._output.mux(packet)
+            self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        """Close the film."""
+        self._film.close()
+
+    def _timed(self) -> Iterator[tuple[float, Any]]:
+        """Packets in order, each with its time in seconds; what cannot be read is left out."""
+        for packet in self._encode() if self._resampler is not None else self._read():
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            # Before the beginning an encoder warms up, for which not every container has room.
+            if stamp is not None and stamp >= 0:
+                yield float(stamp * packet.time_base), packet
+
+    def _read(self) -> Iterator[Any]:
+        packets = self._film.demux(self._heard)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, IndexError):
+                return
+            if packet is None:
+                return
+            if packet.dts is None:
+                continue
+            shift = round(self._start / packet.time_base)
+            packet.dts -= shift
+            if packet.pts is not None:
+                packet.pts -= shift
+            yield packet
+
+    def _encode(self) -> Iterator[Any]:
+        for packet in self._read():
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                continue
+            for frame in frames:
+                for piece in self._resampler.resample(frame):
+                    yield from self._stream.encode(piece)
+        for piece in self._resampler.resample(None):
+            yield from self._stream.encode(piece)
+        yield from self._stream.encode(None)

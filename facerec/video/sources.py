@@ -1,260 +1,129 @@
-"""Sources of frames: video files, cameras, streams, folders of images, MJPEG on stdin."""
+"""Which source of frames a name means: film, camera, stream, folder of images, stdin."""
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, cast
 
-import cv2
-import numpy as np
-
-from facerec.errors import MissingError
-from facerec.faces import Image
-from facerec.imaging.decode import decode_image, read_image
-from facerec.imaging.sources import find_photos
+from facerec.errors import MissingError, UsageError
+from facerec.imaging.contents import START, image_kind, unread_image
+from facerec.imaging.videos import LENGTH, is_video
 from facerec.video.cameras import find_camera
+from facerec.video.film import FileSource, has_index, open_container
+from facerec.video.frames import VideoSource, Warn, ignore
+from facerec.video.images import (
+    AnimationSource,
+    ImageSource,
+    MjpegSource,
+    holds_several_jpegs,
+    open_animation,
+)
+from facerec.video.live import Camera, LiveSource, Stream, open_stream
 
-_STREAMS = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "tcp://")
-_START, _END = b"\xff\xd8", b"\xff\xd9"
-_MAX_JPEG_BYTES = 1 << 26
-_MAX_BACKOFF = 8.0
-_DEFAULT_RATE = 25.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TimedFrame:
-    """A frame of a video.
-
-    Attributes:
-        index: from 0, dropped frames counted.
-        seconds: since the beginning.
-        image: `(H, W, 3) uint8` RGB.
-    """
-
-    index: int
-    seconds: float
-    image: Image
+_STREAMS = (
+    "rtsp://", "rtsps://", "http://", "https://", "rtmp://", "rtmps://", "udp://", "tcp://",
+    "srt://", "rtp://",
+)  # fmt: skip
+_NUMBERED = re.compile(r"%0?\d*d")
+_JPEG = b"\xff\xd8\xff"
 
 
-class VideoSource(Protocol):
-    """Frames in order.
-
-    Attributes:
-        name: for messages.
-        rate: frames per second; 25 where unknown.
-        total: number of frames; None where unknown.
-        dropped: frames dropped so far because a newer one had arrived.
-    """
-
-    name: str
-    rate: float
-    total: int | None
-    dropped: int
-
-    def frames(self) -> Iterator[TimedFrame]: ...
-
-
-def open_video(name: str, *, stdin: BinaryIO | None, max_pixels: int) -> VideoSource:
+def open_video(
+    name: str, *, stdin: BinaryIO | None, max_pixels: int, warn: Warn = ignore
+) -> VideoSource:
     """Open a source.
 
     Args:
         name: a camera's number, device or name, a video file, a stream's URL, a folder or
-            pattern of images, or `-` for MJPEG on stdin.
+            pattern of images, or `-` for MJPEG, or any film, on stdin.
+        max_pixels: larger frames are refused.
+        warn: told of what was passed over, a line each.
 
     Raises:
         MissingError: it cannot be opened; lists what was tried.
+        UsageError: it is a photo.
+        InputError: its frames are too large.
     """
     if name == "-":
         if stdin is None:
             raise MissingError("-: stdin is closed")
-        return MjpegSource(stdin, max_pixels)
-    if name.isdigit():
-        return LiveSource(name, int(name))
+        return _open_pipe(stdin, max_pixels, warn)
+    if name.isdecimal() and not Path(name).is_file():
+        return LiveSource(name, lambda: Camera(name, int(name)))
     if name.startswith(("/dev/video", "/dev/v4l/")):
-        return LiveSource(name, os.path.realpath(name))
-    if name.startswith(_STREAMS):
-        return LiveSource(name, name, reconnect=True)
-    if Path(name).is_dir() or any(mark in name for mark in "*?["):
-        return ImageSource(name, max_pixels)
+        return LiveSource(name, lambda: Camera(name, os.path.realpath(name)))
+    if name.lower().startswith(_STREAMS):
+        return _open_url(name, max_pixels, warn)
     if Path(name).is_file():
-        return FileSource(Path(name))
+        return _open_file(Path(name), max_pixels, warn)
+    if Path(name).is_dir() or any(mark in name for mark in "*?["):
+        return ImageSource(name, max_pixels, warn)
+    if _NUMBERED.search(name):
+        return ImageSource(_NUMBERED.sub("[0-9]*", name), max_pixels, warn)
     try:
         device = find_camera(name)
     except MissingError as error:
         raise MissingError(f"{name}: no such video, and {error}") from error
-    return LiveSource(name, device)
+    return LiveSource(name, lambda: Camera(name, device))
 
 
-class FileSource:
-    """Every frame of a video file."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._capture = _open(str(path))
-        if self._capture is None:
-            raise MissingError(f"{path}: OpenCV cannot read it as a video")
-        self.rate = _rate(self._capture)
-        self.total = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) or None
-        self.dropped = 0
-
-    def frames(self) -> Iterator[TimedFrame]:
-        assert self._capture is not None
-        index = 0
-        while True:
-            good, image = self._capture.read()
-            if not good:
-                self._capture.release()
-                return
-            yield TimedFrame(index, index / self.rate, _rgb(image))
-            index += 1
+def _open_file(path: Path, max_pixels: int, warn: Warn) -> VideoSource:
+    try:
+        with path.open("rb") as file:
+            head = file.read(LENGTH)
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be read: {error.strerror}") from error
+    if _is_mjpeg(head) and (not head.startswith(_JPEG) or holds_several_jpegs(path)):
+        return MjpegSource(path.open("rb"), max_pixels, warn, str(path))
+    if image_kind(head[:START]) is not None or unread_image(head[:START]) is not None:
+        opened = open_animation(path)
+        if opened is None:
+            raise UsageError(f"{path}: is a photo; facerec recognize image reads it")
+        return AnimationSource(path, opened, max_pixels, warn)
+    if head[4:8] == b"ftyp" and not has_index(path):
+        raise MissingError(f"{path}: is cut off: the index at its end is missing")
+    return FileSource(path, max_pixels=max_pixels, warn=warn)
 
 
-class ImageSource:
-    """The images of a folder or pattern, in the order of their names, as 25 frames a second."""
-
-    def __init__(self, name: str, max_pixels: int) -> None:
-        self.name, self.rate, self.dropped = name, _DEFAULT_RATE, 0
-        self._photos = list(find_photos([name]))
-        self._max_pixels = max_pixels
-        first = self._photos[0].path
-        if first is not None and not first.is_file():
-            raise MissingError(f"{name}: no pictures there")
-        self.total: int | None = len(self._photos)
-
-    def frames(self) -> Iterator[TimedFrame]:
-        for index, photo in enumerate(self._photos):
-            yield TimedFrame(index, index / self.rate, read_image(photo, self._max_pixels))
+def _is_mjpeg(head: bytes) -> bool:
+    """Whether it begins with a JPEG, or with the headers of a multipart stream."""
+    return head.startswith(_JPEG) or (head.lstrip()[:2] == b"--" and b"image/jpeg" in head.lower())
 
 
-class MjpegSource:
-    """A stream of JPEG images, as `ffmpeg -f mjpeg -` writes it."""
-
-    def __init__(self, stream: BinaryIO, max_pixels: int) -> None:
-        self.name, self.rate, self.dropped = "stdin", _DEFAULT_RATE, 0
-        self.total: int | None = None
-        self._stream, self._max_pixels = stream, max_pixels
-
-    def frames(self) -> Iterator[TimedFrame]:
-        held = b""
-        index = 0
-        while block := self._stream.read(1 << 16):
-            held += block
-            while (start := held.find(_START)) >= 0 and (end := held.find(_END, start + 2)) >= 0:
-                data, held = held[start : end + 2], held[end + 2 :]
-                yield TimedFrame(
-                    index,
-                    index / self.rate,
-                    decode_image(data, f"stdin, image {index}", self._max_pixels),
-                )
-                index += 1
-            if len(held) > _MAX_JPEG_BYTES:
-                raise MissingError(
-                    "stdin: no JPEG pictures there (ffmpeg … -f mjpeg - writes them)"
-                )
-        if index == 0:
-            raise MissingError("stdin: no JPEG pictures there (ffmpeg … -f mjpeg - writes them)")
+def _open_pipe(stdin: BinaryIO, max_pixels: int, warn: Warn) -> VideoSource:
+    head = b""
+    while len(head) < LENGTH and (block := stdin.read(LENGTH - len(head))):
+        head += block
+    whole = _Rejoined(head, stdin)
+    if not is_video(head):
+        return MjpegSource(whole, max_pixels, warn)
+    container = open_container(whole, "stdin")
+    return FileSource.of_container("stdin", container, max_pixels=max_pixels, warn=warn)
 
 
-class LiveSource:
-    """A camera or stream, read in a thread of its own; only the newest frame is kept.
+class _Rejoined:
+    """A pipe with what was read of it before; without `seek`, as FFmpeg needs to know."""
 
-    A stream that ends is reconnected, with exponential backoff up to eight seconds. A camera that
-    ends raises `MissingError` after its last frame.
-    """
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head, self._rest = head, rest
 
-    def __init__(self, name: str, address: int | str, *, reconnect: bool = False) -> None:
-        self.name, self._address, self._reconnect = name, address, reconnect
-        self.total: int | None = None
-        self.dropped = 0
-        self.reconnects = 0
-        capture = _open(address)
-        if capture is None:
-            kind = "stream" if reconnect else "camera"
-            tried = f"tried OpenCV's {_backends(address)}"
-            raise MissingError(f"{name}: no such {kind}, or it does not answer ({tried})")
-        self._capture: cv2.VideoCapture | None = capture
-        self.rate = _rate(capture)
-        self._newest: TimedFrame | None = None
-        self._changed = threading.Condition()
-        self._over = False
-
-    def frames(self) -> Iterator[TimedFrame]:
-        reader = threading.Thread(target=self._read, daemon=True)
-        reader.start()
-        try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._newest is not None or self._over)
-                    frame, self._newest = self._newest, None
-                if frame is None:
-                    raise MissingError(f"{self.name}: the camera gives no more pictures")
-                yield frame
-        finally:
-            self._over = True
-            reader.join(timeout=2)
-
-    def _read(self) -> None:
-        began, index = time.monotonic(), 0
-        while not self._over:
-            good, image = self._capture.read() if self._capture is not None else (False, None)
-            if not good or image is None:
-                if not self._reconnect or not self._open_again():
-                    break
-                continue
-            frame = TimedFrame(index, time.monotonic() - began, _rgb(image))
-            index += 1
-            with self._changed:
-                self.dropped += self._newest is not None
-                self._newest = frame
-                self._changed.notify()
-        with self._changed:
-            self._over = True
-            self._changed.notify()
-        if self._capture is not None:
-            self._capture.release()
-
-    def _open_again(self) -> bool:
-        if self._capture is not None:
-            self._capture.release()
-        wait = 0.25
-        while not self._over:
-            time.sleep(wait)
-            self._capture = _open(self._address)
-            if self._capture is not None:
-                self.reconnects += 1
-                return True
-            wait = min(2 * wait, _MAX_BACKOFF)
-        return False
+    def read(self, size: int) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        # What is there, so that a slow camera's image does not wait for the next ones.
+        return cast(bytes, getattr(self._rest, "read1", self._rest.read)(size))
 
 
-def _open(address: int | str) -> cv2.VideoCapture | None:
-    from facerec.imaging.hush import hushed
+def _open_url(url: str, max_pixels: int, warn: Warn) -> VideoSource:
+    """A stream, or a film, which has an end and is read in full."""
+    container = open_stream(url, url)
+    if container.duration and url.lower().startswith(("http://", "https://")):
+        return FileSource.of_container(url, container, max_pixels=max_pixels, warn=warn)
 
-    with hushed():
-        capture = cv2.VideoCapture(address)
-    if capture.isOpened():
-        return capture
-    capture.release()
-    return None
+    def connect(opened: Any = None) -> Stream:
+        return Stream(url, opened or open_stream(url, url), max_pixels)
 
-
-def _backends(address: int | str) -> str:
-    known = cv2.videoio_registry
-    of_kind = known.getCameraBackends() if isinstance(address, int) else known.getStreamBackends()
-    return ", ".join(known.getBackendName(backend) for backend in of_kind)
-
-
-def _rate(capture: cv2.VideoCapture) -> float:
-    rate = float(capture.get(cv2.CAP_PROP_FPS))
-    return rate if 1 <= rate <= 1000 else _DEFAULT_RATE
-
-
-def _rgb(image: np.ndarray) -> Image:
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return LiveSource(url, connect, reconnect=True, opened=connect(container))

@@ -26,8 +26,9 @@ from facerec import Engine, Gallery
 from facerec.faces import Face, Image
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
+from facerec.video.film import FileSource
+from facerec.video.frames import TimedFrame
 from facerec.video.recognizer import VideoRecognizer, with_weak_faces
-from facerec.video.sources import FileSource, TimedFrame
 from tests.benchmarks.detection import DATA, overlap
 from tests.benchmarks.video_truth import true_name
 

@@ -127,7 +127,7 @@ def assert_as_alone(engine: Engine, found: list[tuple[Frame, list[Face]]]) -> No
     """In order, and to the bit what one process finds."""
     numbers = [frame.source.split()[0] for frame, _ in found]
     assert numbers == [str(number) for number in range(len(found))]
-    alone = Engine(engine._detector, engine._embedder, batch=1).in_whole_batches()
+    alone = Engine(engine._detector, engine._vectors._embedder, batch=1).in_whole_batches()
     expected = list(alone.faces(frame for frame, _ in found))
     assert any(faces for _, faces in found)
     for (_, some), (_, others) in zip(found, expected, strict=True):

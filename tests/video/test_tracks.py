@@ -12,8 +12,8 @@ from facerec import Gallery
 from facerec.faces import Face
 from facerec.gallery.match import Matcher
 from facerec.profile.schema import RecognizeSection
+from facerec.video.frames import TimedFrame
 from facerec.video.recognizer import Event, VideoRecognizer, _quality
-from facerec.video.sources import TimedFrame
 from facerec.video.tracks import Flow
 from tests.conftest import make_card
 from tests.video.test_video import face

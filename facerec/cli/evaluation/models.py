@@ -36,12 +36,16 @@ class Measured:
 
 
 def model_names(settings: Sequence[Setting]) -> list[str]:
-    names = [setting.profile.model.name for setting in settings]
-    short = [Path(name).stem if name.endswith((".onnx", ".safetensors")) else name
-             for name in names]  # fmt: skip
+    chosen = [[one.only_name for one in setting.profile.model.members()] for setting in settings]
+    names = [" + ".join(networks) for networks in chosen]
+    short = [" + ".join(map(_stem, networks)) for networks in chosen]
     return short if len(set(short)) == len(short) else [
         f"{number}: {name}" for number, name in enumerate(names, start=1)
     ]  # fmt: skip
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if name.endswith((".onnx", ".safetensors")) else name
 
 
 def image_counts(embedded: Embedded) -> dict[str, int]:

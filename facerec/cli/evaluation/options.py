@@ -124,7 +124,7 @@ class Run:
             takes = bool(cards) and (len(models) == 1 or str(model).endswith(".onnx"))
             loaded = self.profile.load(
                 {MODELS.key: model, CARDS.key: cards.pop(0) if takes else None}
-            )
+            ).looking_again("turns")
             settings.append(
                 Setting(loaded, self.aligned, self.cache, self.on_missing is OnMissing.FAIL)
             )

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 def evaluate_pairs(
     protocol_name: str, data: Path, pairs: Path | None, run: Run, *, calibrate: Path | None,
-    groups: Path | None,
+    groups: Path | None, fit_weights: bool,
 ) -> None:  # fmt: skip
     run.check()
     if calibrate is not None:
         check_calibration(calibrate, run)
     settings = run.profiles()
+    if fit_weights and any(len(setting.profile.model.members()) < 2 for setting in settings):
+        raise UsageError("--fit-weights needs several networks in model.name")
     from facerec.evaluation.groups import read_groups
     from facerec.evaluation.protocols.pairs import open_protocol
     from facerec.imaging.archives import locate
@@ -45,7 +47,7 @@ def evaluate_pairs(
         protocol, source = open_protocol(protocol_name, data, pairs)
         files = locate(source, protocol.keys)
     measured = [
-        _measure_pairs(setting, name, protocol, source, files, by_group)
+        _measure_pairs(setting, name, protocol, source, files, by_group, fit_weights=fit_weights)
         for setting, name in zip(settings, model_names(settings), strict=True)
     ]
     comparisons = _compare(measured)
@@ -70,8 +72,9 @@ def evaluate_pairs(
 
 def _measure_pairs(
     setting: Setting, name: str, protocol: PairProtocol, source: Source,
-    files: Mapping[str, str], groups: Mapping[str, str] | None,
+    files: Mapping[str, str], groups: Mapping[str, str] | None, *, fit_weights: bool,
 ) -> Measured:  # fmt: skip
+    from facerec.evaluation.fusion import fit_weights as fit
     from facerec.evaluation.groups import group_figures
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.verification import verification_record, verify
@@ -85,6 +88,7 @@ def _measure_pairs(
         result = verify(embedded.vectors, protocol)
         table = group_figures(result, protocol, groups) if groups is not None else None
         figures = verification_record(result, engine.card.metric)
+        fitted = fit(embedded.vectors, engine.networks, protocol) if fit_weights else None
     record = {
         "protocol": protocol.name,
         "data": source.name,
@@ -92,6 +96,8 @@ def _measure_pairs(
         **image_counts(embedded),
         **figures,
     }
+    if fitted is not None:
+        record |= fitted.record([one.only_name for one in setting.profile.model.members()])
     if table is not None:
         record["by_group"] = table.record()
     record["seconds"] = round(time.monotonic() - started, 3)

@@ -13,6 +13,7 @@ PAIR_ROWS = (
     ("accuracy, %", "accuracy"), ("standard deviation", "accuracy_std"),
     ("95 % interval", "accuracy_interval"), ("mean subtracted, %", "mean_subtracted"),
     ("TAR at FAR {}, %", "tar_at_far"), ("threshold at FAR {}", "thresholds"),
+    ("fitted weight of {}", "fitted_weights"), ("accuracy with fitted weights, %", "fitted"),
     ("EER, %", "eer"), ("AUC, %", "auc"), ("d'", "d_prime"), ("best threshold", "threshold"),
 )  # fmt: skip
 SEARCH_ROWS = (

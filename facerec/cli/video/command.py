@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from facerec.cli.completing import complete_camera
 from facerec.cli.console import (
+    exit_with_failures,
     has_display,
     print_json,
     print_line,
@@ -33,16 +34,15 @@ from facerec.cli.options import (
     standard_input,
 )
 from facerec.cli.thresholds import remark_on_threshold
-from facerec.cli.video.outputs import Blur, Outputs
+from facerec.cli.video.outputs import Blur, Outputs, check_outputs
 from facerec.cli.video.people import People
-from facerec.files import check_output
 
 if TYPE_CHECKING:
     from facerec.cli.video.window import Window
     from facerec.profile.loading import Profile
+    from facerec.video.frames import VideoSource
     from facerec.video.recognizer import Event, VideoRecognizer
     from facerec.video.server import LivePage
-    from facerec.video.sources import VideoSource
 
 Save = Annotated[
     Path | None,
@@ -50,7 +50,8 @@ Save = Annotated[
         "--save",
         panel=OUTPUT,
         metavar="FILE.mp4",
-        help="Write the video with boxes and names, and a file's sound.",
+        help="Write the video with boxes and names, at its own times, with a file's sound: mp4, "
+        "mov, mkv, webm or avi.",
     ),
 ]
 Snapshots = Annotated[
@@ -90,7 +91,7 @@ Serve = Annotated[
     ),
 ]
 NoWindow = Annotated[bool, option("--no-window", panel=OUTPUT, help="Show nothing; print events.")]
-Force = Annotated[bool, force_option("Replace the video that --save wrote before.")]
+Force = Annotated[bool, force_option("Replace the video and the faces that were written before.")]
 
 
 @profile_options(GALLERY, THRESHOLD, FAR)
@@ -101,7 +102,7 @@ def cam(
             "[SOURCE]",
             autocompletion=complete_camera,
             help="A camera's number or name, a video, an rtsp:// or http:// stream, a folder of "
-            "pictures, or - for MJPEG on stdin.",
+            "pictures, or - for MJPEG or a video on stdin.",
         ),
     ] = "0",
     no_window: NoWindow = False,
@@ -160,15 +161,16 @@ def _run(
     blur: Blur | None, stats: bool, serve: str | None, force: bool,
     as_json: bool | None,
 ) -> None:  # fmt: skip
-    if save is not None:
-        check_output(save, force=force, inputs=[source])
+    check_outputs(source, save, snapshots, force=force)
     from facerec.video.sources import open_video
 
-    opened = open_video(source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels)
+    opened = open_video(
+        source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels, warn=say
+    )
     with waiting("loading models"):
         from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 
-    lenient, strong = with_weak_faces(profile)
+    lenient, strong = with_weak_faces(profile.looking_again("none"))
     engine = load_engine(lenient)
     people = People(profile, engine)
     remark_on_threshold(people.matcher.card, profile.recognize)
@@ -216,6 +218,7 @@ def _run(
                 elapsed = time.monotonic() - started
                 say(f"{recognizer.timings.frames} frames in {elapsed:.1f} s")
                 say(_figures(recognizer, opened, elapsed))
+    exit_with_failures(opened.lost)
 
 
 def _serve(place: str) -> LivePage:

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec.cli.console import say, say_saved
-from facerec.errors import MissingError, UsageError
+from facerec.errors import UsageError
+from facerec.files import check_output, check_output_folder, refuse_to_replace
 
 if TYPE_CHECKING:
-    import cv2
-
     from facerec.cli.video.people import People
     from facerec.cli.video.window import Window
     from facerec.faces import Image
+    from facerec.video.frames import TimedFrame, VideoSource
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.server import LivePage
-    from facerec.video.sources import TimedFrame, VideoSource
     from facerec.video.tracks import Track
+    from facerec.video.writing import VideoWriter
 
 
 class Blur(str, Enum):
     UNKNOWN = "unknown"
     ALL = "all"
+
+
+def check_outputs(source: str, save: Path | None, snapshots: Path | None, *, force: bool) -> None:
+    """Find out before the work whether everything can be written.
+
+    Raises:
+        UsageError: a suffix is unknown, a place cannot be written, is read by this command, or
+            holds what may not be replaced.
+    """
+    if save is not None:
+        from facerec.video.writing import require_video_suffix
+
+        require_video_suffix(save)
+        check_output(save, force=force, inputs=[source])
+    if snapshots is not None:
+        check_output_folder(snapshots)
+        if snapshots.is_dir() and Path(source).is_dir() and snapshots.samefile(source):
+            raise UsageError(f"{snapshots}: is read by this command; write somewhere else")
+        earlier = min(snapshots.glob("track-*.jpg"), default=None)
+        if earlier is not None:
+            refuse_to_replace(earlier, force=force)
 
 
 class Outputs:
@@ -45,8 +67,7 @@ class Outputs:
     ) -> None:  # fmt: skip
         self._source, self._save, self._snapshots = source, save, snapshots
         self._blur, self._unknown, self._window, self._page = blur, unknown, window, page
-        self._writer: cv2.VideoWriter | None = None
-        self._written = -1
+        self._writer: VideoWriter | None = None
         self._best: dict[int, float] = {}
 
     def take(
@@ -62,7 +83,7 @@ class Outputs:
             return True
         drawn = self._drawn(frame, recognizer, caption)
         if self._save is not None:
-            self._write(drawn, frame.index)
+            self._write(drawn, frame)
         if self._page is not None:
             self._page.show(drawn)
         if self._window is None:
@@ -75,24 +96,12 @@ class Outputs:
             self._window.close()
         if self._page is not None:
             self._page.close()
-        if self._writer is not None:
-            self._writer.release()
-            self._keep_sound()
+        if self._writer is not None and self._writer.close():
+            for remark in self._writer.remarks:
+                say(f"{self._save}: {remark}")
             say(f"saved {self._save}")
         if self._snapshots is not None:
             say_saved(len(self._best), "face", self._snapshots)
-
-    def _keep_sound(self) -> None:
-        from facerec.video.sound import add_sound
-        from facerec.video.sources import FileSource
-
-        assert self._save is not None
-        if not isinstance(self._source, FileSource):
-            return
-        try:
-            add_sound(self._save, Path(self._source.name))
-        except MissingError as error:
-            say(f"{self._save}: saved without sound: {error}")
 
     def _drawn(self, frame: TimedFrame, recognizer: VideoRecognizer, caption: str) -> Image:
         from facerec.imaging.draw import Label, annotate, blur_boxes, write_caption
@@ -118,21 +127,15 @@ class Outputs:
             return "name?"
         return track.name or self._unknown
 
-    def _write(self, drawn: Image, index: int) -> None:
-        """Write a frame, also for the frames dropped before it, which keeps the speed."""
-        import cv2
+    def _write(self, drawn: Image, frame: TimedFrame) -> None:
+        from facerec.video.film import FileSource
+        from facerec.video.writing import VideoWriter
 
         assert self._save is not None
         if self._writer is None:
-            self._save.parent.mkdir(parents=True, exist_ok=True)
-            size = (drawn.shape[1], drawn.shape[0])
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._save), code, self._source.rate, size)
-            if not self._writer.isOpened():
-                raise UsageError(f"{self._save}: cannot be written as a video; name it .mp4")
-        for _ in range(index - self._written):
-            self._writer.write(drawn[:, :, ::-1])
-        self._written = index
+            film = self._source.path if isinstance(self._source, FileSource) else None
+            self._writer = VideoWriter(self._save, rate=self._source.rate, sound=film)
+        self._writer.write(replace(frame, image=drawn))
 
     def _keep_best(self, frame: TimedFrame, recognizer: VideoRecognizer) -> None:
         """Replace a track's snapshot when a better view has just been embedded."""

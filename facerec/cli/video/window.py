@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import select
 import sys
@@ -16,7 +17,7 @@ from facerec.errors import MissingError, UsageError
 if TYPE_CHECKING:
     from facerec.cli.video.people import People
     from facerec.faces import Image
-    from facerec.video.sources import TimedFrame
+    from facerec.video.frames import TimedFrame
     from facerec.video.tracks import Track
 
 _TITLE = "facerec"
@@ -95,9 +96,18 @@ class Window:
     def _save(self, drawn: Image, frame: TimedFrame) -> None:
         from facerec.imaging.draw import write_image
 
-        path = Path(f"facerec-{frame.index:06}.png")
+        path = _unused(f"facerec-{frame.index:06}")
         write_image(path, drawn)
         say(f"{path}: saved")
+
+
+def _unused(stem: str) -> Path:
+    """A name for an image that no file has, as an earlier run's frame may have that number."""
+    names = (
+        f"{stem}{mark}.png"
+        for mark in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
+    )
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def _has_terminal() -> bool:

@@ -72,7 +72,10 @@ _LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn
 
 
 @DETECTORS.register(
-    "mtcnn", help="MTCNN on PyTorch and OpenVINO; weights from the mtcnn package.", cascade=True
+    "mtcnn",
+    help="MTCNN on PyTorch and OpenVINO; weights from the mtcnn package.",
+    cascade=True,
+    certain=0.98,
 )
 class MTCNN(Reducible):
     """Three networks in a cascade over an image pyramid.

@@ -1,0 +1,193 @@
+"""Faces to vectors: each network's own warp and test-time views, fused where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from facerec.alignment.warp import (
+    WHOLE,
+    enlargement,
+    similarity_to_template,
+    views_of,
+    warp,
+    warp_to_template,
+)
+from facerec.card import ModelCard
+from facerec.faces import Face, Floats, Image
+from facerec.models import Embedder
+from facerec.models.embedder import TorchEmbedder
+from facerec.models.fusion import Fusion, fused_card, normalised_weights
+from facerec.models.whole_batches import WholeBatches
+
+_FIXED_BATCH = 8
+"""Chips per pass of another runtime where vectors must be bitwise reproducible."""
+
+Found = Sequence[tuple[Image, Face]]
+
+
+class FaceVectors(Protocol):
+    """What makes vectors of faces.
+
+    Attributes:
+        card: of the vectors.
+        arithmetic: runtime and precision; see `facerec.models.Embedder`.
+        passes: forward passes per face.
+        sizes, weights: dimension and weight of each network's part of a vector.
+    """
+
+    card: ModelCard
+    arithmetic: str
+    passes: int
+    sizes: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    def of_found(self, found: Found) -> Floats:
+        """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
+        ...
+
+    def of_chips(self, chips: Image) -> Floats:
+        """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB on the card's template.
+
+        Views, where the card averages them, are taken from the chips themselves.
+        """
+        ...
+
+    def enlargement(self, landmarks: Floats) -> float:
+        """Scale from image to the largest chip; above 1 a chip is upsampled."""
+        ...
+
+    def in_whole_batches(self, usual: int) -> FaceVectors:
+        """The same with passes of a fixed batch size; see `TorchEmbedder.in_whole_batches`."""
+        ...
+
+
+def face_vectors(model: Embedder | Fusion, batch: int) -> FaceVectors:
+    """See `FaceVectors`.
+
+    Args:
+        batch: most faces that are warped and embedded together.
+    """
+    if isinstance(model, Fusion):
+        return FusedVectors(model, [NetworkVectors(member, batch) for member in model.members])
+    return NetworkVectors(model, batch)
+
+
+class NetworkVectors:
+    """Vectors of one network."""
+
+    weights: tuple[float, ...] = (1.0,)
+
+    def __init__(self, embedder: Embedder, batch: int) -> None:
+        self.card, self.arithmetic = embedder.card, embedder.arithmetic
+        self.sizes: tuple[int, ...] = (embedder.card.embedding_size,)
+        self._embedder, self._batch = embedder, batch
+        self._views = views_of(self.card.augment)
+        self._size = self.card.input_height, self.card.input_width
+        self.passes = len(self._views) * (1 if self.card.augment == "none" else 2)
+
+    def in_whole_batches(self, usual: int) -> NetworkVectors:
+        """See `FaceVectors`."""
+        embedder = (
+            self._embedder.in_whole_batches(usual)
+            if isinstance(self._embedder, TorchEmbedder)
+            else WholeBatches(self._embedder, _FIXED_BATCH)
+        )
+        return NetworkVectors(embedder, self._batch)
+
+    def enlargement(self, landmarks: Floats) -> float:
+        """See `FaceVectors`."""
+        return enlargement(landmarks, self.card.template)
+
+    def of_found(self, found: Found) -> Floats:
+        """See `FaceVectors`."""
+        templates = [view.template(self.card.template, self._size) for view in self._views]
+        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
+        for start in range(0, len(found), self._batch):
+            part = found[start : start + self._batch]
+            views = [
+                np.concatenate(
+                    [warp_to_template(image, [face], template, self._size) for image, face in part]
+                )
+                for template in templates
+            ]
+            vectors.append(self._average(views))
+        return np.concatenate(vectors)
+
+    def of_chips(self, chips: Image) -> Floats:
+        """See `FaceVectors`."""
+        if not len(chips):
+            return self._embedder.embed(chips)
+        views = [
+            chips
+            if view == WHOLE
+            else np.stack([warp(chip, view.matrix(self._size), self._size) for chip in chips])
+            for view in self._views
+        ]
+        return self._average(views)
+
+    def of_other_chips(self, chips: Image, card: ModelCard) -> Floats:
+        """As `of_chips`, from chips on another card's template."""
+        if (card.template, card.input_height, card.input_width) == (
+            self.card.template, self.card.input_height, self.card.input_width,
+        ):  # fmt: skip
+            return self.of_chips(chips)
+        points = np.asarray(card.template.points, np.float32)
+        matrix = similarity_to_template(points, self.card.template)
+        warped = np.empty((len(chips), *self._size, 3), np.uint8)
+        for chip, out in zip(chips, warped, strict=True):
+            warp(chip, matrix, self._size, out=out)
+        return self.of_chips(warped)
+
+    def _average(self, views: Sequence[Image]) -> Floats:
+        """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
+        vectors = self._embedder.embed(np.concatenate(views))
+        if len(views) == 1:
+            return vectors
+        means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
+        unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
+        return unit
+
+
+class FusedVectors:
+    """Vectors of several networks, side by side; see `facerec.models.fusion`."""
+
+    def __init__(self, fusion: Fusion, parts: Sequence[NetworkVectors]) -> None:
+        self.card, self.weights = fusion.card, fusion.weights
+        self.arithmetic = " + ".join(part.arithmetic for part in parts)
+        self.passes = sum(part.passes for part in parts)
+        self.sizes = tuple(part.card.embedding_size for part in parts)
+        self._fusion, self._parts = fusion, parts
+
+    def in_whole_batches(self, usual: int) -> FusedVectors:
+        """See `FaceVectors`."""
+        return FusedVectors(self._fusion, [part.in_whole_batches(usual) for part in self._parts])
+
+    def enlargement(self, landmarks: Floats) -> float:
+        """See `FaceVectors`."""
+        return max(part.enlargement(landmarks) for part in self._parts)
+
+    def of_found(self, found: Found) -> Floats:
+        """See `FaceVectors`."""
+        return self._fuse(lambda part: part.of_found(found))
+
+    def of_chips(self, chips: Image) -> Floats:
+        """See `FaceVectors`."""
+        return self._fuse(lambda part: part.of_other_chips(chips, self.card))
+
+    def evenly_weighted(self) -> FusedVectors:
+        """The same networks with equal weights."""
+        weights = normalised_weights([1.0] * len(self._parts))
+        card = fused_card([part.card for part in self._parts], weights)
+        return FusedVectors(Fusion(self._fusion.members, weights, card), self._parts)
+
+    def _fuse(self, vectors_of: Callable[[NetworkVectors], Floats]) -> Floats:
+        scaled = [
+            np.float32(np.sqrt(weight)) * vectors_of(part)
+            for part, weight in zip(self._parts, self.weights, strict=True)
+        ]
+        fused = np.concatenate(scaled, axis=1)
+        unit: Floats = fused / np.linalg.norm(fused, axis=1, keepdims=True)
+        return unit

@@ -1,0 +1,225 @@
+"""Several networks as one: fused vectors, their card, and weights fitted to pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facerec.engine.engine import Engine
+from facerec.errors import ProfileError, UsageError
+from facerec.evaluation.fusion import fit_weights, network_cosines
+from facerec.evaluation.protocols.pairs import PairProtocol
+from facerec.faces import Frame
+from facerec.imaging.decode import read_image
+from facerec.models.fusion import Fusion, equal_weights, fused_card, reweight
+from facerec.profile.loading import Profile
+from tests.conftest import make_card, noise
+
+pytestmark = pytest.mark.numeric
+
+
+class Projection:
+    """An embedder: a chip's mean colour in each cell of a grid, projected at random."""
+
+    arithmetic = "numpy"
+
+    def __init__(self, seed: int, size: int, side: int = 150) -> None:
+        self.card = make_card(
+            size, name=f"p{seed}", input_height=side, input_width=side, sha256=f"{seed:064d}"
+        )
+        self._matrix = np.random.default_rng(seed).standard_normal((5 * 5 * 3, size))
+        self._side = side
+
+    def embed(self, chips):
+        step = self._side // 5
+        cells = chips.reshape(len(chips), 5, step, 5, step, 3).mean(axis=(2, 4))
+        vectors = (cells.reshape(len(chips), -1) - 127) @ self._matrix
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def fuse(weights: tuple[float, ...], *members: Projection) -> Fusion:
+    return Fusion(members, weights, fused_card([one.card for one in members], weights))
+
+
+class Nothing:
+    def detect(self, images):
+        return [[] for _ in images]
+
+
+@given(st.floats(0.05, 0.95))
+def test_a_fused_cosine_is_the_weighted_mean(weight: float) -> None:
+    chips = np.stack([noise(150, 150, seed) for seed in range(6)])
+    members = Projection(1, 8), Projection(2, 5)
+    weights = weight, 1 - weight
+    fused = Engine(Nothing(), fuse(weights, *members), batch=4).embed_chips(chips)
+    each = [Engine(Nothing(), one, batch=4).embed_chips(chips) for one in members]
+    wanted = sum(w * vectors @ vectors.T for w, vectors in zip(weights, each, strict=True))
+    np.testing.assert_allclose(fused @ fused.T, wanted, atol=1e-5)
+    pairs = np.array([[0, 1], [2, 3]])
+    np.testing.assert_allclose(
+        network_cosines(fused, [8, 5], pairs) @ np.array(weights),
+        [fused[0] @ fused[1], fused[2] @ fused[3]],
+        atol=1e-5,
+    )
+
+
+def test_chips_are_warped_to_each_networks_template() -> None:
+    small = Projection(3, 6, side=75)
+    points = [(x / 2, y / 2) for x, y in small.card.template.points]
+    small.card = small.card.model_copy(
+        update={"template": small.card.template.model_copy(update={"points": tuple(points)})}
+    )
+    chips = np.full((1, 150, 150, 3), 90, np.uint8)
+    chips[0, :, 75:] = 200
+    fused = Engine(Nothing(), fuse((0.5, 0.5), Projection(1, 8), small), batch=4)
+    halved = chips[:, ::2, ::2]
+    part = fused.embed_chips(chips)[0, 8:] / np.sqrt(0.5)
+    assert part @ small.embed(np.ascontiguousarray(halved))[0] > 0.999
+
+
+def test_a_card_of_its_own() -> None:
+    members = Projection(1, 8), Projection(2, 5)
+    one, other = fuse((0.6, 0.4), *members).card, fuse((0.5, 0.5), *members).card
+    assert (one.name, one.embedding_size, one.calibration) == ("0.6 p1 + 0.4 p2", 13, None)
+    prints = {card.fingerprint() for card in (one, other, members[0].card)}
+    assert len(prints) == 3
+    assert fuse((0.4, 0.6), *members[::-1]).card.fingerprint() not in prints
+
+
+def test_weights_that_count_networks_the_same() -> None:
+    def card(*distances: float):
+        thresholds = dict(zip(("1e-2", "1e-3"), distances, strict=True))
+        calibration = {"data": "made", "pairs": 10, "thresholds": thresholds}
+        return make_card(calibration=calibration)
+
+    assert equal_weights([card(0.1, 0.09), card(0.8, 0.7)]) == (0.9091, 0.0909)
+    with pytest.raises(UsageError, match=r"small has no thresholds at two .* give model\.weights"):
+        equal_weights([card(0.1, 0.09), make_card()])
+
+
+def test_fitted_weights_find_the_network_that_tells_more() -> None:
+    generator = np.random.default_rng(0)
+    people = generator.standard_normal((300, 16))
+
+    def vectors(spread: float) -> np.ndarray:
+        seen = np.repeat(people, 2, axis=0) + spread * generator.standard_normal((600, 16))
+        return seen / np.linalg.norm(seen, axis=1, keepdims=True)
+
+    parts = [vectors(0.3), vectors(1.5)]
+    fused = np.concatenate([np.sqrt(0.5) * part for part in parts], axis=1).astype(np.float32)
+    genuine = np.arange(600).reshape(-1, 2)
+    impostor = np.stack([genuine[:, 0], np.roll(genuine[:, 1], 1)], axis=1)
+    protocol = PairProtocol(
+        "made",
+        tuple(map(str, range(600))),
+        np.concatenate([genuine, impostor]),
+        np.arange(600) < 300,
+        np.arange(600) % 5,
+    )
+    fitted = fit_weights(fused, [(16, 0.5), (16, 0.5)], protocol)
+    assert sum(fitted.weights) == pytest.approx(1, abs=1e-3)
+    assert fitted.weights[0] > 0.7
+    assert len(fitted.by_fold) == 5
+    assert fitted.accuracy.mean > 0.97
+    with pytest.raises(UsageError, match="several networks"):
+        fit_weights(fused, [(32, 1.0)], protocol)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["model.name=[a, b]", "model.weights=[1]"], r"model\.weights needs 2 entries"),
+        (["model.name=[a, b]", "model.card=[c.yaml]"], r"model\.card needs 2 entries"),
+        (["model.weights=[1, 2]"], "need several networks"),
+        (["model.name=[a, b]", "model.weights=[1, 0]"], "greater than 0"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(ProfileError, match=message):
+        Profile.load(settings=settings)
+
+
+def test_a_list_of_one_is_that_network() -> None:
+    assert Profile.load(settings=["model.name=[a]"]).model.only_name == "a"
+
+
+@pytest.fixture(scope="module")
+def fused_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default network beside a small one with random weights."""
+    import torch
+
+    from facerec.models.factory import create_network
+    from facerec.training.run_folder import write_artefact
+
+    folder = tmp_path_factory.mktemp("fused")
+    torch.manual_seed(0)
+    card = make_card(16, architecture="test_mobilefacenet", name="tiny")
+    write_artefact(folder / "tiny.safetensors", create_network(card).eval(), card, "nothing")
+    path = folder / "fused.yaml"
+    model = {"name": ["dlib_resnet", str(folder / "tiny.safetensors")], "weights": [3, 1]}
+    path.write_text(yaml.safe_dump({"extends": "default", "model": model}))
+    return path
+
+
+def test_every_command_takes_them_as_one_network(fused_profile, people, portraits, run, tmp_path):
+    gallery = tmp_path / "people.h5"
+    options = ("--profile", fused_profile)
+    code, _, err = run("embed", people, "-o", gallery, *options)
+    assert code == 0, err
+    photo = portraits["grace_hopper"]
+    code, out, err = run(
+        "recognize", "image", photo, "-g", gallery, *options, "--threshold", "0.1", "--json"
+    )
+    assert (code, json.loads(out)["faces"][0]["name"]) == (0, "grace_hopper"), err
+    code, _, err = run("recognize", "image", photo, "-g", gallery, "--json")
+    assert code != 0
+    assert "was built with 0.75 dlib_resnet + 0.25 tiny" in err
+    code, _, err = run("gallery", "convert", gallery, "-g", tmp_path / "x.h5", *options)
+    assert (code, "one network is wanted here" in err) == (2, True)
+
+
+def test_a_stream_embeds_as_single_images(fused_profile, portraits) -> None:
+    engine = Engine.from_profile(fused_profile)
+    photo = read_image(portraits["grace_hopper"])
+    (alone,) = engine.embed([photo])
+    streamed = [
+        faces
+        for _, faces in engine.in_whole_batches().faces([Frame("a", photo), Frame("b", photo)])
+    ]
+    assert engine.networks == [(128, 0.75), (16, 0.25)]
+    even = engine.evenly_weighted()
+    assert even.described == Engine.from_profile(even._profile).described
+    vectors = even.embed([photo])[0][0].embedding[None]
+    again = reweight(vectors, even.networks, engine.networks)[0]
+    np.testing.assert_allclose(again, alone[0].embedding, atol=1e-4)
+    for faces in streamed:
+        assert alone[0].embedding @ faces[0].embedding > 0.9999
+
+
+def test_fit_calibrate_and_use(fused_profile, people, run, tmp_path) -> None:
+    pairs = tmp_path / "pairs.txt"
+    names = sorted(str(path.relative_to(people)) for path in people.rglob("*.*"))
+    mine, other = names[0], names[-1]
+    pairs.write_text(f"{mine} {mine} 1\n{mine} {other} 0\n" * 100)
+    arguments = ("evaluate", "pairs", "--data", people, "--pairs", pairs, "-p", fused_profile)
+    code, _, err = run(
+        *arguments, "-m", "dlib_resnet", "--fit-weights", "--set", "model.weights=[]"
+    )
+    assert (code, "several networks" in err) == (2, True)
+    code, out, err = run(*arguments, "--fit-weights", "--json")
+    assert code == 0, err
+    fitted = json.loads(out.splitlines()[0])
+    assert sum(fitted["fitted_weights"].values()) == pytest.approx(1, abs=1e-3)
+    assert fitted["fitted"]["accuracy"] == 100
+    card = tmp_path / "fused-card.yaml"
+    code, out, err = run(*arguments, "--calibrate", card, "--json")
+    assert code == 0, err
+    engine = Engine.from_profile(Profile.load(fused_profile, settings=[f"model.fused_card={card}"]))
+    assert engine.card.calibration is not None
+    assert json.loads(out.splitlines()[0])["fingerprint"] == engine.card.fingerprint()
