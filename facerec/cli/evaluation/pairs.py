@@ -21,6 +21,7 @@ from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.reports import write_pair_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
 from facerec.cli.loading import load_engine
+from facerec.errors import UsageError
 
 if TYPE_CHECKING:
     from facerec.evaluation.protocols.pairs import PairProtocol
