@@ -47,6 +47,9 @@ _URGENT_SHARE = 0.4
 confirmed, and a flashing video is detected in again."""
 _MEDIAN_WINDOW = 9
 """Window of the median detection time, which discards the warm-up and waits for the CPU."""
+_SPARSE_SECONDS = 0.25
+"""Seconds between a source's frames from which each is detected in: a face may come and go between
+two detections, and has moved too far for optical flow."""
 _DETECTION_SHARE = 0.25
 """Fraction of the time that detection may take."""
 
@@ -121,6 +124,7 @@ class VideoRecognizer:
         self._urgent = False
         self._blind = False
         self._count = 0
+        self._before: tuple[int, float] | None = None
 
     @property
     def tracks(self) -> list[Track]:
@@ -143,6 +147,8 @@ class VideoRecognizer:
         self._since += 1
         self._steady += 1
         interval = 1 if self._every_frame else self._interval()
+        if self._is_sparse(frame):
+            self._since = math.inf
         cut = self._flow.look(frame.image)
         due = (cut and self._handle_cut(interval)) or self._is_due(interval)
         if not due:
@@ -158,6 +164,14 @@ class VideoRecognizer:
         steady, self._steady = self._steady, 0
         self._urgent = self._blind = True
         return steady > interval
+
+    def _is_sparse(self, frame: TimedFrame) -> bool:
+        """Whether the source itself, dropped frames counted, left a gap before the frame."""
+        before, self._before = self._before, (frame.index, frame.seconds)
+        if before is None:
+            return False
+        steps = max(frame.index - before[0], 1)
+        return (frame.seconds - before[1]) / steps >= _SPARSE_SECONDS
 
     def _is_due(self, interval: int) -> bool:
         return self._since >= interval * (_URGENT_SHARE if self._urgent else 1)
