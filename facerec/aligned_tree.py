@@ -17,7 +17,7 @@ from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
 from facerec.alignment.warp import central_face, crop_box, warp_to_template
 from facerec.card import Template
 from facerec.engine.engine import Engine
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import check_output, locked, replacing
 from facerec.imaging.draw import write_image
@@ -26,6 +26,7 @@ from facerec.imaging.reader import read_frames
 from facerec.output_names import OutputNames, safe_name
 from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
+from facerec.text import read_text
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]
@@ -142,7 +143,8 @@ def align_tree(
                     out, chips[relative], names, crop, frame.image, faces
                 )
                 outcome.aligned += 1
-            log.write(json.dumps(record, ensure_ascii=False) + "\n")
+            # ASCII: no name has a line's end for `splitlines`, or is invalid Unicode.
+            log.write(json.dumps(record) + "\n")
             log.flush()
             observe(problem)
     return outcome
@@ -175,12 +177,13 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> tuple[set[str], 
     if not manifest.exists():
         return set(), []
     try:
-        text = manifest.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(manifest)
+    except (MissingError, UsageError) as error:
         raise UsageError(f"{manifest}: cannot be read; choose another folder") from error
     whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        # A killed run left a partial line; its photo is aligned again.
+    if whole.encode() != manifest.read_bytes():
+        # A killed run left a partial line; its photo is aligned again. An editor may have added a
+        # mark or changed the encoding, in which no line can be added.
         _write_manifest(manifest, whole)
     try:
         records = [parse_json(line) for line in whole.splitlines()]

@@ -9,6 +9,7 @@ end_at_once()
 
 # ruff: noqa: E402
 import atexit
+import codecs
 import gc
 import logging
 import os
@@ -23,7 +24,8 @@ from typing import Annotated, Any
 import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
-from facerec.errors import FacerecError, did_you_mean
+from facerec.errors import FacerecError, did_you_mean, without_credentials
+from facerec.text import escape_unencodable
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -179,9 +181,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; returns its exit code. Errors become one line on stderr."""
-    # File names may be invalid Unicode; surrogateescape writes their bytes unchanged.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    _write_any_text()
     logging.lastResort = _Warnings(logging.WARNING)
     if not sys.warnoptions:
         # Of packages, about their own use: nothing that a user can act on.
@@ -202,6 +202,8 @@ def run() -> int:
         return _render(error, str(error), error.exit_code)
     except MemoryError as error:
         return _render(error, "out of memory; try a smaller runtime.batch", 4)
+    except ImportError as error:
+        return _render(error, _explain_import(error), 4)
     except Exception as error:  # noqa: BLE001  (the last resort of a command line)
         if isinstance(error, _ClickException):
             return _render(error, _usage(error), 2)
@@ -221,11 +223,33 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
+def _write_any_text() -> None:
+    """Let no character of a name end a command: pipes and files get UTF-8, whatever the locale
+    says; a terminal gets what it has, and the rest escaped."""
+    codecs.register_error("facerec", escape_unencodable)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = None if stream.isatty() else "utf-8"
+        stream.reconfigure(encoding=encoding, errors="facerec")  # type: ignore[union-attr]
+
+
 class _Warnings(logging.Handler):
     """Says what modules log, as every other message is said."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _complain(record.getMessage())
+        _complain(without_credentials(record.getMessage()))
+
+
+def _explain_import(error: ImportError) -> str:
+    """A package that is there but cannot be loaded, and what to do."""
+    reason = str(error).splitlines()[0]
+    name = (error.name or "a package").partition(".")[0]
+    if "libGL" in reason or name == "cv2":
+        return (
+            f"OpenCV cannot be loaded: {reason}; apt install libgl1, or pip uninstall "
+            "opencv-python and pip install opencv-python-headless"
+        )
+    remedy = f"pip install --force-reinstall {name}" if error.name else "--debug shows where"
+    return f"{name} cannot be loaded: {reason}; {remedy}"
 
 
 def _leave_pipe() -> int:
@@ -254,8 +278,9 @@ def _render(error: BaseException, message: str, code: int) -> int:
     if "--debug" in sys.argv or os.environ.get("FACEREC_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
-    _complain(message)
+        told = "".join(traceback.format_exception(error))
+        sys.stderr.write(without_credentials(told))
+    _complain(without_credentials(message))
     return code
 
 

@@ -12,6 +12,7 @@ from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import Json, argument, force_option, option
 from facerec.errors import UsageError
 from facerec.files import check_output
+from facerec.models.targets import check_target
 from facerec.registry import EXPORTS
 
 app = App()
@@ -102,6 +103,7 @@ def export(
     target = out or Path(f"{Path(model).stem}{name}{suffix}")
     if target.suffix != suffix:
         raise UsageError(f"{target}: a {to} file ends in {suffix}")
+    check_target(to, precision.value, normalise=normalise)
     check_output(target, force=force, inputs=[model])
     from facerec.engine.building import build_detector, calibration_chips
     from facerec.imaging.portraits import portrait_files

@@ -148,7 +148,10 @@ WHERE = Key(
     "recognize.where", ("--where",), RECOGNITION, list[str], metavar="KEY=VALUE",
     note="Repeatable.", parse=lambda pairs: parse_pairs(pairs, "--where"),
 )  # fmt: skip
-TRAINING_DATA = Key("data.train", ("--data",), INPUT, metavar="PATH")
+TRAINING_DATA = Key(
+    "data.train", ("--data",), INPUT, list[str], metavar="PATH", note="Repeatable.",
+    parse=lambda places: places[0] if len(places) == 1 else places,
+)  # fmt: skip
 AFFINITY = Key("cleanup.metric", ("--affinity",), CLUSTERING)
 LINKAGE = Key("cleanup.linkage", ("--linkage",), CLUSTERING)
 DISTANCE_THRESHOLD = Key(

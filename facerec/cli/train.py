@@ -61,6 +61,15 @@ def train(
     resume: Annotated[
         bool, option("--resume", panel=INPUT, help="Go on from --out's newest checkpoint.")
     ] = False,
+    find_lr: Annotated[
+        bool,
+        option(
+            "--find-lr",
+            panel=OUTPUT,
+            help="Do not train, but raise the learning rate over 100 steps, draw the loss and say "
+            "where it falls fastest.",
+        ),
+    ] = False,
     finish: Annotated[
         bool,
         option(
@@ -91,6 +100,8 @@ def train(
         raise typer.BadParameter("--finish needs --resume: it makes a model of a run's checkpoint")
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")
+    if find_lr and resume:
+        raise typer.BadParameter("--find-lr starts anew: leave out --resume")
     name = Path(profile.name).stem
     if out is not None and resume and name == "default" and (out / _PROFILE).is_file():
         profile, name = dataclasses.replace(profile, name=str(out / _PROFILE)), out.resolve().name
@@ -98,13 +109,18 @@ def train(
     check_output_folder(out or Path("runs"))
     with waiting("loading PyTorch"):
         from facerec.training.callbacks import Callbacks
-        from facerec.training.run import train
+        from facerec.training.run import find_rate, train
 
     display = _Display(tensorboard=tensorboard)
     with display:
         callbacks = Callbacks(
             display.begin, display.step, display.say, display.evaluating, display.open
         )
+        if find_lr:
+            curve, picture = find_rate(loaded, name, out, callbacks)
+            if display.began:
+                _tell_rate(curve.suggestion, len(curve.rates), picture, as_json)
+            return
         result = train(loaded, name, out, callbacks, resume=resume, finish=finish)
     if not display.began:
         # Not rank 0.
@@ -131,6 +147,19 @@ def train(
             f"{result.model}: has no thresholds yet; "
             f"facerec evaluate … --model {result.model} --calibrate {result.model}"
         )
+
+
+def _tell_rate(rate: float | None, steps: int, picture: Path, as_json: bool | None) -> None:
+    results = Results("learning rate", "steps", "curve", as_json=as_json)
+    results.add(
+        {"learning_rate": rate, "steps": steps, "curve": str(picture)},
+        ("" if rate is None else f"{rate:.2g}", str(steps), str(picture)),
+    )
+    results.close()
+    if rate is None:
+        say("the loss fell at no learning rate")
+    else:
+        say(f"the loss falls fastest at {rate:.2g}; try --set train.lr={rate:.2g}")
 
 
 class _Display:
@@ -171,7 +200,7 @@ class _Display:
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
             _clock_column(),
@@ -211,7 +240,9 @@ class _Display:
         if self._bar is None:
             say(message)
         else:
-            self._bar.console.print(f"facerec: {message}", markup=False, highlight=False)
+            self._bar.console.print(
+                f"facerec: {message}", markup=False, highlight=False, emoji=False
+            )
 
 
 def _clock_column() -> ProgressColumn:

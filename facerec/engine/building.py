@@ -24,6 +24,7 @@ from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
 from facerec.models.fusion import Fusion, equal_weights, fused_card, normalised_weights
 from facerec.models.precision import choose_precision
+from facerec.models.runtimes.checks import processor, without_averaging
 from facerec.models.runtimes.graphs import (
     OPSET,
     Precision,
@@ -60,9 +61,13 @@ def build_detector(profile: Profile) -> Detector:
         ProfileError: it has no such option.
     """
     device = choose_device(profile.runtime.device)
+    _use_threads(profile)
+    return create_detector(profile.detector, device=device)
+
+
+def _use_threads(profile: Profile) -> None:
     if profile.runtime.threads:
         torch.set_num_threads(profile.runtime.threads)
-    return create_detector(profile.detector, device=device)
 
 
 def open_model(profile: Profile) -> Embedder | Fusion:
@@ -110,6 +115,7 @@ def open_embedder(profile: Profile) -> Embedder:
     section = profile.model
     name, given_card = section.only_name, section.only_card
     path = Path(name)
+    _use_threads(profile)
     if path.suffix == ".ts":
         from facerec.models.runtimes.torchscript import load_torchscript
 
@@ -132,12 +138,13 @@ def open_embedder(profile: Profile) -> Embedder:
         path = require_download(name, record)
         card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
         return _open_onnx(path, card, profile)
+    # Before weights are read or converted: this engine may not run in that precision.
+    plan = _Plan(profile, path.name, ("torch", "onnxruntime", "openvino"))
     card, state = load_model(name)
     if given_card is not None:
         card.require_same_model(given := read_card(given_card), str(given_card))
         card = given
     card = card.with_augment(section.augment)
-    plan = _Plan(profile, card.name, ("torch", "onnxruntime", "openvino"))
     if plan.engine == "torch":
         return create_embedder(
             card, state, device=plan.device, batch=profile.runtime.batch,
@@ -214,17 +221,25 @@ class _Plan:
             raise UsageError(f"runtime.precision {asked}: {self._model} is run in {offered[0]}")
 
     def load(self, path: Path, card: ModelCard | None) -> Embedder:
-        """A file's embedder; `card` is None for a file that has its own."""
+        """A file's embedder; `card` is None for a file that has its own.
+
+        Raises:
+            MissingError: it cannot be read.
+            UsageError: it is an export that computes wrongly on this processor.
+        """
         runtime = self._profile.runtime
         if self.engine == "openvino":
-            return load_openvino(
+            embedder = load_openvino(
                 path, card, threads=runtime.threads, batch=runtime.batch,
                 precision=self.precision, augment=self._profile.model.augment,
             )  # fmt: skip
-        assert card is not None
-        return load_onnx(
-            path, card, device=self.device, threads=runtime.threads, batch=runtime.batch
-        )
+        else:
+            assert card is not None
+            embedder = load_onnx(
+                path, card, device=self.device, threads=runtime.threads, batch=runtime.batch
+            )
+        embedder.require_right_here()
+        return embedder
 
     def load_converted(
         self, card: ModelCard, suffix: str, write: Write, exact: Embedder
@@ -241,8 +256,10 @@ class _Plan:
         """
         target = "openvino" if self.engine == "openvino" else "onnx"
         rounded = rounded_card(card, target, self.kept)
-        identity = card.model_copy(update={"augment": "none"}).fingerprint()
-        name = f"{card.name}-{identity}-{self.kept}-{__version__}{suffix}".replace("/", "_")
+        identity = without_averaging(rounded).fingerprint()
+        # Compared on this processor: the cache folder may be one for many machines.
+        parts = (card.name, identity, self.kept, processor(), __version__)
+        name = f"{'-'.join(parts)}{suffix}".replace("/", "_")
         kept = cache_folder() / "runtimes" / name
         if not kept.is_file():
             with tempfile.TemporaryDirectory() as folder:

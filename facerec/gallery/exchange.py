@@ -7,6 +7,7 @@ model card. An exported gallery is imported unchanged, vectors to the bit.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
 from facerec.parsing import MALFORMED, brief
+from facerec.text import marked_encoding, readable
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 _CARD_KEY = "facerec.card"
@@ -54,7 +56,8 @@ def export_gallery(
     entries, people = gallery.entries, gallery.people
     columns: _Columns = {
         "names": [people[number] for number in entries.person],
-        "source": entries.source.tolist(),
+        # Most formats hold valid Unicode alone.
+        "source": [readable(source) for source in entries.source],
         "sha256": entries.sha256.tolist(),
         "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
@@ -168,11 +171,14 @@ def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
 
 
 def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
-    with path.open("rb") as ending:
-        ending.seek(-1, os.SEEK_END)
-        if ending.read() != b"\n":
+    with path.open("rb") as raw:
+        encoding, skipped = marked_encoding(raw.read(4))
+        end = "\n".encode(encoding)
+        raw.seek(-len(end), os.SEEK_END)
+        if raw.read() != end:
             raise ValueError("the last row is cut off")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding, newline="") as file:
+        raw.seek(skipped)
         start = file.readline()
         mark = f"# {_CARD_KEY} "
         text = start.removeprefix(mark).strip() if start.startswith(mark) else None

@@ -22,7 +22,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import (
@@ -243,7 +243,7 @@ def _read_jpeg(
 
 def _load(opened: Pillow.Image) -> None:
     """Decode an image, without what libtiff says on stderr about damage."""
-    with hushed() if can_hush() else nullcontext():
+    with hushed():
         opened.load()
 
 

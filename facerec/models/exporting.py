@@ -15,11 +15,16 @@ import torch
 from torch import nn
 
 from facerec.card import ModelCard
-from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.factory import load_network
+from facerec.models.runtimes.checks import (
+    CHECK_KEY,
+    LEAST_COSINE,
+    describe_check,
+    without_averaging,
+)
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY
 from facerec.models.runtimes.graphs import (
     BATCHES,
@@ -36,6 +41,7 @@ from facerec.models.runtimes.graphs import (
 from facerec.models.runtimes.onnx import load_onnx
 from facerec.models.runtimes.openvino import load_openvino
 from facerec.models.runtimes.torchscript import load_torchscript
+from facerec.models.targets import check_target
 from facerec.registry import EXPORTS
 from facerec.weights.store import load_model
 
@@ -52,6 +58,7 @@ class Export:
         precision: of the file's weights.
         normalise: put colour order, mean and deviation into the graph, which then takes RGB 0-255.
         opset: of ONNX.
+        check: to embed; see `describe_check`.
     """
 
     network: nn.Module
@@ -61,6 +68,7 @@ class Export:
     precision: Precision
     normalise: bool
     opset: int
+    check: str
 
     @property
     def graph(self) -> nn.Module:
@@ -93,16 +101,14 @@ def export_model(
             much; nothing is written.
     """
     entry = EXPORTS.get(to)
-    precisions = entry.facts["precisions"]
-    if precision not in precisions:
-        raise UsageError(f"--to {to} writes {', '.join(precisions)}, not --precision {precision}")
-    if normalise and not entry.facts["normalises"]:
-        raise UsageError(f"--to {to} does not take --normalise")
+    check_target(to, precision, normalise=normalise)
     card, state = load_model(name)
     network = load_network(card, state)
     rounded = rounded_card(card, to, precision)
-    export = Export(network, card, rounded, chips, precision, normalise, opset)
     reference = TorchEmbedder(network, card, device="cpu", batch=max(BATCHES))
+    plain = TorchEmbedder(network, without_averaging(card), device="cpu", batch=max(BATCHES))
+    check = describe_check(plain, chips, LEAST_COSINE[precision])
+    export = Export(network, card, rounded, chips, precision, normalise, opset, check)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / f"made{entry.facts['suffix']}"
         exported: Embedder = entry.target(export, made)
@@ -124,7 +130,7 @@ def export_onnx(export: Export, path: Path) -> Embedder:
         export.graph, path, export.card, export.chips, export.precision, export.opset,
         normalise=export.normalise,
     )  # fmt: skip
-    _embed_card(path, export.rounded, inside=export.normalise)
+    _embed(path, export)
     return load_onnx(path, export.rounded, device="cpu", threads=0, batch=max(BATCHES))
 
 
@@ -139,7 +145,7 @@ def export_openvino(export: Export, path: Path) -> Embedder:
     """Write the model and return its embedder."""
     write_openvino(
         export.graph, path, export.card, export.chips, export.precision, export.opset,
-        normalise=export.normalise,
+        normalise=export.normalise, check=export.check,
     )  # fmt: skip
     return load_openvino(path, threads=0, batch=max(BATCHES))
 
@@ -160,11 +166,16 @@ def export_torchscript(export: Export, path: Path) -> Embedder:
     return load_torchscript(path, device="cpu", batch=max(BATCHES))
 
 
-def _embed_card(path: Path, card: ModelCard, *, inside: bool) -> None:
+def _embed(path: Path, export: Export) -> None:
     import onnx
 
     model = onnx.load(path)
-    for key, value in ((CARD_KEY, card.to_json()), (INSIDE_KEY, str(inside).lower())):
+    texts = {
+        CARD_KEY: export.rounded.to_json(),
+        INSIDE_KEY: str(export.normalise).lower(),
+        CHECK_KEY: export.check,
+    }
+    for key, value in texts.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.save(model, path)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from facerec.errors import MissingError, UsageError
 from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 
 _BF16_INSTRUCTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+_ISAS_WITHOUT_BF16 = (
+    "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI",
+)  # fmt: skip
 _OFFERED: dict[RuntimeEngine, dict[str, tuple[RuntimePrecision, ...]]] = {
     "torch": {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16", "fp16")},
     "onnxruntime": {"cpu": ("fp32", "int8"), "cuda": ("fp32",)},
@@ -46,7 +51,11 @@ def choose_precision(
 
 
 def multiplies_bf16() -> bool:
-    """Whether this CPU has bf16 dot products (AVX512-BF16, AMX)."""
+    """Whether this CPU has bf16 dot products (AVX512-BF16, AMX), and oneDNN may use them: where
+    its `ONEDNN_MAX_CPU_ISA` forbids that, it computes bf16 far slower than fp32."""
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    if most in _ISAS_WITHOUT_BF16:
+        return False
     # Older PyTorch cannot tell.
     known = (getattr(torch.cpu, name, None) for name in _BF16_INSTRUCTIONS)
     return any(has() for has in known if has is not None)

@@ -217,8 +217,9 @@ class RecognizeSection(Section):
 
 
 class DataSection(Section):
-    train: str | None = None
-    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards."""
+    train: str | tuple[str, ...] | None = None
+    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards.
+    Several are concatenated: a list, whose people are all different ones."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None
@@ -229,6 +230,13 @@ class DataSection(Section):
     """Share of each person's images held out for validation."""
     drop_last: bool = True
     """Drop an epoch's last, incomplete batch."""
+    balance: bool = False
+    """Draw everybody equally often, however many images they have."""
+    per_person: Positive = 1
+    """With `balance`: images of a person that stand together in a batch; `triplet` needs 2."""
+    random_crop: bool = False
+    """Cut the network's input out of a larger chip at a random place (128 to 112) instead of
+    resizing it; validation cuts the centre."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
     zoom: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -246,6 +254,12 @@ class DataSection(Section):
     synthetic_images: Positive = 20
     """Faces of each synthetic person."""
 
+    @model_validator(mode="after")
+    def _people_take_turns(self) -> DataSection:
+        if self.per_person > 1 and not self.balance:
+            raise ValueError("data.per_person above 1 needs data.balance true")
+        return self
+
 
 class TrainSection(Section):
     backbone: str = "ir_50"
@@ -256,6 +270,14 @@ class TrainSection(Section):
     """Height and width of the network's input; ArcFace's template is scaled to it."""
     initial: str | None = None
     """A model to start from; backbone and sizes are then its own."""
+
+    initial_head: str | None = None
+    """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
+    `weight`; people are matched by name."""
+    teacher: str | None = None
+    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`; of equal size."""
+    teacher_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of 1 - cosine to the teacher's vectors beside the loss."""
 
     loss: Annotated[str, Registered(LOSSES)] = "arcface"
     """The loss; softmax has no margin and no normalisation."""

@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from facerec.errors import MissingError, UsageError
 from facerec.parallel.ranks import barrier, rank, world_size
 from facerec.training.losses.centres import CentreLoss
-from facerec.training.losses.classifier import Classifier
+from facerec.training.network import Head
 from facerec.training.run_folder import CHECKPOINTS
 
 Tensors = dict[str, Tensor]
@@ -56,7 +56,7 @@ class TrainingState:
     """
 
     def __init__(
-        self, backbone: nn.Module, classifier: Classifier, centres: CentreLoss | None,
+        self, backbone: nn.Module, classifier: Head, centres: CentreLoss | None,
         optimizers: Mapping[str, Optimizer], scaler: torch.amp.GradScaler,
         average: nn.Module | None,
     ) -> None:  # fmt: skip
@@ -314,8 +314,13 @@ def _as_distributed(
 
 
 def _flush(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
-        handle = os.open(path, os.O_RDONLY)
+    for path in folder.iterdir():
+        # Windows flushes only what is open for writing.
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    # Windows opens no folder.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -27,7 +27,7 @@ from facerec.parallel.ranks import world_size
 from facerec.profile.loading import Profile
 from facerec.training.callbacks import Callbacks, RunLog
 from facerec.training.data import Labels
-from facerec.training.data.fitting import fit
+from facerec.training.data.fitting import cut, fit
 from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
 from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, write_artefact
@@ -177,6 +177,8 @@ class Evaluator:
                 image = self._data.examples.image(int(selection.indices[row]))
             except InputError:
                 continue
+            if self._profile.data.random_crop:
+                image = cut(image, size, None)
             chips.append(fit(image, card.template, size))
             labels.append(selection.labels[row])
         stacked = np.stack(chips) if chips else np.empty((0, *size, 3), np.uint8)

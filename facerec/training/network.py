@@ -9,11 +9,16 @@ from facerec.alignment.templates import arcface_template
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
-from facerec.profile.schema import TrainSection
+from facerec.profile.schema import DataSection, TrainSection
 from facerec.registry import LOSSES
+from facerec.training.losses.classifier import Classifier, Objective
 from facerec.training.losses.margins import MARGIN_KEYS, Margin
+from facerec.training.losses.triplet import TripletLoss
 from facerec.weights.store import load_model
 
+Head = Classifier | TripletLoss
+# Keys of `train` that a loss without a classifier does not take.
+_HEAD_KEYS = ("m1", "m2", "m3", "sub_centres", "focal_gamma", "label_smoothing", "share")
 _PLACEHOLDER = "0" * 64
 
 
@@ -57,24 +62,49 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         ) from error
 
 
-def require_keys_of_loss(section: TrainSection) -> None:
-    """Refuse a margin that the profile's loss would ignore.
+def require_keys_of_loss(section: TrainSection, data: DataSection) -> None:
+    """Refuse a key that the profile's loss would ignore, and single images for a loss of pairs.
 
     Raises:
-        UsageError: `margin`, `m1`, `m2` or `m3` is set and the loss does not take it.
+        UsageError: `margin`, `m1`, `m2` or `m3`, or a key of classifiers, is set and the loss does
+            not take it; or batches hold a person's images by chance alone, and it needs several.
     """
     taken = LOSSES.fact(section.loss, "keys")
     if taken is None:
         # Of another package, which knows its keys itself.
         return
-    for key in MARGIN_KEYS:
+    without_classifier = LOSSES.fact(section.loss, "builds") == "head"
+    if without_classifier and data.per_person < 2:
+        raise UsageError(
+            f"{section.loss} needs several images of a person in a batch: "
+            "--set data.balance=true --set data.per_person=4"
+        )
+    refused = _HEAD_KEYS if without_classifier else MARGIN_KEYS
+    for key in refused:
         value, default = getattr(section, key), TrainSection.model_fields[key].default
         if key not in taken and value != default:
-            known = " and ".join(f"train.{name}" for name in taken) or "no margin of the profile"
+            known = " and ".join(f"train.{name}" for name in taken) or "no margin"
             raise UsageError(
                 f"train.{key} {value}: {section.loss} takes {known}; "
                 f"--set train.{key}={'null' if default is None else default} leaves it out"
             )
+
+
+def create_head(section: TrainSection, classes: int, embedding_size: int) -> Head:
+    """The profile's classifier, or the loss that works without one.
+
+    Raises:
+        ProfileError: `train.options` do not fit the loss.
+    """
+    loss = LOSSES.get(section.loss)
+    if loss.facts.get("builds") == "head":
+        head: Head = loss.target(section, classes)
+        return head
+    return Classifier(
+        classes, embedding_size, create_margin(section), scale=section.scale,
+        sub_centres=section.sub_centres, share=section.share, seed=section.seed,
+        objective=Objective(section.label_smoothing, section.focal_gamma),
+    )  # fmt: skip
 
 
 def create_margin(section: TrainSection) -> Margin | None:

@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from facerec.parallel.ranks import world_size
 from facerec.profile.schema import TrainSection
-from facerec.training.losses.classifier import Classifier
+from facerec.training.network import Head
 
 _NORMALISATIONS = (
     nn.modules.batchnorm._NormBase,
@@ -28,7 +28,7 @@ Group = dict[str, Any]
 
 
 def create_optimizers(
-    backbone: nn.Module, classifier: Classifier, section: TrainSection
+    backbone: nn.Module, classifier: Head, section: TrainSection
 ) -> dict[str, Optimizer]:
     """One optimiser for the backbone, and one, `head`, for the classifier.
 

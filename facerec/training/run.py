@@ -41,17 +41,51 @@ from facerec.training.data.augmentation import Augmentation
 from facerec.training.data.loader import Batch, Loader
 from facerec.training.data.opening import open_training_data
 from facerec.training.evaluation import Evaluator
+from facerec.training.find_rate import STEPS, RateCurve, draw_curve, rate_at
+from facerec.training.head import load_head
 from facerec.training.losses.centres import CentreLoss
-from facerec.training.losses.classifier import Classifier, Objective
-from facerec.training.network import create_backbone, create_margin, require_keys_of_loss
+from facerec.training.losses.classifier import Classifier
+from facerec.training.network import create_backbone, create_head, require_keys_of_loss
 from facerec.training.optimisation import (
     create_optimizers,
     create_scaler,
     learning_rate,
     set_learning_rate,
 )
+from facerec.training.teacher import Teacher
 
 _MAX_ROLLBACKS = 5
+
+
+def find_rate(
+    profile: Profile, name: str, folder: str | Path | None, callbacks: Callbacks
+) -> tuple[RateCurve, Path]:
+    """Run the learning rate range test, and write its curve to log, TensorBoard and a PNG.
+
+    The folder is left free for the run itself. Arguments and errors are those of `train`.
+
+    Returns:
+        The curve, and its picture.
+    """
+    require_keys_of_loss(profile.train, profile.data)
+    with process_group(profile.runtime.device) as device:
+        callbacks = callbacks if rank() == 0 else Callbacks()
+        plan = None
+        if rank() == 0:
+            plan = run_folder.plan(folder, name, profile, callbacks.on_message, resume=False)
+        plan = broadcast(plan)
+        assert plan is not None
+        log = RunLog(plan.folder if rank() == 0 else None)
+        run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
+        if rank() == 0:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+        callbacks.on_folder(plan.folder)
+        picture = plan.folder / run_folder.RATES
+        with log:
+            curve = run.find_rate()
+        if rank() == 0:
+            draw_curve(curve, picture)
+    return curve, picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +131,7 @@ def train(
         KeyboardInterrupt: interrupted; a checkpoint and the model of the last step are saved.
     """
     if not resume:
-        require_keys_of_loss(profile.train)
+        require_keys_of_loss(profile.train, profile.data)
     with process_group(profile.runtime.device) as device:
         if profile.runtime.threads:
             torch.set_num_threads(profile.runtime.threads)
@@ -112,7 +146,7 @@ def train(
         run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
         # Only now: a wrong path to the data must not leave a folder that refuses the next run.
         if rank() == 0 and not resume:
-            run_folder.describe(plan)
+            run_folder.describe(plan, run.people)
         barrier()
         callbacks.on_folder(plan.folder)
         with log:
@@ -148,25 +182,29 @@ class Run:
         data = profile.data
         self._data = open_training_data(data, card, recipe.seed, callbacks.on_message)
         classes = len(self._data.training.people)
+        augmentation = Augmentation(
+            data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
+        )
+        self._teacher = None
+        if recipe.teacher is not None:
+            remember = augmentation.changes_nothing and not data.random_crop
+            self._teacher = Teacher(recipe.teacher, card, str(device), remember=remember)
         self._loader = Loader(
             self._data.examples, self._data.training,
             template=card.template, size=(card.input_height, card.input_width),
             batch=recipe.batch * recipe.accumulate, rank=rank(), world=world_size(),
             seed=recipe.seed, workers=profile.runtime.workers, drop_last=data.drop_last,
-            augmentation=Augmentation(
-                data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
-            ),
+            augmentation=augmentation, random_crop=data.random_crop,
+            per_person=data.per_person if data.balance else None,
         )  # fmt: skip
         self._total_steps = recipe.max_steps or round(recipe.epochs * self._loader.steps_per_epoch)
         self._evaluate_every = max(1, round(recipe.evaluate_every * self._loader.steps_per_epoch))
 
         # Loss: a classifier over all people, sharded over ranks; optionally Center loss beside it.
         backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        classifier = Classifier(
-            classes, card.embedding_size, create_margin(recipe), scale=recipe.scale,
-            sub_centres=recipe.sub_centres, share=recipe.share, seed=recipe.seed,
-            objective=Objective(recipe.label_smoothing, recipe.focal_gamma),
-        ).to(device)  # fmt: skip
+        classifier = create_head(recipe, classes, card.embedding_size).to(device)
+        if recipe.initial_head is not None and isinstance(classifier, Classifier):
+            load_head(recipe.initial_head, classifier, self.people, callbacks.on_message)
         centres = None
         if recipe.centre_weight:
             centres = CentreLoss(classes, card.embedding_size).to(device)
@@ -265,6 +303,39 @@ class Run:
             len(training.indices), evaluator.best, calibrated, self._corrupt,
         )  # fmt: skip
 
+    @property
+    def people(self) -> list[str]:
+        """Names of those trained on, in the order of the classifier's rows."""
+        return self._data.training.people
+
+    def find_rate(self) -> RateCurve:
+        """Train some steps at rising learning rates, until the loss diverges (Smith 2017)."""
+        self._total_steps = STEPS
+        self._announce()
+        self.state.classifier.train()
+        rates: list[float] = []
+        losses: list[float] = []
+        with closing(self._batches()) as batches:
+            for number, batch in enumerate(batches):
+                rate = rate_at(number)
+                started = time.perf_counter()
+                loss, accuracy = self._step(batch, rate)
+                if loss is None:
+                    break
+                rates.append(rate)
+                losses.append(loss)
+                self.state.step += 1
+                seconds, images = time.perf_counter() - started, len(batch.labels) * world_size()
+                epoch = self.state.step / self._loader.steps_per_epoch
+                progress = Progress(
+                    self.state.step, epoch, loss, accuracy, rate, images, seconds, 0.0
+                )
+                self._callbacks.on_step(progress, *self._throughput.add(progress))
+                self._log.event("find_lr", self.state.step, loss=loss, learning_rate=rate)
+                if self._on_any_rank(RateCurve(rates, losses).diverged):
+                    break
+        return RateCurve(rates, losses)
+
     def _step(self, batch: Batch, rate: float) -> tuple[float | None, float]:
         """Loss and accuracy of one optimiser step; a loss of None: non-finite, nothing changed."""
         state, parts = self.state, self._recipe.accumulate
@@ -306,6 +377,8 @@ class Run:
             loss: Tensor = outcome.loss
             if state.centres is not None:
                 loss = loss + self._recipe.centre_weight * state.centres(features, people)
+        if self._teacher is not None:
+            loss = loss + self._recipe.teacher_weight * self._teacher.loss(features, chips)
         return loss, outcome.accuracy
 
     def _update(self) -> None:
@@ -314,7 +387,9 @@ class Run:
             state.scaler.unscale_(state.optimizers["backbone"])
             nn.utils.clip_grad_norm_(state.backbone.parameters(), clip)
         for optimizer in state.optimizers.values():
-            state.scaler.step(optimizer)
+            # Not every loss has a head with weights.
+            if any(group["params"] for group in optimizer.param_groups):
+                state.scaler.step(optimizer)
         state.scaler.update()
         state.classifier.write_back(state.optimizers["head"])
         if state.centres is not None:

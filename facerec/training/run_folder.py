@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from facerec.weights.store import write_model
 MODEL, BEST, BEST_FIGURE, LOG, CHECKPOINTS, TENSORBOARD = (
     "model.safetensors", "best.safetensors", "best.txt", "log.jsonl", "checkpoints", "tensorboard",
 )  # fmt: skip
-PROFILE, _ENVIRONMENT = "profile.yaml", "environment.json"
+PROFILE, PEOPLE, _ENVIRONMENT = "profile.yaml", "people.json", "environment.json"
+RATES = "find-lr.png"
 _PACKAGES = ("facerec", "torch", "torchvision", "numpy", "opencv-python")
 _MAX_DIFF = 1_000_000
 # The sections that training depends on, but for these keys: duration, what is written, where.
@@ -87,8 +88,8 @@ def plan(
     return Plan(folder, name, profile)
 
 
-def describe(plan: Plan) -> None:
-    """Make the folder and write the resolved profile and the environment into it.
+def describe(plan: Plan, people: Sequence[str]) -> None:
+    """Make the folder and write the resolved profile, the people and the environment into it.
 
     Raises:
         UsageError: it cannot be written.
@@ -97,6 +98,8 @@ def describe(plan: Plan) -> None:
         values = plan.profile.model_dump(mode="json")
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
+    with replacing(plan.folder / PEOPLE) as temporary:
+        temporary.write_text(json.dumps(list(people), ensure_ascii=False) + "\n", encoding="utf-8")
     with replacing(plan.folder / _ENVIRONMENT) as temporary:
         text = json.dumps({"model": plan.name, **_environment()}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")

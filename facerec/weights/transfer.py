@@ -232,7 +232,7 @@ def _resumable(url: str, file: RemoteFile, partial: Path) -> tuple[int, str | No
     origin: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         origin = parse_json(_origin(partial).read_text(encoding="utf-8"))
-    validator = origin.get("validator") if origin.get("url") == url else None
+    validator = origin.get("validator") if origin.get("url") == _fingerprint(url) else None
     if validator is None and file.sha256 is None:
         # Without hash or validator, the two parts may be of different files.
         discard(partial)
@@ -244,8 +244,13 @@ def _note_origin(partial: Path, url: str, response: Response) -> None:
     etag = response.headers.get("ETag", "")
     strong = etag if etag and not etag.startswith("W/") else None
     validator = strong or response.headers.get("Last-Modified")
-    note = json.dumps({"url": url, "validator": validator})
+    note = json.dumps({"url": _fingerprint(url), "validator": validator})
     _origin(partial).write_text(note, encoding="utf-8")
+
+
+def _fingerprint(url: str) -> str:
+    """Tells URLs apart; unlike them it holds no password."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _origin(partial: Path) -> Path:

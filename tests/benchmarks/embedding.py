@@ -23,6 +23,7 @@ import torch
 
 from facerec.card import ModelCard
 from facerec.engine.building import build_detector, calibration_chips, open_embedder
+from facerec.errors import FacerecError
 from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import load_network
@@ -115,10 +116,14 @@ def measure(model: str, folder: Path, rounds: int) -> None:
     exact = open_embedder(
         Profile.load(settings=[f"model.name={model}", "runtime.precision=fp32"])
     ).embed(faces)
-    embedders: dict[str, Embedder] = {
-        name: open_embedder(Profile.load(settings=[f"model.name={model}", *settings]))
-        for name, settings in OURS.items()
-    }
+    embedders: dict[str, Embedder] = {}
+    refused: dict[str, str] = {}
+    for name, settings in OURS.items():
+        try:
+            profile = Profile.load(settings=[f"model.name={model}", *settings])
+            embedders[name] = open_embedder(profile)
+        except FacerecError as error:
+            refused[name] = str(error)
     ours = {name: (lambda e=embedder: e.embed(batch)) for name, embedder in embedders.items()}
     seconds = median_seconds({**peers(model, folder), **ours}, rounds)
     print(f"\n{card.name}, batches of {BATCH}, {torch.get_num_threads()} threads")
@@ -133,6 +138,8 @@ def measure(model: str, folder: Path, rounds: int) -> None:
                 f"{cosine:9.6f}"
             )
         print(line, flush=True)
+    for name, reason in refused.items():
+        print(f"{name:26} none: {reason}", flush=True)
 
 
 if __name__ == "__main__":

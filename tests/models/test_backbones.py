@@ -12,6 +12,14 @@ from tests.conftest import make_card
 
 pytestmark = pytest.mark.numeric
 
+
+def vit_parameters(size: int, depth: int) -> int:
+    """Of arcface_torch's backbones/vit.py: 144 patches of 9x9, no bias in qkv and in the head."""
+    block = 12 * size**2 + 10 * size
+    head = 144 * size**2 + 2 * size + 512 * size + 2 * 512
+    return (3 * 81 + 1 + 144 + 1) * size + depth * block + 2 * size + head
+
+
 # Parameters with 512 values out of 112x112. The seed project's thirteen: IR from its published
 # files; the SE blocks add 2 c²/16 each; ResNets are torchvision's without `fc`, plus the head.
 # iresnet: insightface's model zoo (18: 24.03 M, 34: 34.14, 50: 43.59, 100: 65.16).
@@ -40,6 +48,9 @@ PARAMETERS = {
     "adaface_ir_101": 65_129_792 + 2 * (3 * 64 + 13 * 128 + 30 * 256 + 3 * 512) - 2 * 512,
     # timesler/facenet-pytorch without its classifier.
     "inception_resnet_v1": 23_482_624,
+    "vit_t": vit_parameters(256, 12),
+    "vit_s": vit_parameters(512, 12),
+    "vit_b": vit_parameters(512, 24),
     "mobilefacenet_relu": 999_936 + (512 - 128) * (512 + 3),  # foamliu's, with 512 values out
 }
 NAMES = BACKBONES.names(tests=True)
@@ -85,6 +96,24 @@ def test_ir_50_has_the_names_and_shapes_of_the_published_file():
     assert {name: shapes[name] for name in expected} == expected
     with_shortcut = {name.split(".")[1] for name in shapes if "shortcut_layer" in name}
     assert with_shortcut == {"3", "7", "21"}
+
+
+def test_vit_t_has_the_names_and_shapes_of_the_published_code():
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in build("vit_t").state_dict().items()}
+    expected = {
+        "pos_embed": (1, 144, 256), "mask_token": (1, 1, 256),
+        "patch_embed.proj.weight": (256, 3, 9, 9), "patch_embed.proj.bias": (256,),
+        "blocks.11.norm1.bias": (256,), "blocks.11.attn.qkv.weight": (768, 256),
+        "blocks.11.attn.proj.bias": (256,), "blocks.11.norm2.weight": (256,),
+        "blocks.11.mlp.fc1.weight": (1024, 256), "blocks.11.mlp.fc2.bias": (256,),
+        "norm.weight": (256,), "feature.0.weight": (256, 256 * 144),
+        "feature.1.running_var": (256,), "feature.2.weight": (512, 256),
+        "feature.3.num_batches_tracked": (),
+    }  # fmt: skip
+    assert {name: shapes[name] for name in expected} == expected
+    assert "blocks.0.attn.qkv.bias" not in shapes
+    assert len(shapes) == 4 + 12 * 11 + 2 + 2 + 2 * 5
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facerec.engine.engine import open_embedder
+from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
 from facerec.models.exporting import export_model
-from facerec.models.runtimes.graphs import LEAST_COSINE
+from facerec.models.runtimes import foreign
+from facerec.models.runtimes.checks import LEAST_COSINE
 from facerec.profile.loading import Profile
 from tests.conftest import noise
 
@@ -174,3 +175,32 @@ def test_models_and_networks_are_listed(run):
     listed = {(line["name"], line["kind"]) for line in lines}
     assert {("dlib_resnet", "model"), ("ir_50", "network")} <= listed
     assert not any(name.startswith("test_") for name, _ in listed)
+
+
+@pytest.mark.parametrize(("format_", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
+def test_a_file_that_computes_wrongly_on_this_processor_is_refused_with_the_figure(
+    format_, suffix, small, run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FACEREC_HOME", str(tmp_path / "home"))
+    target = tmp_path / f"m{suffix}"
+    assert run("export", small, "--to", format_, "-o", target)[0] == 0
+    right = foreign.ForeignEmbedder._run
+
+    def wrong(self, x):
+        vectors = right(self, x)
+        vectors[:, 0] += 2 * np.abs(vectors).max()
+        return vectors
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(foreign.ForeignEmbedder, "_run", wrong)
+        with pytest.raises(UsageError, match=r"wrongly on this processor: cosine 0\.\d+"):
+            open_embedder(Profile.load(flags={"model.name": str(target)}))
+    calls = []
+    monkeypatch.setattr(
+        foreign.ForeignEmbedder, "_run", lambda self, x: calls.append(len(x)) or right(self, x)
+    )
+    for _ in range(2):
+        open_embedder(Profile.load(flags={"model.name": str(target)}))
+    # Compared at the first use, and not again.
+    assert calls == [2]
+    assert len(list((tmp_path / "home" / "runtimes" / "right").iterdir())) == 1

@@ -640,3 +640,73 @@ def test_ranks_without_a_folder_take_rank_zeros(tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "model.safetensors").is_file()
     assert done.stderr.count("TensorBoard: http") == 1
+
+
+def test_a_head_of_another_run_is_taken_by_name(run, tmp_path):
+    from safetensors.torch import save_file
+
+    assert run(*tiny(tmp_path / "first"))[0] == 0
+    first = checkpoint(tmp_path / "first", 4)["classifier/weight"]
+    settings = {"train__max_steps": 1, "train__lr": 1e-12, "data__synthetic_people": 14}
+    code, _, err = run(
+        *tiny(tmp_path / "second", train__initial_head=tmp_path / "first", **settings)
+    )
+    assert code == 0, err
+    assert "has centres of 12 of 14 people" in err
+    second = checkpoint(tmp_path / "second", 1)["classifier/weight"]
+    torch.testing.assert_close(second[:12], first)
+    assert not torch.allclose(second[12:], first[:2])
+
+    centres = tmp_path / "centres.safetensors"
+    save_file({"weight": first[:, 0].contiguous()}, centres)
+    code, _, err = run(*tiny(tmp_path / "third", train__initial_head=centres, **settings))
+    assert code == 2
+    assert "12 people without names, the data 14" in err
+    save_file({"weight": first[:, 0, :8].contiguous()}, centres)
+    code, _, err = run(*tiny(tmp_path / "third", train__initial_head=centres))
+    assert code == 2
+    assert "its centres are (1, 8), those in training (1, 16)" in err
+    code, _, err = run(*tiny(tmp_path / "third", train__initial_head=tmp_path / "nothing"))
+    assert code == 4
+    assert "cannot be read" in err
+
+
+def test_find_lr_draws_the_loss_and_leaves_the_folder_free(run, tmp_path):
+    code, out, err = run(*tiny(tmp_path / "run", "--find-lr", train__scale=16))
+    assert code == 0, err
+    found = json.loads(out)
+    assert 1e-4 < found["learning_rate"] < 10
+    assert Path(found["curve"]).read_bytes().startswith(b"\x89PNG")
+    assert f"--set train.lr={found['learning_rate']:.2g}" in err
+    curve = log(tmp_path / "run", "find_lr")
+    assert len(curve) == found["steps"]
+    assert curve[0]["learning_rate"] == pytest.approx(1e-6)
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert len(events.Scalars("find_lr/loss")) == found["steps"]
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+
+
+def test_several_training_sets_are_one_with_all_their_people(run, tmp_path):
+    first, second = (write_photos(tmp_path / name, *[(64, 64)] * 4) for name in ("a", "b"))
+    settings = {"data__synthetic": "false", "train__max_steps": 1}
+    arguments = tiny(tmp_path / "run", "--data", first, "--data", second, **settings)
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert (json.loads(out)["people"], json.loads(out)["images"]) == (4, 16)
+    people = json.loads((tmp_path / "run" / "people.json").read_text())
+    assert people == [f"{first}/ann", f"{first}/bob", f"{second}/ann", f"{second}/bob"]
+
+
+def test_a_balanced_run_crops_larger_chips(run, tmp_path):
+    data = write_photos(tmp_path / "faces", *[(40, 40)] * 4)
+    settings = {"data__synthetic": "false", "data__train": data, "data__random_crop": "true",
+                "data__balance": "true", "data__per_person": 2}  # fmt: skip
+    code, _, err = run(*tiny(tmp_path / "run", data__validation=0.5, train__batch=4, **settings))
+    assert code == 0, err
+    code, _, err = run(*tiny(tmp_path / "odd", train__batch=3, **settings))
+    assert code == 2
+    assert "data.per_person 2 does not divide a step's 3 images" in err

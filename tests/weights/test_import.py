@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facerec.engine.engine import open_embedder
+from facerec.engine.building import open_embedder
 from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
 from facerec.profile.loading import Profile

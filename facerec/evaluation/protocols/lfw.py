@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
-from facerec.evaluation.protocols.text import decode_text
 from facerec.registry import PROTOCOLS
+from facerec.text import decode_text
 
 
 @PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt",))
@@ -34,6 +34,7 @@ def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
 
 
 def _lfw_pair(line: str, where: str) -> Pair:
+    line = line.strip()
     parts = line.split("\t") if "\t" in line else line.split()
     parts = [part.strip() for part in parts]
     if len(parts) == 3:

@@ -10,10 +10,11 @@ Numbers and fixed-length texts are contiguous, so that they are memory-mapped, n
 from __future__ import annotations
 
 import mmap
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
@@ -73,7 +74,7 @@ def read_gallery(path: Path, assume: ModelCard | None = None) -> Opened:
                     f"reads version {VERSION}; upgrade facerec"
                 )
             card = ModelCard.from_json(file.attrs["card"], str(path))
-            base = _read_base(file, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ))
+            base = _read_base(file, _content(raw))
             identity, folds = (str(file.attrs.get(key, "")) for key in ("id", "folds"))
     except MALFORMED as error:
         raise MissingError(f"{path}: damaged or no gallery ({brief(error)})") from error
@@ -202,7 +203,15 @@ def check_gallery(
         raise MissingError(f"{path}: damaged gallery: {problem}")
 
 
-def _read_base(file: h5py.File, mapped: mmap.mmap) -> Base:
+def _content(file: BinaryIO) -> mmap.mmap | bytes:
+    """A file's bytes, memory-mapped; on Windows, which replaces no mapped file, read."""
+    if sys.platform == "win32":
+        file.seek(0)
+        return file.read()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _read_base(file: h5py.File, mapped: mmap.mmap | bytes) -> Base:
     people = _column(file, "people", mapped)
     numbers = {name: _column(file, name, mapped) for name in (*_NUMBERS[:-1], *_TEXTS)}
     if "metas" in file:
@@ -218,7 +227,7 @@ def _read_base(file: h5py.File, mapped: mmap.mmap) -> Base:
     )
 
 
-def _column(file: h5py.File, name: str, mapped: mmap.mmap) -> np.ndarray:
+def _column(file: h5py.File, name: str, mapped: mmap.mmap | bytes) -> np.ndarray:
     """A dataset's values: memory-mapped if it is contiguous, else read."""
     dataset = _own_dataset(file, name, len(mapped))
     if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":

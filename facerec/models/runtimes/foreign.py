@@ -11,6 +11,7 @@ from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
 from facerec.models import require_chips
+from facerec.models.runtimes.checks import require_right_here, without_averaging
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
 """Metadata keys of exported files: the card, and whether preprocessing is in the graph."""
@@ -26,12 +27,14 @@ class Network(Protocol):
         takes: input shape.
         gives: output shape.
         inside: whether preprocessing is in the graph.
+        check: see `checks.describe_check`; empty for none.
         arithmetic: see `facerec.models.Embedder`.
     """
 
     takes: Shape
     gives: Shape
     inside: bool
+    check: str
     arithmetic: str
 
     def run(self, x: Floats) -> Floats:
@@ -86,6 +89,17 @@ class ForeignEmbedder:
             for start in range(0, len(chips), self._batch)
         ]
         return np.concatenate([np.empty((0, self.card.embedding_size), np.float32), *vectors])
+
+    def require_right_here(self) -> None:
+        """Compare its vectors with the exact ones that the file carries; see `checks`.
+
+        Raises:
+            MissingError: what it carries is damaged.
+            UsageError: they differ too much on this processor.
+        """
+        card = without_averaging(self.card)
+        plain = ForeignEmbedder(self._path, self._network, card, batch=self._batch)
+        require_right_here(plain, self._network.check, self._path)
 
     def _forward(self, chips: Image) -> Floats:
         if self.card.colour == "BGR" and not self._network.inside:

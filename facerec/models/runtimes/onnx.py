@@ -11,6 +11,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
+from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
 from facerec.parsing import brief
 
@@ -52,6 +53,7 @@ class OnnxNetwork:
                 "numbers and gives floating-point ones"
             )
         self.inside: bool = self.metadata.get(INSIDE_KEY) == "true"
+        self.check: str = self.metadata.get(CHECK_KEY, "")
         self.arithmetic = "onnxruntime"
 
     @property

@@ -9,6 +9,7 @@ from facerec.card import Augment, ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.models.precision import choose_precision
+from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.devices import takes_all_cores
@@ -48,6 +49,7 @@ class OpenVinoNetwork:
             self._compiled = core.compile_model(model, "CPU", settings)
             self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
             self.card_text = _told(model, CARD_KEY)
+            self.check = _told(model, CHECK_KEY)
         except Exception as error:
             raise MissingError(f"{path}: OpenVINO cannot read it") from error
         # OpenVINO does not read an ONNX file's metadata.

@@ -40,6 +40,12 @@ class Augmentation:
     low_resolution: float = 0.0
     photometric: float = 0.0
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every chip stays as it is."""
+        chances = self.flip + self.crop + self.low_resolution + self.photometric
+        return not chances and self.zoom == 1
+
     def apply(self, chip: Image, generator: np.random.Generator) -> Image:
         """An augmented copy of a chip `(H, W, 3) uint8`, of the same size."""
         if self.zoom < 1:

@@ -29,6 +29,21 @@ def fit(image: Image, template: Template, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(image, size[::-1], interpolation=interpolation), np.uint8)
 
 
+def cut(image: Image, size: tuple[int, int], generator: np.random.Generator | None) -> Image:
+    """A part of `size` (height, width) of a larger image: at a random place, or the central one.
+
+    A smaller image stays as it is.
+    """
+    room = image.shape[0] - size[0], image.shape[1] - size[1]
+    if min(room) < 0:
+        return image
+    if generator is None:
+        top, left = room[0] // 2, room[1] // 2
+    else:
+        top, left = (int(generator.integers(each + 1)) for each in room)
+    return image[top : top + size[0], left : left + size[1]]
+
+
 def check_aligned(examples: Examples, selection: Selection, side: int, where: str) -> str | None:
     """Judge by the sizes of a sample of images whether they are aligned faces.
 

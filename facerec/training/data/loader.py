@@ -18,7 +18,8 @@ from facerec.errors import InputError, UsageError
 from facerec.faces import Image
 from facerec.training.data import Examples, Labels
 from facerec.training.data.augmentation import Augmentation
-from facerec.training.data.fitting import fit
+from facerec.training.data.fitting import cut, fit
+from facerec.training.data.order import balanced, shuffled
 from facerec.training.data.selection import Selection
 
 _PREFETCH = 4
@@ -56,16 +57,20 @@ class Loader:
         seed: of order and augmentation.
         workers: threads.
         augmentation: None for none.
+        random_crop: cut the chip out of a larger image at a random place; else resize it.
+        per_person: None: shuffled images; else people in turn, with that many images each.
         drop_last: drop an epoch's incomplete batch; otherwise it is filled from its beginning.
 
     Raises:
-        UsageError: there are fewer images than one step takes.
+        UsageError: there are fewer images than one step takes, or a batch divides the images of
+            a person.
     """
 
     def __init__(
         self, examples: Examples, selection: Selection, *, template: Template,
         size: tuple[int, int], batch: int, rank: int, world: int, seed: int, workers: int,
-        augmentation: Augmentation | None, drop_last: bool = True,
+        augmentation: Augmentation | None, drop_last: bool = True, random_crop: bool = False,
+        per_person: int | None = None,
     ) -> None:  # fmt: skip
         global_batch = batch * world
         count = len(selection.indices)
@@ -73,12 +78,17 @@ class Loader:
             raise UsageError(
                 f"{count} images, but one step takes {global_batch}; lower train.batch"
             )
+        if batch % (per_person or 1):
+            raise UsageError(
+                f"data.per_person {per_person} does not divide a step's {batch} images of a rank"
+            )
         self.steps_per_epoch = count // global_batch if drop_last else -(-count // global_batch)
         self._examples, self._selection = examples, selection
         self._template, self._size = template, size
         self._batch, self._workers = batch, workers
         self._rank, self._global_batch = rank, global_batch
         self._seed, self._augmentation = seed, augmentation
+        self._random_crop, self._per_person = random_crop, per_person
         # Cached: permuting millions of images takes a while.
         self._cached_order: tuple[int, Labels] | None = None
 
@@ -99,31 +109,36 @@ class Loader:
                         part.cancel()
 
     def _submit(self, pool: ThreadPoolExecutor, step: int) -> list[Future[_Part]]:
-        epoch, rows = self._rows(step)
+        rows = self._rows(step)
         return [
-            pool.submit(self._load, epoch, part)
+            pool.submit(self._load, step, part)
             for part in np.array_split(rows, min(self._workers, len(rows)))
         ]
 
-    def _rows(self, step: int) -> tuple[int, Labels]:
-        """The epoch, and this rank's rows of the selection."""
+    def _rows(self, step: int) -> Labels:
+        """This rank's rows of the selection."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = self._order(epoch)
         start = within * self._global_batch + self._rank * self._batch
-        return epoch, np.take(order, np.arange(start, start + self._batch), mode="wrap")
+        return np.take(order, np.arange(start, start + self._batch), mode="wrap")
 
     def _order(self, epoch: int) -> Labels:
         if self._cached_order is None or self._cached_order[0] != epoch:
             generator = np.random.default_rng((self._seed, 0, epoch))
-            self._cached_order = epoch, generator.permutation(len(self._selection.indices))
+            labels = self._selection.labels
+            if self._per_person is None:
+                order = shuffled(len(labels), generator)
+            else:
+                order = balanced(labels, self._per_person, generator)
+            self._cached_order = epoch, order
         return self._cached_order[1]
 
-    def _load(self, epoch: int, rows: Labels) -> _Part:
+    def _load(self, step: int, rows: Labels) -> _Part:
         images = np.empty((len(rows), *self._size, 3), np.uint8)
         taken = np.empty(len(rows), np.int64)
         corrupt: list[str] = []
         for place, row in enumerate(rows):
-            images[place], taken[place] = self._read_or_replace(epoch, int(row), corrupt)
+            images[place], taken[place] = self._read_or_replace(step, int(row), corrupt)
         return _Part(
             images,
             self._selection.labels[taken],
@@ -131,8 +146,11 @@ class Loader:
             corrupt,
         )
 
-    def _read_or_replace(self, epoch: int, row: int, corrupt: list[str]) -> tuple[Image, int]:
+    def _read_or_replace(self, step: int, row: int, corrupt: list[str]) -> tuple[Image, int]:
         """The row's image, or the next readable one, and its row."""
+        # People in turn: an image may come several times an epoch, changed anew.
+        again = () if self._per_person is None else (step,)
+        seeds = (self._seed, 1, step // self.steps_per_epoch)
         count = len(self._selection.indices)
         for candidate in range(row, row + min(count, _MAX_CORRUPT_IN_A_ROW)):
             candidate %= count
@@ -141,9 +159,11 @@ class Loader:
             except InputError as error:
                 corrupt.append(str(error))
                 continue
+            generator = np.random.default_rng((*seeds, candidate, *again))
+            if self._random_crop:
+                image = cut(image, self._size, generator)
             chip = fit(image, self._template, self._size)
             if self._augmentation is not None:
-                generator = np.random.default_rng((self._seed, 1, epoch, candidate))
                 chip = self._augmentation.apply(chip, generator)
             return chip, candidate
         raise InputError(f"{corrupt[-1]}; as are the {len(corrupt) - 1} before it")

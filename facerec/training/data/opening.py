@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import FacerecError, MissingError, UsageError
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import holds_labels
 from facerec.imaging.names import expand_braces, is_junk
 from facerec.profile.schema import DataSection
+from facerec.text import read_text
 from facerec.training.data import Examples
+from facerec.training.data.concatenated import Concatenated
 from facerec.training.data.fitting import check_aligned
 from facerec.training.data.recordio import RecordFile
 from facerec.training.data.selection import Selection, select, split
@@ -56,17 +58,28 @@ def open_training_data(
             section.synthetic_people, section.synthetic_images,
             card.input_height, card.input_width, seed,
         )  # fmt: skip
-    elif section.train is None:
+    elif not section.train:
         raise UsageError("no training data: give --data, or data.train in the profile")
     else:
-        examples = open_examples(section.train)
+        examples = _open_sets([section.train] if isinstance(section.train, str) else section.train)
     selection = select(examples, people=_read_people(section.people), min_images=section.min_images)
     if section.check_aligned and not section.synthetic:
         side = max(card.input_height, card.input_width)
-        warning = check_aligned(examples, selection, side, str(section.train))
+        warning = check_aligned(examples, selection, side, _prose(section))
         if warning is not None:
             warn(warning)
     return TrainingData(examples, *split(selection, section.validation, seed))
+
+
+def _open_sets(places: Sequence[str]) -> Examples:
+    """The sets at all places, with labels that do not meet."""
+    parts = [open_examples(place) for place in places]
+    return parts[0] if len(parts) == 1 else Concatenated(parts, places)
+
+
+def _prose(section: DataSection) -> str:
+    """The training data, for messages."""
+    return section.train if isinstance(section.train, str) else ", ".join(section.train or ())
 
 
 def open_examples(where: str | Path) -> Examples:
@@ -116,6 +129,6 @@ def _read_people(path: Path | None) -> set[str] | None:
     if path is None:
         return None
     try:
-        return {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"data.people {path}: cannot be read: {error}") from error
+        return {line.strip() for line in read_text(path).splitlines()} - {""}
+    except FacerecError as error:
+        raise UsageError(f"data.people: {error}") from error
