@@ -203,6 +203,8 @@ def run() -> int:
     except MemoryError as error:
         return _render(error, "out of memory; try a smaller runtime.batch", 4)
     except ImportError as error:
+        if _was_interrupted(error):
+            return _render(error, "interrupted", INTERRUPTED)
         return _render(error, _explain_import(error), 4)
     except Exception as error:  # noqa: BLE001  (the last resort of a command line)
         if isinstance(error, _ClickException):
