@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
-from facerec.alignment.warp import central_face, crop_box, warp_to_template
+from facerec.alignment.warp import central_face, crop_box, crop_in_pixels, warp_to_template
 from facerec.card import Template
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, MissingError, UsageError
@@ -41,11 +41,13 @@ class Crop:
         template: target landmarks in a chip of `size`; None crops the box instead.
         size: height and width in pixels.
         margin: around the box, as a share of its longer side.
+        pixels: as `crop_in_pixels` takes them; None: `margin` counts.
     """
 
     template: Template | None
     size: tuple[int, int]
     margin: float
+    pixels: float | None = None
 
     @classmethod
     def from_profile(cls, profile: Profile, engine: Engine) -> Crop:
@@ -55,6 +57,10 @@ class Crop:
         if section.template == "arcface":
             template, native = ARCFACE, (ARCFACE_SIZE, ARCFACE_SIZE)
         size = (section.size, section.size) if section.size else native
+        if section.crop == "points" and section.template == "none":
+            raise UsageError("--template none: --crop box or --crop seed cuts without a template")
+        if section.crop == "seed":
+            return cls(None, size, 0.0, section.margin_pixels)
         if section.crop == "box":
             return cls(None, size, section.margin)
         return cls(_scale(template, native, size), size, 0.0)
@@ -63,6 +69,8 @@ class Crop:
         """`(N, H, W, 3) uint8` RGB, one per face."""
         if self.template is not None:
             return warp_to_template(image, faces, self.template, self.size)
+        if self.pixels is not None:
+            return np.stack([crop_in_pixels(image, it, self.size, self.pixels) for it in faces])
         return np.stack([crop_box(image, face, self.size[0], self.margin) for face in faces])
 
     def settings(self) -> dict[str, Any]:
@@ -71,6 +79,7 @@ class Crop:
             "template": self.template.name if self.template else None,
             "size": list(self.size),
             "margin": self.margin,
+            **({} if self.pixels is None else {"pixels": self.pixels}),
         }
 
 

@@ -52,6 +52,10 @@ class IncompatibleError(UsageError):
     """Two things do not fit together, such as a gallery and the model that queries it."""
 
 
+class NoCardError(IncompatibleError):
+    """A gallery does not say which model made it."""
+
+
 class InputError(FacerecError):
     """One input cannot be read or used; the others can."""
 

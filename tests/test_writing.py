@@ -36,6 +36,7 @@ REASONS = {
     ("weights/archives.py", "extract"): "a folder: written beside, renamed",
     ("weights/archives.py", "_extract_into"): "below that folder",
     ("weights/downloads.py", "_obtain_file"): "a partial download goes on; renamed once checked",
+    ("weights/downloads.py", "lay_out"): "renames a download that is whole and checked",
     ("weights/downloads.py", "fetch"): "copies to the partial file, checked and renamed as that",
     ("weights/transfer.py", "_note_origin"): "beside the partial file; a wrong one restarts it",
     ("engine/cache.py", "__init__"): "SQLite keeps its own promise",

@@ -25,6 +25,8 @@ from facerec.profile.schema import (
     CleanupSection,
     DataSection,
     DetectorSection,
+    DownloadSection,
+    EvaluateSection,
     GallerySection,
     ModelSection,
     RecognizeSection,
@@ -32,6 +34,7 @@ from facerec.profile.schema import (
     SecondLook,
     Section,
     TrainSection,
+    VideoSection,
 )
 from facerec.text import read_text
 
@@ -50,8 +53,11 @@ class Profile(Section):
     runtime: RuntimeSection = RuntimeSection()
     gallery: GallerySection = GallerySection()
     recognize: RecognizeSection = RecognizeSection()
+    video: VideoSection = VideoSection()
+    download: DownloadSection = DownloadSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
     cleanup: CleanupSection = CleanupSection()
 
     @classmethod

@@ -74,12 +74,24 @@ class ModelRecord(Record):
     card: ModelCard
 
 
+class DataRecord(Record):
+    """A data set.
+
+    Attributes:
+        protocols: that `facerec evaluate` measures on it; none for a training set.
+        aligned: its images are aligned faces.
+    """
+
+    protocols: tuple[str, ...] = ()
+    aligned: bool = False
+
+
 class Catalogue(_Record):
     """All records by name, and groups of names."""
 
     models: dict[str, ModelRecord] = {}
     weights: dict[str, Record] = {}
-    data: dict[str, Record] = {}
+    data: dict[str, DataRecord] = {}
     groups: dict[str, tuple[str, ...]] = {}
 
     @property

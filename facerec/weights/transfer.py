@@ -51,10 +51,14 @@ def transfer(
     partial: Path,
     report: Progress,
     *,
+    attempts: int = ATTEMPTS,
     pause: Callable[[float], None] = time.sleep,
     timeout: tuple[float, float] = TIMEOUT,
 ) -> str:
     """Bring a file's bytes to `partial`; returns their hex SHA-256.
+
+    Args:
+        attempts: how often each mirror is tried.
 
     Raises:
         MissingError: no mirror gave the file; says of each why not.
@@ -68,7 +72,7 @@ def transfer(
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "facerec"})
         for url in file.urls:
             try:
-                return _from_mirror(session, url, file, partial, report, pause, timeout)
+                return _from_mirror(session, url, file, partial, report, attempts, pause, timeout)
             except _MirrorError as error:
                 reasons.append(f"{url}: {error}")
             except OSError as error:
@@ -82,19 +86,20 @@ def _from_mirror(
     file: RemoteFile,
     partial: Path,
     report: Progress,
+    attempts: int,
     pause: Callable[[float], None],
     timeout: tuple[float, float],
 ) -> str:
     reason = ""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         try:
             return _attempt(session, url, file, partial, report, timeout)
         except _TransientError as error:
             reason = str(error)
             wait = error.pause if error.pause is not None else 2.0**attempt / 2
-            if attempt + 1 < ATTEMPTS:
+            if attempt + 1 < attempts:
                 pause(min(wait, _LONGEST_PAUSE))
-    raise _MirrorError(f"{reason} ({ATTEMPTS} attempts)")
+    raise _MirrorError(f"{reason} ({attempts} attempts)")
 
 
 def _attempt(

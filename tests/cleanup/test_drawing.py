@@ -42,10 +42,10 @@ def test_the_axes_hold_the_tree_and_the_threshold(
     section = CleanupSection()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        path = draw_person(tmp_path, "a", photos, [], section)
+        path = draw_person(tmp_path, "a", photos, [], section, 0.5)
     tree, plane = figures[0].axes
     low, high = tree.get_ylim()
-    assert (low, high > section.threshold) == (0, True)
+    assert (low, high > 0.5) == (0, True)
     heights = np.concatenate([np.ravel(line.get_ydata()) for line in tree.lines])
     assert ((heights >= low) & (heights <= high)).all()
     assert sum(len(points.get_offsets()) for points in plane.collections) == len(vectors)

@@ -8,7 +8,7 @@ from facerec.registry import PROTOCOLS
 from facerec.text import decode_text
 
 
-@PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt",))
+@PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt", "pairs_LFW.txt"))
 def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
     """LFW's `pairs.txt`: a heading `folds count`, then per fold `count` lines `name n1 n2` of one
     person and `count` lines `name1 n1 name2 n2` of two.
