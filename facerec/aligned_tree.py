@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
-from facerec.alignment.warp import central_face, crop_box, warp_to_template
+from facerec.alignment.warp import central_face, crop_box, crop_in_pixels, warp_to_template
 from facerec.card import Template
 from facerec.engine.engine import Engine
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Face, Image
 from facerec.files import check_output, locked, replacing
 from facerec.imaging.draw import write_image
@@ -26,6 +26,7 @@ from facerec.imaging.reader import read_frames
 from facerec.output_names import OutputNames, safe_name
 from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
+from facerec.text import read_text
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]
@@ -40,11 +41,13 @@ class Crop:
         template: target landmarks in a chip of `size`; None crops the box instead.
         size: height and width in pixels.
         margin: around the box, as a share of its longer side.
+        pixels: as `crop_in_pixels` takes them; None: `margin` counts.
     """
 
     template: Template | None
     size: tuple[int, int]
     margin: float
+    pixels: float | None = None
 
     @classmethod
     def from_profile(cls, profile: Profile, engine: Engine) -> Crop:
@@ -54,6 +57,10 @@ class Crop:
         if section.template == "arcface":
             template, native = ARCFACE, (ARCFACE_SIZE, ARCFACE_SIZE)
         size = (section.size, section.size) if section.size else native
+        if section.crop == "points" and section.template == "none":
+            raise UsageError("--template none: --crop box or --crop seed cuts without a template")
+        if section.crop == "seed":
+            return cls(None, size, 0.0, section.margin_pixels)
         if section.crop == "box":
             return cls(None, size, section.margin)
         return cls(_scale(template, native, size), size, 0.0)
@@ -62,6 +69,8 @@ class Crop:
         """`(N, H, W, 3) uint8` RGB, one per face."""
         if self.template is not None:
             return warp_to_template(image, faces, self.template, self.size)
+        if self.pixels is not None:
+            return np.stack([crop_in_pixels(image, it, self.size, self.pixels) for it in faces])
         return np.stack([crop_box(image, face, self.size[0], self.margin) for face in faces])
 
     def settings(self) -> dict[str, Any]:
@@ -70,6 +79,7 @@ class Crop:
             "template": self.template.name if self.template else None,
             "size": list(self.size),
             "margin": self.margin,
+            **({} if self.pixels is None else {"pixels": self.pixels}),
         }
 
 
@@ -142,7 +152,8 @@ def align_tree(
                     out, chips[relative], names, crop, frame.image, faces
                 )
                 outcome.aligned += 1
-            log.write(json.dumps(record, ensure_ascii=False) + "\n")
+            # ASCII: no name has a line's end for `splitlines`, or is invalid Unicode.
+            log.write(json.dumps(record) + "\n")
             log.flush()
             observe(problem)
     return outcome
@@ -175,12 +186,13 @@ def _read_manifest(manifest: Path, settings: dict[str, Any]) -> tuple[set[str], 
     if not manifest.exists():
         return set(), []
     try:
-        text = manifest.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(manifest)
+    except (MissingError, UsageError) as error:
         raise UsageError(f"{manifest}: cannot be read; choose another folder") from error
     whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        # A killed run left a partial line; its photo is aligned again.
+    if whole.encode() != manifest.read_bytes():
+        # A killed run left a partial line; its photo is aligned again. An editor may have added a
+        # mark or changed the encoding, in which no line can be added.
         _write_manifest(manifest, whole)
     try:
         records = [parse_json(line) for line in whole.splitlines()]

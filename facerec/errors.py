@@ -4,13 +4,40 @@ Every message is one or two lines: what, where, what to do.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# A name and password, also one that holds `/`, `?` or `#` itself; `host:80/@a` has none. A `Path`
+# leaves one slash of two.
+_USER = re.compile(
+    r"""([a-z][a-z0-9+.-]+:/{1,2})
+    (?: [^\s/?\#'"<>]*@ | (?!\[)[^\s/?\#'"<>@:]*: (?!:|\d*(?:[/?\#\s'"]|$)) [^\s'"<>@]*@ )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_QUERY = re.compile(r"""([a-z][a-z0-9+.-]+:/[^\s?'"<>]*)\?[^\s'"<>]*""", re.IGNORECASE)
+
+
+def without_user(text: str) -> str:
+    """Text whose URLs have no name and password: `rtsp://cam/1` of `rtsp://me:secret@cam/1`."""
+    return _USER.sub(r"\1", text) if ":/" in text else text
+
+
+def without_credentials(text: str) -> str:
+    """As `without_user`, and without URLs' queries, which may hold a token or a signature."""
+    return _QUERY.sub(r"\1", without_user(text)) if ":/" in text else text
 
 
 class FacerecError(Exception):
-    """Base of all errors that facerec raises for its user."""
+    """Base of all errors that facerec raises for its user.
+
+    Args:
+        message: one or two lines; a URL's credentials are left out, whoever wrote it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_credentials(message))
 
 
 class UsageError(FacerecError):
@@ -23,6 +50,10 @@ class ProfileError(UsageError):
 
 class IncompatibleError(UsageError):
     """Two things do not fit together, such as a gallery and the model that queries it."""
+
+
+class NoCardError(IncompatibleError):
+    """A gallery does not say which model made it."""
 
 
 class InputError(FacerecError):

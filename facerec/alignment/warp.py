@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
+from PIL import Image as Pillow
 
 from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
 from facerec.card import Augment, Template
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats, Image
+
+ChipTemplate = Literal["auto", "model", "arcface", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,24 +168,58 @@ def crop_box(image: Image, face: Face, size: int, margin: float) -> Image:
     return warp(image, matrix, (size, size))
 
 
-def adapt_chip(chip: Image, template: Template, size: tuple[int, int]) -> Image:
-    """Warp an aligned chip to a model's template without detection.
+def crop_in_pixels(image: Image, face: Face, size: tuple[int, int], margin: float) -> Image:
+    """The face's box with a margin in pixels, cut off at the image's edges and stretched to `size`.
 
-    A chip of the model's size is returned as it is; a 112x112 one lies on ArcFace's template and is
-    warped by the similarity between the templates.
+    As facenet (Sandberg 2016) and egcode/facerec cut the faces they train on: half of the margin
+    on each side, whole pixels, Pillow's bilinear resizing.
+
+    Args:
+        size: height and width of the chip.
+        margin: of width and of height, in pixels of the image.
+
+    Returns:
+        `(H, W, 3) uint8` RGB.
+    """
+    height, width = image.shape[:2]
+    limits = np.array([width, height])
+    low = np.clip(face.box[:2] - margin / 2, 0, limits - 1).astype(int)
+    high = np.clip(face.box[2:] + margin / 2, low + 1, limits).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    resized = Pillow.fromarray(part).resize(size[::-1], Pillow.Resampling.BILINEAR)
+    return np.asarray(resized, np.uint8)
+
+
+def adapt_chip(
+    chip: Image, template: Template, size: tuple[int, int], given: ChipTemplate = "auto"
+) -> Image:
+    """Bring an aligned chip to a model's template without detection.
+
+    Args:
+        chip: of the model's size, or a square of any.
+        template, size: the model's.
+        given: the template that the chip lies on, scaled to its size: `arcface`, `model`, or
+            `none` for a crop of a box. `auto`: the model's at the model's size, ArcFace's at 112
+            pixels, none at others.
 
     Raises:
-        UsageError: the chip has another size.
+        UsageError: the chip is neither square nor of the model's size.
     """
+    side = chip.shape[0]
+    if chip.shape[:2] != size and chip.shape[1] != side:
+        raise UsageError(
+            f"an aligned image of {chip.shape[1]}x{side}, but the model takes "
+            f"{size[1]}x{size[0]} or a square; leave out --aligned to align it"
+        )
+    if given == "auto" and chip.shape[:2] != size and side == ARCFACE_SIZE:
+        given = "arcface"
+    if given == "arcface":
+        points = np.asarray(ARCFACE.points, np.float32) * (side / ARCFACE_SIZE)
+        return warp(chip, similarity_to_template(points, template), size)
     if chip.shape[:2] == size:
         return chip
-    if chip.shape[:2] == (ARCFACE_SIZE, ARCFACE_SIZE):
-        points = np.asarray(ARCFACE.points, np.float32)
-        return warp(chip, similarity_to_template(points, template), size)
-    raise UsageError(
-        f"an aligned image of {chip.shape[1]}x{chip.shape[0]}, but the model takes "
-        f"{size[1]}x{size[0]} (or ArcFace's 112x112); leave out --aligned to align it"
-    )
+    interpolation = cv2.INTER_AREA if side > size[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(chip, size[::-1], interpolation=interpolation), np.uint8)
 
 
 def central_face(image: Image, faces: Sequence[Face]) -> Face:

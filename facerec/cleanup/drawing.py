@@ -22,7 +22,7 @@ _LABELLED = 60
 
 def draw_person(
     report: Path, person: str, photos: Photos, findings: Sequence[Finding],
-    section: CleanupSection,
+    section: CleanupSection, threshold: float,
 ) -> Path:  # fmt: skip
     """Write `plot.svg`: the dendrogram with the threshold, and a scatter plot on the first two
     principal axes, coloured by cluster; images with a finding are crosses.
@@ -38,7 +38,7 @@ def draw_person(
         raise UsageError(f"--plot {person}: fewer than two images with a face")
     vectors = photos.vector[rows]
     tree = link_person(vectors, section)
-    cluster = cut(tree, section.threshold)
+    cluster = cut(tree, threshold)
     names = [str(photos.file[row]).rpartition("/")[2] for row in rows]
     found = {file for finding in findings for file in finding.files}
     marked = np.array([photos.file[row] in found for row in rows])
@@ -51,13 +51,13 @@ def draw_person(
     FigureCanvasSVG(figure)
     left, right = figure.subplots(1, 2)
     dendrogram(
-        tree, p=_LEAVES, truncate_mode="lastp", ax=left, color_threshold=section.threshold,
+        tree, p=_LEAVES, truncate_mode="lastp", ax=left, color_threshold=threshold,
         above_threshold_color="0.4", leaf_rotation=90, leaf_font_size=7,
         labels=[_shown(name) for name in names],
     )  # fmt: skip
-    left.axhline(section.threshold, color="0.4", linestyle="--", linewidth=1)
+    left.axhline(threshold, color="0.4", linestyle="--", linewidth=1)
     left.set_ylabel(f"{section.metric} distance, {section.linkage} linkage")
-    left.set_title(_shown(f"{person}: {len(rows)} images, threshold {section.threshold:.4f}"))
+    left.set_title(_shown(f"{person}: {len(rows)} images, threshold {threshold:.4f}"))
     places = _principal_axes(vectors)
     for marker, chosen in (("o", ~marked), ("X", marked)):
         right.scatter(

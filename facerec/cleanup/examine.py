@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from facerec.card import distance_to_similarity
 from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
 from facerec.cleanup.findings import Finding, Kind, about, beyond, nearest
 from facerec.cleanup.folders import find_outliers, find_wrong_folders, find_wrong_people
@@ -25,11 +26,14 @@ PASSES = ROUNDS + 2
 
 
 def examine(
-    photos: Photos, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
-) -> list[Finding]:
+    photos: Photos, section: CleanupSection, threshold: float,
+    advance: Callable[[int], None] = lambda _: None, *, same_person: float | None = None,
+) -> list[Finding]:  # fmt: skip
     """Find what is wrong with the folders of people.
 
     Args:
+        threshold: distance from which clusters of one person are not joined.
+        same_person: cosine below which the card calls two images two people.
         advance: progress callback, with the number of images compared: `PASSES` times all of them,
             divided among the ranks.
 
@@ -40,7 +44,7 @@ def examine(
     found = [*examine_files(photos, section)]
     rows = photos.embedded()
     if len(rows):
-        found += _examine_people(photos, rows, section, advance)
+        found += _examine_people(photos, rows, section, threshold, same_person, advance)
     misplaced = {
         file
         for finding in found
@@ -71,8 +75,9 @@ def examine_files(photos: Photos, section: CleanupSection) -> Iterator[Finding]:
 
 
 def _examine_people(
-    photos: Photos, rows: Rows, section: CleanupSection, advance: Callable[[int], None]
-) -> Iterator[Finding]:
+    photos: Photos, rows: Rows, section: CleanupSection, threshold: float,
+    same_person: float | None, advance: Callable[[int], None],
+) -> Iterator[Finding]:  # fmt: skip
     vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     members = rows_by_group(person, len(numbers))
@@ -83,15 +88,25 @@ def _examine_people(
         return tree
 
     trees = map_sharded(members, link_members)
-    judgement = judge(vectors, person, trees, advance)
     centroids = Groups.of(vectors, person, len(numbers)).centroids()
-    least = least_alike(judgement.scale.gap)
 
-    def examine_person(number: int) -> list[Finding]:
+    def cluster(number: int) -> Rows:
         own, tree = members[number], trees[number]
         hashes = photos.sha256[rows[own]]
-        outside = find_outliers(vectors[own], tree, section.threshold, centroids, number, hashes)
-        kept = np.delete(own, outside)
+        return own[find_outliers(vectors[own], tree, threshold, centroids, number, hashes)]
+
+    apart = np.zeros(len(rows), bool)
+    apart[np.concatenate(map_sharded(range(len(members)), cluster))] = True
+    judgement = judge(vectors, person, trees, apart, advance)
+    least = least_alike(judgement.scale.gap)
+    strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
+    elsewhere = (judgement.other >= 0) & ~strangers
+
+    def examine_person(number: int) -> list[Finding]:
+        own = members[number]
+        # An image whose folder is known is told once, as wrong-person.
+        outside = (strangers | apart)[own] & ~elsewhere[own]
+        kept = own[~(outside | elsewhere[own])]
         advance(len(own))
         return [
             *_about_outliers(photos, rows, vectors, own[outside], kept, judgement),
@@ -100,7 +115,7 @@ def _examine_people(
 
     for found in map_sharded(range(len(members)), examine_person):
         yield from found
-    yield from find_wrong_people(photos, rows, vectors, members, judgement)
+    yield from find_wrong_people(photos, rows, vectors, members, judgement, strangers)
     yield from find_wrong_folders(photos, rows, vectors, judgement)
 
 
@@ -134,7 +149,7 @@ def _about_outliers(
 ) -> Iterator[Finding]:
     scale = judgement.scale
     for row in outside:
-        mean = float((vectors[kept] @ vectors[row]).mean())
+        mean = float((vectors[kept] @ vectors[row]).mean()) if len(kept) else scale.impostor
         confidence = min(1.0, 0.5 + (scale.genuine - mean) / scale.gap / 2)
         yield about(
             photos, Kind.OUTLIER, rows[row], max(0.5, confidence),

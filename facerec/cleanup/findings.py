@@ -18,6 +18,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.parsing import parse_json
+from facerec.text import read_text
 
 _NEIGHBOURS = 3
 FINDINGS = "findings.jsonl"
@@ -157,11 +158,9 @@ def read_findings(report: Path) -> list[Finding]:
     """
     path = report / FINDINGS
     try:
-        with path.open(encoding="ascii") as file:
-            return [Finding.from_record(parse_json(line)) for line in file]
-    except OSError as error:
-        raise MissingError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        lines = read_text(path).splitlines()
+        return [Finding.from_record(parse_json(line)) for line in lines]
+    except (UsageError, ValueError, KeyError, TypeError) as error:
         raise MissingError(f"{path}: damaged ({error})") from error
 
 
@@ -173,10 +172,10 @@ def read_decisions(path: Path, findings: Sequence[Finding]) -> dict[str, bool]:
             report.
     """
     try:
-        decisions = parse_json(path.read_text(encoding="utf-8"))["decisions"]
+        decisions = parse_json(read_text(path))["decisions"]
         chosen = {name: {"accept": True, "reject": False}[word] for name, word in decisions.items()}
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+    except MissingError as error:
+        raise UsageError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: no decisions that a cleanup report exported") from error
     unknown = chosen.keys() - {finding.id for finding in findings}

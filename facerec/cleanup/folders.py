@@ -16,16 +16,18 @@ from facerec.faces import Floats
 
 
 def find_wrong_people(
-    photos: Photos, rows: Rows, vectors: Floats, members: Sequence[Rows], judgement: Judgement
-) -> Iterator[Finding]:
-    """Images of another person than their folder's.
+    photos: Photos, rows: Rows, vectors: Floats, members: Sequence[Rows], judgement: Judgement,
+    strangers: NDArray[np.bool_],
+) -> Iterator[Finding]:  # fmt: skip
+    """Images of another person than their folder's, who has a folder too.
 
     Args:
+        strangers: `(N,) bool`, images of nobody.
         rows: the photos' row of each vector.
         members: the vectors of each folder.
     """
     inside = rows_by_group(judgement.part, len(judgement.folder))
-    for row in np.flatnonzero(judgement.other >= 0).tolist():
+    for row in np.flatnonzero((judgement.other >= 0) & ~strangers).tolist():
         part = judgement.other[row]
         own = members[judgement.folder[judgement.part[row]]]
         yield about(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Groups, Rows, Scale
 from facerec.cleanup.linkage import Tree
+from facerec.cleanup.youden import least_error
 from facerec.faces import Floats
 from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
@@ -31,6 +32,10 @@ _MARGIN = 0.05
 _FLOOR = 0.01
 """Quantile of the cosines to the own centroid that a cosine to another person's must reach."""
 _SMALLEST_PART = 3
+_MEASURABLE = 20
+"""Images below which the limit of `Judgement` is not measured."""
+_SAMPLE = 2000
+"""Images that it is measured on, at most."""
 ROUNDS = 6
 """Rounds of judging, at most."""
 _BLOCK = 512
@@ -56,7 +61,10 @@ class Judgement:
             only image of a part.
         other: `(N,)` the other person's part, for images judged wrong, else -1.
         margin: `(N,) float32` by how much that is nearer than the own folder, in gaps.
+        near: `(N,) float32` cosine to the other person's centroid, for images judged wrong.
         same: pairs of parts of different folders that are one person, and their distance in gaps.
+        limit: cosine to a person's centroid from which an image is that person's; None: too few
+            images to measure it.
     """
 
     scale: Scale
@@ -65,13 +73,26 @@ class Judgement:
     own: Floats
     other: Rows
     margin: Floats
+    near: Floats
     same: list[tuple[int, int, float]]
+    limit: float | None
+
+    def strangers(self, least: float | None, otherwise: float) -> NDArray[np.bool_]:
+        """`(N,) bool`: judged wrong, but not near enough to the other person to be that one.
+
+        Args:
+            least: cosine below which two images are two people, by the model's card.
+            otherwise: the limit where none was measured and the card has none.
+        """
+        known = [limit for limit in (self.limit, least) if limit is not None]
+        return (self.other >= 0) & (self.near < max(known, default=otherwise))
 
 
 def judge(
     embeddings: Floats,
     person: Rows,
     trees: Sequence[Tree],
+    apart: NDArray[np.bool_] | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Judgement:
     """Find label noise, in rounds, until nothing changes.
@@ -80,11 +101,13 @@ def judge(
         embeddings: `(N, D) float32` unit vectors.
         person: `(N,)` folder of each image, from 0, ascending.
         trees: each folder's dendrogram.
+        apart: `(N,) bool`, images far from the rest of their folder: never part of a centroid.
         advance: progress callback, with the number of images judged; `ROUNDS * N` in all.
     """
     count = len(trees)
     rows_of = np.split(np.arange(len(person)), np.cumsum(np.bincount(person, minlength=count))[:-1])
-    trusted = np.ones(len(person), bool)
+    usable = np.ones(len(person), bool) if apart is None else ~apart
+    trusted = usable
     scale = Scale.of(Groups.of(embeddings, person, count))
     seen: set[bytes] = set()
     for done in range(1, ROUNDS + 1):
@@ -93,16 +116,39 @@ def judge(
         groups = Groups.of(embeddings, np.where(trusted, part, -1), len(folder))
         scale = Scale.of(groups)
         same, nearest = _compare_parts(groups, scale, folder)
-        own, other, margin = _compare_images(
+        own, other, margin, near = _compare_images(
             embeddings, part, folder, trusted, groups, same, nearest, scale, advance
         )
-        trusted = other < 0
+        trusted = (other < 0) & usable
         state = trusted.tobytes() + part.tobytes()
         if state in seen:
             advance((ROUNDS - done) * len(person))
             break
         seen.add(state)
-    return Judgement(scale, part, folder, own, other, margin, same)
+    limit = _person_limit(embeddings, part, folder, trusted, groups, same, own)
+    return Judgement(scale, part, folder, own, other, margin, near, same, limit)
+
+
+def _person_limit(
+    embeddings: Floats, part: Rows, folder: Rows, trusted: NDArray[np.bool_], groups: Groups,
+    same: list[tuple[int, int, float]], own: Floats,
+) -> float | None:  # fmt: skip
+    """`limit` of `Judgement`: the least total error between trusted images' cosines to their own
+    person's centroid and their highest to another's, where each of them is a stranger."""
+    rows = np.flatnonzero(trusted & np.isfinite(own))
+    if len(rows) < _MEASURABLE or len(np.unique(folder)) < 2:
+        return None
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.intp))]
+    centroids = groups.centroids()
+    excluded = _not_others(folder, same)
+    highest = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        cosines = products(embeddings[block], centroids)
+        for line, row in enumerate(block):
+            cosines[line, excluded[folder[part[row]]]] = -1
+        highest[start : start + len(block)] = cosines.max(1)
+    return least_error(own[rows], highest).score
 
 
 def gaps_apart(cross: np.ndarray, one: np.ndarray, two: np.ndarray, scale: Scale) -> np.ndarray:
@@ -152,8 +198,8 @@ def _compare_images(
     embeddings: Floats, part: Rows, folder: Rows, trusted: NDArray[np.bool_], groups: Groups,
     same: list[tuple[int, int, float]], nearest: Floats, scale: Scale,
     advance: Callable[[int], None],
-) -> tuple[Floats, Rows, Floats]:  # fmt: skip
-    """`own`, `other` and `margin` of `Judgement`."""
+) -> tuple[Floats, Rows, Floats, Floats]:  # fmt: skip
+    """`own`, `other`, `margin` and `near` of `Judgement`."""
     centroids = groups.centroids()
     own = _similarity_to_rest(embeddings, part, trusted, groups)
     floor = np.nanquantile(own[trusted], _FLOOR) if np.isfinite(own[trusted]).any() else 1.0
@@ -184,13 +230,15 @@ def _compare_images(
     advance(len(part) - len(hard))
     other = np.full(len(part), -1, np.intp)
     margin = np.zeros(len(part), np.float32)
+    near = np.zeros(len(part), np.float32)
     blocks = map_sharded(range(0, len(hard), _BLOCK), compare)
     if blocks:
         found, cosine, gain = (np.concatenate(column) for column in zip(*blocks, strict=True))
         wrong = (gain > _MARGIN * scale.gap) & (cosine >= floor)
         other[hard[wrong]] = found[wrong]
         margin[hard[wrong]] = gain[wrong] / scale.gap
-    return own, other, margin
+        near[hard[wrong]] = cosine[wrong]
+    return own, other, margin, near
 
 
 def _may_be_anothers(

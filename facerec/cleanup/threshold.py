@@ -11,14 +11,21 @@ from statistics import NormalDist
 
 import numpy as np
 
-from facerec.card import Metric, ModelCard, convert_distance, similarity_to_distance
+from facerec.card import (
+    Metric,
+    ModelCard,
+    convert_distance,
+    distance_to_similarity,
+    similarity_to_distance,
+)
 from facerec.cleanup.groups import Groups
 from facerec.cleanup.photos import Photos
+from facerec.cleanup.youden import least_error
 from facerec.errors import UsageError
 
 _NORMAL = NormalDist()
 
-_STEPS = 500
+_ROUNDS = 3
 _MEASURABLE = 20
 """Images with others in their folder, below which error rates are not measured."""
 
@@ -41,7 +48,7 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
 
     Genuine scores are mean cosines of an image with the rest of its folder, impostor scores with a
     random other folder. Label noise is in both error rates, so they are not the model's. With too
-    few images, the card's strictest calibrated threshold is returned.
+    few images, `calibrated_threshold` is returned.
 
     Raises:
         UsageError: there are too few images, and the card has no threshold.
@@ -52,42 +59,63 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
     groups = Groups.of(vectors, person, len(numbers))
     shared = groups.sizes[person] > 1
     if len(numbers) < 2 or shared.sum() < _MEASURABLE:
-        return _calibrated(card, metric, int(shared.sum()))
-    sums = np.einsum("nd,nd->n", vectors, groups.sums[person])
-    own = ((sums - 1) / np.maximum(groups.sizes[person] - 1, 1))[shared]
+        few = int(shared.sum())
+        return calibrated_threshold(
+            card, metric,
+            f"{few} images with others in their folder are too few to measure ({_MEASURABLE} are "
+            "enough), so it is ",
+        )  # fmt: skip
     step = np.random.default_rng(0).integers(1, len(numbers), len(person))
-    other = np.einsum("nd,nd->n", vectors, groups.means()[(person + step) % len(numbers)])
-    candidates = np.linspace(other.min(), own.max(), _STEPS)
-    missed = np.searchsorted(np.sort(own), candidates) / len(own)
-    passed = 1 - np.searchsorted(np.sort(other), candidates) / len(other)
-    least = np.flatnonzero(missed + passed <= (missed + passed).min() + 1e-12)
-    best = least[len(least) // 2]
-    threshold = similarity_to_distance(float(candidates[best]), metric)
+    counted = np.ones(len(person), bool)
+    for _ in range(_ROUNDS):
+        rest = groups.sizes[person] - counted
+        sums = np.einsum("nd,nd->n", vectors, groups.sums[person]) - counted
+        every = sums / np.maximum(rest, 1)
+        own = every[shared & (rest > 0)]
+        other = np.einsum("nd,nd->n", vectors, groups.means()[(person + step) % len(numbers)])
+        limit = least_error(own, other)
+        # Strangers must not count as the rest of a folder.
+        counted = (every >= limit.score) | (rest == 0)
+        groups = Groups.of(vectors, np.where(counted, person, -1), len(numbers))
+    threshold = similarity_to_distance(limit.score, metric)
     genuine, impostor = (
         similarity_to_distance(float(np.median(cosines)), metric) for cosines in (own, other)
     )
     return Choice(
         threshold,
         f"half of the images are within {genuine:.4f} of the rest of their folder and within "
-        f"{impostor:.4f} of a random other one; at the threshold {missed[best]:.1%} are farther "
-        f"from their own and {passed[best]:.1%} nearer to the other"
+        f"{impostor:.4f} of a random other one; at the threshold {limit.missed:.1%} are farther "
+        f"from their own and {limit.passed:.1%} nearer to the other"
         + _beside_calibration(card, threshold, metric),
     )
 
 
-def _calibrated(card: ModelCard, metric: Metric, images: int) -> Choice:
+def calibrated_threshold(card: ModelCard, metric: Metric, why: str = "") -> Choice:
+    """The card's strictest calibrated threshold.
+
+    Args:
+        why: it is not measured; begins the reason.
+
+    Raises:
+        UsageError: the card has no threshold.
+    """
     known = card.calibration.thresholds if card.calibration else {}
     if not known:
         raise UsageError(
-            f"--auto: {images} images with others in their folder are too few to measure, and "
+            f"{why.removesuffix(', so it is ') or 'this linkage has no threshold of its own'}, and "
             f"{card.name} is not calibrated; give --distance-threshold"
         )
     rate = min(known, key=float)
     return Choice(
         convert_distance(known[rate], card.metric, metric),
-        f"{images} images with others in their folder are too few to measure ({_MEASURABLE} are "
-        f"enough), so it is the card's for two images at FAR {rate}",
+        f"{why}the card's for two images at FAR {rate}",
     )
+
+
+def same_person_cosine(card: ModelCard) -> float | None:
+    """The cosine of the card's strictest calibrated threshold; None without one."""
+    known = card.calibration.thresholds if card.calibration else {}
+    return distance_to_similarity(min(known.values()), card.metric) if known else None
 
 
 def _beside_calibration(card: ModelCard, threshold: float, metric: Metric) -> str:

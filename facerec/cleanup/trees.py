@@ -20,6 +20,7 @@ from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.files import replacing, sha256_of
 from facerec.parsing import parse_json
+from facerec.text import read_text
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
@@ -73,18 +74,16 @@ class Manifest:
             MissingError: the file is absent, damaged or no manifest.
         """
         try:
-            with path.open(encoding="ascii") as file:
-                header = parse_json(next(file))
-                if header["facerec_cleanup"] != _VERSION:
-                    raise ValueError("another version")
-                placements = [Placement(**parse_json(line)) for line in file]
+            first, *lines = read_text(path).splitlines()
+            header = parse_json(first)
+            if header["facerec_cleanup"] != _VERSION:
+                raise ValueError("another version")
+            placements = [Placement(**parse_json(line)) for line in lines]
             manifest = cls(
                 header["clean"], header["dirt"], header["means"], header["folders"], placements
             )
             manifest._check()
-        except OSError as error:
-            raise MissingError(f"{path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, StopIteration) as error:
+        except (UsageError, ValueError, KeyError, TypeError) as error:
             raise MissingError(f"{path}: damaged or no cleanup manifest ({error})") from error
         return manifest
 

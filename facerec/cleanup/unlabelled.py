@@ -24,13 +24,16 @@ PASSES = 2
 
 
 def group(
-    photos: Photos, section: CleanupSection, advance: Callable[[int], None] = lambda _: None
+    photos: Photos,
+    section: CleanupSection,
+    threshold: float,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Photos, list[Finding]]:
     """Cluster photos by person: average linkage, on a neighbour graph if there are many.
 
     Args:
         photos: all of one person, `unknown`.
-        section: clusters at `threshold` or farther are not merged.
+        threshold: clusters this far apart or farther are not merged.
         advance: progress callback, with the number of images compared: `PASSES` times all of them.
 
     Returns:
@@ -40,7 +43,7 @@ def group(
     rows = photos.embedded()
     label = np.full(len(photos), -1, np.intp)
     if len(rows):
-        clusters = cut(link_person(photos.vector[rows], section, advance), section.threshold)
+        clusters = cut(link_person(photos.vector[rows], section, advance), threshold)
         label[rows] = _largest_first(clusters, photos.sha256[rows])
     count = int(label.max(initial=-1)) + 1
     width = max(4, len(str(count)))
@@ -50,7 +53,7 @@ def group(
     sorted_ = photos.taken(order, np.where(label < 0, count, label), [*names, UNKNOWN])
     return sorted_, [
         *examine_files(sorted_, section),
-        *(_people(sorted_, label, count, section, advance) if count else ()),
+        *(_people(sorted_, label, count, section, threshold, advance) if count else ()),
         *find_copies(sorted_, set()),
     ]
 
@@ -67,7 +70,7 @@ def _largest_first(cluster: Rows, hashes: np.ndarray) -> Rows:
 
 
 def _people(
-    photos: Photos, label: Rows, count: int, section: CleanupSection,
+    photos: Photos, label: Rows, count: int, section: CleanupSection, threshold: float,
     advance: Callable[[int], None],
 ) -> Iterator[Finding]:  # fmt: skip
     groups = Groups.of(photos.vector, label, count)
@@ -77,7 +80,7 @@ def _people(
         own = similarity_to_distance(mean, section.metric)
         yield Finding(
             Kind.PERSON, photos.file[rows].tolist(), photos.people[number],
-            float(np.clip(1 - 0.5 * own / section.threshold, 0.5, 1)), photos.people[number],
+            float(np.clip(1 - 0.5 * own / threshold, 0.5, 1)), photos.people[number],
             {"similarity": round(mean, 4)},
         )  # fmt: skip
         yield from find_near_copies_of(photos, rows, photos.vector[rows], section, least)

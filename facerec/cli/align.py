@@ -11,8 +11,10 @@ from facerec.cli.loading import load_engine
 from facerec.cli.options import (
     BATCH,
     CROP,
+    DETECTOR,
     FACES,
     MARGIN,
+    MARGIN_PIXELS,
     SIZE,
     TEMPLATE,
     WORKERS,
@@ -34,7 +36,7 @@ app = App()
         "facerec align photos/ chips/ --template arcface --size 112 --faces refuse",
     ]
 )
-@profile_options(CROP, TEMPLATE, SIZE, MARGIN, FACES, WORKERS, BATCH)
+@profile_options(CROP, TEMPLATE, SIZE, MARGIN, MARGIN_PIXELS, DETECTOR, FACES, WORKERS, BATCH)
 def align(
     source: Annotated[str, argument("IN", help="Photos: a folder, any depth; a tar, zip or URL.")],
     out: Annotated[Path, argument("OUT", help="The folder of chips, same tree.", panel=OUTPUT)],

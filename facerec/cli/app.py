@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import gc
 import logging
 import os
@@ -17,7 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
-from facerec.errors import FacerecError, did_you_mean
+from facerec.errors import FacerecError, did_you_mean, without_credentials
+from facerec.text import escape_unencodable
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -165,9 +167,7 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; returns its exit code. Errors become one line on stderr."""
-    # File names may be invalid Unicode; surrogateescape writes their bytes unchanged.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    _write_any_text()
     logging.lastResort = _Warnings(logging.WARNING)
     if not sys.warnoptions:
         # Of packages, about their own use: nothing that a user can act on.
@@ -200,11 +200,20 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
+def _write_any_text() -> None:
+    """Let no character of a name end a command: pipes and files get UTF-8, whatever the locale
+    says; a terminal gets what it has, and the rest escaped."""
+    codecs.register_error("facerec", escape_unencodable)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = None if stream.isatty() else "utf-8"
+        stream.reconfigure(encoding=encoding, errors="facerec")  # type: ignore[union-attr]
+
+
 class _Warnings(logging.Handler):
     """Says what modules log, as every other message is said."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _complain(record.getMessage())
+        _complain(without_credentials(record.getMessage()))
 
 
 def _explain_import(error: ImportError) -> str:
@@ -246,8 +255,9 @@ def _render(error: BaseException, message: str, code: int) -> int:
     if "--debug" in sys.argv or os.environ.get("FACEREC_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
-    _complain(message)
+        told = "".join(traceback.format_exception(error))
+        sys.stderr.write(without_credentials(told))
+    _complain(without_credentials(message))
     return code
 
 

@@ -19,9 +19,14 @@ from facerec.cli.help import (
 from facerec.cli.options import (
     AFFINITY,
     BATCH,
+    CHIP_TEMPLATE,
+    CLEAN,
+    DETECTOR,
+    DIRT,
     DISTANCE_THRESHOLD,
     EXACT_LIMIT,
     LINKAGE,
+    REPORT,
     WORKERS,
     Aligned,
     Json,
@@ -89,7 +94,19 @@ def cleanup() -> None:
         "facerec cleanup pile/ --unlabelled --exclude lfw.tar",
     ]
 )
-@profile_options(AFFINITY, LINKAGE, DISTANCE_THRESHOLD, EXACT_LIMIT, WORKERS, BATCH)
+@profile_options(
+    CLEAN,
+    DIRT,
+    REPORT,
+    AFFINITY,
+    LINKAGE,
+    DISTANCE_THRESHOLD,
+    EXACT_LIMIT,
+    DETECTOR,
+    CHIP_TEMPLATE,
+    WORKERS,
+    BATCH,
+)
 def run(
     dirty: Annotated[
         Path,
@@ -99,16 +116,6 @@ def run(
             autocompletion=complete_folder,
         ),
     ],
-    clean: Annotated[
-        Path, option("--clean", panel=OUTPUT, metavar="DIR", help="What is kept.")
-    ] = Path("clean"),
-    dirt: Annotated[Path, option("--dirt", panel=OUTPUT, metavar="DIR", help="The rest.")] = Path(
-        "dirt"
-    ),
-    report: Annotated[
-        Path,
-        option("--report", panel=OUTPUT, metavar="DIR", help="Manifest, findings and index.html."),
-    ] = Path("report"),
     means: Annotated[
         str,
         option(
@@ -122,7 +129,9 @@ def run(
     aligned: Aligned = False,
     auto: Annotated[
         bool,
-        option("--auto", panel=CLUSTERING, help="Choose the threshold from the data, and say why."),
+        option(
+            "--auto", panel=CLUSTERING, help="Choose the threshold anew, whatever the profile has."
+        ),
     ] = False,
     unlabelled: Annotated[
         bool,
@@ -163,6 +172,7 @@ def run(
     loaded = profile.load().looking_again("turns")
     threshold = profile.given(DISTANCE_THRESHOLD)
     section = loaded.cleanup
+    clean, dirt, report = section.clean, section.dirt, section.report
     if means not in _MEANS:
         raise UsageError(f"--by {means}: choose hardlink, copy or symlink")
     if plot is not None and dry_run:
@@ -187,8 +197,7 @@ def run(
         photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
         avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []
         chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
-        section = section.model_copy(update={"threshold": chosen})
-        photos, findings = _find(photos, section, unlabelled, avoided)
+        photos, findings = _find(photos, card, section, chosen, unlabelled, avoided)
         if rank() > 0:
             return  # rank 0 has gathered all findings and writes them
     if reason:
@@ -196,7 +205,7 @@ def run(
     if plot is not None:
         from facerec.cleanup.drawing import draw_person
 
-        say(f"{draw_person(report, plot, photos, findings, section)}: drawn")
+        say(f"{draw_person(report, plot, photos, findings, section, chosen)}: drawn")
     placements = plan(photos.images(), findings, {})
     placed = 0
     if not dry_run:
@@ -216,12 +225,19 @@ def run(
 
 
 @app.command(examples=["facerec cleanup undo report/manifest.jsonl"])
+@profile_options(REPORT)
 def undo(
-    manifest: Annotated[Path, argument(help="report/manifest.jsonl of a cleanup.")],
+    manifest: Annotated[
+        Path | None,
+        argument("[MANIFEST]", help="A cleanup's manifest. [default: the one in --report]"),
+    ] = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Take back all that a cleanup placed; what was changed since is left and named."""
     from facerec.cleanup import trees
 
+    manifest = manifest or profile.load().cleanup.report / trees.MANIFEST
     with progress("removing", len(trees.Manifest.read(manifest).placements)) as advance:
         left = trees.undo(manifest, advance)
     for path in left:
@@ -231,17 +247,18 @@ def undo(
 
 
 @app.command(examples=["facerec cleanup apply decisions.json --report report/"])
+@profile_options(REPORT)
 def apply(
     decisions: Annotated[Path, argument(help="decisions.json, as the report exports it.")],
-    report: Annotated[
-        Path, option("--report", panel=INPUT, metavar="DIR", help="The cleanup's report folder.")
-    ] = Path("report"),
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Carry out what was decided in the report: accepted and rejected findings."""
     from facerec.cleanup import trees
     from facerec.cleanup.findings import read_decisions, read_findings
     from facerec.cleanup.plan import plan
 
+    report = profile.load().cleanup.report
     path = report / trees.MANIFEST
     manifest = trees.Manifest.read(path)
     findings = read_findings(report)
@@ -304,13 +321,19 @@ def _choose_threshold(
     unlabelled: bool,
 ) -> tuple[float, str]:  # fmt: skip
     """The threshold, and why if it was not given."""
-    from facerec.cleanup.threshold import choose_threshold, distance_at
+    from facerec.cleanup.threshold import calibrated_threshold, choose_threshold, distance_at
 
-    if auto:
-        choice = choose_threshold(photos, card, section.metric)
+    given = section.threshold if given is None and not auto and not unlabelled else given
+    if given is not None:
+        return given, ""
+    if not unlabelled:
+        # Measured on mean cosines, which average linkage compares.
+        measured = section.linkage == "average"
+        choice = (
+            choose_threshold(photos, card, section.metric) if measured
+            else calibrated_threshold(card, section.metric)
+        )  # fmt: skip
         return choice.threshold, choice.reason
-    if not unlabelled or given is not None:
-        return section.threshold, ""
     distance = distance_at(card, section.group_far, section.metric)
     if not distance:
         raise UsageError(
@@ -320,12 +343,14 @@ def _choose_threshold(
 
 
 def _find(
-    photos: Photos, section: CleanupSection, unlabelled: bool, avoided: Sequence[Photos]
-) -> tuple[Photos, list[Finding]]:
+    photos: Photos, card: ModelCard, section: CleanupSection, threshold: float, unlabelled: bool,
+    avoided: Sequence[Photos],
+) -> tuple[Photos, list[Finding]]:  # fmt: skip
     """The photos by person, and everything found on them."""
     from facerec.cleanup import unlabelled as pile
     from facerec.cleanup.examine import PASSES, examine
     from facerec.cleanup.overlap import find_overlap
+    from facerec.cleanup.threshold import same_person_cosine
     from facerec.parallel.products import single_threaded_blas
     from facerec.parallel.ranks import shard
 
@@ -333,9 +358,10 @@ def _find(
     steps = passes * len(shard(range(len(photos.embedded()))))
     with single_threaded_blas(), progress("comparing", steps) as advance:
         if unlabelled:
-            photos, findings = pile.group(photos, section, advance)
+            photos, findings = pile.group(photos, section, threshold, advance)
         else:
-            findings = examine(photos, section, advance)
+            limit = same_person_cosine(card)
+            findings = examine(photos, section, threshold, advance, same_person=limit)
         overlap = [
             finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
         ]

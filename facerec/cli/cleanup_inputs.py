@@ -22,7 +22,7 @@ from facerec.cleanup.unlabelled import UNKNOWN
 from facerec.cli.console import progress
 from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, NoCardError, UsageError
 from facerec.faces import Face
 from facerec.gallery import Gallery
 from facerec.imaging.archives import Source, open_source, photo_names
@@ -54,7 +54,7 @@ def look_at_people(
             raise UsageError(
                 f"{dirty}: a gallery's images have people; --unlabelled needs a folder"
             )
-        items, known = _list_gallery(dirty)
+        items, known = _list_gallery(dirty, profile)
         _require(items, dirty)
         with (
             open_survey(report / SURVEY, f"gallery {known.card.fingerprint()}") as cache,
@@ -110,7 +110,12 @@ def look_at_excluded(
 
 
 def _origin(engine: Engine, profile: Profile, aligned: bool) -> str:
-    how = "aligned" if aligned else profile.detector.model_dump_json()
+    template = profile.alignment.template
+    how = (
+        f"aligned {template}".removesuffix(" auto")
+        if aligned
+        else profile.detector.model_dump_json()
+    )
     return f"{engine.card.fingerprint()} {how}"
 
 
@@ -176,9 +181,15 @@ def _folder(dirty: Path) -> str:
     return str(dirty)
 
 
-def _list_gallery(path: Path) -> tuple[list[Item], _Known]:
-    """The images of a gallery; of a photo with several faces, the surest."""
-    gallery = Gallery.open(path)
+def _list_gallery(path: Path, profile: Profile) -> tuple[list[Item], _Known]:
+    """The images of a gallery; of a photo with several faces, the surest.
+
+    One of the seed's layouts was made with the profile's model.
+    """
+    try:
+        gallery = Gallery.open(path)
+    except NoCardError:
+        gallery = Gallery.open(path, assume=load_engine(profile).card)
     rows, people = gallery.entries, gallery.people
     best: dict[tuple[int, str], int] = {}
     for row in range(len(rows)):

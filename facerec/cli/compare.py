@@ -12,6 +12,7 @@ from facerec.cli.console import Results, waiting
 from facerec.cli.help import App
 from facerec.cli.loading import load_engine
 from facerec.cli.options import (
+    CHIP_TEMPLATE,
     FAR,
     GALLERY,
     METRIC,
@@ -38,7 +39,7 @@ app = App()
 @app.command(
     examples=["facerec compare one.jpg other.jpg", "facerec compare one.jpg obama -g people.h5"]
 )
-@profile_options(GALLERY, THRESHOLD, FAR, METRIC, WHERE)
+@profile_options(GALLERY, CHIP_TEMPLATE, THRESHOLD, FAR, METRIC, WHERE)
 def compare(
     a: Annotated[str, argument("A", help="A photo.")],
     b: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from facerec.errors import InputError
+from facerec.errors import InputError, without_user
+from facerec.text import readable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,7 +172,7 @@ def wants_json(as_json: bool | None) -> bool:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """One JSON line to stdout, at once."""
-    print_line(json.dumps(record, ensure_ascii=False))
+    print_line(without_user(to_json(record)))
 
 
 def print_line(line: str) -> None:
@@ -207,8 +207,11 @@ def say_saved(count: int, what: str, folder: str | Path) -> None:
 
 
 def printable(text: str) -> str:
-    """Text without control characters and undecodable bytes, which could garble a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    """Text without control characters and undecodable bytes, which could garble a terminal, and
+    without the passwords of URLs."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in readable(without_user(text))
+    )
 
 
 @contextmanager
@@ -238,7 +241,9 @@ def waiting(description: str) -> Iterator[None]:
         return
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    # A terminal of ASCII has no dots of braille.
+    spinner = SpinnerColumn("dots" if "utf" in sys.stderr.encoding.lower() else "line")
+    columns = (spinner, TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with live_progress(columns, bare=True) as bar:
         bar.add_task(shorten(printable(description), bar.console.width - 12), total=None)
         yield

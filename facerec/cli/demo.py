@@ -11,13 +11,21 @@ from typing import Annotated
 from facerec.cli.console import Results, say, say_saved, waiting
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.loading import load_engine
-from facerec.cli.options import Json, force_option, option
+from facerec.cli.options import (
+    DETECTOR,
+    Json,
+    ProfileOptions,
+    force_option,
+    option,
+    profile_options,
+)
 from facerec.errors import MissingError, UsageError
 
 app = App()
 
 
 @app.command(examples=["facerec demo", "facerec demo --out /tmp/demo"])
+@profile_options(DETECTOR)
 def demo(
     out: Annotated[
         Path, option("--out", "-o", panel=OUTPUT, metavar="DIR", help="Where to write.")
@@ -26,6 +34,8 @@ def demo(
         bool, force_option("Write into a folder that exists; replace an earlier demo's files.")
     ] = False,
     as_json: Json = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Enrol two portraits, recognise both in a new image, and say what to try next.
 
@@ -33,9 +43,8 @@ def demo(
     """
     if out.exists() and not force:
         raise UsageError(f"{out} exists; --force writes the demo into it")
-    from facerec.profile.loading import Profile
-
-    engine = load_engine(profile := Profile.load())
+    loaded = profile.load()
+    engine = load_engine(loaded)
     from facerec.cli.recognize import LABELS, LEAST, draw_matches, photo_record, table_rows
     from facerec.faces import Frame
     from facerec.files import replacing
@@ -58,16 +67,16 @@ def demo(
 
     with waiting("enrolling two portraits, recognising both"):
         path.unlink(missing_ok=True)
-        enrol_photos(str(path), photos, engine, profile)
-        image = read_image(picture, profile.runtime.max_pixels)
+        enrol_photos(str(path), photos, engine, loaded)
+        image = read_image(picture, loaded.runtime.max_pixels)
         faces = engine.embed([image])[0]
-        matcher = Matcher(Gallery.open(path), profile.recognize, engine.card)
+        matcher = Matcher(Gallery.open(path), loaded.recognize, engine.card)
         matches = matcher.match_faces(faces)
-        write_image(drawn, draw_matches(image, faces, matches, profile.recognize.unknown))
+        write_image(drawn, draw_matches(image, faces, matches, loaded.recognize.unknown))
 
     record = photo_record(Frame(str(picture), image), faces, matches)
     results = Results(*LABELS, as_json=as_json, least=LEAST)
-    results.add(record, *table_rows(record, profile.recognize.unknown, matcher.threshold))
+    results.add(record, *table_rows(record, loaded.recognize.unknown, matcher.threshold))
     results.close(title=f"recognised in {picture}")
     if {match.name for match in matches} != {name for name, _ in photos}:
         raise MissingError("the demo did not recognise both people; reinstall facerec")

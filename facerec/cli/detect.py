@@ -45,7 +45,10 @@ def detect(
     save: Annotated[
         Path | None,
         option(
-            "--save", panel=OUTPUT, metavar="DIR", help="Save images with the boxes drawn here."
+            "--save",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Save images here, faces and landmarks drawn.",
         ),
     ] = None,
     crops: Annotated[
@@ -117,7 +120,10 @@ def detect(
                 ),
             )
             if drawn is not None:
-                labels = [Label(face.box, f"{face.score:.2f}", known=True) for face in faces]
+                labels = [
+                    Label(face.box, f"{face.score:.2f}", known=True, points=face.landmarks)
+                    for face in faces
+                ]
                 drawn.save(frame.source, annotate(frame.image, labels))
             if cut is not None:
                 margin = loaded.alignment.margin

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +15,22 @@ import typer
 from facerec.cli.completing import complete_downloadable, complete_profile
 from facerec.cli.console import Results, live_progress, progress, say
 from facerec.cli.help import INPUT, RUNTIME, App
-from facerec.cli.options import Json, ProfileOptions, Settings, argument, force_option, option
+from facerec.cli.options import (
+    DOWNLOAD_OUT,
+    OFFLINE,
+    Json,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
+)
 from facerec.errors import MissingError, UsageError
 from facerec.registry import DETECTORS
 
 if TYPE_CHECKING:
+    from facerec.profile.loading import Profile
+    from facerec.profile.schema import DownloadSection
     from facerec.weights.catalog import Record
     from facerec.weights.downloads import Fetch
     from facerec.weights.transfer import Progress
@@ -44,7 +57,6 @@ Name = Annotated[
 Yes = Annotated[
     bool, option("--yes", "-y", panel=RUNTIME, help="Accept licences that restrict the use.")
 ]
-Offline = Annotated[bool, option("--offline", panel=RUNTIME, help="Never use the network.")]
 From = Annotated[
     Path | None,
     option(
@@ -57,11 +69,13 @@ From = Annotated[
 
 
 @app.command("list", examples=["facerec download list"])
-def list_names(as_json: Json = None) -> None:
-    """List everything that has a name."""
+@profile_options(DOWNLOAD_OUT)
+def list_names(as_json: Json = None, *, profile: ProfileOptions) -> None:
+    """List everything that has a name; what is in the store or in --out is here."""
     from facerec.weights.catalog import read_catalogue
     from facerec.weights.downloads import is_present
 
+    out = profile.load().download.out
     known = read_catalogue()
     results = Results(
         "name", "kind", "size", "commercial use", "here", "licence",
@@ -69,7 +83,7 @@ def list_names(as_json: Json = None) -> None:
     )  # fmt: skip
     for kind in ("models", "weights", "data"):
         for name, record in getattr(known, kind).items():
-            here, size = is_present(name, record), record.size
+            here, size = is_present(name, record, out), record.size
             results.add(
                 {
                     "name": name,
@@ -109,53 +123,68 @@ def show(name: Name, as_json: Json = None) -> None:
 @app.command(
     examples=["facerec download weights yunet", "facerec download weights w600k_mbf --yes"]
 )
+@profile_options(DOWNLOAD_OUT, OFFLINE)
 def weights(
     name: Name,
     yes: Yes = False,
-    offline: Offline = False,
     source: From = None,
     as_json: Json = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Download a model's or a detector's weights."""
-    _obtain_all(_records(name, "models", "weights"), yes, _fetch(offline, source), as_json)
+    _obtain_all(_records(name, "models", "weights"), yes, source, profile.load().download, as_json)
 
 
 @app.command(
-    examples=["facerec download data lfw", "facerec download data lfw --from /mnt/archives"]
+    examples=[
+        "facerec download data train --yes",
+        "facerec download data train --from /mnt/archives",
+    ]
 )
+@profile_options(DOWNLOAD_OUT, OFFLINE)
 def data(
     name: Name,
     yes: Yes = False,
-    offline: Offline = False,
     source: From = None,
     as_json: Json = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Download and extract a data set."""
-    _obtain_all(_records(name, "data"), yes, _fetch(offline, source), as_json)
+    _obtain_all(_records(name, "data"), yes, source, profile.load().download, as_json)
 
 
 @app.command("all-for", examples=["facerec download all-for crowd"])
+@profile_options(DOWNLOAD_OUT, OFFLINE)
 def all_for(
-    profile: Annotated[
-        str,
-        argument(help="A shipped profile, or a YAML file.", autocompletion=complete_profile),
-    ],
+    wanted: Annotated[
+        str | None,
+        argument(
+            "[PROFILE]",
+            help="A shipped profile, or a YAML file.",
+            autocompletion=complete_profile,
+            show_default=False,
+        ),
+    ] = None,
     yes: Yes = False,
-    offline: Offline = False,
     source: From = None,
     as_json: Json = None,
-    settings: Settings = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
-    """Download the weights that a profile names."""
-    loaded = ProfileOptions(profile, settings or (), {}).load()
-    wanted: dict[str, Record] = {}
+    """Download what a profile names: weights and, for training, data sets."""
+    chosen = profile if wanted is None else dataclasses.replace(profile, name=wanted)
+    loaded = chosen.load()
+    records: dict[str, Record] = {}
     for network in loaded.model.members():
         if not Path(network.only_name).is_file():
-            wanted |= _records(network.only_name, "models", "weights")
+            records |= _records(network.only_name, "models", "weights")
     needed = DETECTORS.fact(loaded.detector.name, "weights")
     if needed is not None and loaded.detector.weights is None:
-        wanted |= _records(needed)
-    _obtain_all(wanted, yes, _fetch(offline, source), as_json)
+        records |= _records(needed)
+    records |= _data_sets(loaded)
+    _obtain_all(records, yes, source, loaded.download, as_json)
 
 
 @app.command(examples=["facerec download verify"])
@@ -227,29 +256,46 @@ def _records(name: str, *kinds: str) -> dict[str, Record]:
     return {member: records[member] for member in find_names(name, records)}
 
 
-def _fetch(offline: bool, source: Path | None) -> Fetch:
+def _data_sets(profile: Profile) -> dict[str, Record]:
+    """Of a profile that trains on a data set of the catalogue, that and its evaluation sets."""
+    from facerec.weights.catalog import read_catalogue
+
+    known = read_catalogue().data
+    given = profile.data.train or ()
+    training = [name for name in ([given] if isinstance(given, str) else given) if name in known]
+    sets = profile.evaluate.sets if training else ()
+    return {name: known[name] for name in (*training, *sets) if name in known}
+
+
+def _fetch(section: DownloadSection, source: Path | None) -> Fetch:
     from facerec.weights.downloads import copy_from, refuse_network
     from facerec.weights.transfer import transfer
 
     if source is not None:
         return copy_from(source)
-    return refuse_network if offline else transfer
+    return refuse_network if section.offline else partial(transfer, attempts=section.attempts)
 
 
 def _obtain_all(
-    records: Mapping[str, Record], yes: bool, fetch: Fetch, as_json: bool | None
-) -> None:
-    from facerec.weights.downloads import is_present, obtain
+    records: Mapping[str, Record], yes: bool, source: Path | None, section: DownloadSection,
+    as_json: bool | None,
+) -> None:  # fmt: skip
+    from facerec.weights.downloads import is_present, lay_out, obtain
 
+    fetch = _fetch(section, source)
     results = Results("name", "path", as_json=as_json)
     for name, record in records.items():
         if not record.remote_files:
             say(f"{name} comes in a pip package; nothing has to be downloaded")
             continue
-        if not is_present(name, record):
+        if not is_present(name, record, section.out):
             _accept_licence(name, record, yes)
         with _bar(name) as report:
-            place = obtain(name, record, report, say, fetch)
+            place = (
+                obtain(name, record, report, say, fetch)
+                if section.out is None
+                else lay_out(name, record, section.out, report, say, fetch)
+            )
         results.add({"name": name, "path": str(place)}, (name, str(place)))
     results.close()
 

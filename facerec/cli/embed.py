@@ -10,6 +10,8 @@ from facerec.cli.console import Results, exit_with_failures, progress, say, say_
 from facerec.cli.help import DETECTION, INPUT, OUTPUT, App
 from facerec.cli.options import (
     BATCH,
+    CHIP_TEMPLATE,
+    DETECTOR,
     FACES,
     OUT,
     WORKERS,
@@ -40,7 +42,7 @@ app = App()
         "facerec embed one.jpg two.jpg --name obama --meta team=red",
     ]
 )
-@profile_options(OUT, FACES, WORKERS, BATCH)
+@profile_options(OUT, FACES, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],

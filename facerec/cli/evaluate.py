@@ -19,10 +19,11 @@ from facerec.cli.evaluation.models import (
 from facerec.cli.evaluation.options import Calibrate, Data, Run, evaluation_options
 from facerec.cli.evaluation.pairs import evaluate_pairs
 from facerec.cli.evaluation.reports import write_search_report
+from facerec.cli.evaluation.sets import evaluate_sets
 from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, print_records
 from facerec.cli.help import INPUT, MEASUREMENT, App
 from facerec.cli.loading import load_engine
-from facerec.cli.options import option
+from facerec.cli.options import SETS_FOLDER, argument, option
 from facerec.errors import UsageError
 from facerec.registry import PROTOCOLS
 
@@ -30,6 +31,7 @@ app = App(
     no_args_is_help=True,
     examples=[
         "facerec evaluate lfw --data lfw.tar --pairs pairs.txt --report report/",
+        "facerec evaluate all -m mine.safetensors --report report/",
         "facerec evaluate agedb --data agedb.zip -m w600k_mbf -m mine.safetensors",
     ],
 )
@@ -55,7 +57,7 @@ def _add_pair_protocol(name: str, summary: str) -> None:
     options = _EXAMPLES.get(name, f"--data {name}.zip -m mine.safetensors")
 
     @app.command(name, help=summary, examples=[f"facerec evaluate {name} {options}"])
-    @evaluation_options
+    @evaluation_options()
     def command(
         data: Data,
         pairs: Annotated[
@@ -95,6 +97,35 @@ def _add_pair_protocol(name: str, summary: str) -> None:
         )
 
 
+@app.command(
+    "all",
+    examples=[
+        "facerec evaluate all -m mine.safetensors",
+        "facerec evaluate all lfw_112 agedb=agedb.zip --report report/",
+    ],
+)
+@evaluation_options(SETS_FOLDER)
+def all_sets(
+    sets: Annotated[
+        list[str] | None,
+        argument(
+            "[SET]...",
+            help="Data sets of the catalogue, its protocols, or PROTOCOL=PATH. "
+            "[default: the profile's evaluate.sets]",
+        ),
+    ] = None,
+    calibrate: Calibrate = None,
+    *,
+    run: Run,
+) -> None:
+    """Several protocols in one call: one table, one JSON line each, one report.
+
+    --calibrate takes the thresholds of the first set. A set that is absent is named with the
+    command that brings it; the others are measured, and the exit code is 4.
+    """
+    evaluate_sets(sets or (), run, calibrate=calibrate)
+
+
 for _name, _summary in PROTOCOLS.summaries().items():
     _add_pair_protocol(_name, _summary)
 
@@ -110,7 +141,7 @@ app.command(
 @app.command(
     examples=["facerec evaluate identification --data faces/ --gallery known.txt --probes new.txt"]
 )
-@evaluation_options
+@evaluation_options()
 def identification(
     data: Data,
     gallery: Annotated[
@@ -132,9 +163,9 @@ def identification(
     chosen = run.profiles()
     from facerec.evaluation.identification import identify, search_record
     from facerec.evaluation.protocols.identification import read_identification
-    from facerec.evaluation.protocols.text import read_text
     from facerec.evaluation.run import describe, embed_set
     from facerec.imaging.archives import locate, open_source
+    from facerec.text import read_text
 
     with waiting(f"reading {data}"):
         lists = read_text(gallery), str(gallery), read_text(probes), str(probes)
@@ -170,7 +201,7 @@ def identification(
 
 
 @app.command(examples=["facerec evaluate ijb --data IJBC/ -m mine.safetensors"])
-@evaluation_options
+@evaluation_options()
 def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     """IJB-B or IJB-C: templates compared 1:1 and searched 1:N, in NIST's or insightface's layout.
 

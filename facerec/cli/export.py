@@ -9,7 +9,16 @@ from typing import Annotated
 from facerec.cli.completing import complete_model, one_of
 from facerec.cli.console import Results, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
-from facerec.cli.options import Json, argument, force_option, option
+from facerec.cli.options import (
+    BATCH,
+    DETECTOR,
+    Json,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
+)
 from facerec.errors import UsageError
 from facerec.files import check_output
 from facerec.models.targets import check_target
@@ -34,15 +43,17 @@ _TARGETS = tuple(EXPORTS.names())
         "facerec export mine.safetensors --to openvino --precision int8 --faces photos/",
     ]
 )
+@profile_options(DETECTOR, BATCH)
 def export(
     model: Annotated[
-        str,
+        str | None,
         argument(
-            "MODEL",
-            help="A catalogue name, a safetensors file, a training run's folder or a checkpoint.",
+            "[MODEL]",
+            help="A catalogue name, a safetensors file, a training run's folder or a checkpoint. "
+            "[default: the profile's]",
             autocompletion=complete_model,
         ),
-    ],
+    ] = None,
     to: Annotated[
         str | None,
         option(
@@ -85,6 +96,8 @@ def export(
     ] = None,
     force: Annotated[bool, force_option("Replace the exported file.")] = False,
     as_json: Json = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Write a model for another runtime, with its card inside.
 
@@ -92,6 +105,8 @@ def export(
     cosine 0.9999 (fp32), 0.999 (fp16) or 0.99 (int8). The file goes back into every other command
     as model.name. Of a training run, finished or not, the newest checkpoint is written.
     """
+    loaded = profile.load()
+    model = loaded.model.only_name if model is None else model
     if Path(model).is_dir():
         _export_run(Path(model), to, out, precision, force=force, as_json=as_json)
         return
@@ -109,12 +124,11 @@ def export(
     from facerec.imaging.portraits import portrait_files
     from facerec.imaging.sources import find_photos
     from facerec.models.exporting import export_model
-    from facerec.profile.loading import Profile
     from facerec.weights.store import load_card
 
     photos = portrait_files().values() if faces is None else find_photos([faces])
     with waiting("finding faces to compare on"):
-        chips = calibration_chips(build_detector(Profile.load()), load_card(model), list(photos))
+        chips = calibration_chips(build_detector(loaded), load_card(model), list(photos))
     with waiting(f"exporting {model}"):
         card, cosine = export_model(
             model, target, chips, to=to, precision=precision.value,

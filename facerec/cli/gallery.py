@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.completing import complete_person
-from facerec.cli.console import Results, progress, say
+from facerec.cli.console import Results, progress, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
     GALLERY,
@@ -22,13 +22,15 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
-from facerec.errors import UsageError
+from facerec.errors import NoCardError, UsageError
 from facerec.files import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from facerec.card import ModelCard
     from facerec.gallery.base import GalleryStore
+    from facerec.profile.loading import Profile
 
 app = App(
     no_args_is_help=True,
@@ -215,11 +217,10 @@ def convert(
     loaded = profile.load()
     from facerec.gallery import Gallery
     from facerec.gallery.copying import append_all, replacing
-    from facerec.weights.store import load_card
 
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
-    converted = Gallery.open(old, assume=load_card(loaded.model.only_name))
+    converted = Gallery.open(old, assume=_card_of(loaded))
     held = replacing(address, converted.card)
     with held as store, progress("converting", len(converted)) as advance:
         append_all(store, converted, advance)
@@ -234,12 +235,29 @@ class Format(str, Enum):
     NPZ = "npz"
     CSV = "csv"
     PARQUET = "parquet"
+    SEED_H5 = "seed-h5"
+
+
+class Per(str, Enum):
+    """What an entry of an exported gallery is of."""
+
+    FACE = "face"
+    PERSON = "person"
 
 
 @app.command("export", examples=["facerec gallery export --to csv -g people.h5"])
 @profile_options(GALLERY)
 def export_to(
     to: Annotated[Format, option("--to", panel=OUTPUT, help="The format.")],
+    per: Annotated[
+        Per | None,
+        option(
+            "--per",
+            panel=OUTPUT,
+            help="An entry for each face, or one for each person with the mean.",
+            default="face; of seed-h5 person",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         option(
@@ -255,29 +273,44 @@ def export_to(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Write the gallery as protobuf (the seed's message and the card), npz, CSV or Parquet."""
+    """Write the gallery as protobuf (the seed's message and the card), npz, CSV, Parquet, or HDF5
+    as egcode/facerec reads it: means of people for recognition, faces for its cleanup."""
     from facerec.gallery.addresses import local_path, open_gallery
     from facerec.gallery.copying import in_memory
-    from facerec.gallery.exchange import ENDINGS, export_gallery
+    from facerec.gallery.exchange import ENDINGS, SEED_ENDINGS, export_gallery
 
+    endings = {**ENDINGS, **SEED_ENDINGS}
+    seeds = to.value in SEED_ENDINGS
     address = profile.load().gallery.path
     path = local_path(address) or Path(address.rpartition("/")[2])
-    target = out or path.with_suffix(ENDINGS[to.value])
-    if target.suffix != ENDINGS[to.value]:
-        raise UsageError(f"{target}: a {to.value} file ends in {ENDINGS[to.value]}")
+    named = path.with_name(f"{path.stem}-seed.h5") if seeds else path.with_suffix(endings[to.value])
+    target = out or named
+    if target.suffix != endings[to.value]:
+        raise UsageError(f"{target}: a {to.value} file ends in {endings[to.value]}")
     check_output(target, force=force, inputs=[path])
     source = open_gallery(address)
     with progress("reading", len(source)) as advance:
         opened = in_memory(source, advance)
     with progress("exporting", len(opened)) as advance:
-        export_gallery(opened, target, to.value, advance)
+        per_person = seeds if per is None else per is Per.PERSON
+        export_gallery(opened, target, to.value, advance, per_person=per_person)
     say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
 
 
 @app.command("import", examples=["facerec gallery import people.npz -g people.h5"])
 @profile_options(GALLERY)
 def import_from(
-    source: Annotated[Path, argument(help="A .pb, .npz, .csv or .parquet file.")],
+    source: Annotated[Path, argument(help="A .pb, .npz, .csv, .parquet or .npy file.")],
+    labels: Annotated[
+        Path | None,
+        option(
+            "--labels",
+            panel=INPUT,
+            metavar="FILE.npy",
+            help="The names, where SOURCE is an .npy array of embeddings.",
+            default="found beside it",
+        ),
+    ] = None,
     force: Annotated[bool, force_option("Replace the gallery.")] = False,
     *,
     profile: ProfileOptions,
@@ -286,13 +319,15 @@ def import_from(
     loaded = profile.load()
     from facerec.gallery.copying import append_all, replacing
     from facerec.gallery.exchange import import_gallery
-    from facerec.weights.catalog import catalogue
 
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
-    record = catalogue().get(loaded.model.only_name)
     with progress("reading", None) as advance:
-        imported = import_gallery(source, assume=record.card if record else None, advance=advance)
+        try:
+            imported = import_gallery(source, labels=labels, advance=advance)
+        except NoCardError:
+            card = _card_of(loaded)
+            imported = import_gallery(source, labels=labels, assume=card, advance=advance)
     held = replacing(address, imported.card)
     with held as store, progress("importing", len(imported)) as advance:
         append_all(store, imported, advance)
@@ -369,18 +404,31 @@ def verify(
 
 
 @app.command(examples=["facerec gallery copy people.h5 milvus://localhost:19530/people"])
+@profile_options(GALLERY)
 def copy(
     source: Annotated[str, argument("FROM", help="A gallery's address.")],
-    target: Annotated[str, argument("TO", help="Another's.", panel=OUTPUT)],
+    target: Annotated[
+        str | None,
+        argument(
+            "[TO]",
+            help="Another's. [default: FROM, and the gallery copied is the profile's]",
+            panel=OUTPUT,
+        ),
+    ] = None,
     force: Annotated[bool, force_option("Replace the gallery at TO.")] = False,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Copy a gallery to another address, of the same kind or another.
 
+    With one address the profile's gallery, or --gallery, is copied there.
     A copy that was interrupted goes on where it stopped when the same command is given again.
     """
     from facerec.gallery.addresses import changing, open_gallery
     from facerec.gallery.copying import continue_copy, replacing
 
+    if target is None:
+        source, target = profile.load().gallery.path, source
     if source == target:
         raise UsageError(f"{target}: cannot be copied onto itself")
     opened = open_gallery(source)
@@ -392,6 +440,14 @@ def copy(
         except UsageError as error:
             raise UsageError(f"{target}: {error}") from error
     say(f"{target}: {added} faces copied, {total - added} were there")
+
+
+def _card_of(profile: Profile) -> ModelCard:
+    """The card of the profile's model, of any kind of model."""
+    with waiting("loading models"):
+        from facerec.engine.building import open_embedder
+
+        return open_embedder(profile).card
 
 
 def _file(address: str) -> Path:

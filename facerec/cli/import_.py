@@ -10,7 +10,15 @@ import typer
 from facerec.cli.completing import completer
 from facerec.cli.console import Results, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
-from facerec.cli.options import Json, argument, force_option, option
+from facerec.cli.options import (
+    CARD,
+    Json,
+    ProfileOptions,
+    argument,
+    force_option,
+    option,
+    profile_options,
+)
 from facerec.errors import UsageError
 from facerec.files import check_output
 
@@ -24,6 +32,7 @@ def _layouts(ctx: typer.Context) -> list[str]:
 
 
 @app.command("import", examples=["facerec import backbone.pth --out mine.safetensors"])
+@profile_options(CARD)
 def import_(
     file: Annotated[
         Path, argument("FILE", help="A .pth, .pt, .ckpt, .safetensors, .params or .dat file.")
@@ -46,21 +55,17 @@ def import_(
         str | None,
         option("--name", panel=OUTPUT, help="The model's name.", default="the file's"),
     ] = None,
-    card: Annotated[
-        Path | None,
-        option(
-            "--card", panel=INPUT, metavar="FILE",
-            help="A card, where preprocessing is not the layout's own.",
-        ),
-    ] = None,
     force: Annotated[bool, force_option("Replace the model's file.")] = False,
     as_json: Json = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:  # fmt: skip
     """Take over another project's weights: safetensors with a card.
 
     What a file could execute is never executed, and weights that are missing or unknown are
     named. The model has no thresholds until `facerec evaluate … --calibrate` gives it some.
     """
+    card = profile.load().model.only_card
     target = out or file.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise UsageError(f"{target}: a model's file ends in .safetensors")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from facerec.cli.completing import complete_model
 from facerec.cli.console import Results, print_json, waiting
 from facerec.cli.help import App
-from facerec.cli.options import Json, argument
+from facerec.cli.options import (
+    AUGMENT,
+    CARD,
+    Json,
+    ProfileOptions,
+    argument,
+    profile_options,
+)
 from facerec.registry import BACKBONES
 
 if TYPE_CHECKING:
@@ -27,16 +35,28 @@ def model() -> None:
 
 
 @app.command("list", examples=["facerec model list"])
-def list_(as_json: Json = None) -> None:
-    """List the models that have a name, and the networks that can be trained."""
+@profile_options()
+def list_(as_json: Json = None, *, profile: ProfileOptions) -> None:
+    """List the models that have a name, and the networks that can be trained.
+
+    The profile's own model comes first, where it is a file.
+    """
     from facerec.weights.catalog import catalogue
 
     results = Results("name", "kind", "network", "weights", as_json=as_json, least=("network",))
+    used = [member.only_name for member in profile.load().model.members()]
+    for own in filter(Path.is_file, map(Path, used)):
+        size = own.stat().st_size
+        results.add(
+            {"name": str(own), "kind": "file", "architecture": None, "weights": "here",
+             "size": size, "used": True},
+            (str(own), "file", "", "here, the profile's"),
+        )  # fmt: skip
     for name, record in catalogue().items():
         architecture, weights = record.card.architecture, _where_weights_are(name, record)
         results.add(
             {"name": name, "kind": "model", "architecture": architecture, "weights": weights,
-             "size": record.size},
+             "size": record.size, "used": name in used},
             (name, "model", architecture, _with_size(weights, record.size)),
         )  # fmt: skip
     for name in sorted(BACKBONES.names()):
@@ -62,21 +82,22 @@ def _with_size(weights: str, size: int | None) -> str:
 
 
 @app.command(examples=["facerec model show dlib_resnet", "facerec model show mine.safetensors"])
+@profile_options(CARD, AUGMENT)
 def show(
     name: Annotated[
         str,
         argument("NAME|FILE", help="A catalogue name or a file.", autocompletion=complete_model),
     ],
     as_json: Json = None,
+    *,
+    profile: ProfileOptions,
 ) -> None:
     """Show a model's card, size, arithmetic, speed here and thresholds."""
-    from facerec.profile.loading import Profile
-
-    profile = Profile.load(flags={"model.name": name})
+    loaded = profile.load({"model.name": name})
     with waiting("loading models"):
         from facerec.engine.building import open_embedder
 
-        embedder = open_embedder(profile)
+        embedder = open_embedder(loaded)
     card = embedder.card
     with waiting("measuring its speed"):
         speed = _speed(embedder)

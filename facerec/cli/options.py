@@ -126,8 +126,10 @@ MIN_FACE = Key("detector.min_face", ("--min-face",), DETECTION, float)
 SECOND_LOOK = Key("detector.second_look", ("--second-look",), DETECTION)
 CROP = Key("alignment.crop", ("--crop",), OUTPUT)
 TEMPLATE = Key("alignment.template", ("--template",), OUTPUT)
+CHIP_TEMPLATE = Key("alignment.template", ("--template",), DETECTION, note="With --aligned.")
 SIZE = Key("alignment.size", ("--size",), OUTPUT, int, min=16)
 MARGIN = Key("alignment.margin", ("--margin",), OUTPUT, float)
+MARGIN_PIXELS = Key("alignment.margin_pixels", ("--margin-pixels",), OUTPUT, float)
 MODELS = Key(
     "model.name", ("--model", "-m"), MODEL, list[str], metavar="NAME|FILE",
     note="Repeat it to compare several on the same images.",
@@ -136,6 +138,7 @@ CARDS = Key(
     "model.card", ("--card",), MODEL, list[Path], metavar="FILE",
     note="In the order of the ONNX models, or for the one model.",
 )  # fmt: skip
+CARD = Key("model.card", ("--card",), MODEL, Path, metavar="FILE")
 AUGMENT = Key("model.augment", ("--augment",), MODEL)
 THRESHOLD = Key("recognize.threshold", ("--threshold",), RECOGNITION, float, min=0)
 FAR = Key("recognize.far", ("--far",), RECOGNITION, float)
@@ -148,10 +151,18 @@ WHERE = Key(
     "recognize.where", ("--where",), RECOGNITION, list[str], metavar="KEY=VALUE",
     note="Repeatable.", parse=lambda pairs: parse_pairs(pairs, "--where"),
 )  # fmt: skip
+FONT_SIZE = Key("video.font_size", ("--font-size",), OUTPUT, int, min=6)
+SHOW_DISTANCE = Key("video.show_distance", ("--show-distance/--names-only",), OUTPUT, bool)
+DOWNLOAD_OUT = Key("download.out", ("--out", "-o"), OUTPUT, Path, metavar="DIR")
+SETS_FOLDER = Key("download.out", ("--data",), INPUT, Path, metavar="DIR")
+OFFLINE = Key("download.offline", ("--offline/--online",), RUNTIME, bool)
 TRAINING_DATA = Key(
     "data.train", ("--data",), INPUT, list[str], metavar="PATH", note="Repeatable.",
     parse=lambda places: places[0] if len(places) == 1 else places,
 )  # fmt: skip
+CLEAN = Key("cleanup.clean", ("--clean",), OUTPUT, Path, metavar="DIR")
+DIRT = Key("cleanup.dirt", ("--dirt",), OUTPUT, Path, metavar="DIR")
+REPORT = Key("cleanup.report", ("--report",), OUTPUT, Path, metavar="DIR")
 AFFINITY = Key("cleanup.metric", ("--affinity",), CLUSTERING)
 LINKAGE = Key("cleanup.linkage", ("--linkage",), CLUSTERING)
 DISTANCE_THRESHOLD = Key(

@@ -16,6 +16,8 @@ from facerec.cli.help import OUTPUT, App
 from facerec.cli.loading import list_photos, load_engine
 from facerec.cli.options import (
     BATCH,
+    CHIP_TEMPLATE,
+    DETECTOR,
     FAR,
     GALLERY,
     MATCH,
@@ -27,6 +29,7 @@ from facerec.cli.options import (
     UNKNOWN,
     WHERE,
     WORKERS,
+    Aligned,
     Json,
     NullSeparated,
     ProfileOptions,
@@ -73,7 +76,20 @@ app.command(
     ]
 )
 @profile_options(
-    GALLERY, THRESHOLD, FAR, METRIC, MATCH, UNIQUE, TOP, UNKNOWN, WHERE, SECOND_LOOK, WORKERS, BATCH
+    GALLERY,
+    DETECTOR,
+    CHIP_TEMPLATE,
+    THRESHOLD,
+    FAR,
+    METRIC,
+    MATCH,
+    UNIQUE,
+    TOP,
+    UNKNOWN,
+    WHERE,
+    SECOND_LOOK,
+    WORKERS,
+    BATCH,
 )
 def image(
     paths: Annotated[
@@ -104,6 +120,7 @@ def image(
         bool,
         option("--show-distance", panel=OUTPUT, help="Write the distance on the labels."),
     ] = False,
+    aligned: Aligned = False,
     null: NullSeparated = False,
     force: Annotated[bool, force_option("Replace images that --save wrote before.")] = False,
     as_json: Json = None,
@@ -136,10 +153,10 @@ def image(
         photos,
         workers=loaded.runtime.workers,
         max_pixels=loaded.runtime.max_pixels,
-        downscale=full_size if saved is not None or show else engine.reduction,
+        downscale=full_size if saved is not None or show or aligned else engine.reduction,
     )
     with progress("recognising", count) as advance:
-        for frame, faces in engine.faces(frames):
+        for frame, faces in engine.faces(frames, aligned=aligned):
             advance()
             if frame.image is None:
                 advance.say(str(frame.error))

@@ -198,7 +198,7 @@ class _Display:
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
             _clock_column(),
@@ -238,7 +238,9 @@ class _Display:
         if self._bar is None:
             say(message)
         else:
-            self._bar.console.print(f"facerec: {message}", markup=False, highlight=False)
+            self._bar.console.print(
+                f"facerec: {message}", markup=False, highlight=False, emoji=False
+            )
 
 
 def _clock_column() -> ProgressColumn:

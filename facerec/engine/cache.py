@@ -28,8 +28,9 @@ _BUSY_SECONDS = 60
 
 
 def cache_path(
-    folder: Path, card: ModelCard, arithmetic: str, detector: DetectorSection, *, aligned: bool
-) -> Path:
+    folder: Path, card: ModelCard, arithmetic: str, detector: DetectorSection, *,
+    aligned: bool, template: str = "auto",
+) -> Path:  # fmt: skip
     """The cache file for vectors made this way: by model card, arithmetic, detector and version.
 
     Args:
@@ -37,6 +38,7 @@ def cache_path(
         arithmetic: see `facerec.models.Embedder`; evaluation compares the figures of two, so
             vectors of one must not stand in for the other's.
         aligned: the images are aligned faces, so the detector does not matter.
+        template: that aligned images lie on; see `alignment.template` of the profile.
     """
     fields: dict[str, object] = {
         "layout": _LAYOUT,
@@ -44,6 +46,8 @@ def cache_path(
         "card": card.fingerprint(),
         "arithmetic": arithmetic,
     }
+    if aligned and template != "auto":
+        fields["template"] = template
     if not aligned:
         fields["detector"] = detector.model_dump(mode="json", exclude={"weights"})
         if detector.weights is not None and detector.weights.is_file():

@@ -155,10 +155,10 @@ class Engine:
             select: picks which of an image's faces are embedded and returned.
 
         Raises:
-            UsageError: an aligned image has a size that no template is known for.
+            UsageError: an aligned image is neither square nor of the model's size.
         """
         if aligned:
-            chips = [adapt_chip(image, self.card.template, self._chip_size) for image in images]
+            chips = [self._chip_of(image) for image in images]
             located = [(Frame("", chip), [_whole(chip)]) for chip in chips]
         else:
             located = self._locate([Frame("", image) for image in images], select)
@@ -178,8 +178,8 @@ class Engine:
         """Embed a stream of frames, in order.
 
         While the consumer has one batch, later ones are read, detected and embedded; together they
-        hold at most `batch` frames. A frame that could not be read, or whose aligned image has no
-        known size, passes through with its error and no faces.
+        hold at most `batch` frames. A frame that could not be read, or whose aligned image is not
+        square, passes through with its error and no faces.
 
         A long stream of photos is divided among `runtime.processes` workers, each of which holds
         as many frames again.
@@ -262,11 +262,16 @@ class Engine:
         if frame.image is None:
             return frame
         try:
-            chip = adapt_chip(frame.image, self.card.template, self._chip_size)
+            chip = self._chip_of(frame.image)
         except UsageError as error:
             problem = InputError(f"{frame.source}: {error}")
             return dataclasses.replace(frame, image=None, error=problem)
         return dataclasses.replace(frame, image=chip)
+
+    def _chip_of(self, image: Image) -> Image:
+        """An aligned image on the model's template."""
+        given = self._profile.alignment.template if self._profile is not None else "auto"
+        return adapt_chip(image, self.card.template, self._chip_size, given)
 
     def _complete(self, located: Batch, *, aligned: bool) -> Batch:
         """The frames' faces with their embeddings."""

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.detection import Detector
-from facerec.errors import InputError
+from facerec.errors import FacerecError, InputError
 from facerec.faces import Face, Floats, Image
+from facerec.text import read_text
 
 MATCHED = 0.5
 _CHORDS = 512
@@ -158,9 +159,9 @@ def read_wider_face(annotations: str | Path, images: str | Path) -> list[Annotat
 def _records(file: Path, numbers: int) -> Iterator[tuple[str, list[list[float]]]]:
     """Blocks of a name, a count, and as many lines of at least `numbers` numbers."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from error
+        lines = read_text(file).splitlines()
+    except FacerecError as error:
+        raise InputError(str(error)) from error
     at = 0
     while at < len(lines):
         if not lines[at].strip():

@@ -15,8 +15,8 @@ import numpy as np
 from facerec.errors import UsageError
 from facerec.evaluation.metrics import supported_fars, tar_at_far
 from facerec.evaluation.protocols.pairs import PairProtocol
-from facerec.evaluation.protocols.text import read_text
 from facerec.evaluation.verification import Verification, percent, rate_name
+from facerec.text import read_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def embed_set(
     even = engine.evenly_weighted()
     path = cache_path(
         cache_folder(), even.card, engine.arithmetic, setting.profile.detector,
-        aligned=setting.aligned,
+        aligned=setting.aligned, template=setting.profile.alignment.template,
     )  # fmt: skip
     opened = (
         EmbeddingCache(path, path.stem, remedy="give --no-cache")

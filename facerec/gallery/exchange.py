@@ -1,12 +1,13 @@
-"""Galleries in formats that other programs read: protobuf, npz, CSV and Parquet.
+"""Galleries in formats that other programs read: protobuf, npz, CSV, Parquet and the seed's HDF5.
 
-Each holds a row per face (person, source, sha256, meta, score, box, landmarks, embedding) and the
-model card. An exported gallery is imported unchanged, vectors to the bit.
+All but the last hold a row per face (person, source, sha256, meta, score, box, landmarks,
+embedding) and the model card. An exported gallery is imported unchanged, vectors to the bit.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,15 +16,19 @@ from typing import Any
 import numpy as np
 
 from facerec.card import ModelCard
-from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.errors import IncompatibleError, MissingError, NoCardError, UsageError
 from facerec.files import replacing
 from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
 from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
+from facerec.gallery.seed import read_arrays, write_seed_h5
 from facerec.parsing import MALFORMED, brief
+from facerec.text import marked_encoding, readable
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
+SEED_ENDINGS = {"seed-h5": ".h5"}
+"""Written for egcode/facerec alone: `facerec gallery convert` reads them."""
 _CARD_KEY = "facerec.card"
 _NUMBERS = ("score", "box", "landmarks", "embeddings")
 _TEXTS = ("names", "source", "sha256", "meta")
@@ -41,20 +46,29 @@ def export_gallery(
     path: str | Path,
     form: str,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    per_person: bool = False,
 ) -> None:
-    """Write a gallery in one of `ENDINGS`, atomically.
+    """Write a gallery in one of `ENDINGS` or `SEED_ENDINGS`, atomically.
 
     Args:
+        per_person: one entry a person, the mean of theirs, instead of one a face.
         advance: progress callback, with the number of entries written.
 
     Raises:
         MissingError: the format is Parquet, and pyarrow is not installed.
         UsageError: the place cannot be written.
     """
+    if form in SEED_ENDINGS:
+        write_seed_h5(gallery, Path(path), per_person, advance)
+        return
+    if per_person:
+        gallery = _means(gallery)
     entries, people = gallery.entries, gallery.people
     columns: _Columns = {
         "names": [people[number] for number in entries.person],
-        "source": entries.source.tolist(),
+        # Most formats hold valid Unicode alone.
+        "source": [readable(source) for source in entries.source],
         "sha256": entries.sha256.tolist(),
         "meta": entries.meta.tolist(),
         **{name: getattr(entries, name) for name in _NUMBERS},
@@ -62,34 +76,63 @@ def export_gallery(
     _WRITERS[form](Path(path), columns, gallery.card, advance)
 
 
+def _means(gallery: Gallery) -> Gallery:
+    """The same people, each with their template alone."""
+    people = gallery.people
+    count = len(people)
+    return Gallery(
+        gallery.card,
+        people,
+        Entries(
+            gallery.templates(),
+            np.arange(count, dtype=np.int32),
+            np.array(people, object),
+            np.full(count, "", object),
+            np.full((count, 4), np.nan, np.float32),
+            np.full((count, 5, 2), np.nan, np.float32),
+            np.full(count, np.nan, np.float32),
+            np.full(count, "", object),
+        ),
+    )
+
+
 def import_gallery(
     path: str | Path,
     *,
+    labels: str | Path | None = None,
     assume: ModelCard | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Gallery:
-    """Read what `export_gallery` wrote, or a protobuf file of the seed project.
+    """Read what `export_gallery` wrote in one of `ENDINGS`, or a protobuf file or pair of `.npy`
+    files of the seed project.
 
     Args:
+        labels: of `.npy` embeddings, the names; None: found beside it.
         assume: the card for a file that carries none.
         advance: progress callback, with the number of entries read.
 
     Raises:
-        UsageError: the file's ending is none of `ENDINGS`.
+        UsageError: the file's ending is no known one, or `labels` are given to another than `.npy`.
         MissingError: the file is absent or damaged.
-        IncompatibleError: it carries no card, or vectors of another size than the card's.
+        NoCardError: it carries no card, and none is assumed.
+        IncompatibleError: it carries vectors of another size than the card's.
     """
     path = Path(path)
     forms = {ending: form for form, ending in ENDINGS.items()}
-    if path.suffix not in forms:
-        raise UsageError(f"{path}: the ending says the format: {', '.join(forms)}")
+    if path.suffix not in (*forms, ".npy"):
+        raise UsageError(f"{path}: the ending says the format: {', '.join(forms)}, .npy")
+    if labels is not None and path.suffix != ".npy":
+        raise UsageError(f"--labels: {path.name} has its names inside")
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     try:
-        columns, text = _READERS[forms[path.suffix]](path, advance)
+        if path.suffix == ".npy":
+            columns, text = _read_arrays(path, labels, advance), None
+        else:
+            columns, text = _READERS[forms[path.suffix]](path, advance)
         card = assume if text is None else ModelCard.from_json(text, str(path))
         if card is None:
-            raise IncompatibleError(f"{path}: does not say which model made it")
+            raise NoCardError(f"{path}: does not say which model made it")
         entries, people = _entries(columns)
     except MALFORMED as error:
         raise MissingError(f"{path}: damaged, or no gallery ({brief(error)})") from error
@@ -127,6 +170,22 @@ def _entries(columns: _Columns) -> tuple[Entries, list[str]]:
 
 def _checked(meta: object) -> str:
     return format_meta(parse_meta(str(meta)))
+
+
+def _read_arrays(path: Path, labels: str | Path | None, advance: _Advance) -> _Columns:
+    names, vectors = read_arrays(path, None if labels is None else Path(labels))
+    rows = len(names)
+    advance(rows)
+    return {
+        "names": names,
+        # Two faces of one person are two entries.
+        "source": [f"{path.name}:{row}" for row in range(rows)],
+        "sha256": [""] * rows,
+        "score": np.full(rows, np.nan),
+        "box": np.full((rows, 4), np.nan),
+        "landmarks": np.full((rows, 10), np.nan),
+        "embeddings": vectors,
+    }
 
 
 def _write_npz(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
@@ -168,11 +227,14 @@ def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
 
 
 def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
-    with path.open("rb") as ending:
-        ending.seek(-1, os.SEEK_END)
-        if ending.read() != b"\n":
+    with path.open("rb") as raw:
+        encoding, skipped = marked_encoding(raw.read(4))
+        end = "\n".encode(encoding)
+        raw.seek(-len(end), os.SEEK_END)
+        if raw.read() != end:
             raise ValueError("the last row is cut off")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding, newline="") as file:
+        raw.seek(skipped)
         start = file.readline()
         mark = f"# {_CARD_KEY} "
         text = start.removeprefix(mark).strip() if start.startswith(mark) else None

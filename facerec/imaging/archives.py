@@ -121,6 +121,9 @@ class TarSource:
 
     A compressed tar has no random access, so it is decompressed once into an unnamed temporary
     file that vanishes with the process. A link that leads nowhere in the tar fails on `read`.
+
+    Attributes:
+        lost: those links, and where they lead.
     """
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
@@ -128,7 +131,7 @@ class TarSource:
         self._file = _decompressed(name, file)
         self._lock = threading.Lock()
         self._places: dict[str, tuple[int, int]] = {}
-        self._lost: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
         links: dict[str, str] = {}
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
             for member in archive:
@@ -154,10 +157,10 @@ class TarSource:
             if target in self._places:
                 self._places[key] = self._places[target]
             elif target not in folders:
-                self._lost[key] = links[key]
+                self.lost[key] = links[key]
 
     def names(self) -> Iterable[str]:
-        return [*self._places, *self._lost]
+        return [*self._places, *self.lost]
 
     def start(self, key: str) -> bytes:
         offset, size = self._places.get(key, (0, 0))
@@ -166,8 +169,8 @@ class TarSource:
             return self._file.read(min(size, START))
 
     def read(self, key: str) -> bytes:
-        if key in self._lost:
-            raise InputError(f"{self.name}: {key} is a link to {self._lost[key]}, not in there")
+        if key in self.lost:
+            raise InputError(f"{self.name}: {key} is a link to {self.lost[key]}, not in there")
         if key not in self._places:
             raise InputError(f"{self.name}: holds no {key}")
         offset, size = self._places[key]
@@ -283,6 +286,8 @@ def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
     """
     wanted = list(keys)
     names = set(photo_names(source))
+    if isinstance(source, TarSource):
+        names -= source.lost.keys()
     files = {_without_suffix(name): name for name in sorted(names)}
     by_last_part: dict[str, list[str]] = {}
     for name in files:

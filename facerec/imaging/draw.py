@@ -47,11 +47,13 @@ class Label:
         box: `(4,) float32`, x1, y1, x2, y2; may reach beyond the image.
         text: one line in any script.
         known: whether `text` is a person's name, which chooses the colour.
+        points: `(P, 2) float32` landmarks, drawn as dots; None: none.
     """
 
     box: Floats
     text: str
     known: bool
+    points: Floats | None = None
 
 
 def annotate(image: Image, labels: Sequence[Label], *, font_size: int | None = None) -> Image:
@@ -69,6 +71,7 @@ def annotate(image: Image, labels: Sequence[Label], *, font_size: int | None = N
     sizes = [font_size or _font_size(label.box, drawn.size) for label in labels]
     for label, size in zip(labels, sizes, strict=True):
         _draw_box(canvas, label, max(1, round(size / 9)))
+        _draw_points(canvas, label)
     faces = np.array([label.box for label in labels], np.float32).reshape(-1, 4).round()
     texts = np.empty((0, 4), np.float32)
     for label, size in zip(labels, sizes, strict=True):
@@ -141,6 +144,17 @@ def _draw_box(canvas: ImageDraw.ImageDraw, label: Label, width: int) -> None:
     for grow, thickness, colour in ((edge, width + 2 * edge, text), (0, width, fill)):
         outer = (x1 - grow, y1 - grow, max(x1, x2) + grow, max(y1, y2) + grow)
         canvas.rectangle(outer, outline=colour, width=thickness)
+
+
+def _draw_points(canvas: ImageDraw.ImageDraw, label: Label) -> None:
+    """Dots of a fortieth of the face, outlined as the box is."""
+    if label.points is None or not np.isfinite(label.points).all():
+        return
+    fill, outline = _KNOWN if label.known else _STRANGER
+    radius = max(1.5, float((label.box[2:] - label.box[:2]).max()) / 40)
+    for x, y in label.points.tolist():
+        corners = (x - radius, y - radius, x + radius, y + radius)
+        canvas.ellipse(corners, fill=fill, outline=outline)
 
 
 def _place(

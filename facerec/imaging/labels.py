@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import Source, photo_names
 from facerec.parsing import parse_json
+from facerec.text import decode_text
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
@@ -39,7 +40,10 @@ def _key(name: str) -> str:
 
 
 def _read_label(source: Source, name: str) -> str:
-    text = source.read(name).decode("utf-8", "replace").strip()
+    try:
+        text = decode_text(source.read(name), f"{source.name}/{name}").strip()
+    except UsageError as error:
+        raise InputError(str(error)) from error
     if not name.endswith(".json"):
         return text
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import unicodedata
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from facerec.errors import InputError, UsageError
 from facerec.imaging.names import is_archive, is_packed
+from facerec.text import readable
 
 MAX_PIXELS = 150_000_000
 """Images with more pixels are refused before they are decoded, unless a profile says otherwise."""
@@ -181,7 +181,7 @@ def file_version(path: Path) -> str:
 
 def unreadable(name: Path | str, reason: str) -> InputError:
     """An error in one line, with unprintable characters escaped."""
-    return InputError("".join(_visible(character) for character in f"{name}: {reason}"))
+    return InputError("".join(map(_visible, readable(f"{name}: {reason}"))))
 
 
 def normalise_person(person: str) -> str:
@@ -190,8 +190,7 @@ def normalise_person(person: str) -> str:
     macOS returns decomposed names (`e` and an accent), other systems mostly composed ones; the same
     person enrolled from both must be one. The path itself keeps its bytes.
     """
-    readable = os.fsencode(person).decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", readable)
+    return unicodedata.normalize("NFC", readable(person))
 
 
 def is_folder(path: Path) -> bool:

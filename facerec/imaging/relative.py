@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from facerec.errors import without_credentials
 from facerec.imaging.names import has_image_suffix, is_archive, is_url, url_file_name
 from facerec.imaging.photos import is_file, is_folder
 
@@ -59,7 +60,7 @@ def _root(place: str) -> tuple[str, ...]:
 
 def _parts(path: str) -> tuple[str, ...]:
     if is_url(path):
-        _, _, rest = path.partition("?")[0].partition("://")
+        _, _, rest = without_credentials(path).partition("://")
         return tuple(part for part in rest.replace("::", "/").split("/") if part)
     # Not `resolve`: a linked folder keeps the name that the user gave.
     whole = Path(os.path.normpath(Path(path).absolute()))

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from facerec.errors import FacerecError, InputError, MissingError, UsageError
+from facerec.errors import (
+    FacerecError,
+    InputError,
+    MissingError,
+    UsageError,
+    without_credentials,
+)
 from facerec.imaging.contents import START
 from facerec.imaging.photos import MAX_FILE
 
@@ -17,7 +23,7 @@ class Remote:
     """A file or folder behind a URL.
 
     Attributes:
-        name: the URL without its query, which may hold a signature.
+        name: the URL without credentials.
 
     Raises:
         MissingError: fsspec, or the package that it needs for this URL, is not installed.
@@ -25,7 +31,7 @@ class Remote:
     """
 
     def __init__(self, url: str) -> None:
-        self.name = url.partition("?")[0]
+        self.name = without_credentials(url)
         try:
             import fsspec
         except ImportError as error:

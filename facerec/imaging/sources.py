@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, UsageError, without_credentials
 from facerec.imaging.archives import Source, open_archive, open_source
 from facerec.imaging.contents import image_kind
 from facerec.imaging.folders import start_of, walk
@@ -43,6 +44,7 @@ from facerec.imaging.photos import (
     unreadable,
 )
 from facerec.imaging.remote import Remote
+from facerec.text import marked_encoding
 
 _log = logging.getLogger(__name__)
 # Twice Linux's PATH_MAX: a longer line is no path, and could be endless.
@@ -135,7 +137,8 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
     found = {photo.key: photo for photo in photos if photo.key != "."}
     tree = {key: photo for key, photo in found.items() if not is_packed(key)}
     if passed := [str(photo) for key, photo in found.items() if key not in tree]:
-        _log.warning("archives in %s are not unpacked: %s", place, ", ".join(passed))
+        where = without_credentials(str(place))
+        _log.warning("archives in %s are not unpacked: %s", where, ", ".join(passed))
     for key, photo in tree.items():
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
             raise InputError(f"{photo}: would lie outside of the tree")
@@ -200,7 +203,7 @@ def _photos_at(place: Path | str, *, walked: bool) -> Iterator[Photo]:
         try:
             yield from _unpack(place)
         except InputError as error:
-            yield FailedPhoto(str(place), error)
+            yield FailedPhoto(without_credentials(str(place)), error)
         return
     empty = True
     for photo in _in_folder(place) if walked and is_folder(place) else ():
@@ -394,31 +397,71 @@ class _Packed:
 
 def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:
     """The paths and URLs in a list, each as soon as it is complete; empty ones are skipped."""
-    for line in _read_until(stdin, b"\0" if null else b"\n"):
-        if null:
-            listed = line
-        else:
-            if b"\0" in line:
-                raise UsageError("-: standard input is separated by NUL characters; add -0")
-            listed = line.removesuffix(b"\r")
-        if listed:
-            text = os.fsdecode(listed)
-            yield text if is_url(text) else Path(text)
+    lines = _read_lines(stdin, null)
+    for line in lines:
+        if not null and "\0" in line:
+            raise UsageError(
+                "-: standard input is separated by NUL characters, or UTF-16 without its mark; add "
+                "-0, or make it UTF-8"
+            )
+        listed = line if null else line.removesuffix("\r")
+        if is_url(listed.strip()):
+            yield listed.strip()
+        elif listed:
+            yield _without_blanks(Path(listed))
 
 
-def _read_until(stdin: BinaryIO, end: bytes) -> Iterator[bytes]:
-    """Pieces of a stream between `end`s, without waiting for more than the next one."""
-    piece = bytearray()
+def _without_blanks(path: Path) -> Path:
+    """A path without blanks at its end, if only that exists."""
+    stripped = Path(str(path).rstrip())
+    return (
+        stripped
+        if stripped.name and stripped != path and not _exists(path) and _exists(stripped)
+        else path
+    )
+
+
+def _exists(path: Path) -> bool:
     try:
-        # Byte by byte, from the stream's buffer: a larger read would block until it is full.
-        while byte := stdin.read(1):
-            if byte == end:
-                yield bytes(piece)
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _read_lines(stdin: BinaryIO, null: bool) -> Iterator[str]:
+    """Pieces of a list, without waiting for more than the next one.
+
+    UTF-16 with a byte-order mark is read, as PowerShell writes it; other bytes come back as the
+    same path.
+    """
+    try:
+        start = stdin.read(1)
+        # A longer read would wait. No program marks NUL-separated paths.
+        while (
+            not null
+            and start in (b"\xef", b"\xff", b"\xfe", b"\xef\xbb")
+            and (byte := stdin.read(1))
+        ):
+            start += byte
+        encoding, skipped = marked_encoding(start)
+        unit = len("\n".encode(encoding))
+        end = ("\0" if null else "\n").encode(encoding)
+        rest = iter(lambda: stdin.read(unit), b"")
+        piece = bytearray()
+        for read in chain((bytes([byte]) for byte in start[skipped:]), rest):
+            if read == end:
+                yield _decoded(piece, encoding)
                 piece.clear()
             elif len(piece) < _LONGEST_PATH:
-                piece += byte
+                piece += read
             else:
                 raise UsageError("-: standard input is not a list of paths: no end of a path found")
     except (OSError, ValueError) as error:
         raise UsageError(f"-: standard input cannot be read: {error}") from error
-    yield bytes(piece)
+    yield _decoded(piece, encoding)
+
+
+def _decoded(piece: bytearray, encoding: str) -> str:
+    if encoding == "utf-8":
+        return os.fsdecode(bytes(piece))
+    return piece.decode(encoding, "replace")

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from facerec.errors import ProfileError, did_you_mean
+from facerec.errors import FacerecError, ProfileError, did_you_mean
 from facerec.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.profile.schema import (
     UNKNOWN_NAME,
@@ -25,6 +25,8 @@ from facerec.profile.schema import (
     CleanupSection,
     DataSection,
     DetectorSection,
+    DownloadSection,
+    EvaluateSection,
     GallerySection,
     ModelSection,
     RecognizeSection,
@@ -32,7 +34,9 @@ from facerec.profile.schema import (
     SecondLook,
     Section,
     TrainSection,
+    VideoSection,
 )
+from facerec.text import read_text
 
 
 class Profile(Section):
@@ -49,8 +53,11 @@ class Profile(Section):
     runtime: RuntimeSection = RuntimeSection()
     gallery: GallerySection = GallerySection()
     recognize: RecognizeSection = RecognizeSection()
+    video: VideoSection = VideoSection()
+    download: DownloadSection = DownloadSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
     cleanup: CleanupSection = CleanupSection()
 
     @classmethod
@@ -179,10 +186,9 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
     if path.resolve() in chain:
         raise ProfileError(f"{path}: extends itself, by way of {chain[-1]}")
     try:
-        text = path.read_text(encoding="utf-8")
-        root = compose_yaml(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: cannot be read: {error}") from error
+        root = compose_yaml(read_text(path))
+    except FacerecError as error:
+        raise ProfileError(f"cannot be read: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

@@ -93,14 +93,20 @@ class DetectorSection(Section):
 
 
 class AlignmentSection(Section):
-    crop: Literal["points", "box"] = "points"
-    """`points` warps the five landmarks to the template; `box` cuts the box with its margin."""
-    template: Literal["model", "arcface"] = "model"
-    """Template that `facerec align` warps to; embedding always uses the model card's own."""
+    crop: Literal["points", "box", "seed"] = "points"
+    """`points` warps the five landmarks to the template; `box` cuts the box with its margin; `seed`
+    the box with `margin_pixels`, cut off at the edges and stretched."""
+    template: Literal["auto", "model", "arcface", "none"] = "auto"
+    """Template that `facerec align` warps to (the model's), and that `--aligned` images lie on:
+    `auto` takes the model's at its own size, ArcFace's at 112 pixels, none (a crop of a box) at
+    others. What is detected is always aligned to the model's own."""
     size: Positive | None = None
     """Side of `facerec align`'s chips in pixels; empty: the template's own."""
     margin: Annotated[float, Field(ge=0, le=2)] = 0.3
     """Room around the box for `crop: box`, as a share of its longer side."""
+    margin_pixels: Annotated[float, Field(ge=0)] = 32
+    """Room for `crop: seed`, half of it on each side, in pixels; 32 made the data that
+    egcode/facerec published weights for."""
 
 
 class ModelSection(Section):
@@ -216,10 +222,28 @@ class RecognizeSection(Section):
     """Label for a stranger."""
 
 
+class VideoSection(Section):
+    font_size: Annotated[int, Field(ge=6)] | None = None
+    """Height of the labels in a video's frames, in pixels; empty: by the size of the face."""
+    show_distance: bool = False
+    """Write the distance to the nearest person on the labels."""
+
+
+class DownloadSection(Section):
+    out: Path | None = None
+    """Folder that downloads are laid out in, `OUT/lfw_112/`, where training and evaluation then
+    look for data sets too; empty: the store."""
+    offline: bool = False
+    """Never use the network."""
+    attempts: Positive = 5
+    """How often each mirror is tried."""
+
+
 class DataSection(Section):
     train: str | tuple[str, ...] | None = None
-    """Training faces, aligned: a folder per person, a tar or zip of that, train.rec, or shards.
-    Several are concatenated: a list, whose people are all different ones."""
+    """Training faces, aligned: a data set of the catalogue, a folder per person, a tar or zip of
+    that, train.rec, or shards. Several are concatenated: a list, whose people are all different
+    ones."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
     people: Path | None = None
@@ -344,9 +368,9 @@ class TrainSection(Section):
     """Random seed of weights, order and augmentation."""
 
     evaluate: tuple[str, ...] = ()
-    """In-training evaluations: arguments of `facerec evaluate`, such as
-    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy selects the best model, and
-    it calibrates the thresholds of the last."""
+    """In-training evaluations: arguments of `facerec evaluate`, such as `all` or
+    `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy (of `all` the mean) selects
+    the best model, and it calibrates the thresholds of the last."""
     evaluate_every: Annotated[float, Field(gt=0)] = 1.0
     """Epochs between evaluations."""
     save_every: Positive = 2000
@@ -365,13 +389,26 @@ class TrainSection(Section):
         return self
 
 
+class EvaluateSection(Section):
+    sets: tuple[str, ...] = ("lfw_112", "calfw_112", "cplfw_112", "cfp_112")
+    """What `facerec evaluate all` measures on: data sets of the catalogue, its protocols, or
+    PROTOCOL=PATH."""
+
+
 class CleanupSection(Section):
+    clean: Path = Path("clean")
+    """Folder of what is kept."""
+    dirt: Path = Path("dirt")
+    """Folder of the rest."""
+    report: Path = Path("report")
+    """Folder of the manifest, the findings and index.html."""
     metric: Metric = "cosine"
     """Distance between images of one person when they are clustered."""
     linkage: Literal["average", "complete", "single", "ward"] = "average"
     """Distance between clusters; `ward` needs `metric: euclidean`."""
-    threshold: Annotated[float, Field(gt=0)] = 0.7
-    """Clusters of one person this far apart or farther are not joined."""
+    threshold: Annotated[float, Field(gt=0)] | None = None
+    """Clusters of one person this far apart or farther are not joined; empty: chosen from the data,
+    or of few images the card's."""
     exact_limit: Positive = 20_000
     """People with more images than this are clustered on a graph of nearest neighbours: the exact
     distances of 20,000 take 0.8 GB and a minute."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections import deque
@@ -18,6 +17,7 @@ from torch import nn
 from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.scalars import numbers_of, open_writer
 from facerec.faces import Floats, Image
+from facerec.text import to_json
 from facerec.training.run_folder import LOG, TENSORBOARD
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RunLog:
         """Append a line to the log; numbers also become TensorBoard scalars, `KIND/NAME`."""
         if self._board is None:
             return
-        line = json.dumps({"event": kind, "step": step, **facts}, ensure_ascii=False)
+        line = to_json({"event": kind, "step": step, **facts})
         self._log.write(line + "\n")
         self._log.flush()
         for name, value in numbers_of(facts):

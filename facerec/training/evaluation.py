@@ -19,6 +19,7 @@ from torch import nn
 
 from facerec.card import Calibration, ModelCard
 from facerec.errors import FacerecError, InputError, UsageError
+from facerec.evaluation.sets import find_sets
 from facerec.evaluation.thresholds import calibrate, with_calibration
 from facerec.faces import Floats, Image
 from facerec.files import replacing
@@ -30,7 +31,7 @@ from facerec.training.data import Labels
 from facerec.training.data.fitting import cut, fit
 from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
-from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, write_artefact
+from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, PROFILE, write_artefact
 from facerec.training.validation import Validation, validate
 
 _MAX_VALIDATED = 4000
@@ -66,6 +67,9 @@ class Evaluator:
         self._folder, self._device = folder, device
         self._log, self._callbacks = log, callbacks
         self.best: float | None = None
+        if any(arguments.split()[0] == "all" for arguments in profile.train.evaluate):
+            for message in find_sets(profile.evaluate.sets, profile.download.out)[1]:
+                callbacks.on_message(f"the run will not be evaluated on all its sets: {message}")
 
     def evaluate(self, step: int, network: nn.Module) -> None:
         """Write a snapshot as the model, validate it and run the profile's evaluations on it."""
@@ -106,15 +110,25 @@ class Evaluator:
             started = time.monotonic()
             try:
                 with self._callbacks.evaluating(f"step {step}: evaluating {protocol}"):
-                    record = run_evaluation(arguments, model, calibrate=calibrate and number == 0)
+                    records = run_evaluation(
+                        arguments,
+                        model,
+                        self._folder / PROFILE,
+                        calibrate=calibrate and number == 0,
+                    )
             except EvaluationError as error:
                 self._callbacks.on_message(str(error))
                 self._log.event("note", step, message=str(error))
                 continue
-            self._log.event("evaluate", step, **{protocol: record})
-            figure = headline(record)
+            figures = {}
+            for record in records:
+                self._log.event("evaluate", step, **{record["protocol"]: record})
+                figures[record["protocol"]] = headline(record)
             seconds = time.monotonic() - started
-            self._callbacks.on_message(f"step {step}: {protocol} {figure} ({seconds:.0f} s)")
+            told = ", ".join(f"{name} {figure}" for name, figure in figures.items())
+            self._callbacks.on_message(f"step {step}: {told} ({seconds:.0f} s)")
+            known = [figure for figure in figures.values() if figure is not None]
+            figure = sum(known) / len(known) if known else None
             if number == 0:
                 succeeded = True
                 if figure is not None and figure > (self.best or -1):
@@ -193,10 +207,13 @@ class Evaluator:
         )
 
 
-def run_evaluation(arguments: str, model: Path, *, calibrate: bool = False) -> dict[str, Any]:
-    """Run `facerec evaluate ARGUMENTS` on a model file in a child process; its JSON record.
+def run_evaluation(
+    arguments: str, model: Path, profile: Path, *, calibrate: bool = False
+) -> list[dict[str, Any]]:
+    """Run `facerec evaluate ARGUMENTS` on a model file in a child process; its JSON records.
 
     Args:
+        profile: file of the run's own profile.
         calibrate: also write thresholds into the model file.
 
     Raises:
@@ -204,21 +221,26 @@ def run_evaluation(arguments: str, model: Path, *, calibrate: bool = False) -> d
     """
     command = [
         sys.executable, "-m", "facerec", "evaluate", *shlex.split(arguments),
-        "--model", str(model), "--no-cache", "--json",
+        "--profile", str(profile), "--set", "model.card=null", "--model", str(model), "--no-cache",
+        "--json",
         *(["--calibrate", str(model)] if calibrate else []),
     ]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise EvaluationError(f"evaluate {arguments}: {error}") from error
-    if done.returncode not in (0, 3):
+    lines = done.stdout.splitlines()
+    # Of several sets some may be absent: the others are measured.
+    if done.returncode not in (0, 3) and not (done.returncode == 4 and lines):
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise EvaluationError(f"evaluate {arguments}: {last.removeprefix('facerec: ')}")
     try:
-        record: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
-    except (IndexError, ValueError) as error:
+        records = [record for record in map(json.loads, lines) if "protocol" in record]
+    except ValueError as error:
         raise EvaluationError(f"evaluate {arguments}: printed no figures") from error
-    return record
+    if not records:
+        raise EvaluationError(f"evaluate {arguments}: printed no figures")
+    return records
 
 
 def headline(record: dict[str, Any]) -> float | None:

@@ -180,7 +180,9 @@ class Run:
 
         # Data.
         data = profile.data
-        self._data = open_training_data(data, card, recipe.seed, callbacks.on_message)
+        self._data = open_training_data(
+            data, card, recipe.seed, callbacks.on_message, profile.download.out
+        )
         classes = len(self._data.training.people)
         augmentation = Augmentation(
             data.flip, data.zoom, data.crop, data.low_resolution, data.photometric

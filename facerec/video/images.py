@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageSequence
+from PIL import ImageSequence, features
 
 from facerec.errors import InputError, MissingError
 from facerec.faces import Image
@@ -24,6 +24,7 @@ _MOST_TOLD = 10
 _SHORTEST = 20
 """Milliseconds: browsers show a frame of an animation that asks for less for 100."""
 _UNHURRIED = 100
+_ANIMATED = ("GIF", "PNG", "WEBP", *(("AVIF",) if features.check("avif") else ()))
 _NOT_JPEG = "no JPEG pictures there (ffmpeg … -f mjpeg - writes them)"
 
 
@@ -119,7 +120,7 @@ class MjpegSource(_Images):
 
 
 class AnimationSource(_Images):
-    """The frames of an animated GIF, PNG or WebP at their own times."""
+    """The frames of an animated GIF, PNG, WebP or AVIF at their own times."""
 
     def __init__(self, path: Path, opened: Pillow.Image, max_pixels: int, warn: Warn) -> None:
         super().__init__(str(path), max_pixels, warn)
@@ -147,9 +148,9 @@ class AnimationSource(_Images):
 
 
 def open_animation(path: Path) -> Pillow.Image | None:
-    """An animated GIF, PNG or WebP of more than one frame; None for anything else."""
+    """An animated GIF, PNG, WebP or AVIF of more than one frame; None for anything else."""
     try:
-        opened = Pillow.open(io.BytesIO(path.read_bytes()), formats=("GIF", "PNG", "WEBP"))
+        opened = Pillow.open(io.BytesIO(path.read_bytes()), formats=_ANIMATED)
         return opened if getattr(opened, "n_frames", 1) > 1 else None
     except (OSError, SyntaxError, ValueError, EOFError, Pillow.DecompressionBombError):
         return None

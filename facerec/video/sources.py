@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError, UsageError, without_credentials
 from facerec.imaging.contents import START, image_kind, unread_image
 from facerec.imaging.videos import LENGTH, is_video
 from facerec.video.cameras import find_camera
@@ -119,11 +119,12 @@ class _Rejoined:
 
 def _open_url(url: str, max_pixels: int, warn: Warn) -> VideoSource:
     """A stream, or a film, which has an end and is read in full."""
-    container = open_stream(url, url)
+    name = without_credentials(url)
+    container = open_stream(url, name)
     if container.duration and url.lower().startswith(("http://", "https://")):
-        return FileSource.of_container(url, container, max_pixels=max_pixels, warn=warn)
+        return FileSource.of_container(name, container, max_pixels=max_pixels, warn=warn)
 
     def connect(opened: Any = None) -> Stream:
-        return Stream(url, opened or open_stream(url, url), max_pixels)
+        return Stream(name, opened or open_stream(url, name), max_pixels)
 
-    return LiveSource(url, connect, reconnect=True, opened=connect(container))
+    return LiveSource(name, connect, reconnect=True, opened=connect(container))

@@ -12,6 +12,7 @@ from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.files import replacing
 from facerec.parsing import parse_yaml
+from facerec.text import read_text
 
 
 def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
@@ -24,10 +25,8 @@ def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
         MissingError: the file cannot be read, is no card, or belongs to other weights.
     """
     try:
-        fields: Any = parse_yaml(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MissingError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        fields: Any = parse_yaml(read_text(path))
+    except (yaml.YAMLError, UsageError) as error:
         raise MissingError(f"{path}: a model card is YAML or JSON, this is neither") from error
     if not isinstance(fields, dict):
         raise MissingError(f"{path}: a model card is a mapping")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError, did_you_mean, nearest_or_all
 from facerec.parsing import parse_yaml
+from facerec.text import read_text
 from facerec.weights.folder import cache_folder
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -73,12 +74,24 @@ class ModelRecord(Record):
     card: ModelCard
 
 
+class DataRecord(Record):
+    """A data set.
+
+    Attributes:
+        protocols: that `facerec evaluate` measures on it; none for a training set.
+        aligned: its images are aligned faces.
+    """
+
+    protocols: tuple[str, ...] = ()
+    aligned: bool = False
+
+
 class Catalogue(_Record):
     """All records by name, and groups of names."""
 
     models: dict[str, ModelRecord] = {}
     weights: dict[str, Record] = {}
-    data: dict[str, Record] = {}
+    data: dict[str, DataRecord] = {}
     groups: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -139,14 +152,14 @@ def find_names(name: str, records: Mapping[str, Record]) -> tuple[str, ...]:
 @cache
 def _parse(path: Path, _changed: int) -> Catalogue:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         tree = parse_yaml(text, loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return Catalogue.model_validate(tree or {})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise MissingError(f"{path}: invalid catalogue: {key}: {first['msg']}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UsageError) as error:
         raise MissingError(f"{path}: a catalogue is YAML, this is not") from error
 
 

@@ -17,6 +17,7 @@ from facerec.weights.packages import package_file
 from facerec.weights.transfer import Progress, discard, transfer
 
 _EXTRACTED = "extracted"
+_ARCHIVES = ("zip", "tar")
 
 
 class Fetch(Protocol):
@@ -30,8 +31,14 @@ def folder_of(name: str) -> Path:
     return cache_folder() / "downloads" / name
 
 
-def is_present(name: str, record: Record) -> bool:
-    """Whether all of a name's files are in the store; always, for a package's file."""
+def is_present(name: str, record: Record, out: Path | None = None) -> bool:
+    """Whether all of a name's files are in the store; always, for a package's file.
+
+    Args:
+        out: a folder of `lay_out`, which counts too.
+    """
+    if out is not None and record.remote_files and laid_out_path(name, record, out).exists():
+        return True
     folder = folder_of(name)
     return all((folder / file.name).is_file() for file in record.remote_files)
 
@@ -61,24 +68,103 @@ def require_download(name: str, record: Record) -> Path:
     return folder_of(name) / record.remote_files[0].name
 
 
+def require_data(name: str, record: Record, out: Path | None = None) -> Path:
+    """The folder of a downloaded data set: the innermost that holds all of it.
+
+    Args:
+        out: a folder of `lay_out` to look in first.
+
+    Raises:
+        MissingError: it is not in the store; says how it gets there.
+    """
+    if out is not None and (laid_out := laid_out_path(name, record, out)).is_dir():
+        return laid_out
+    extracted = folder_of(name) / _EXTRACTED
+    if not extracted.is_dir():
+        raise MissingError(
+            f"{name} is not downloaded; get it with: facerec download data {name} --yes"
+        )
+    return _innermost(extracted)
+
+
+def place_of_data(where: str, out: Path | None = None) -> str:
+    """What a path or a data set's name stands for; a path that exists comes first.
+
+    Args:
+        out: as in `require_data`.
+
+    Raises:
+        MissingError: the data set is not in the store; says how it gets there.
+    """
+    record = read_catalogue().data.get(where)
+    if record is None or Path(where).exists():
+        return where
+    return str(require_data(where, record, out))
+
+
+def _innermost(folder: Path) -> Path:
+    """Descend past folders that hold one folder of folders and nothing else."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    if len(inside) != 1 or not inside[0].is_dir():
+        return folder
+    return _innermost(inside[0]) if any(map(Path.is_dir, inside[0].iterdir())) else folder
+
+
 def find_download(name: str) -> Path | None:
     """The main file of a name, or None where it is not in the store."""
     record = read_catalogue().records[name]
     return folder_of(name) / record.remote_files[0].name if is_present(name, record) else None
 
 
-def obtain(
-    name: str, record: Record, report: Progress, say: Callable[[str], None], fetch: Fetch = transfer
+def laid_out_path(name: str, record: Record, out: Path) -> Path:
+    """Where `lay_out` puts a name: an archive's folder, or the main file."""
+    file = record.remote_files[0]
+    return out / (name if file.format in _ARCHIVES else file.name)
+
+
+def lay_out(
+    name: str, record: Record, out: Path, report: Progress, say: Callable[[str], None], fetch: Fetch
 ) -> Path:
+    """Bring a name's files into a folder of the user's, an archive as its content alone.
+
+    What is there stays as it is. An interrupted download goes on from a hidden folder in `out`.
+
+    Raises:
+        MissingError, UsageError: as `obtain`.
+    """
+    target = laid_out_path(name, record, out)
+    if target.exists():
+        return target
+    hidden = out / f".{name}.download"
+    place = obtain(name, record, report, say, fetch, folder=hidden)
+    try:
+        if place.is_dir():
+            _innermost(place).replace(target)
+        else:
+            for file in record.remote_files:
+                (hidden / file.name).replace(out / file.name)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    shutil.rmtree(hidden)
+    return target
+
+
+def obtain(
+    name: str, record: Record, report: Progress, say: Callable[[str], None],
+    fetch: Fetch = transfer, *, folder: Path | None = None,
+) -> Path:  # fmt: skip
     """Bring all of a name's files into the store and extract archives; what is there stays.
 
     Several processes may ask for one name: the first downloads, the others wait for it.
+
+    Args:
+        folder: for the files, in place of the store's.
 
     Raises:
         MissingError: a file could not be had, or is not the catalogue's.
         UsageError: the store cannot be written.
     """
-    folder = folder_of(name)
+    folder = folder or folder_of(name)
 
     def waiting() -> None:
         say(f"another facerec is downloading {name}; waiting for it")
@@ -92,10 +178,11 @@ def obtain(
             target = folder / file.name
             if not target.is_file():
                 _obtain_file(file, target, report, say, fetch)
-            if file.format in ("zip", "tar") and not (target.parent / _EXTRACTED).is_dir():
+            if file.format in _ARCHIVES and not (target.parent / _EXTRACTED).is_dir():
                 say(f"{name}: extracting {file.name}")
                 extract(target, target.parent / _EXTRACTED, report=report)
-    return result_path(name, record)
+    extracted = folder / _EXTRACTED
+    return extracted if extracted.is_dir() else folder / record.remote_files[0].name
 
 
 def copy_from(place: Path) -> Fetch:

@@ -51,10 +51,14 @@ def transfer(
     partial: Path,
     report: Progress,
     *,
+    attempts: int = ATTEMPTS,
     pause: Callable[[float], None] = time.sleep,
     timeout: tuple[float, float] = TIMEOUT,
 ) -> str:
     """Bring a file's bytes to `partial`; returns their hex SHA-256.
+
+    Args:
+        attempts: how often each mirror is tried.
 
     Raises:
         MissingError: no mirror gave the file; says of each why not.
@@ -68,7 +72,7 @@ def transfer(
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "facerec"})
         for url in file.urls:
             try:
-                return _from_mirror(session, url, file, partial, report, pause, timeout)
+                return _from_mirror(session, url, file, partial, report, attempts, pause, timeout)
             except _MirrorError as error:
                 reasons.append(f"{url}: {error}")
             except OSError as error:
@@ -82,19 +86,20 @@ def _from_mirror(
     file: RemoteFile,
     partial: Path,
     report: Progress,
+    attempts: int,
     pause: Callable[[float], None],
     timeout: tuple[float, float],
 ) -> str:
     reason = ""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         try:
             return _attempt(session, url, file, partial, report, timeout)
         except _TransientError as error:
             reason = str(error)
             wait = error.pause if error.pause is not None else 2.0**attempt / 2
-            if attempt + 1 < ATTEMPTS:
+            if attempt + 1 < attempts:
                 pause(min(wait, _LONGEST_PAUSE))
-    raise _MirrorError(f"{reason} ({ATTEMPTS} attempts)")
+    raise _MirrorError(f"{reason} ({attempts} attempts)")
 
 
 def _attempt(
@@ -232,7 +237,7 @@ def _resumable(url: str, file: RemoteFile, partial: Path) -> tuple[int, str | No
     origin: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         origin = parse_json(_origin(partial).read_text(encoding="utf-8"))
-    validator = origin.get("validator") if origin.get("url") == url else None
+    validator = origin.get("validator") if origin.get("url") == _fingerprint(url) else None
     if validator is None and file.sha256 is None:
         # Without hash or validator, the two parts may be of different files.
         discard(partial)
@@ -244,8 +249,13 @@ def _note_origin(partial: Path, url: str, response: Response) -> None:
     etag = response.headers.get("ETag", "")
     strong = etag if etag and not etag.startswith("W/") else None
     validator = strong or response.headers.get("Last-Modified")
-    note = json.dumps({"url": url, "validator": validator})
+    note = json.dumps({"url": _fingerprint(url), "validator": validator})
     _origin(partial).write_text(note, encoding="utf-8")
+
+
+def _fingerprint(url: str) -> str:
+    """Tells URLs apart; unlike them it holds no password."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _origin(partial: Path) -> Path:

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from facerec.alignment.warp import (
     ARCFACE,
     adapt_chip,
     central_face,
     crop_box,
+    crop_in_pixels,
     similarity_to_template,
     warp,
     warp_to_template,
@@ -114,9 +116,44 @@ def test_an_arcface_chip_is_moved_to_the_models_template() -> None:
     assert not moved[:30].any()
 
 
-def test_another_size_is_refused_with_a_way_out() -> None:
-    with pytest.raises(UsageError, match=r"aligned image of 60x50, .* 112x112"):
+def test_what_is_not_square_is_refused_with_a_way_out() -> None:
+    with pytest.raises(UsageError, match=r"aligned image of 60x50, .* leave out --aligned"):
         adapt_chip(noise(50, 60), ARCFACE, (150, 150))
+
+
+@pytest.mark.parametrize("side", [56, 160, 224])
+def test_a_square_chip_of_any_size_is_taken(side: int) -> None:
+    chip = noise(side, side)
+    whole = adapt_chip(chip, ARCFACE, (112, 112), "none")
+    assert whole.shape == (112, 112, 3)
+    np.testing.assert_array_equal(adapt_chip(chip, ARCFACE, (112, 112)), whole)
+    np.testing.assert_array_equal(adapt_chip(chip, ARCFACE, (112, 112), "model"), whole)
+
+
+def test_a_larger_arcface_chip_is_moved_by_its_scaled_template() -> None:
+    chip = np.zeros((224, 224, 3), np.uint8)
+    x, y = (2 * POINTS[2]).round().astype(int)
+    chip[y - 6 : y + 7, x - 6 : x + 7] = 255
+    template = Template(
+        name="moved", points=tuple((float(x) + 20, float(y) + 30) for x, y in ARCFACE.points)
+    )
+    moved = adapt_chip(chip, template, (150, 150), "arcface")
+    assert moved[y // 2 + 30, x // 2 + 20].min() > 200
+    assert not moved[:30].any()
+
+
+def test_a_crop_in_pixels_is_cut_off_at_the_edges_and_stretched() -> None:
+    image = noise(90, 120)
+    inside = crop_in_pixels(image, make_face(1, 0, box=(30.9, 20.2, 70.7, 65.5)), (112, 112), 10)
+    # Truncated to whole pixels: 25 to 75, and 15 to 70.
+    expected = Pillow.fromarray(image[15:70, 25:75]).resize((112, 112), Pillow.Resampling.BILINEAR)
+    np.testing.assert_array_equal(inside, np.asarray(expected))
+    beyond = crop_in_pixels(image, make_face(1, 0, box=(-4, 50, 40, 130)), (64, 64), 32)
+    expected = Pillow.fromarray(image[34:, :56]).resize((64, 64), Pillow.Resampling.BILINEAR)
+    np.testing.assert_array_equal(beyond, np.asarray(expected))
+    assert crop_in_pixels(image, make_face(1, 0, box=(300, 300, 310, 310)), (8, 8), 0).shape == (
+        8, 8, 3,
+    )  # fmt: skip
 
 
 def test_a_box_crop_has_its_margin_and_black_outside() -> None:

@@ -42,8 +42,7 @@ def score(truth: Rows, found: Rows) -> dict[str, float]:
 
 def measure(photos: Photos, threshold: float) -> dict[str, float]:
     """Scores; each image that stays unknown is a group of its own."""
-    section = Profile().cleanup.model_copy(update={"threshold": threshold})
-    grouped, _ = group(photos, section)
+    grouped, _ = group(photos, Profile().cleanup, threshold)
     owners = [Path(path).parent.name for path in grouped.path]
     found = grouped.person.copy()
     unknown = np.flatnonzero(found == grouped.people.index(UNKNOWN))

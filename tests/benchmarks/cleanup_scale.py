@@ -58,7 +58,7 @@ def measure(count: int) -> str:
         open_survey(report / SURVEY, "").close()
         started = time.perf_counter()
         with single_threaded_blas():
-            findings = examine(photos, Profile().cleanup)
+            findings = examine(photos, Profile().cleanup, 0.7)
         placements = plan(photos.images(), findings, {})
         prepare(report / "clean", report / "dirt", "copy", placements).write(report / MANIFEST)
         write_findings(report, findings)

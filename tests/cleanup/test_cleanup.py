@@ -11,15 +11,18 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from facerec.cleanup import linkage as linkage_module
+from facerec.cleanup.examine import examine
 from facerec.cleanup.findings import Finding, Kind
 from facerec.cleanup.folders import find_outliers
 from facerec.cleanup.label_noise import judge
 from facerec.cleanup.linkage import cut, link
 from facerec.cleanup.plan import plan
+from facerec.cleanup.threshold import choose_threshold
 from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError
-from tests.cleanup_data import noise_vectors, outputs, person, snapshot
-from tests.conftest import spawn
+from facerec.profile.loading import Profile
+from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
+from tests.conftest import make_card, spawn
 from tests.killing import kill_before, random_operations
 
 
@@ -239,3 +242,46 @@ def test_planted_noise_is_found_on_lfw(data, tmp_path):
     assert scores["merged"]["f1"] >= 0.9
     assert scores["split"]["f1"] >= 0.9
     assert scores["near-duplicate"]["f1"] >= 0.9
+
+
+def with_strangers(dice, people, own, strangers, size=256):
+    """Folders of made people, each with strangers as its last images."""
+    folders = []
+    for _ in range(people):
+        folders += [person(dice, own, size), noise_vectors(dice, strangers, size)]
+    return make_photos(np.concatenate(folders), [own + strangers] * people)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strangers_are_outliers_and_nobody_else_is(seed):
+    photos = with_strangers(np.random.default_rng(seed), 3, 10, 4)
+    threshold = choose_threshold(photos, make_card(256), "cosine").threshold
+    found = examine(photos, Profile().cleanup, threshold)
+    told = {file for it in found if it.kind is Kind.OUTLIER for file in it.files}
+    assert told == {f"{p}/{14 * p + n}.jpg" for p in range(3) for n in range(10, 14)}
+    assert not [it for it in found if it.kind is Kind.WRONG_PERSON]
+
+
+def test_a_stranger_nearer_to_another_person_is_sent_to_nobody():
+    dice = np.random.default_rng(0)
+    a, b = person(dice, 12, spread=0.05), person(dice, 12, spread=0.05)
+    middle = b.mean(0) / np.linalg.norm(b.mean(0))
+    stray = dice.normal(size=64)
+    stray -= (stray @ middle) * middle
+    stray = 0.5 * middle + np.sqrt(0.75) * stray / np.linalg.norm(stray)
+    vectors = np.concatenate([a, [stray.astype(np.float32), b[0]], b[1:]])
+    photos = make_photos(vectors, [14, 11])
+    kinds = {
+        file: (it.kind, it.target)
+        for it in examine(photos, Profile().cleanup, 0.7, same_person=0.6)
+        for file in it.files
+    }
+    assert kinds == {"0/12.jpg": (Kind.OUTLIER, None), "0/13.jpg": (Kind.WRONG_PERSON, "1")}
+
+
+def test_the_cards_threshold_counts_where_the_linkage_has_none(run, dirty, tmp_path):
+    arguments = ("--linkage", "complete", "--dry-run", "--json")
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), *arguments)
+    assert (code, "threshold 0.0850: the card's for two images at FAR 1e-3" in err) == (0, True)
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--distance-threshold", "0.3")
+    assert (code, "facerec: threshold" in err) == (0, False)

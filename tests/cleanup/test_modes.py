@@ -78,9 +78,7 @@ def test_groups_are_numbered_by_size_and_a_photo_like_no_other_stays_unknown():
     dice = np.random.default_rng(0)
     vectors = np.concatenate([person(dice, 3), person(dice, 8), noise_vectors(dice, 2)])
     order = dice.permutation(len(vectors))
-    photos, findings = group(
-        make_photos(vectors[order], [len(order)]), SECTION.model_copy(update={"threshold": 0.5})
-    )
+    photos, findings = group(make_photos(vectors[order], [len(order)]), SECTION, 0.5)
     assert [len(found.files) for found in findings if found.kind is Kind.PERSON] == [8, 3]
     assert np.bincount(photos.person).tolist() == [8, 3, 2]
     assert photos.people == ["person-0001", "person-0002", "unknown"]
@@ -88,7 +86,7 @@ def test_groups_are_numbered_by_size_and_a_photo_like_no_other_stays_unknown():
 
 def test_a_pile_without_any_face_is_all_dirt():
     photos = make_photos(np.full((3, 4), np.nan, np.float32), [3])
-    grouped, findings = group(photos, SECTION)
+    grouped, findings = group(photos, SECTION, 0.7)
     assert grouped.people == ["unknown"] and findings == []
 
 

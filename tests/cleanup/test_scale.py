@@ -81,11 +81,11 @@ def test_beyond_the_exact_limit_the_findings_are_the_same():
     photos = make_photos(np.concatenate([people(dice, [60, 2]), people(dice, [50])]), [62, 50])
     section = Profile().cleanup
     few = section.model_copy(update={"exact_limit": 40})
-    exact = [(found.kind, found.files) for found in examine(photos, section)]
+    exact = [(found.kind, found.files) for found in examine(photos, section, 0.7)]
     assert (Kind.OUTLIER, ["0/60.jpg"]) in exact
-    assert [(found.kind, found.files) for found in examine(photos, few)] == exact
+    assert [(found.kind, found.files) for found in examine(photos, few, 0.7)] == exact
     with pytest.raises(UsageError, match="too many for single linkage"):
-        examine(photos, few.model_copy(update={"linkage": "single"}))
+        examine(photos, few.model_copy(update={"linkage": "single"}), 0.7)
 
 
 def test_what_is_seen_of_an_image_does_not_depend_on_those_beside_it(dirty, engine, tmp_path):
@@ -134,7 +134,7 @@ def test_comparing_tells_how_far_it_is(limit):
     vectors = np.concatenate([person(dice, size) for size in sizes])
     section = Profile().cleanup.model_copy(update={"exact_limit": limit})
     steps = []
-    examine(make_photos(vectors, sizes), section, steps.append)
+    examine(make_photos(vectors, sizes), section, 0.7, steps.append)
     assert sum(steps) == PASSES * len(vectors)
     assert max(steps) <= PASSES * len(vectors) / 2
 

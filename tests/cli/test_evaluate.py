@@ -229,7 +229,7 @@ def test_fail_under_says_no(faces, pair_list):
         (["pairs", "--data", "nowhere"], 4, "nowhere: no such folder or archive"),
         (["bin", "--data", "nowhere"], 4, "nowhere: No such file"),
         (["cfp-ff", "--data", ".", "--pairs", "x"], 2, "cfp-ff brings its own pairs"),
-        (["lfw", "--data", "."], 4, "holds no pairs.txt; name it with --pairs"),
+        (["lfw", "--data", "."], 4, "holds no pairs.txt or pairs_LFW.txt; name it"),
         (["pairs", "--data", ".", "--model", "x.onnx"], 2, "no such|carries no model card|holds"),
         (["pairs", "--data", ".", "--card", "a", "--card", "b"], 2, "no model is left"),
     ],

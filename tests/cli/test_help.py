@@ -50,6 +50,21 @@ def test_every_command_has_help_and_an_example_of_itself(path: tuple[str, ...]) 
     assert " ".join(path) in command.epilog or path == ("facerec", "cleanup", "run")
 
 
+WITHOUT_PROFILE = {
+    ("docs",), ("logs",), ("profile", "list"), ("profile", "schema"), ("profile", "show"),
+    ("download", "show"), ("download", "verify"), ("download", "path"), ("download", "remove"),
+}  # fmt: skip
+"""Commands that no setting concerns, and the one whose argument is a profile."""
+
+
+@pytest.mark.parametrize(
+    "path", [path for path, it in COMMANDS.items() if not hasattr(it, "commands")], ids=" ".join
+)
+def test_every_command_that_does_work_takes_a_profile(path: tuple[str, ...]) -> None:
+    takes = {name for parameter in COMMANDS[path].params for name in parameter.opts}
+    assert ({"--profile", "--set"} <= takes) is (path[1:] not in WITHOUT_PROFILE)
+
+
 @pytest.mark.parametrize(("path", "parameter"), OPTIONS, ids=NAMES)
 def test_every_option_has_help_and_a_panel(path: tuple[str, ...], parameter: Any) -> None:
     assert parameter.help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +232,15 @@ def test_labels_of_a_crowd_hide_no_face() -> None:
     written = (annotate(image, labels) != annotate(image, [label("", box) for box in boxes])).any(2)
     hidden = [written[int(y1) : int(y2), int(x1) : int(x2)].mean() for x1, y1, x2, y2 in boxes]
     assert max(hidden) < 0.1
+
+
+def test_landmarks_are_dots_at_their_place_and_none_where_there_are_none() -> None:
+    points = np.array([[45, 45], [55, 45], [50, 50], [46, 58], [54, 58]], np.float32)
+    plain = annotate(blank(100, 100), [label("")])
+    dotted = annotate(blank(100, 100), [replace(label(""), points=points)])
+    where = np.argwhere((plain != dotted).any(axis=2))[:, ::-1]
+    apart = np.linalg.norm(where[:, None] - points, axis=2)
+    assert (apart.min(axis=1) < 3).all()
+    assert (apart.min(axis=0) < 1).all()
+    unknown = replace(label(""), points=np.full((5, 2), np.nan, np.float32))
+    assert (annotate(blank(100, 100), [unknown]) == plain).all()

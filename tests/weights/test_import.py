@@ -22,6 +22,7 @@ from facerec.profile.loading import Profile
 from facerec.weights.layouts.mxnet import read_params
 from facerec.weights.layouts.reading import read_foreign
 from facerec.weights.packages import package_file
+from facerec.weights.store import read_model
 from tests import layouts
 from tests.conftest import make_card, noise
 from tests.layouts import randomise
@@ -94,12 +95,21 @@ def chips(height: int, width: int) -> np.ndarray:
     return np.stack([noise(height, width, seed) for seed in range(3)])
 
 
-def expected(forward: Callable[[torch.Tensor], torch.Tensor], images, mean, std, colour):
+MIRRORED = {"ir", "resnet", "mobilenet_v2", "mobilenet_v3", "lightnet"}
+"""Layouts of projects that add the vector of the mirror image."""
+
+
+def expected(
+    forward: Callable[[torch.Tensor], torch.Tensor], images, mean, std, colour, *, mirrored=False
+):
     x = images[..., ::-1] if colour == "BGR" else images
     x = (x.astype(np.float32) - mean) / std
+    x = torch.from_numpy(x).permute(0, 3, 1, 2).float().contiguous()
     with torch.inference_mode():
-        vectors = forward(torch.from_numpy(x).permute(0, 3, 1, 2).float().contiguous())
-    return F.normalize(vectors).numpy()
+        vectors = F.normalize(forward(x))
+        if mirrored:
+            vectors = F.normalize(vectors + F.normalize(forward(x.flip(3))))
+    return vectors.numpy()
 
 
 def embed(model: Path, images: np.ndarray) -> np.ndarray:
@@ -118,8 +128,10 @@ def test_an_imported_file_gives_what_its_own_network_gives(case, run, tmp_path):
     assert record["layout"] == layout
     assert record["input"] == [height, width]
     images = chips(height, width)
+    mirrored = layout in MIRRORED
+    assert read_model(tmp_path / "ours.safetensors")[0].augment == ("flip" if mirrored else "none")
     difference = embed(tmp_path / "ours.safetensors", images) - expected(
-        network, images, mean, std, colour
+        network, images, mean, std, colour, mirrored=mirrored
     )
     print(f"{case:36} {np.abs(difference).max():.1e}")
     assert np.abs(difference).max() < 5e-5
@@ -141,7 +153,7 @@ def test_a_downloaded_checkpoint_of_the_seed_is_used_by_its_name(run, tmp_path, 
     images = chips(height, width)
     for _ in range(2):
         found = embed(Path("ir_50_ms1m"), images)
-        wanted = expected(network, images, mean, std, colour)
+        wanted = expected(network, images, mean, std, colour, mirrored=True)
         assert np.abs(found - wanted).max() < 5e-5
     assert len(list((home / "models").glob("ir_50_ms1m-*.safetensors"))) == 1
     code, out, err = run("model", "show", "ir_50_ms1m")

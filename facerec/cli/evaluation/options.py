@@ -15,10 +15,12 @@ from facerec.cli.options import (
     AUGMENT,
     BATCH,
     CARDS,
+    CHIP_TEMPLATE,
     MODELS,
     WORKERS,
     Aligned,
     Json,
+    Key,
     ProfileOptions,
     force_option,
     option,
@@ -131,16 +133,25 @@ class Run:
         return settings
 
 
-def evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: gives a subcommand the options of `Run`, which it gets as the parameter `run`."""
+def evaluation_options(*more: Key) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: gives a subcommand the options of `Run`, which it gets as the parameter `run`.
+
+    Args:
+        more: options that set profile keys, beside those that all subcommands share.
+    """
     names = [field.name for field in fields(Run)]
 
-    @functools.wraps(function)
-    def command(**arguments: Any) -> None:
-        options = {name: arguments.pop(name) for name in names}
-        function(**arguments, run=Run(**options))
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**arguments: Any) -> None:
+            options = {name: arguments.pop(name) for name in names}
+            function(**arguments, run=Run(**options))
 
-    hints = get_type_hints(Run, include_extras=True)
-    added = [to_keyword(one.name, hints[one.name], one.default) for one in fields(Run)]
-    replaced = replace_parameter(command, function, "run", added)
-    return profile_options(MODELS, CARDS, AUGMENT, WORKERS, BATCH)(replaced)
+        hints = get_type_hints(Run, include_extras=True)
+        added = [to_keyword(one.name, hints[one.name], one.default) for one in fields(Run)]
+        replaced = replace_parameter(command, function, "run", added)
+        return profile_options(*more, MODELS, CARDS, AUGMENT, CHIP_TEMPLATE, WORKERS, BATCH)(
+            replaced
+        )
+
+    return decorate

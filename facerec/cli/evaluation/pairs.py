@@ -24,6 +24,7 @@ from facerec.cli.loading import load_engine
 from facerec.errors import UsageError
 
 if TYPE_CHECKING:
+    from facerec.engine.engine import Engine
     from facerec.evaluation.protocols.pairs import PairProtocol
     from facerec.evaluation.run import Setting
     from facerec.imaging.archives import Source
@@ -48,17 +49,21 @@ def evaluate_pairs(
         protocol, source = open_protocol(protocol_name, data, pairs)
         files = locate(source, protocol.keys)
     measured = [
-        _measure_pairs(setting, name, protocol, source, files, by_group, fit_weights=fit_weights)
+        measure_pairs(
+            load_engine(setting.profile),
+            setting,
+            name,
+            protocol,
+            source,
+            files,
+            by_group,
+            fit_weights=fit_weights,
+        )
         for setting, name in zip(settings, model_names(settings), strict=True)
     ]
-    comparisons = _compare(measured)
+    comparisons = compare(measured)
     if calibrate is not None:
-        from facerec.evaluation.thresholds import calibrate as read_thresholds
-
-        card = measured[0].card
-        calibration = read_thresholds(measured[0].result.curve, card.metric, protocol.name)
-        write_calibration(calibrate, card, calibration)
-        measured[0].record["calibrated"] = str(calibrate)
+        calibrate_by(measured[0], calibrate)
     _print_pairs(measured, comparisons, run)
     write_scalars(run, protocol.name, [(one.name, one.record) for one in measured])
     if run.report is not None:
@@ -71,17 +76,27 @@ def evaluate_pairs(
     )
 
 
-def _measure_pairs(
-    setting: Setting, name: str, protocol: PairProtocol, source: Source,
-    files: Mapping[str, str], groups: Mapping[str, str] | None, *, fit_weights: bool,
+def calibrate_by(measured: Measured, target: Path) -> None:
+    """Write the thresholds that a result gives into a card, a model or a gallery."""
+    from facerec.evaluation.thresholds import calibrate
+
+    card, record = measured.card, measured.record
+    calibration = calibrate(measured.result.curve, card.metric, record["protocol"])
+    write_calibration(target, card, calibration)
+    record["calibrated"] = str(target)
+
+
+def measure_pairs(
+    engine: Engine, setting: Setting, name: str, protocol: PairProtocol, source: Source,
+    files: Mapping[str, str], groups: Mapping[str, str] | None, *, fit_weights: bool = False,
 ) -> Measured:  # fmt: skip
+    """Embed a protocol's images with one model and compare its pairs."""
     from facerec.evaluation.fusion import fit_weights as fit
     from facerec.evaluation.groups import group_figures
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.verification import verification_record, verify
 
     started = time.monotonic()
-    engine = load_engine(setting.profile)
     with progress(f"embedding with {name}", len(protocol.keys)) as advance:
         embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
     report_missing(embedded)
@@ -105,7 +120,8 @@ def _measure_pairs(
     return Measured(name, engine.card, embedded, result, record, table)
 
 
-def _compare(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+def compare(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """McNemar's test of every two models on the same pairs."""
     from facerec.evaluation.significance import mcnemar
 
     comparisons = []

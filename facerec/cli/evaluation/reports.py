@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facerec.cli.console import say
@@ -20,12 +21,71 @@ if TYPE_CHECKING:
     from facerec.imaging.archives import Source
 
 
+@dataclass(frozen=True)
+class MeasuredSet:
+    """A protocol, its images, and what each model made of them.
+
+    Attributes:
+        files: the file of each image that was found.
+        models: in the order of the command line.
+    """
+
+    protocol: PairProtocol
+    source: Source
+    files: Mapping[str, str]
+    models: list[Measured]
+
+    def column(self, model: Measured) -> str:
+        """What tables call a model's figures on this set."""
+        name = self.protocol.name
+        return name if len(self.models) == 1 else f"{name}, {model.name}"
+
+
+def write_sets_report(run: Run, sets: Sequence[MeasuredSet], settings: Sequence[Setting]) -> None:
+    """One page over several sets; figures, curves and errors of each."""
+    from facerec.evaluation.report.hardest import hardest_pairs, thumbnail
+    from facerec.evaluation.report.page import Page, Table
+
+    results, records, hardest, pictures = {}, [], {}, {}
+    max_pixels = settings[0].profile.runtime.max_pixels
+    for one in sets:
+        prefix = f"{one.protocol.name}: "
+        for model in one.models:
+            column = one.column(model)
+            results[column] = model.result
+            records.append(model.record)
+            pairs = hardest_pairs(model.result, one.protocol, model.embedded.missing)
+            # Two sets may name different images alike.
+            hardest[column] = [
+                replace(pair, first=prefix + pair.first, second=prefix + pair.second)
+                for pair in pairs
+            ]
+            for key in dict.fromkeys(key for pair in pairs for key in (pair.first, pair.second)):
+                pictures[prefix + key] = thumbnail(one.source, one.files[key], max_pixels)
+    tables = [
+        Table("Figures", ("", *results), table_rows(records, PAIR_ROWS)),
+        *_missing_table([model for one in sets for model in one.models]),
+    ]
+    models = [model.name for model in sets[0].models]
+    _write_report(
+        run,
+        Page(
+            title=f"{', '.join(one.protocol.name for one in sets)}: {', '.join(models)}",
+            note=f"{sum(len(one.protocol.pairs) for one in sets)} pairs of {len(sets)} sets",
+            tables=tables,
+            charts=_pair_charts(results),
+            hardest=hardest,
+            pictures=pictures,
+            run=_how_it_was_run(settings, [model.card for model in sets[0].models]),
+        ),
+    )
+
+
 def write_pair_report(
     run: Run, protocol: PairProtocol, source: Source, files: Mapping[str, str],
     measured: Sequence[Measured], comparisons: Sequence[Mapping[str, Any]],
     settings: Sequence[Setting],
 ) -> None:  # fmt: skip
-    from facerec.evaluation.report.charts import det_chart, roc_chart, score_histogram
     from facerec.evaluation.report.hardest import hardest_pairs, thumbnail
     from facerec.evaluation.report.page import Page, Table
 
@@ -45,30 +105,39 @@ def write_pair_report(
         rows = [[cell(value) for value in test.values()] for test in comparisons]
         columns = ("first", "second", "only first right", "only second right", "p")
         tables.append(Table("McNemar's test", columns, rows))
-    missing = [
-        (key, one.name, why) for one in measured for key, why in one.embedded.missing.items()
-    ]
-    if missing:
-        tables.append(Table("Images without a vector", ("image", "model", "why"), missing))
+    tables += _missing_table(measured)
     _write_report(
         run,
         Page(
             title=f"{protocol.name}: {', '.join(results)}",
             note=f"{len(protocol.pairs)} pairs of {len(protocol.keys)} images from {source.name}",
             tables=tables,
-            charts={
-                "ROC: the lowest FAR drawn is one accepted impostor": roc_chart(results),
-                "DET": det_chart(results),
-                **{
-                    f"Similarities of {name}": score_histogram(result)
-                    for name, result in results.items()
-                },
-            },
+            charts=_pair_charts(results),
             hardest=hardest,
             pictures={key: thumbnail(source, files[key], max_pixels) for key in shown},
             run=_how_it_was_run(settings, [one.card for one in measured]),
         ),
     )
+
+
+def _pair_charts(results: Mapping[str, Verification]) -> dict[str, str]:
+    from facerec.evaluation.report.charts import det_chart, roc_chart, score_histogram
+
+    return {
+        "ROC: the lowest FAR drawn is one accepted impostor": roc_chart(results),
+        "DET": det_chart(results),
+        **{f"Similarities of {name}": score_histogram(it) for name, it in results.items()},
+    }
+
+
+def _missing_table(measured: Sequence[Measured]) -> list[Any]:
+    from facerec.evaluation.report.page import Table
+
+    missing = [
+        (key, one.name, why) for one in measured for key, why in one.embedded.missing.items()
+    ]
+    columns = ("image", "model", "why")
+    return [Table("Images without a vector", columns, missing)] if missing else []
 
 
 def _group_report(one: Measured) -> Any:

@@ -60,11 +60,17 @@ def print_records(
     records: Sequence[tuple[str, Mapping[str, Any]]],
     labels: Sequence[tuple[str, str]],
     run: Run,
+    title: str = "",
 ) -> None:
+    """Print records as JSON lines or as one table.
+
+    Args:
+        title: the table's; empty: the first record's protocol.
+    """
     results = Results("figure", *(name for name, _ in records), as_json=run.as_json)
     if results.as_json:
         for _, record in records:
             print_json(record)
         return
     results.add({}, *table_rows([record for _, record in records], labels))
-    results.close(title=str(records[0][1].get("protocol", "")))
+    results.close(title=title or str(records[0][1].get("protocol", "")))

@@ -23,8 +23,12 @@ from facerec.cli.help import OUTPUT, RUNTIME
 from facerec.cli.loading import load_engine
 from facerec.cli.options import (
     FAR,
+    FONT_SIZE,
     GALLERY,
+    METRIC,
+    SHOW_DISTANCE,
     THRESHOLD,
+    UNKNOWN,
     Json,
     ProfileOptions,
     argument,
@@ -94,7 +98,7 @@ NoWindow = Annotated[bool, option("--no-window", panel=OUTPUT, help="Show nothin
 Force = Annotated[bool, force_option("Replace the video and the faces that were written before.")]
 
 
-@profile_options(GALLERY, THRESHOLD, FAR)
+@profile_options(GALLERY, THRESHOLD, FAR, METRIC, UNKNOWN, FONT_SIZE, SHOW_DISTANCE)
 def cam(
     source: Annotated[
         str,
@@ -134,7 +138,7 @@ def cam(
     )  # fmt: skip
 
 
-@profile_options(GALLERY, THRESHOLD, FAR)
+@profile_options(GALLERY, THRESHOLD, FAR, METRIC, UNKNOWN, FONT_SIZE, SHOW_DISTANCE)
 def video(
     source: Annotated[str, argument("FILE", help="A video.")],
     as_json: Json = None,
@@ -182,6 +186,7 @@ def _run(
     outputs = Outputs(
         opened, save, snapshots, blur,
         unknown=profile.recognize.unknown, window=_window() if window else None, page=page,
+        font_size=profile.video.font_size, show_distance=profile.video.show_distance,
     )  # fmt: skip
     started = time.monotonic()
     seconds = 0.0

@@ -59,15 +59,19 @@ class Outputs:
         unknown: a stranger's label.
         window: shows annotated frames.
         page: serves them.
+        font_size: height of the labels, in pixels; None: by the size of the face.
+        show_distance: write the distance to the nearest person on the labels.
     """
 
     def __init__(
         self, source: VideoSource, save: Path | None, snapshots: Path | None, blur: Blur | None,
-        *, unknown: str, window: Window | None, page: LivePage | None,
+        *, unknown: str, window: Window | None, page: LivePage | None, font_size: int | None = None,
+        show_distance: bool = False,
     ) -> None:  # fmt: skip
         self._source, self._save, self._snapshots = source, save, snapshots
         self._blur, self._unknown, self._window, self._page = blur, unknown, window, page
         self._writer: VideoWriter | None = None
+        self._font_size, self._show_distance = font_size, show_distance
         self._best: dict[int, float] = {}
 
     def take(
@@ -116,16 +120,20 @@ class Outputs:
             ]
             image = blur_boxes(image, hidden)
         labels = [
-            Label(track.face.box, self._text(track), known=track.name is not None)
+            Label(track.face.box, self._text(track, recognizer), known=track.name is not None)
             for track in tracks
         ]
-        drawn = annotate(image, labels)
+        drawn = annotate(image, labels, font_size=self._font_size)
         return write_caption(drawn, caption) if caption else drawn
 
-    def _text(self, track: Track) -> str:
+    def _text(self, track: Track, recognizer: VideoRecognizer) -> str:
         if self._window is not None and self._window.asks(track):
             return "name?"
-        return track.name or self._unknown
+        name, vector = track.name or self._unknown, track.vector()
+        if not self._show_distance or vector is None:
+            return name
+        nearest = recognizer.matcher.match(vector[None])[0].nearest
+        return name if nearest is None else f"{name} {nearest.distance:.3f}"
 
     def _write(self, drawn: Image, frame: TimedFrame) -> None:
         from facerec.video.film import FileSource

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
-from facerec.evaluation.protocols.text import decode_text
 from facerec.imaging.archives import Source, open_source
 from facerec.registry import PROTOCOLS
+from facerec.text import decode_text
 
 
 @PROTOCOLS.register("cfp-ff", help="CFP, frontal with frontal.")
@@ -27,8 +27,8 @@ def open_cfp_fp(data: Path) -> tuple[PairProtocol, Source]:
 
 
 def read_cfp(source: Source, kind: str) -> PairProtocol:
-    """CFP's folders: `Protocol/Pair_list_F.txt` and `Pair_list_P.txt` number the images,
-    `Split/FF|FP/01..10/same.txt` and `diff.txt` hold lines `i,j`.
+    """CFP's folders: `Pair_list_F.txt` and `Pair_list_P.txt`, in `Protocol/` or anywhere, number
+    the images, `Split/FF|FP/01..10/same.txt` and `diff.txt` hold lines `i,j`.
 
     Args:
         kind: `FF`, or `FP`, whose second number is a profile's.
@@ -37,10 +37,8 @@ def read_cfp(source: Source, kind: str) -> PairProtocol:
         InputError: a file of the protocol is absent.
         UsageError: a line has another form.
     """
-    files = {posixpath.basename(posixpath.dirname(name)) + "/" + posixpath.basename(name): name
-             for name in source.names() if name.endswith(".txt")}  # fmt: skip
-    frontal = _cfp_images(source, files, "F")
-    second = frontal if kind == "FF" else _cfp_images(source, files, "P")
+    frontal = _cfp_images(source, "F")
+    second = frontal if kind == "FF" else _cfp_images(source, "P")
     splits = sorted(
         name for name in source.names() if f"/Split/{kind}/" in f"/{name}" and name.endswith(".txt")
     )
@@ -64,10 +62,12 @@ def read_cfp(source: Source, kind: str) -> PairProtocol:
     return build_protocol(f"cfp-{kind.lower()}", pairs, folds, source.name)
 
 
-def _cfp_images(source: Source, files: dict[str, str], view: str) -> dict[str, str]:
-    name = files.get(f"Protocol/Pair_list_{view}.txt") or files.get(f"/Pair_list_{view}.txt")
-    if name is None:
-        raise MissingError(f"{source.name}: holds no Protocol/Pair_list_{view}.txt")
+def _cfp_images(source: Source, view: str) -> dict[str, str]:
+    ending = f"/Pair_list_{view}.txt"
+    found = [name for name in source.names() if f"/{name}".endswith(ending)]
+    if not found:
+        raise MissingError(f"{source.name}: holds no Pair_list_{view}.txt")
+    name = min(found, key=lambda name: (name.count("/"), name))
     images = {}
     for number, line in enumerate(_text(source, name).splitlines(), start=1):
         parts = line.split(maxsplit=1)

@@ -61,6 +61,7 @@ def read_identification(
 
 
 def _line(line: str, where: str) -> tuple[str, str]:
+    line = line.strip()
     separator = next((mark for mark in ("\t", ",") if mark in line), None)
     parts = [part.strip() for part in line.split(separator)]
     if len(parts) == 2 and all(parts):

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
-from facerec.evaluation.protocols.text import decode_text
 from facerec.imaging.archives import Source
+from facerec.text import decode_text
 
 Region = tuple[float, float, float, float]
 Ints = NDArray[np.int64]
@@ -197,12 +197,12 @@ def _template_list(name: str, images: list[_Image]) -> TemplateList:
 
 def _numbers(data: bytes, name: str, columns: int) -> Ints:
     """A headless table of whole numbers; IJB-C's list of pairs has 15.7 million lines."""
-    text = data.replace(b",", b" ").replace(b"\r", b"")
+    text = decode_text(data, name).replace(",", " ").replace("\r", "")
     try:
-        values = np.fromstring(text.decode("ascii"), dtype=np.int64, sep=" ")
+        values = np.fromstring(text, dtype=np.int64, sep=" ")
     except (ValueError, DeprecationWarning) as error:
         raise UsageError(f"{name}: not a table of numbers") from error
-    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    lines = text.count("\n") + (not text.endswith("\n"))
     if not len(values) or len(values) != columns * lines:
         raise UsageError(f"{name}: expected {columns} whole numbers in each line")
     return values.reshape(-1, columns)

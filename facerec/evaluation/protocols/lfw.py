@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
-from facerec.evaluation.protocols.text import decode_text
 from facerec.registry import PROTOCOLS
+from facerec.text import decode_text
 
 
-@PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt",))
+@PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt", "pairs_LFW.txt"))
 def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
     """LFW's `pairs.txt`: a heading `folds count`, then per fold `count` lines `name n1 n2` of one
     person and `count` lines `name1 n1 name2 n2` of two.
@@ -34,6 +34,7 @@ def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
 
 
 def _lfw_pair(line: str, where: str) -> Pair:
+    line = line.strip()
     parts = line.split("\t") if "\t" in line else line.split()
     parts = [part.strip() for part in parts]
     if len(parts) == 3:

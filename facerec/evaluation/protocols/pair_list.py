@@ -6,8 +6,8 @@ import posixpath
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
-from facerec.evaluation.protocols.text import decode_text
 from facerec.registry import PROTOCOLS
+from facerec.text import decode_text
 
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
 
@@ -30,7 +30,7 @@ def read_pair_list(data: bytes, where: str, name: str = "pairs") -> PairProtocol
     for number, line in enumerate(decode_text(data, where).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        parts = _columns(line)
+        parts = _columns(line.strip())
         where_line = f"{where}:{number}"
         if len(parts) == 3 and parts[2].lower() in _YES_NO:
             same = _YES_NO[parts[2].lower()]

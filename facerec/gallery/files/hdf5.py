@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from facerec.card import ModelCard
-from facerec.errors import IncompatibleError, MissingError
+from facerec.errors import IncompatibleError, MissingError, NoCardError
 from facerec.faces import Floats
 from facerec.files import replacing
 from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
@@ -278,7 +278,8 @@ def _write_texts(file: h5py.File, name: str, parts: Sequence[np.ndarray]) -> Non
 
 
 def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[ModelCard, Base]:
-    """`/person/embedding`, or `/person/<image>/embedding` beside `file_path`."""
+    """`/person/embedding`, or `/person/<image>/embedding` with `file_path`, an attribute of the
+    image's group (the seed's own) or a dataset in it."""
     rows = [
         (person, *row)
         for person, group in file.items()
@@ -288,7 +289,7 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[
     if not rows:
         raise MissingError(f"{path}: no gallery of facerec's or of an older layout")
     if assume is None:
-        raise IncompatibleError(
+        raise NoCardError(
             f"{path}: an older gallery that does not say which model made it; "
             "convert it with: facerec gallery convert"
         )
@@ -322,7 +323,8 @@ def _older_rows(person: str, group: h5py.Group, size: int) -> list[tuple[str, np
     rows = []
     for name, image in group.items():
         if isinstance(image, h5py.Group) and "embedding" in image:
-            source = image["file_path"][()] if "file_path" in image else f"{person}/{name}"
+            source = image.attrs.get("file_path", f"{person}/{name}")
+            source = image["file_path"][()] if "file_path" in image else source
             text = source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source)
             rows.append((text, _own_dataset(image, "embedding", size)[()]))
     return rows

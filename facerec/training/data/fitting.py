@@ -18,12 +18,12 @@ _MANY_SIZES = 4
 
 
 def fit(image: Image, template: Template, size: tuple[int, int]) -> Image:
-    """A chip of `size` (height, width) from an aligned face.
+    """A chip of `size` (height, width) from an aligned face, square or not.
 
     A 112x112 face lies on ArcFace's template and is warped to the model's, as `--aligned` does
     elsewhere. The template of other sizes is unknown: they are resized, by area when they shrink.
     """
-    if image.shape[:2] in (size, (ARCFACE_SIZE, ARCFACE_SIZE)):
+    if image.shape[0] == image.shape[1] or image.shape[:2] == size:
         return adapt_chip(image, template, size)
     interpolation = cv2.INTER_AREA if image.shape[0] > size[0] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size[::-1], interpolation=interpolation), np.uint8)

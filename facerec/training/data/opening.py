@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import FacerecError, MissingError, UsageError
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import holds_labels
 from facerec.imaging.names import expand_braces, is_junk
 from facerec.profile.schema import DataSection
+from facerec.text import read_text
 from facerec.training.data import Examples
 from facerec.training.data.concatenated import Concatenated
 from facerec.training.data.fitting import check_aligned
@@ -21,6 +22,7 @@ from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.shards import Shards
 from facerec.training.data.synthetic import Synthetic
 from facerec.training.data.tree import Tree
+from facerec.weights.downloads import place_of_data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,18 +41,20 @@ class TrainingData:
 
 
 def open_training_data(
-    section: DataSection, card: ModelCard, seed: int, warn: Callable[[str], None]
-) -> TrainingData:
+    section: DataSection, card: ModelCard, seed: int, warn: Callable[[str], None],
+    downloads: Path | None = None,
+) -> TrainingData:  # fmt: skip
     """Open, check and split the profile's training data.
 
     Args:
         card: of the model; gives the size of synthetic faces and of chips.
         seed: of the split and of synthetic faces.
         warn: called with a message if the faces may not be aligned.
+        downloads: a folder that data sets were laid out in, to look in before the store.
 
     Raises:
         UsageError: no data is given, too few people are left, or the photos are not aligned.
-        MissingError: no training data at the path.
+        MissingError: no training data at the path, or the data set is not downloaded.
     """
     if section.synthetic:
         examples: Examples = Synthetic(
@@ -60,7 +64,8 @@ def open_training_data(
     elif not section.train:
         raise UsageError("no training data: give --data, or data.train in the profile")
     else:
-        examples = _open_sets([section.train] if isinstance(section.train, str) else section.train)
+        places = [section.train] if isinstance(section.train, str) else section.train
+        examples = _open_sets([place_of_data(place, downloads) for place in places])
     selection = select(examples, people=_read_people(section.people), min_images=section.min_images)
     if section.check_aligned and not section.synthetic:
         side = max(card.input_height, card.input_width)
@@ -128,6 +133,6 @@ def _read_people(path: Path | None) -> set[str] | None:
     if path is None:
         return None
     try:
-        return {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"data.people {path}: cannot be read: {error}") from error
+        return {line.strip() for line in read_text(path).splitlines()} - {""}
+    except FacerecError as error:
+        raise UsageError(f"data.people: {error}") from error

@@ -22,6 +22,8 @@ _FACENET = Template(
     points=((45.1, 61.8), (117.7, 60.5), (82.0, 92.8), (50.5, 120.6), (115.2, 119.6)),
 )
 _CENTRED = {"mean": [127.5] * 3, "std": [127.5] * 3}
+# egcode/facerec, face.evoLVe and InsightFace_Pytorch add the vector of the mirror image.
+_MIRRORED = {"augment": "flip"}
 _DEPTHS = {8: "18", 16: "34", 24: "50", 49: "101", 50: "152"}
 
 
@@ -56,7 +58,9 @@ def _ir(state: State) -> Imported:
     side = 16 * round((head.shape[1] / 512) ** 0.5)
     name = f"adaface_ir_{_DEPTHS[blocks]}" if adaface else f"ir_{se}{_DEPTHS[blocks]}"
     colour = "BGR" if adaface else "RGB"
-    return Imported(name, state, _fields(side, len(head), arcface_template(side), colour=colour))
+    more = {} if adaface else _MIRRORED
+    fields = _fields(side, len(head), arcface_template(side), colour=colour, **more)
+    return Imported(name, state, fields)
 
 
 _IRESNET_DEPTHS = {8: "18", 16: "34", 24: "50", 49: "100", 98: "200"}
@@ -79,27 +83,28 @@ def _resnet(state: State) -> Imported:
         raise ValueError("not the depth of ResNet-50, 101 or 152")
     head = state["fc.weight"]
     side = {16: 112, 49: 224}.get(head.shape[1] // 2048, 0)
-    return Imported(f"resnet_{units}", state, _fields(side, len(head), arcface_template(side)))
+    fields = _fields(side, len(head), arcface_template(side), **_MIRRORED)
+    return Imported(f"resnet_{units}", state, fields)
 
 
 def _mobilenet_v2(state: State) -> Imported:
     # The seed's `MobileNet` has no dropout before its linear layer.
     renamed = {name.replace("out.0.", "out.1."): value for name, value in state.items()}
-    return Imported("mobilenet_v2", renamed, _fields(112, len(renamed["out.1.weight"]), ARCFACE))
+    fields = _fields(112, len(renamed["out.1.weight"]), ARCFACE, **_MIRRORED)
+    return Imported("mobilenet_v2", renamed, fields)
 
 
 def _mobilenet_v3(state: State) -> Imported:
     size = "large" if "features.15.conv.0.weight" in state else "small"
-    return Imported(
-        f"mobilenet_v3_{size}", state, _fields(112, len(state["out.1.weight"]), ARCFACE)
-    )
+    fields = _fields(112, len(state["out.1.weight"]), ARCFACE, **_MIRRORED)
+    return Imported(f"mobilenet_v3_{size}", state, fields)
 
 
 def _lightnet(state: State) -> Imported:
     side = 16 * round((state["out.1.weight"].shape[1] / 1024) ** 0.5)
-    return Imported(
-        "lightnet", state, _fields(side, len(state["out.1.weight"]), arcface_template(side))
-    )
+    embedding = len(state["out.1.weight"])
+    fields = _fields(side, embedding, arcface_template(side), **_MIRRORED)
+    return Imported("lightnet", state, fields)
 
 
 def _mobilefacenet(state: State) -> Imported:
