@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+# Type checkers take it for that of `typing`, whose import lasts long enough for Ctrl-C, which the
+# command line can deal with only after this module.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from facerec.card import ModelCard
     from facerec.engine.engine import Engine
@@ -50,7 +51,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name in _HOMES:
         return getattr(import_module(f"facerec.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'facerec' has no attribute {name!r}")

@@ -18,6 +18,7 @@ from facerec.profile.schema import CleanupSection
 _LEAVES = 60
 """Leaves that stay legible; the rest is truncated."""
 _LABELLED = 60
+_LEAST_HEIGHT = 1e-9
 
 
 def draw_person(
@@ -50,12 +51,16 @@ def draw_person(
     figure = Figure(figsize=(14, 6.5), layout="constrained")
     FigureCanvasSVG(figure)
     left, right = figure.subplots(1, 2)
+    # Copies of one image are at distance 0, which would leave the axis without a range.
+    drawn = tree.copy()
+    drawn[:, 2] = np.maximum(drawn[:, 2], _LEAST_HEIGHT)
     dendrogram(
-        tree, p=_LEAVES, truncate_mode="lastp", ax=left, color_threshold=threshold,
+        drawn, p=_LEAVES, truncate_mode="lastp", ax=left, color_threshold=threshold,
         above_threshold_color="0.4", leaf_rotation=90, leaf_font_size=7,
         labels=[_shown(name) for name in names],
     )  # fmt: skip
     left.axhline(threshold, color="0.4", linestyle="--", linewidth=1)
+    left.set_ylim(0, 1.05 * max(float(tree[:, 2].max()), threshold))
     left.set_ylabel(f"{section.metric} distance, {section.linkage} linkage")
     left.set_title(_shown(f"{person}: {len(rows)} images, threshold {threshold:.4f}"))
     places = _principal_axes(vectors)

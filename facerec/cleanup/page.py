@@ -56,7 +56,8 @@ def write_page(
             text = json.dumps(person).replace("</", "<\\/")
             file.write(f'<script type="application/json" class="person">{text}</script>\n')
             script = f"pictures({number}, {json.dumps(shown)});\n"
-            (pictures / f"{number}.js").write_text(script, encoding="ascii")
+            with replacing(pictures / f"{number}.js") as written:
+                written.write_text(script, encoding="ascii")
             advance(1)
         file.write(after)
     return path

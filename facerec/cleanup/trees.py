@@ -25,6 +25,9 @@ from facerec.text import read_text
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
+UNDONE = "undone.jsonl"
+# What a run writes before its manifest: caches of what was seen, the plot, hidden temporary files.
+_UNFINISHED = ("survey.sqlite", "excluded.sqlite", "plot.svg", ".")
 _VERSION = 1
 _TREES = ("clean", "dirt")
 # Across file systems, or on one that does not support or permit hard links.
@@ -112,11 +115,41 @@ def prepare(clean: Path, dirt: Path, means: Means, placements: Sequence[Placemen
         UsageError: a tree is not empty.
     """
     for tree in (clean, dirt):
-        if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
-            raise UsageError(f"{tree}: is not empty; choose another folder, or undo what made it")
+        require_empty(tree)
     return renew(
         Manifest(str(clean.absolute()), str(dirt.absolute()), means, [], placements), placements
     )
+
+
+def require_empty(tree: Path) -> None:
+    """Check that a tree can be made in a folder.
+
+    Raises:
+        UsageError: the folder is not empty.
+    """
+    if tree.exists() and (not tree.is_dir() or any(tree.iterdir())):
+        raise UsageError(f"{tree}: is not empty; choose another folder, or undo what made it")
+
+
+def has_manifest(report: Path) -> bool:
+    """Whether a report folder holds a cleanup's manifest; if not, no report is written among
+    somebody's files.
+
+    Raises:
+        UsageError: it holds other files than those of an unfinished or undone cleanup.
+        MissingError: its manifest is damaged or another program's.
+    """
+    if (report / MANIFEST).exists():
+        Manifest.read(report / MANIFEST)
+        return True
+    if not report.exists() or (report / UNDONE).exists():
+        return False
+    others = [path.name for path in report.iterdir() if not path.name.startswith(_UNFINISHED)]
+    if others:
+        raise UsageError(
+            f"{report}: holds other files, such as {min(others)}; choose another --report"
+        )
+    return False
 
 
 def renew(manifest: Manifest, placements: Sequence[Placement]) -> Manifest:
@@ -246,7 +279,7 @@ def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[st
         with suppress(OSError):  # not empty, or never made
             Path(folder).rmdir()
     coming.unlink(missing_ok=True)
-    path.replace(path.with_name("undone.jsonl"))
+    path.replace(path.with_name(UNDONE))
     return left
 
 

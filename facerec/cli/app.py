@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+# First: the other imports take long enough for Ctrl-C.
+from facerec.cli.interrupts import INTERRUPTED, end_at_once, raise_again
+
+end_at_once()
+
+# ruff: noqa: E402
 import atexit
 import codecs
 import gc
@@ -43,7 +49,6 @@ COMMANDS = {
 }
 """Commands in the order of help, and the modules whose `app` they are."""
 
-INTERRUPTED = 130
 _PIPE_CLOSED = 141
 # Click's base of all errors in a command line; Typer exports only this descendant of it.
 _ClickException: type[Exception] = typer.BadParameter.mro()[2]
@@ -158,11 +163,20 @@ def facerec(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    end_at_once()
     # Importing PyTorch allocates 280,000 objects. Collections during the import and at exit would
     # take half a second and free nothing.
     gc.set_threshold(100_000, 20, 100)
     atexit.register(gc.freeze)
-    sys.exit(run())
+    try:
+        raise_again()
+        code = run()
+    except KeyboardInterrupt:
+        # Another one, while the first was told.
+        code = INTERRUPTED
+    finally:
+        end_at_once()
+    sys.exit(code)
 
 
 def run() -> int:
@@ -189,15 +203,26 @@ def run() -> int:
     except MemoryError as error:
         return _render(error, "out of memory; try a smaller runtime.batch", 4)
     except ImportError as error:
+        if _was_interrupted(error):
+            return _render(error, "interrupted", INTERRUPTED)
         return _render(error, _explain_import(error), 4)
     except Exception as error:  # noqa: BLE001  (the last resort of a command line)
         if isinstance(error, _ClickException):
             return _render(error, _usage(error), 2)
+        if _was_interrupted(error):
+            return _render(error, "interrupted", INTERRUPTED)
         kind = type(error).__name__
         return _render(error, f"internal error: {kind}: {error}; --debug shows where", 4)
     if code == INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is what a library made of Ctrl-C, as NumPy does while it is imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _write_any_text() -> None:
@@ -265,3 +290,6 @@ def _complain(message: str) -> None:
     from facerec.cli.console import say
 
     say(message)
+
+
+raise_again()

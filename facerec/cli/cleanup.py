@@ -36,6 +36,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+from facerec.files import check_output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,6 +183,8 @@ def run(
             raise UsageError(f"{path}: no such file or folder")
     _check_linkage(section, threshold, auto, unlabelled)
     _keep_apart(dirty, clean, dirt, report)
+    if not dry_run:
+        _require_room(clean, dirt, report)
 
     import tempfile
 
@@ -304,6 +307,18 @@ def _keep_apart(dirty: Path, *outputs: Path) -> None:
             raise UsageError(f"{output}: lies inside another output; choose a folder elsewhere")
     if len(set(places[1:])) < len(outputs):
         raise UsageError("--clean, --dirt and --report are three different folders")
+
+
+def _require_room(clean: Path, dirt: Path, report: Path) -> None:
+    """Refuse before the work what would be refused after it, and folders that hold other things."""
+    from facerec.cleanup import trees
+
+    for folder in (clean, dirt, report):
+        check_output_folder(folder)
+    if trees.has_manifest(report):
+        return
+    trees.require_empty(clean)
+    trees.require_empty(dirt)
 
 
 def _print_findings(findings: Sequence[Finding], dirty: Path, as_json: bool | None) -> None:

@@ -29,6 +29,7 @@ from facerec.imaging.archives import Source, open_source, photo_names
 from facerec.imaging.folders import FolderSource, start_of
 from facerec.imaging.names import is_photo
 from facerec.imaging.sources import find_photos, list_people
+from facerec.output_names import safe_name
 from facerec.parallel.ranks import shard
 from facerec.profile.loading import Profile
 
@@ -198,8 +199,10 @@ def _list_gallery(path: Path, profile: Profile) -> tuple[list[Item], _Known]:
             best[key] = row
     items, faces, taken = [], [], set()
     for (person, source), row in best.items():
+        # A gallery may hold any name; the images are placed below a folder.
+        folder = safe_name(people[person])
         name, number = Path(source).name, 2
-        while (file := f"{people[person]}/{name}").casefold() in taken:
+        while (file := f"{folder}/{safe_name(name)}").casefold() in taken:
             name, number = f"{Path(source).stem}-{number}{Path(source).suffix}", number + 1
         taken.add(file.casefold())
         items.append((people[person], str(path.parent / source), file))

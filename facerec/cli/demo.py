@@ -20,6 +20,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import MissingError, UsageError
+from facerec.files import check_output_folder
 
 app = App()
 
@@ -43,6 +44,7 @@ def demo(
     """
     if out.exists() and not force:
         raise UsageError(f"{out} exists; --force writes the demo into it")
+    check_output_folder(out)
     loaded = profile.load()
     engine = load_engine(loaded)
     from facerec.cli.recognize import LABELS, LEAST, draw_matches, photo_record, table_rows

@@ -26,6 +26,8 @@ from facerec.cli.options import (
     standard_input,
 )
 from facerec.errors import InputError, UsageError
+from facerec.files import check_output_folder
+from facerec.output_names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,9 +99,13 @@ def embed(
         first = Path(str(photos[0][1]) if photos else people[0])
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
+    from facerec.gallery.addresses import check_place, open_gallery
+
+    check_place(loaded.gallery.path)
+    if chips is not None:
+        check_output_folder(chips)
     with waiting("loading models"):
         from facerec.engine.engine import Engine
-    from facerec.gallery.addresses import open_gallery
     from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
@@ -117,7 +123,7 @@ def embed(
                 nonlocal kept
                 advance()
                 if chips is not None and faces and not aligned:
-                    _keep_chips(engine, chips / person, frame, faces)
+                    _keep_chips(engine, chips / safe_name(person), frame, faces)
                     kept += len(faces)
 
             report = enrol_photos(
@@ -170,4 +176,4 @@ def _keep_chips(engine: Engine, folder: Path, frame: Frame, faces: Sequence[Face
     for number, chip in enumerate(engine.align(read_again(frame), faces), start=1):
         # The hash distinguishes photos of one name, and a rerun overwrites its own chips.
         suffix = f"-{number}" if len(faces) > 1 else ""
-        write_image(folder / f"{stem}-{frame.sha256[:8]}{suffix}.png", chip)
+        write_image(folder / safe_name(f"{stem}-{frame.sha256[:8]}{suffix}.png"), chip)

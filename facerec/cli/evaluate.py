@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from facerec.cli.console import Results, progress, waiting
-from facerec.cli.evaluation.calibration import write_calibration
+from facerec.cli.evaluation.calibration import check_calibration, write_calibration
 from facerec.cli.evaluation.detection import detection
 from facerec.cli.evaluation.models import (
     finish,
@@ -208,8 +208,8 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     Each gallery is searched on its own; the figures of 1:N are under its name.
     """
     run.check()
-    if calibrate is not None and len(run.models) > 1:
-        raise UsageError("--calibrate takes one --model")
+    if calibrate is not None:
+        check_calibration(calibrate, run)
     chosen = run.profiles()
     from facerec.evaluation.identification import search_record
     from facerec.evaluation.protocols.ijb import read_ijb

@@ -424,13 +424,14 @@ def copy(
     With one address the profile's gallery, or --gallery, is copied there.
     A copy that was interrupted goes on where it stopped when the same command is given again.
     """
-    from facerec.gallery.addresses import changing, open_gallery
+    from facerec.gallery.addresses import changing, check_place, open_gallery
     from facerec.gallery.copying import continue_copy, replacing
 
     if target is None:
         source, target = profile.load().gallery.path, source
     if source == target:
         raise UsageError(f"{target}: cannot be copied onto itself")
+    check_place(target, source)
     opened = open_gallery(source)
     total, card = len(opened), opened.card
     held = replacing(target, card) if force else changing(target, create=card)
@@ -470,7 +471,8 @@ def _refuse_to_replace(address: str, *, force: bool) -> None:
     Raises:
         UsageError: there is one, and `force` is not set.
     """
-    from facerec.gallery.addresses import backend_of
+    from facerec.gallery.addresses import backend_of, check_place
 
     if not force and backend_of(address).exists(address):
         raise UsageError(f"{address} exists; --force replaces it")
+    check_place(address)

@@ -56,8 +56,11 @@ class SavedImages:
         Raises:
             UsageError: one of the images exists and may not be replaced, or is one of the photos.
         """
-        wanted = [self._folder / self._wanted(photo.name, number) for photo in photos]
-        existing = [path for path in wanted if path.exists()] if self._folder.exists() else []
+        if not self._folder.exists():
+            return
+        wanted = (self._wanted(photo.name, number) for photo in photos)
+        places = [self._folder / OutputNames().claim(path) for path in wanted]
+        existing = [path for path in places if path.exists()]
         for path in existing:
             refuse_to_replace(path, force=self._force)
         read = {_identity(photo.path) for photo in photos if existing and photo.path is not None}

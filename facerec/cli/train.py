@@ -22,6 +22,7 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
+from facerec.files import check_output_folder
 
 if TYPE_CHECKING:
     import subprocess
@@ -105,6 +106,7 @@ def train(
     if out is not None and resume and name == "default" and (out / _PROFILE).is_file():
         profile, name = dataclasses.replace(profile, name=str(out / _PROFILE)), out.resolve().name
     loaded = profile.load()
+    check_output_folder(out or Path("runs"))
     with waiting("loading PyTorch"):
         from facerec.training.callbacks import Callbacks
         from facerec.training.run import find_rate, train

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
+from facerec.files import check_output
 from facerec.gallery.base import Backend, GalleryStore
 from facerec.registry import GALLERIES
 
@@ -95,6 +96,20 @@ def extend(store: GalleryStore, other: GalleryStore) -> None:
 def local_path(address: str | Path) -> Path | None:
     """The file or folder of a gallery; None for one on a server."""
     return backend_of(address).local_path(str(address))
+
+
+def check_place(address: str | Path, *sources: str | Path) -> None:
+    """Find out before the work whether a gallery can be written; one on a server shows it later.
+
+    Args:
+        sources: addresses that the command reads.
+
+    Raises:
+        UsageError: it is one of the sources, or its place cannot be written.
+    """
+    place = local_path(address)
+    if place is not None and not place.is_dir():
+        check_output(place, inputs=filter(None, map(local_path, sources)))
 
 
 class Saver:

@@ -14,6 +14,8 @@ from facerec.files import replacing
 from facerec.parsing import parse_yaml
 from facerec.text import read_text
 
+CARD_SUFFIXES = (".yaml", ".yml", ".json")
+
 
 def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
     """Read a card.
@@ -54,9 +56,9 @@ def write_card(path: str | Path, card: ModelCard) -> None:
     suffix = Path(path).suffix
     if suffix == ".json":
         text = json.dumps(fields, indent=2) + "\n"
-    elif suffix in (".yaml", ".yml"):
+    elif suffix in CARD_SUFFIXES:
         text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     else:
-        raise UsageError(f"{path}: a model card's file ends in .yaml or .json")
+        raise UsageError(f"{path}: a model card's file ends in {', '.join(CARD_SUFFIXES)}")
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -5,14 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facerec.errors import UsageError
+from facerec.files import check_output
+
 if TYPE_CHECKING:
     from facerec.card import Calibration, ModelCard
+    from facerec.cli.evaluation.options import Run
+
+_GALLERIES, _MODEL = (".h5", ".hdf5"), ".safetensors"
+
+
+def check_calibration(target: Path, run: Run) -> None:
+    """Refuse before the work what `write_calibration` would refuse after it.
+
+    Raises:
+        UsageError: several models are measured, the ending is of nothing that holds thresholds, or
+            the place cannot be written.
+        IncompatibleError: it belongs to another model.
+        MissingError: there is no such gallery or model, or it is damaged.
+    """
+    if len(run.models) > 1:
+        raise UsageError("--calibrate takes one --model")
+    from facerec.weights.cards import CARD_SUFFIXES, read_card
+
+    if target.suffix not in (*_GALLERIES, _MODEL, *CARD_SUFFIXES):
+        raise UsageError(
+            f"--calibrate {target}: a card ends in {', '.join(CARD_SUFFIXES)}, "
+            f"a model in {_MODEL}, a gallery in {' or '.join(_GALLERIES)}"
+        )
+    check_output(target)
+    if target.suffix in _GALLERIES:
+        from facerec.gallery import Gallery
+
+        Gallery.open(target)
+    elif target.suffix == _MODEL:
+        from facerec.weights.store import load_card
+
+        load_card(target)
+    elif target.exists():
+        read_card(target)
 
 
 def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -> None:
     from facerec.evaluation.thresholds import with_calibration
 
-    if target.suffix in (".h5", ".hdf5"):
+    if target.suffix in _GALLERIES:
         from facerec.files import locked
         from facerec.gallery import Gallery
 
@@ -22,7 +59,7 @@ def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -
             gallery.card = with_calibration(gallery.card, calibration)
             gallery.save(target)
         return
-    if target.suffix == ".safetensors":
+    if target.suffix == _MODEL:
         from facerec.weights.store import read_model, write_model
 
         own, state = read_model(target)

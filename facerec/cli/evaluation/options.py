@@ -29,7 +29,7 @@ from facerec.cli.options import (
     to_keyword,
 )
 from facerec.errors import UsageError
-from facerec.files import check_output
+from facerec.files import check_output, check_output_folder
 
 if TYPE_CHECKING:
     from facerec.evaluation.run import Setting
@@ -111,6 +111,8 @@ class Run:
         """Refuse before the work what would be refused after it."""
         if self.report is not None:
             check_output(self.report / "index.html", force=self.force)
+        if self.tensorboard is not None:
+            check_output_folder(self.tensorboard)
 
     def profiles(self) -> list[Setting]:
         """One setting a model, in the order given."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.cli.console import Results, print_json, progress, waiting
-from facerec.cli.evaluation.calibration import write_calibration
+from facerec.cli.evaluation.calibration import check_calibration, write_calibration
 from facerec.cli.evaluation.models import (
     Measured,
     finish,
@@ -35,8 +35,8 @@ def evaluate_pairs(
     groups: Path | None, fit_weights: bool,
 ) -> None:  # fmt: skip
     run.check()
-    if calibrate is not None and len(run.models) > 1:
-        raise UsageError("--calibrate takes one --model")
+    if calibrate is not None:
+        check_calibration(calibrate, run)
     settings = run.profiles()
     if fit_weights and any(len(setting.profile.model.members()) < 2 for setting in settings):
         raise UsageError("--fit-weights needs several networks in model.name")

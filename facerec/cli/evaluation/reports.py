@@ -121,12 +121,16 @@ def write_pair_report(
 
 
 def _pair_charts(results: Mapping[str, Verification]) -> dict[str, str]:
-    from facerec.evaluation.report.charts import det_chart, roc_chart, score_histogram
+    from facerec.evaluation.report.charts import as_svg, det_figure, histogram_figure, roc_figure
 
+    curves = {name: result.curve for name, result in results.items()}
     return {
-        "ROC: the lowest FAR drawn is one accepted impostor": roc_chart(results),
-        "DET": det_chart(results),
-        **{f"Similarities of {name}": score_histogram(it) for name, it in results.items()},
+        "ROC: the lowest FAR drawn is one accepted impostor": as_svg(roc_figure(curves), "ROC"),
+        "DET: no error is drawn as half of one": as_svg(det_figure(results), "DET"),
+        **{
+            f"Similarities of {name}": as_svg(histogram_figure(result), "Score histogram")
+            for name, result in results.items()
+        },
     }
 
 
@@ -158,7 +162,13 @@ def write_search_report(
     run: Run, records: Sequence[tuple[str, Mapping[str, Any]]],
     curves: Mapping[str, Verification], settings: Sequence[Setting], cards: Sequence[ModelCard],
 ) -> None:  # fmt: skip
-    from facerec.evaluation.report.charts import cmc_chart, det_chart, roc_chart, score_histogram
+    from facerec.evaluation.report.charts import (
+        as_svg,
+        cmc_figure,
+        det_figure,
+        histogram_figure,
+        roc_figure,
+    )
     from facerec.evaluation.report.page import Page, Table
 
     names = [name for name, _ in records]
@@ -172,14 +182,18 @@ def write_search_report(
     if curves:
         rows = table_rows([record for _, record in records], PAIR_ROWS)
         tables.append(Table("1:1", ("", *names), rows))
-        charts |= {"ROC": roc_chart(curves), "DET": det_chart(curves)}
         charts |= {
-            f"Similarities of {name}": score_histogram(curve) for name, curve in curves.items()
+            "ROC": as_svg(roc_figure({name: found.curve for name, found in curves.items()}), "ROC"),
+            "DET": as_svg(det_figure(curves), "DET"),
+        }
+        charts |= {
+            f"Similarities of {name}": as_svg(histogram_figure(curve), "Score histogram")
+            for name, curve in curves.items()
         }
     for title, found in searches.items():
         tables.append(Table(title, ("", *names), table_rows(found, SEARCH_ROWS)))
         shares = {name: record["cmc"] for name, record in zip(names, found, strict=True)}
-        charts[f"CMC, {title}"] = cmc_chart(shares)
+        charts[f"CMC, {title}"] = as_svg(cmc_figure(shares), "CMC")
     _write_report(
         run,
         Page(

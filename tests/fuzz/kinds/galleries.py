@@ -101,19 +101,19 @@ def _hostile(folder: Path) -> dict[str, bytes]:
         path = folder / f"{name}.h5"
         shutil.copy(folder / "g.h5", path)
         with h5py.File(path, "r+") as file:
-            for key in ("embeddings", "people", "person", "meta", "metas"):
-                if key.startswith(name) or (key == "embeddings" and name not in _KEEPS):
-                    del file[key]
-                    break
-                if name in ("slashes", "numbers") and key == "people":
-                    del file[key]
+            if (place := _REPLACED.get(name, "embeddings")) is not None:
+                del file[place]
             change(file)
         made[path.name] = path.read_bytes()
     return made
 
 
-_KEEPS = ("people", "person", "meta", "metas", "card", "card_number", "card_bytes", "version",
-          "versions", "id", "slashes", "numbers")  # fmt: skip
+_REPLACED = {
+    "people": "people", "slashes": "people", "numbers": "people", "person": "person",
+    "meta": "meta", "metas": "metas", "card": None, "card_number": None, "card_bytes": None,
+    "version": None, "versions": None, "id": None,
+}  # fmt: skip
+"""The column that a change takes the place of; None: it changes an attribute. Else `embeddings`."""
 
 
 def _look(path: Path, dice: Random) -> Action:

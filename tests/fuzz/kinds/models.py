@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import struct
 import zipfile
@@ -15,10 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from facerec.imaging.portraits import portrait_files
 from facerec.models.factory import create_network
 from facerec.training.run_folder import write_artefact
-from facerec.weights.dlib import read_dlib_resnet
 from tests.conftest import make_card, noise
 from tests.fuzz.cases import Action, Kind, Seed
 from tests.fuzz.mutations import BINARY, TEXT
@@ -112,7 +109,6 @@ def _dlib() -> bytes:
     file = find_model("dlib_resnet").file
     assert isinstance(file, PackageFile)
     source = package_file(file.package, file.path)
-    assert read_dlib_resnet
     return source.read_bytes()[:200_000]
 
 
@@ -250,4 +246,3 @@ KINDS = (
     Kind("weights", _weights, _import),
     Kind("models", _models, _open, (*BINARY, *TEXT), _weights_beside),
 )
-assert json and portrait_files

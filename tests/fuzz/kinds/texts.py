@@ -62,13 +62,13 @@ def _read_profile(path: Path, dice: Random) -> Action:
     return ["profile", "show", path.name, "--json"]
 
 
-def _cards(_: Path) -> Mapping[str, Seed]:
+def _cards(folder: Path) -> Mapping[str, Seed]:
     from facerec.weights.cards import write_card
 
-    seeds = {"card.json": Seed(make_card().to_json().encode(), None)}
+    seeds = {"card.json": Seed(make_card().to_json().encode())}
     for name in ("card.yaml", "plain.json"):
-        write_card(_ / name, make_card())
-        seeds[name] = Seed((_ / name).read_bytes())
+        write_card(folder / name, make_card())
+        seeds[name] = Seed((folder / name).read_bytes())
     hostile = {**_YAML, "deep.json": b"[" * 100_000, "number.json": b'{"embedding_size": 1e999}',
                "list.json": b"[1]", "bom.json": b"\xef\xbb\xbf" + make_card().to_json().encode()}  # fmt: skip
     return seeds | {name: Seed(data, hostile=True) for name, data in hostile.items()}

@@ -1,0 +1,92 @@
+"""Ctrl-C at any moment: at most one line, and the exit code of an interrupted process."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from facerec.cli import app, interrupts
+
+_INTERRUPTED_ON = """
+import sys, _signal
+{before}
+count = 0
+def seen(event, arguments):
+    global count
+    if event == "import" and {when}:
+        count += 1
+        if count == {nth}:
+            _signal.raise_signal(_signal.SIGINT)
+sys.addaudithook(seen)
+sys.argv = ["facerec", "detect", "nowhere.jpg"]
+from facerec.cli.app import main
+main()
+"""
+
+
+def interrupted(when: str, nth: int = 1, before: str = "") -> subprocess.CompletedProcess[str]:
+    code = _INTERRUPTED_ON.format(when=when, nth=nth, before=before)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("module", ["atexit", "typer", "facerec.cli.help", "facerec.cli.loading"])
+def test_ctrl_c_while_something_is_imported_is_one_line(module: str) -> None:
+    done = interrupted(f"arguments[0] == {module!r}")
+    assert (done.returncode, done.stderr) == (130, "facerec: interrupted\n")
+
+
+def test_little_is_imported_before_ctrl_c_is_dealt_with() -> None:
+    code = "import os, sys; old = {*sys.modules}; import facerec.cli.interrupts as i; "
+    code += "print(*{*sys.modules} - old)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    modules = {name for name in done.stdout.split() if not name.startswith("facerec")}
+    assert modules <= {"__future__", "openvino_telemetry"}, done.stderr
+
+
+def test_ctrl_c_is_ignored_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        interrupts.end_at_once()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        interrupts.raise_again()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_importing_the_command_line_leaves_ctrl_c_as_it_is() -> None:
+    code = (
+        "import signal, facerec.cli.app; print(signal.getsignal(2) is signal.default_int_handler)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n"
+
+
+def test_what_a_library_makes_of_ctrl_c_is_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("numpy._core failed to import") from error
+
+    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["facerec"])
+    assert app.run() == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("milliseconds", [150, 200, 300, 500, 900, 1500, 2500])
+def test_ctrl_c_at_some_moment(milliseconds: int) -> None:
+    command = [sys.executable, "-m", "facerec", "detect", "-"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(milliseconds / 1000)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err) == (130, False), err
