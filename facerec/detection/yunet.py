@@ -62,12 +62,7 @@ class YuNet(Reducible):
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._network = cv2.FaceDetectorYN.create(
-                str(weights),
-                "",
-                (_STRIDE, _STRIDE),
-                _SCORE if score is None else score,
-                _NMS_IOU,
-                _KEPT_BEFORE_NMS,
+                str(weights), "", (_STRIDE, _STRIDE), score, _NMS_IOU, _KEPT_BEFORE_NMS
             )
         except cv2.error as error:
             raise MissingError(
