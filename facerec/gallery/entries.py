@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.gallery.base import Where
 from facerec.parsing import parse_json
@@ -29,13 +30,16 @@ def parse_meta(text: str) -> dict[str, str]:
     """The inverse of `format_meta`.
 
     Raises:
-        ValueError: the text is no JSON object of texts.
+        MissingError: the text is no JSON object of texts.
     """
     if not text:
         return {}
-    meta = parse_json(text)
+    try:
+        meta = parse_json(text)
+    except ValueError:
+        meta = None
     if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
-        raise ValueError(f"{text[:60]!r} is no metadata")
+        raise MissingError(f"damaged metadata of an enrolled face: {text[:60]!r}")
     return meta
 
 

@@ -326,3 +326,16 @@ def test_columns_that_lie_elsewhere_or_claim_too_much_are_refused(
             file.create_group("embeddings")
     with pytest.raises(MissingError, match=r"g\.h5: damaged or no gallery \(embeddings"):
         Gallery.open(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"year": 1999}', "[" * 5000])
+def test_damaged_metadata_are_told(tmp_path: Path, text: str) -> None:
+    gallery = Gallery(make_card())
+    gallery.add("Ada", [make_face(1, 0, 0, 0)], "ada/1.jpg", "a1", {"year": "1999"})
+    gallery.save(path := tmp_path / "g.h5")
+    with h5py.File(path, "r+") as file:
+        del file["metas"]
+        file["metas"] = [text]
+    opened = Gallery.open(path)
+    with pytest.raises(MissingError, match="damaged metadata of an enrolled face"):
+        opened.person("Ada")
