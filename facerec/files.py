@@ -19,7 +19,7 @@ from facerec.errors import UsageError
 
 @contextmanager
 def replacing(
-    target: str | Path, *, partial: bool = False, like: Path | None = None
+    target: str | Path, *, partial: bool = False, like: str | Path | None = None
 ) -> Iterator[Path]:
     """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 

@@ -199,8 +199,8 @@ TABLE: dict[str, tuple[Make, int, str]] = {
     ),
     "uncalibrated rate": (
         lambda t: ["compare", make_noise(t), make_noise(t), "--far", "0.5", "--aligned"],
-        3,
-        "aligned image of 64x64",
+        2,
+        "has no threshold calibrated for far 0.5",
     ),
     "impossible rate": (lambda t: ["compare", "a", "b", "--far", "7"], 2, "recognize.far"),
     "aligning into itself": (

@@ -129,7 +129,7 @@ def test_align_keeps_the_tree_and_puts_failures_aside(
     code, printed, err = run("align", nested, out, "--json")
     assert (code, records(printed)) == (
         3,
-        [{"out": str(out), "aligned": 2, "skipped": 0, "failed": 1}],
+        [{"out": str(out), "aligned": 2, "skipped": 0, "failed": 1, "took_one": 0}],
     )
     assert sorted(str(chip.relative_to(out)) for chip in out.rglob("*.png")) == [
         "eileen_collins/frontal/astronaut.png",

@@ -29,7 +29,19 @@ main()
 
 def interrupted(when: str, nth: int = 1, before: str = "") -> subprocess.CompletedProcess[str]:
     code = _INTERRUPTED_ON.format(when=when, nth=nth, before=before)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    return with_ctrl_c("-c", code)
+
+
+def with_ctrl_c(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python where Ctrl-C counts: a shell's background job, as the tests may be, ignores it."""
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60,
+        preexec_fn=_listen,
+    )  # fmt: skip
+
+
+def _listen() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("module", ["atexit", "typer", "facerec.cli.help", "facerec.cli.loading"])
@@ -61,8 +73,7 @@ def test_importing_the_command_line_leaves_ctrl_c_as_it_is() -> None:
     code = (
         "import signal, facerec.cli.app; print(signal.getsignal(2) is signal.default_int_handler)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "True\n"
+    assert with_ctrl_c("-c", code).stdout == "True\n"
 
 
 def test_what_a_library_makes_of_ctrl_c_is_an_interruption(
@@ -84,7 +95,9 @@ def test_what_a_library_makes_of_ctrl_c_is_an_interruption(
 @pytest.mark.parametrize("milliseconds", [150, 200, 300, 500, 900, 1500, 2500])
 def test_ctrl_c_at_some_moment(milliseconds: int) -> None:
     command = [sys.executable, "-m", "facerec", "detect", "-"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True, preexec_fn=_listen
+    )
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(milliseconds / 1000)
     process.send_signal(signal.SIGINT)

@@ -377,7 +377,7 @@ def test_at_a_terminal_an_evaluation_shows_for_how_long_it_runs(run, tmp_path, m
         ({"data__min_images": 7}, 2, "0 of 12 people are left"),
         ({"train__share": 0.5, "train__loss": "softmax"}, 2, "needs a margin loss"),
         ({"train__initial": "nothing.safetensors"}, 4, "nothing.safetensors: no such model file"),
-        ({"data__people": "nobody.txt"}, 2, "data.people nobody.txt: cannot be read"),
+        ({"data__people": "nobody.txt"}, 2, "data.people: nobody.txt: No such file or directory"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(arguments, code, told, run, tmp_path):
