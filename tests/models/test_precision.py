@@ -145,6 +145,8 @@ def test_a_network_that_eight_bits_spoil_is_refused_and_nothing_is_kept(
 
 
 def test_auto_takes_bf16_only_where_the_processor_has_it(monkeypatch) -> None:
+    for limit in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(limit, raising=False)
     for has in (False, True):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
         monkeypatch.setattr(
