@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facerec.card import distance_to_similarity
 from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
@@ -12,8 +13,8 @@ from facerec.cleanup.findings import Finding, Kind, about, beyond, nearest
 from facerec.cleanup.folders import find_outliers, find_wrong_folders, find_wrong_people
 from facerec.cleanup.graph_linkage import NEIGHBOURS, link_neighbours
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
-from facerec.cleanup.label_noise import ROUNDS, Judgement, judge
-from facerec.cleanup.linkage import Tree, link
+from facerec.cleanup.label_noise import ROUNDS, SMALLEST_PART, Judgement, judge
+from facerec.cleanup.linkage import Tree, cut, link
 from facerec.cleanup.neighbours import neighbour_pairs, similar_pairs
 from facerec.cleanup.photos import UNREADABLE, Photos
 from facerec.errors import UsageError
@@ -97,7 +98,13 @@ def _examine_people(
 
     apart = np.zeros(len(rows), bool)
     apart[np.concatenate(map_sharded(range(len(members)), cluster))] = True
-    judgement = judge(vectors, person, trees, apart, advance)
+    # Several images that are alike may be a person merged into the folder.
+    few = np.zeros(len(rows), bool)
+    for own, tree in zip(members, trees, strict=True):
+        few[own] = _are_few(cut(tree, threshold))
+    judgement = judge(vectors, person, trees, apart & few, advance)
+    # A merged person is told of the folder, not of each image.
+    apart &= judgement.part == judgement.folder[judgement.part]
     least = least_alike(judgement.scale.gap)
     strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
     elsewhere = (judgement.other >= 0) & ~strangers
@@ -117,6 +124,12 @@ def _examine_people(
         yield from found
     yield from find_wrong_people(photos, rows, vectors, members, judgement, strangers)
     yield from find_wrong_folders(photos, rows, vectors, judgement)
+
+
+def _are_few(label: Rows) -> NDArray[np.bool_]:
+    """`(n,) bool`: whether an image's cluster is too small to be a person of its own."""
+    few: NDArray[np.bool_] = np.bincount(label)[label] < SMALLEST_PART
+    return few
 
 
 def link_person(

@@ -31,7 +31,7 @@ _MARGIN = 0.05
 """Margin, in gaps, by which another person must be nearer than an image's own."""
 _FLOOR = 0.01
 """Quantile of the cosines to the own centroid that a cosine to another person's must reach."""
-_SMALLEST_PART = 3
+SMALLEST_PART = 3
 _MEASURABLE = 20
 """Images below which the limit of `Judgement` is not measured."""
 _SAMPLE = 2000
@@ -101,7 +101,7 @@ def judge(
         embeddings: `(N, D) float32` unit vectors.
         person: `(N,)` folder of each image, from 0, ascending.
         trees: each folder's dendrogram.
-        apart: `(N,) bool`, images far from the rest of their folder: never part of a centroid.
+        apart: `(N,) bool`, images far from all others of their folder: never part of a centroid.
         advance: progress callback, with the number of images judged; `ROUNDS * N` in all.
     """
     count = len(trees)
@@ -305,7 +305,7 @@ def _divide_folders(
 
     def divide_folder(number: int) -> Rows:
         rows = rows_of[number]
-        if len(rows) < 2 * _SMALLEST_PART:
+        if len(rows) < 2 * SMALLEST_PART:
             return np.zeros(len(rows), np.intp)
         return divide(embeddings[rows], trees[number], trusted[rows], scale)
 
@@ -352,7 +352,7 @@ def divide(embeddings: Floats, tree: Tree, trusted: NDArray[np.bool_], scale: Sc
         one, two = children[node - count]
         if sizes[one] < sizes[two]:
             one, two = two, one
-        if sizes[two] < _SMALLEST_PART or scale.genuine - within[two] > DIFFERENT * scale.gap:
+        if sizes[two] < SMALLEST_PART or scale.genuine - within[two] > DIFFERENT * scale.gap:
             waiting.append(int(one))
             continue
         cross = means[one] @ means[two]

@@ -135,6 +135,7 @@ def test_mobilefacenet_reaches_its_figure_on_lfw(data, network, card_file, detec
         lfw / "pairs.txt", "--model", network, "--card", card_file, "--augment", "none", "--json",
         "--set", f"detector.name={detector}",
         "--set", f"detector.weights={data / 'models' / 'yunet_n_dynamic.onnx'}",
+        "--set", "detector.landmarks=own",
         timeout=3000,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
