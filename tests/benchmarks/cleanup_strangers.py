@@ -37,7 +37,7 @@ Home = dict[int, str]
 def embed(archive: Path, profile: Profile) -> tuple[ModelCard, list[str], Floats]:
     """The card, the names `Person/file` and the vectors of all images, cached as by `evaluate`."""
     engine, source = Engine.from_profile(profile), open_source(archive)
-    names = sorted(name for name in source.names() if is_photo(name))
+    names = sorted(name for name in source.names() if is_photo(name, source.read))
     setting = Setting(profile, aligned=False, use_cache=True, fail_on_missing=False)
     files = {name: name for name in names}
     vectors = embed_set(engine, source, names, files, setting, lambda: None).vectors

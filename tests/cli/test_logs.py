@@ -28,6 +28,8 @@ def test_logs_serves_all_runs_until_ctrl_c(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "facerec", "logs"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        # Ignored where the tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert "logs of 2 runs; Ctrl-C ends" in process.stderr.readline()
     address = re.search(r"http://\S+", process.stderr.readline())[0]

@@ -224,7 +224,11 @@ def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
                "--no-window", "--save", str(tmp_path / "out.mp4")]  # fmt: skip
     from tests.video.test_jpegs import jpeg
 
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Ignored where the tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     assert process.stdin is not None
     picture = jpeg(0, 240, 320)
     deadline = time.monotonic() + 60
