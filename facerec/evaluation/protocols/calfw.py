@@ -35,7 +35,7 @@ def _read_two_lines(data: bytes, where: str, name: str) -> PairProtocol:
         if not parts:
             continue
         if len(parts) != 2 or not parts[1].isdigit():
-            raise UsageError(f"{where}:{number}: expected 'file number', not {line!r}")
+            raise UsageError(f"{where}:{number}: expected 'file number', not {line[:60]!r}")
         rows.append((parts[0], parts[1] != "0", number))
     if len(rows) % 2:
         raise UsageError(f"{where}: an odd number of lines, but a pair has two")

@@ -74,7 +74,7 @@ def _cfp_images(source: Source, view: str) -> dict[str, str]:
         if not parts:
             continue
         if len(parts) != 2:
-            raise UsageError(f"{name}:{number}: expected 'number path', not {line!r}")
+            raise UsageError(f"{name}:{number}: expected 'number path', not {line[:60]!r}")
         images[parts[0]] = posixpath.normpath(parts[1].strip()).removeprefix("../")
     return images
 
@@ -86,7 +86,7 @@ def _text(source: Source, name: str) -> str:
 def _two(line: str, where: str) -> tuple[str, str]:
     parts = [part.strip() for part in line.split(",")]
     if len(parts) != 2:
-        raise UsageError(f"{where}: expected 'i,j', not {line!r}")
+        raise UsageError(f"{where}: expected 'i,j', not {line[:60]!r}")
     return parts[0], parts[1]
 
 

@@ -81,4 +81,4 @@ def _line(line: str, where: str) -> tuple[str, str | None]:
         return parts[0], parts[1]
     if len(parts) == 1 and "/" in parts[0].strip("/"):
         return parts[0], None
-    raise UsageError(f"{where}: expected 'image person' or 'person/photo', not {line!r}")
+    raise UsageError(f"{where}: expected 'image person' or 'person/photo', not {line[:60]!r}")

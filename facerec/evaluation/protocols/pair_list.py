@@ -42,7 +42,7 @@ def read_pair_list(
         if len(parts) == 3 and parts[2].lower() in _YES_NO:
             rows.append((parts[0], parts[1], _YES_NO[parts[2].lower()]))
         elif len(parts) != 2:
-            raise UsageError(f"{where_line}: expected 'image1 image2 [0|1]', not {line!r}")
+            raise UsageError(f"{where_line}: expected 'image1 image2 [0|1]', not {line[:60]!r}")
         elif not all("/" in part for part in parts):
             raise UsageError(
                 f"{where_line}: two columns need person/photo paths; add a third, 1 for one person"
