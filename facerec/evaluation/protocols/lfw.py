@@ -43,7 +43,9 @@ def _lfw_pair(line: str, where: str) -> Pair:
     elif len(parts) == 4:
         same = False
     else:
-        raise UsageError(f"{where}: expected 'name n1 n2' or 'name1 n1 name2 n2', not {line[:60]!r}")
+        raise UsageError(
+            f"{where}: expected 'name n1 n2' or 'name1 n1 name2 n2', not {line[:60]!r}"
+        )
     if not (parts[1].isdigit() and parts[3].isdigit()):
         raise UsageError(f"{where}: the image numbers are no numbers in {line[:60]!r}")
     first, second = (
