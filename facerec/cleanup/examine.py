@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facerec.card import distance_to_similarity
 from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
@@ -91,18 +90,21 @@ def _examine_people(
     trees = map_sharded(members, link_members)
     centroids = Groups.of(vectors, person, len(numbers)).centroids()
 
-    def cluster(number: int) -> Rows:
+    def cluster(number: int) -> tuple[Rows, Rows]:
+        """One person's outliers, and those of them in clusters too small to be a person."""
         own, tree = members[number], trees[number]
         hashes = photos.sha256[rows[own]]
-        return own[find_outliers(vectors[own], tree, threshold, centroids, number, hashes)]
+        outside = find_outliers(vectors[own], tree, threshold, centroids, number, hashes)
+        label = cut(tree, threshold)
+        few = np.bincount(label)[label[outside]] < SMALLEST_PART
+        return own[outside], own[outside[few]]
 
-    apart = np.zeros(len(rows), bool)
-    apart[np.concatenate(map_sharded(range(len(members)), cluster))] = True
-    # Several images that are alike may be a person merged into the folder.
-    few = np.zeros(len(rows), bool)
-    for own, tree in zip(members, trees, strict=True):
-        few[own] = _are_few(cut(tree, threshold))
-    judgement = judge(vectors, person, trees, apart & few, advance)
+    apart, alone = np.zeros((2, len(rows)), bool)
+    for outside, few in map_sharded(range(len(members)), cluster):
+        apart[outside] = True
+        # Several images that are alike may be a person merged into the folder.
+        alone[few] = True
+    judgement = judge(vectors, person, trees, alone, advance)
     # A merged person is told of the folder, not of each image.
     apart &= judgement.part == judgement.folder[judgement.part]
     least = least_alike(judgement.scale.gap)
@@ -124,12 +126,6 @@ def _examine_people(
         yield from found
     yield from find_wrong_people(photos, rows, vectors, members, judgement, strangers)
     yield from find_wrong_folders(photos, rows, vectors, judgement)
-
-
-def _are_few(label: Rows) -> NDArray[np.bool_]:
-    """`(n,) bool`: whether an image's cluster is too small to be a person of its own."""
-    few: NDArray[np.bool_] = np.bincount(label)[label] < SMALLEST_PART
-    return few
 
 
 def link_person(
