@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Generator
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,21 +67,12 @@ def find_rate(
     Returns:
         The curve, and its picture.
     """
-    require_keys_of_loss(profile.train, profile.data)
-    with process_group(profile.runtime.device) as device:
-        callbacks = callbacks if rank() == 0 else Callbacks()
-        plan = None
-        if rank() == 0:
-            plan = run_folder.plan(folder, name, profile, callbacks.on_message, resume=False)
-        plan = broadcast(plan)
-        assert plan is not None
-        log = RunLog(plan.folder if rank() == 0 else None)
-        run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
+    with _set_up(profile, name, folder, callbacks, resume=False) as (run, plan):
         if rank() == 0:
             plan.folder.mkdir(parents=True, exist_ok=True)
-        callbacks.on_folder(plan.folder)
+        run.callbacks.on_folder(plan.folder)
         picture = plan.folder / run_folder.RATES
-        with log:
+        with run.log:
             curve = run.find_rate()
         if rank() == 0:
             draw_curve(curve, picture)
@@ -130,6 +121,21 @@ def train(
         InputError: the data cannot be read, or the loss stays non-finite.
         KeyboardInterrupt: interrupted; a checkpoint and the model of the last step are saved.
     """
+    with _set_up(profile, name, folder, callbacks, resume=resume) as (run, plan):
+        # Only now: a wrong path to the data must not leave a folder that refuses the next run.
+        if rank() == 0 and not resume:
+            run_folder.describe(plan, run.people)
+        barrier()
+        run.callbacks.on_folder(plan.folder)
+        with run.log:
+            return run.fit(resume=resume, finish=finish)
+
+
+@contextmanager
+def _set_up(
+    profile: Profile, name: str, folder: str | Path | None, callbacks: Callbacks, *, resume: bool
+) -> Iterator[tuple[Run, run_folder.Plan]]:
+    """This rank's run, and its plan by rank 0; for the arguments and errors see `train`."""
     if not resume:
         require_keys_of_loss(profile.train, profile.data)
     with process_group(profile.runtime.device) as device:
@@ -143,14 +149,7 @@ def train(
         plan = broadcast(plan)
         assert plan is not None
         log = RunLog(plan.folder if rank() == 0 else None)
-        run = Run(plan.profile, plan.name, plan.folder, device, callbacks, log)
-        # Only now: a wrong path to the data must not leave a folder that refuses the next run.
-        if rank() == 0 and not resume:
-            run_folder.describe(plan, run.people)
-        barrier()
-        callbacks.on_folder(plan.folder)
-        with log:
-            return run.fit(resume=resume, finish=finish)
+        yield Run(plan.profile, plan.name, plan.folder, device, callbacks, log), plan
 
 
 class Run:
@@ -171,7 +170,7 @@ class Run:
     ) -> None:  # fmt: skip
         recipe = self._recipe = profile.train
         self._folder, self._device = folder, device
-        self._callbacks, self._log = callbacks, log
+        self.callbacks, self.log = callbacks, log
         self._checkpoints = folder / run_folder.CHECKPOINTS
 
         # Network, and the card that travels with it.
@@ -271,12 +270,12 @@ class Run:
                     Progress(state.step, epoch, loss, accuracy, rate, images, seconds, waited)
                 )
                 if recipe.histograms_every and state.step % recipe.histograms_every == 0:
-                    self._log.show_weights(
+                    self.log.show_weights(
                         state.step,
                         nn.ModuleDict({"backbone": state.backbone, "head": state.classifier}),
                     )
                 if state.step == 1:
-                    self._log.show_batch(state.step, batch.images)
+                    self.log.show_batch(state.step, batch.images)
                 if self._on_any_rank(stop.requested):
                     self._save()
                     if rank() == 0:
@@ -332,8 +331,8 @@ class Run:
                 progress = Progress(
                     self.state.step, epoch, loss, accuracy, rate, images, seconds, 0.0
                 )
-                self._callbacks.on_step(progress, *self._throughput.add(progress))
-                self._log.event("find_lr", self.state.step, loss=loss, learning_rate=rate)
+                self.callbacks.on_step(progress, *self._throughput.add(progress))
+                self.log.event("find_lr", self.state.step, loss=loss, learning_rate=rate)
                 if self._on_any_rank(RateCurve(rates, losses).diverged):
                     break
         return RateCurve(rates, losses)
@@ -402,14 +401,14 @@ class Run:
     def _announce(self) -> None:
         step, training = self.state.step, self._data.training
         people, images = len(training.people), len(training.indices)
-        self._callbacks.on_start(step, self._total_steps, people, images)
-        self._log.event("began", step, people=people, images=images)
+        self.callbacks.on_start(step, self._total_steps, people, images)
+        self.log.event("began", step, people=people, images=images)
 
     def _report(self, progress: Progress) -> None:
         images_per_second, waiting = self._throughput.add(progress)
-        self._callbacks.on_step(progress, images_per_second, waiting)
+        self.callbacks.on_step(progress, images_per_second, waiting)
         if progress.step % self._recipe.log_every == 0:
-            self._log.event(
+            self.log.event(
                 "train", progress.step, epoch=round(progress.epoch, 4), loss=progress.loss,
                 accuracy=progress.accuracy, learning_rate=progress.rate,
                 images_per_second=round(images_per_second, 2), waiting=round(waiting, 4),
@@ -448,8 +447,8 @@ class Run:
         save_checkpoint(self._checkpoints, self.state, self._recipe.keep)
 
     def _tell(self, message: str) -> None:
-        self._callbacks.on_message(message)
-        self._log.event("note", self.state.step, message=message)
+        self.callbacks.on_message(message)
+        self.log.event("note", self.state.step, message=message)
 
     def _snapshot(self) -> nn.Module:
         """A copy for inference, of the moving average if there is one."""
