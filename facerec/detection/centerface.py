@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from facerec.detection.mtcnn.openvino import Network, has_bfloat16, is_installed
-from facerec.detection.reduction import Reducible, reduction_of
+from facerec.detection.reduction import OneStage
 from facerec.errors import MissingError
 from facerec.faces import Face, Floats, Image
 from facerec.parallel.threads import TorchThreads
@@ -23,9 +23,6 @@ from facerec.weights.packages import package_file
 
 _SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 _STRIDE, _SIDES = 4, 32
-_LONGEST_SIDE = 1920
-_SMALLEST_FACE = 10
-"""Pixels of the smallest face that the network finds."""
 _SCORE = 0.35
 _NMS_IOU = 0.3
 _FIXED = {
@@ -47,7 +44,7 @@ _FIXED = {
     landmarks="mtcnn",
     certain=0.6,
 )
-class CenterFace(Reducible):
+class CenterFace(OneStage):
     """A one-stage detector that finds small, turned and hidden faces.
 
     An image is downscaled as far as `min_face` allows, to a longer side of 1920 pixels at most, and
@@ -63,6 +60,8 @@ class CenterFace(Reducible):
     Raises:
         MissingError: there is no such file, it is another one, or neither runtime is installed.
     """
+
+    _longest_side = 1920
 
     def __init__(
         self, weights: Path, *, min_face: float = 20, score: float | None = None,
@@ -93,13 +92,6 @@ class CenterFace(Reducible):
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         return self._pool.map(self._detect_one, images)
-
-    def reduction(self, height: int, width: int) -> int:
-        """See `Detector.reduction`."""
-        return reduction_of(height, width, 1 / self._scale(height, width))
-
-    def _scale(self, height: int, width: int) -> float:
-        return min(1.0, _LONGEST_SIDE / max(height, width), _SMALLEST_FACE / self._min_face * 2)
 
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]

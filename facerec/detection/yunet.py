@@ -8,15 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facerec.detection.reduction import Reducible, reduction_of
+from facerec.detection.reduction import OneStage
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 from facerec.weights.downloads import find_download
 
-_LONGEST_SIDE = 1280
-_SMALLEST_FACE = 10
 _STRIDE = 32
 _SCORE = 0.6
 _NMS_IOU = 0.3
@@ -30,7 +28,7 @@ _KEPT_BEFORE_NMS = 5000
     landmarks="mtcnn",
     certain=0.9,
 )
-class YuNet(Reducible):
+class YuNet(OneStage):
     """A one-stage detector.
 
     YuNet detects faces of about 10 to 300 pixels, so an image is downscaled to a longer side of
@@ -44,6 +42,8 @@ class YuNet(Reducible):
     Raises:
         MissingError: there is no such file, or OpenCV cannot read it.
     """
+
+    _longest_side = 1280
 
     def __init__(
         self, weights: Path | None, *, min_face: float = 20, score: float | None = None
@@ -81,13 +81,6 @@ class YuNet(Reducible):
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         return [self._detect_one(image) for image in images]
-
-    def reduction(self, height: int, width: int) -> int:
-        """See `Detector.reduction`."""
-        return reduction_of(height, width, 1 / self._scale(height, width))
-
-    def _scale(self, height: int, width: int) -> float:
-        return min(1.0, _LONGEST_SIDE / max(height, width), _SMALLEST_FACE / self._min_face * 2)
 
     def _detect_one(self, image: Image) -> list[Face]:
         height, width = image.shape[:2]
