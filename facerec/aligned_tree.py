@@ -19,14 +19,15 @@ from facerec.card import Template
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Face, Image
-from facerec.files import check_output, locked, replacing
+from facerec.files.locking import locked
+from facerec.files.output_names import OutputNames, safe_name
+from facerec.files.parsing import parse_json
+from facerec.files.text import read_text
+from facerec.files.writing import check_output, replacing
 from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
-from facerec.output_names import OutputNames, safe_name
-from facerec.parsing import parse_json
 from facerec.profile.loading import Profile
-from facerec.text import read_text
 
 MANIFEST = "manifest.jsonl"
 Observer = Callable[[str], None]

@@ -110,7 +110,7 @@ def seed_algorithm(report: Path, dirty: Path, thresholds: list[float]) -> dict[f
     from sklearn.cluster import AgglomerativeClustering
 
     from facerec.cleanup.survey import SURVEY, open_survey
-    from facerec.files import sha256_of
+    from facerec.files.hashing import sha256_of
 
     result: dict[float, set] = {threshold: set() for threshold in thresholds}
     with open_survey(report / SURVEY) as cache:

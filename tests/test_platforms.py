@@ -15,7 +15,8 @@ import torch
 from facerec import Gallery
 from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
-from facerec.files import locked, replacing
+from facerec.files.locking import locked
+from facerec.files.writing import replacing
 from facerec.parallel.devices import takes_all_cores
 from facerec.profile.loading import Profile
 from facerec.training import checkpoint
@@ -71,7 +72,7 @@ def test_windows_flushes_a_checkpoint_without_opening_its_folder(tmp_path: Path,
 
 def test_windows_locks_by_another_package(tmp_path: Path, monkeypatch):
     pytest.importorskip("filelock")
-    monkeypatch.setattr("facerec.files.sys", WINDOWS)
+    monkeypatch.setattr("facerec.files.locking.sys", WINDOWS)
     with (
         locked(tmp_path / "g.h5"),
         pytest.raises(UsageError, match="another facerec is writing it"),

@@ -16,7 +16,9 @@ from facerec.evaluation.detection import read_fddb, read_wider_face
 from facerec.evaluation.groups import read_groups
 from facerec.evaluation.protocols.bin import read_bin
 from facerec.evaluation.protocols.pairs import open_protocol
-from facerec.files import locked, replacing, sha256_of
+from facerec.files.hashing import sha256_of
+from facerec.files.locking import locked
+from facerec.files.writing import replacing
 from facerec.gallery.addresses import changing, open_gallery
 from facerec.gallery.enrol import enrol_photos
 from facerec.gallery.exchange import export_gallery, import_gallery

@@ -12,7 +12,7 @@ from facerec.cleanup.findings import Finding
 from facerec.cleanup.linkage import cut
 from facerec.cleanup.photos import Photos
 from facerec.errors import UsageError
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.profile.schema import CleanupSection
 
 _LEAVES = 60

@@ -16,9 +16,9 @@ from facerec.cleanup.groups import Rows
 from facerec.cleanup.photos import Photos
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
-from facerec.files import replacing
-from facerec.parsing import parse_json
-from facerec.text import read_text
+from facerec.files.parsing import parse_json
+from facerec.files.text import read_text
+from facerec.files.writing import replacing
 
 _NEIGHBOURS = 3
 FINDINGS = "findings.jsonl"

@@ -20,7 +20,7 @@ from facerec.cleanup.groups import rows_by_group
 from facerec.cleanup.photos import Photos
 from facerec.cleanup.survey import SURVEY, open_survey
 from facerec.engine.cache import EmbeddingCache
-from facerec.files import replacing
+from facerec.files.writing import replacing
 
 # A sample: all images of a large folder would make the page too large.
 _KEPT_SHOWN = 8

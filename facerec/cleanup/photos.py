@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.groups import Rows
 from facerec.faces import Floats
+from facerec.files.parsing import parse_json
 from facerec.imaging.photos import normalise_person
-from facerec.parsing import parse_json
 
 UNREADABLE = -1
 """Number of faces of an image that cannot be read."""

@@ -18,9 +18,10 @@ from typing import Literal, get_args
 
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
-from facerec.files import replacing, sha256_of
-from facerec.parsing import parse_json
-from facerec.text import read_text
+from facerec.files.hashing import sha256_of
+from facerec.files.parsing import parse_json
+from facerec.files.text import read_text
+from facerec.files.writing import replacing
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"

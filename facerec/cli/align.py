@@ -25,7 +25,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
-from facerec.files import check_output_folder
+from facerec.files.writing import check_output_folder
 
 app = App()
 

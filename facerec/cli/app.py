@@ -25,7 +25,7 @@ import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
 from facerec.errors import FacerecError, did_you_mean, without_credentials
-from facerec.text import escape_unencodable
+from facerec.files.text import escape_unencodable
 
 COMMANDS = {
     "embed": "facerec.cli.embed",

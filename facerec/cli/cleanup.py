@@ -37,7 +37,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
-from facerec.files import check_output_folder
+from facerec.files.writing import check_output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,13 +24,13 @@ from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, NoCardError, UsageError
 from facerec.faces import Face
+from facerec.files.output_names import safe_name
 from facerec.gallery import Gallery
 from facerec.imaging.archives import Source, open_source, photo_names
 from facerec.imaging.folders import FolderSource, start_of
 from facerec.imaging.labels import Owners
 from facerec.imaging.names import is_photo
 from facerec.imaging.sources import find_photos, list_people
-from facerec.output_names import safe_name
 from facerec.parallel.ranks import shard
 from facerec.profile.loading import Profile
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from facerec.errors import InputError, without_user
-from facerec.text import readable, to_json
+from facerec.files.text import readable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console

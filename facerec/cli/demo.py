@@ -20,7 +20,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import MissingError, UsageError
-from facerec.files import check_output_folder
+from facerec.files.writing import check_output_folder
 
 app = App()
 
@@ -49,7 +49,7 @@ def demo(
     engine = load_engine(loaded)
     from facerec.cli.recognize import LABELS, LEAST, draw_matches, photo_record, table_rows
     from facerec.faces import Frame
-    from facerec.files import replacing
+    from facerec.files.writing import replacing
     from facerec.gallery import Gallery
     from facerec.gallery.enrol import enrol_photos
     from facerec.gallery.match import Matcher

@@ -29,8 +29,8 @@ from facerec.cli.options import (
     standard_input,
 )
 from facerec.errors import InputError, UsageError
-from facerec.files import check_output_folder
-from facerec.output_names import safe_name
+from facerec.files.output_names import safe_name
+from facerec.files.writing import check_output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -165,8 +165,8 @@ def identification(
     from facerec.evaluation.identification import identify, search_record
     from facerec.evaluation.protocols.identification import read_identification
     from facerec.evaluation.run import describe, embed_set
+    from facerec.files.text import read_text
     from facerec.imaging.archives import locate, open_source
-    from facerec.text import read_text
 
     with waiting(f"reading {data}"):
         lists = read_text(gallery), str(gallery), read_text(probes), str(probes)

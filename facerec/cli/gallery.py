@@ -23,7 +23,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import NoCardError, UsageError
-from facerec.files import check_output
+from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -342,7 +342,7 @@ def compact(
     profile: ProfileOptions,
 ) -> None:
     """Write a large gallery's file anew with the changes that its journal holds."""
-    from facerec.files import locked
+    from facerec.files.locking import locked
     from facerec.gallery import Gallery
     from facerec.gallery.files import backend as file
 
@@ -362,7 +362,7 @@ def index(
 ) -> None:
     """Make an approximate index of a very large gallery; searches use it until the file changes."""
     loaded = profile.load()
-    from facerec.files import locked
+    from facerec.files.locking import locked
     from facerec.gallery import Gallery
     from facerec.gallery.files import backend as file
 

@@ -20,7 +20,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
-from facerec.files import check_output
+from facerec.files.writing import check_output
 
 app = App()
 

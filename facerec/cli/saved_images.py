@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from facerec.cli.console import say, say_saved
 from facerec.errors import UsageError
-from facerec.files import check_output_folder, refuse_inputs, refuse_to_replace
-from facerec.output_names import OutputNames
+from facerec.files.output_names import OutputNames
+from facerec.files.writing import check_output_folder, refuse_inputs, refuse_to_replace
 
 if TYPE_CHECKING:
     from facerec.faces import Image

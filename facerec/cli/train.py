@@ -23,7 +23,7 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
-from facerec.files import check_output_folder
+from facerec.files.writing import check_output_folder
 
 if TYPE_CHECKING:
     import subprocess

@@ -18,7 +18,7 @@ from facerec import __version__
 from facerec.card import ModelCard
 from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
-from facerec.files import sha256_of
+from facerec.files.hashing import sha256_of
 from facerec.profile.schema import DetectorSection
 
 _LAYOUT = 2

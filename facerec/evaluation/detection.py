@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from facerec.detection import Detector
 from facerec.errors import FacerecError, InputError
 from facerec.faces import Face, Floats, Image
-from facerec.text import read_text
+from facerec.files.text import read_text
 
 MATCHED = 0.5
 _CHORDS = 512

@@ -16,7 +16,7 @@ from facerec.errors import UsageError
 from facerec.evaluation.metrics import supported_fars, tar_at_far
 from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.evaluation.verification import Verification, percent, rate_name
-from facerec.text import read_text
+from facerec.files.text import read_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
-from facerec.files import check_output
+from facerec.files.writing import check_output
 from facerec.gallery.base import Backend, GalleryStore
 from facerec.registry import GALLERIES
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from facerec.errors import MissingError
 from facerec.faces import Floats
+from facerec.files.parsing import parse_json
 from facerec.gallery.base import Where
-from facerec.parsing import parse_json
 
 Texts = NDArray[Any]
 """`(N,)` UTF-8 bytes of one length, padded with zeros, or `object` str."""

@@ -17,14 +17,14 @@ import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, NoCardError, UsageError
-from facerec.files import replacing
+from facerec.files.parsing import MALFORMED, brief
+from facerec.files.text import marked_encoding, readable
+from facerec.files.writing import replacing
 from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
 from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
 from facerec.gallery.seed import read_arrays, write_seed_h5
-from facerec.parsing import MALFORMED, brief
-from facerec.text import marked_encoding, readable
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 SEED_ENDINGS = {"seed-h5": ".h5"}

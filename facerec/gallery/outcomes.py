@@ -23,11 +23,11 @@ from facerec.alignment.warp import only_central_face
 from facerec.card import ModelCard
 from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
-from facerec.files import replacing
+from facerec.files.parsing import MALFORMED, parse_json
+from facerec.files.writing import replacing
 from facerec.imaging.decode import full_size
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
-from facerec.parsing import MALFORMED, parse_json
 from facerec.profile.loading import Profile
 
 _CHUNK = 64

@@ -16,7 +16,7 @@ import numpy as np
 
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.gallery.files.backend import Gallery
 
 _LABELS = ("label_strings", "labels_strings", "labels")

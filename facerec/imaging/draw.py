@@ -12,7 +12,7 @@ from PIL import ImageDraw
 
 from facerec.errors import UsageError
 from facerec.faces import Floats, Image
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.imaging.fonts import Line, set_line_within
 
 Colour = tuple[int, int, int]

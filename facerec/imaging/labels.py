@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from facerec.errors import InputError, UsageError
+from facerec.files.parsing import parse_json
+from facerec.files.text import decode_text
 from facerec.imaging.archives import Source, photo_names
 from facerec.imaging.belonging import Rule, levels_of, make_rule, rule_of_paths
 from facerec.imaging.folders import FolderSource
 from facerec.imaging.names import archive_stem
 from facerec.imaging.photos import folder_name, normalise_person
-from facerec.parsing import parse_json
-from facerec.text import decode_text
 
 _LABEL_SUFFIXES = (".cls", ".json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")

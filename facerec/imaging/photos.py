@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from facerec.errors import InputError, UsageError
+from facerec.files.text import readable
 from facerec.imaging.belonging import Rule, rule_of_paths
 from facerec.imaging.names import is_archive, is_packed
-from facerec.text import readable
 
 MAX_PIXELS = 150_000_000
 """Images with more pixels are refused before they are decoded, unless a profile says otherwise."""

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from facerec.errors import InputError, UsageError, without_credentials
+from facerec.files.text import marked_encoding
 from facerec.imaging.archives import Source, open_archive, open_source
 from facerec.imaging.belonging import make_rule, parse_level, rule_of_paths
 from facerec.imaging.contents import image_kind
@@ -45,7 +46,6 @@ from facerec.imaging.photos import (
     unreadable,
 )
 from facerec.imaging.remote import Remote
-from facerec.text import marked_encoding
 
 _log = logging.getLogger(__name__)
 # Twice Linux's PATH_MAX: a longer line is no path, and could be endless.

@@ -9,7 +9,7 @@ import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
-from facerec.files import sha256_of
+from facerec.files.hashing import sha256_of
 from facerec.models.factory import create_network
 from facerec.weights.catalog import find_model
 from facerec.weights.layouts import Imported, State

@@ -18,7 +18,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from facerec.errors import FacerecError, ProfileError, did_you_mean
-from facerec.parsing import compose_yaml, construct_yaml, parse_yaml
+from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
+from facerec.files.text import read_text
 from facerec.profile.schema import (
     UNKNOWN_NAME,
     AlignmentSection,
@@ -36,7 +37,6 @@ from facerec.profile.schema import (
     TrainSection,
     VideoSection,
 )
-from facerec.text import read_text
 
 
 class Profile(Section):

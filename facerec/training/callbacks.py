@@ -17,7 +17,7 @@ from torch import nn
 from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.scalars import numbers_of, open_writer
 from facerec.faces import Floats, Image
-from facerec.text import to_json
+from facerec.files.text import to_json
 from facerec.training.run_folder import LOG, TENSORBOARD
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from facerec.errors import FacerecError, InputError, UsageError
 from facerec.evaluation.sets import find_sets
 from facerec.evaluation.thresholds import calibrate, with_calibration
 from facerec.faces import Floats, Image
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.models.embedder import TorchEmbedder
 from facerec.parallel.ranks import world_size
 from facerec.profile.loading import Profile

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facerec.files import replacing
+from facerec.files.writing import replacing
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 100

@@ -23,7 +23,7 @@ from torch import nn
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Floats
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.profile.loading import Profile
 from facerec.weights.store import write_model
 

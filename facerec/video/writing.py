@@ -15,7 +15,7 @@ from av.video.reformatter import VideoReformatter
 
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Image
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.video.frames import TimedFrame
 from facerec.video.sound import Sound
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from facerec.errors import FacerecError, MissingError, UsageError
-from facerec.parsing import brief
+from facerec.files.parsing import brief
 
 MOST_BYTES = 200 << 30
 MOST_MEMBERS = 10_000_000

@@ -10,9 +10,9 @@ import yaml
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
-from facerec.files import replacing
-from facerec.parsing import parse_yaml
-from facerec.text import read_text
+from facerec.files.parsing import parse_yaml
+from facerec.files.text import read_text
+from facerec.files.writing import replacing
 
 CARD_SUFFIXES = (".yaml", ".yml", ".json")
 

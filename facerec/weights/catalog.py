@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError, did_you_mean, nearest_or_all
-from facerec.parsing import parse_yaml
-from facerec.text import read_text
+from facerec.files.parsing import parse_yaml
+from facerec.files.text import read_text
 from facerec.weights.folder import cache_folder
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

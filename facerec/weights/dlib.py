@@ -15,7 +15,7 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Floats
-from facerec.parsing import MALFORMED, brief
+from facerec.files.parsing import MALFORMED, brief
 
 _TENSOR_VERSION = 2
 _NAME = re.compile(rb"\x01\x05con_4|\x01\x07affine_|\x01\x04fc_2")

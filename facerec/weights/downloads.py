@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from facerec.errors import MissingError, UsageError
-from facerec.files import locked, replacing, sha256_of
+from facerec.files.hashing import sha256_of
+from facerec.files.locking import locked
+from facerec.files.writing import replacing
 from facerec.weights.archives import extract
 from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder

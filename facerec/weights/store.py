@@ -12,8 +12,9 @@ from torch import Tensor
 from facerec.card import ModelCard
 from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
-from facerec.files import replacing, sha256_of
-from facerec.parsing import brief
+from facerec.files.hashing import sha256_of
+from facerec.files.parsing import brief
+from facerec.files.writing import replacing
 from facerec.weights.catalog import (
     ModelRecord,
     PackageFile,

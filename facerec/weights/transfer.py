@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.errors import MissingError, UsageError
-from facerec.parsing import parse_json
+from facerec.files.parsing import parse_json
 from facerec.weights.catalog import RemoteFile
 from facerec.weights.drive import confirmation_address, describe_page
 

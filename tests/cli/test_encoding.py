@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from facerec.cli import console
+from facerec.files.text import readable, to_json
 from facerec.gallery import Gallery
 from facerec.gallery.exchange import ENDINGS, export_gallery, import_gallery
 from facerec.imaging.photos import normalise_person
-from facerec.text import readable, to_json
 from tests.conftest import Run, make_card, make_face, spawn
 
 RAW = os.fsdecode(b"caf\xe9.jpg")

@@ -13,7 +13,7 @@ from facerec import Gallery
 from facerec.cli.console import Results, shorten
 from facerec.cli.recognize import table_rows
 from facerec.cli.thresholds import remark_on_threshold
-from facerec.files import locked
+from facerec.files.locking import locked
 from facerec.profile.schema import RecognizeSection
 from tests.cli.test_terminal import FACEREC, with_stderr_at_terminal
 from tests.conftest import ROOT, Run, make_card, make_face
@@ -21,7 +21,7 @@ from tests.conftest import ROOT, Run, make_card, make_face
 _COUNT_UP = """
 import sys
 from pathlib import Path
-from facerec.files import locked
+from facerec.files.locking import locked
 
 counter = Path(sys.argv[1])
 for _ in range(300):

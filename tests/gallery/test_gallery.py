@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.files import locked
+from facerec.files.locking import locked
 from facerec.gallery.addresses import extend
 from facerec.gallery.files.hdf5 import check_gallery
 from tests.conftest import make_batch, make_card, make_face

@@ -13,7 +13,7 @@ import pytest
 
 from facerec import Gallery
 from facerec.errors import UsageError
-from facerec.files import locked
+from facerec.files.locking import locked
 from facerec.gallery.addresses import backend_of, changing, open_gallery
 from facerec.gallery.files import backend
 from tests.conftest import ROOT, make_batch, make_card, make_face

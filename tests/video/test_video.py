@@ -453,7 +453,7 @@ def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, p
     from facerec import Engine, Gallery
     from facerec.cli.video.people import People
     from facerec.errors import IncompatibleError, UsageError
-    from facerec.files import locked
+    from facerec.files.locking import locked
     from facerec.profile.loading import Profile
 
     profile = Profile.load(flags={"gallery.path": str(gallery)})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec.errors import UsageError
-from facerec.files import check_output
+from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
     from facerec.card import Calibration, ModelCard
@@ -50,7 +50,7 @@ def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -
     from facerec.evaluation.thresholds import with_calibration
 
     if target.suffix in _GALLERIES:
-        from facerec.files import locked
+        from facerec.files.locking import locked
         from facerec.gallery import Gallery
 
         with locked(target):

@@ -19,7 +19,7 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
-from facerec.files import check_output
+from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
     from facerec.detection import Detector

@@ -29,7 +29,7 @@ from facerec.cli.options import (
     to_keyword,
 )
 from facerec.errors import UsageError
-from facerec.files import check_output, check_output_folder
+from facerec.files.writing import check_output, check_output_folder
 
 if TYPE_CHECKING:
     from facerec.evaluation.run import Setting

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from facerec.cli.console import say, say_saved
 from facerec.errors import UsageError
-from facerec.files import check_output, check_output_folder, refuse_to_replace
+from facerec.files.writing import check_output, check_output_folder, refuse_to_replace
 
 if TYPE_CHECKING:
     from facerec.cli.video.people import People

@@ -11,8 +11,8 @@ from facerec.errors import UsageError
 from facerec.evaluation.protocols.lfw import read_lfw
 from facerec.evaluation.protocols.pair_list import read_pair_list
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.text import decode_text
 from facerec.registry import PROTOCOLS
-from facerec.text import decode_text
 
 
 @PROTOCOLS.register(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.text import decode_text
 from facerec.registry import PROTOCOLS
-from facerec.text import decode_text
 
 
 @PROTOCOLS.register("calfw", help="CALFW: pairs_CALFW.txt.", lists=("pairs_CALFW.txt",))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.text import decode_text
 from facerec.imaging.archives import Source, open_source
 from facerec.registry import PROTOCOLS
-from facerec.text import decode_text
 
 
 @PROTOCOLS.register("cfp-ff", help="CFP, frontal with frontal.")

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
+from facerec.files.text import decode_text
 from facerec.imaging.archives import Source
-from facerec.text import decode_text
 
 Region = tuple[float, float, float, float]
 Ints = NDArray[np.int64]

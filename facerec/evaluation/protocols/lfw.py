@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.text import decode_text
 from facerec.registry import PROTOCOLS
-from facerec.text import decode_text
 
 
 @PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt", "pairs_LFW.txt"))

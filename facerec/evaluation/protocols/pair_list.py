@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.text import decode_text
 from facerec.imaging.belonging import levels_of, make_rule
 from facerec.registry import PROTOCOLS
-from facerec.text import decode_text
 
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
 

@@ -17,7 +17,7 @@ from facerec.evaluation.detection import DetectionReport
 from facerec.evaluation.metrics import best_threshold, det_points, roc_points, tar_at_far
 from facerec.evaluation.verification import Verification
 from facerec.faces import Image
-from facerec.files import replacing
+from facerec.files.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

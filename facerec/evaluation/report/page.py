@@ -11,7 +11,7 @@ from typing import Any
 
 from facerec.errors import UsageError
 from facerec.evaluation.report.hardest import HardPair
-from facerec.files import replacing
+from facerec.files.writing import replacing
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from facerec import files
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
+from facerec.files import locking
 from facerec.gallery.base import MatchBy
 from facerec.gallery.files.hdf5 import check_gallery, read_gallery, write_gallery
 from facerec.gallery.files.journal import (
@@ -175,9 +175,9 @@ def _writing(path: Path) -> Iterator[None]:
     """
     end = time.monotonic() + _PATIENCE
     with ExitStack() as stack:
-        while not files.holds_lock(path):
+        while not locking.holds_lock(path):
             try:
-                stack.enter_context(files.locked(path))
+                stack.enter_context(locking.locked(path))
             except UsageError as error:
                 busy = isinstance(error.__cause__, BlockingIOError)
                 if not busy or time.monotonic() >= end:
@@ -313,8 +313,8 @@ class FileBackend:
         return self.local_path(address).exists()
 
     def locked(self, address: str) -> AbstractContextManager[None]:
-        """See `facerec.files.locked`."""
-        return files.locked(self.local_path(address))
+        """See `facerec.files.locking.locked`."""
+        return locking.locked(self.local_path(address))
 
     def version(self, address: str) -> object:
         """See `stamp`; None where there is no gallery."""

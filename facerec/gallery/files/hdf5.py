@@ -22,11 +22,11 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, NoCardError
 from facerec.faces import Floats
-from facerec.files import replacing
+from facerec.files.parsing import MALFORMED, brief
+from facerec.files.writing import replacing
 from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
-from facerec.parsing import MALFORMED, brief
 
 VERSION = 1
 ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}

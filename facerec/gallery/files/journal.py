@@ -23,10 +23,10 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
-from facerec.files import replacing
+from facerec.files.parsing import MALFORMED, parse_json
+from facerec.files.writing import replacing
 from facerec.gallery.base import Batch
 from facerec.gallery.memory import Append, Change, Merge, NewCard, Remove, Rename
-from facerec.parsing import MALFORMED, parse_json
 
 _MAGIC = b"facerec journal 1\n"
 _IDENTITY = 32

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from facerec import files
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError
+from facerec.files import locking
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.milvus.client import connect, explained, parse_address
 from facerec.gallery.milvus.gallery import MilvusGallery
@@ -89,9 +89,9 @@ class MilvusBackend:
         return opened
 
     def locked(self, address: str) -> AbstractContextManager[None]:
-        """See `facerec.files.locked`; on a server there is no lock: users must take turns."""
+        """See `facerec.files.locking.locked`; a server has no lock: users must take turns."""
         path = parse_address(address).path
-        return nullcontext() if path is None else files.locked(path)
+        return nullcontext() if path is None else locking.locked(path)
 
 
 def _missing(address: str) -> MissingError:

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from facerec.errors import MissingError
 from facerec.faces import Floats
-from facerec.files import replacing, sha256_of
+from facerec.files.hashing import sha256_of
+from facerec.files.parsing import MALFORMED, parse_json
+from facerec.files.writing import replacing
 from facerec.gallery.base import MatchBy
 from facerec.gallery.search.exact import Best, ExactSearch, Numbers, rerank
-from facerec.parsing import MALFORMED, parse_json
 
 _PROBED, _PROBED_LEAST = 4, 64
 """Lists probed: one in so many, and at least so many, of sqrt(N)."""

@@ -23,8 +23,8 @@ from facerec import __version__
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Image
+from facerec.files.parsing import MALFORMED, parse_json
 from facerec.models import Embedder
-from facerec.parsing import MALFORMED, parse_json
 from facerec.weights.folder import cache_folder
 
 CHECK_KEY = "facerec.check"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats, Image
-from facerec.files import replacing
+from facerec.files.writing import replacing
 from facerec.models import Embedder
 from facerec.models.runtimes.checks import CHECK_KEY, LEAST_COSINE
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY

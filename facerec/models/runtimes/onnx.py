@@ -11,9 +11,9 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
+from facerec.files.parsing import brief
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
-from facerec.parsing import brief
 
 _INPUTS: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,

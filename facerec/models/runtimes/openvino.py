@@ -8,12 +8,12 @@ from typing import Any
 from facerec.card import Augment, ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
+from facerec.files.parsing import brief
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.devices import takes_all_cores
-from facerec.parsing import brief
 from facerec.profile.schema import RuntimePrecision
 
 

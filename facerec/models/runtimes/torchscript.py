@@ -9,9 +9,9 @@ import torch
 
 from facerec.card import Augment
 from facerec.errors import MissingError
+from facerec.files.parsing import MALFORMED
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.runtimes.foreign import CARD_KEY, carried_card
-from facerec.parsing import MALFORMED
 
 
 def load_torchscript(

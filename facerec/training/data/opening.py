@@ -9,11 +9,11 @@ from pathlib import Path
 
 from facerec.card import ModelCard
 from facerec.errors import FacerecError, MissingError, UsageError
+from facerec.files.text import read_text
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import holds_labels
 from facerec.imaging.names import expand_braces, is_junk
 from facerec.profile.schema import DataSection
-from facerec.text import read_text
 from facerec.training.data import Examples
 from facerec.training.data.concatenated import Concatenated
 from facerec.training.data.fitting import check_aligned

@@ -16,7 +16,7 @@ import numpy as np
 
 from facerec.alignment.templates import ARCFACE
 from facerec.errors import MissingError
-from facerec.parsing import MALFORMED, brief
+from facerec.files.parsing import MALFORMED, brief
 from facerec.weights.layouts import Imported, State
 
 _LIST_MAGIC = 0x112

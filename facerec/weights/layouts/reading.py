@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from facerec.errors import MissingError, UsageError
-from facerec.parsing import MALFORMED, brief
+from facerec.files.parsing import MALFORMED, brief
 from facerec.weights.dlib import read_dlib_resnet
 from facerec.weights.layouts import Imported, State
 from facerec.weights.layouts.mxnet import import_mobilefacenet, read_params

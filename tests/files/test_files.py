@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from facerec.errors import UsageError
-from facerec.files import check_output, check_output_folder, locked, replacing
+from facerec.files.locking import locked
+from facerec.files.writing import check_output, check_output_folder, replacing
 
 
 def test_the_target_appears_whole_and_nothing_else_remains(tmp_path: Path) -> None:

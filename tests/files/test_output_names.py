@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from facerec.output_names import OutputNames, marked_name, safe_name
+from facerec.files.output_names import OutputNames, marked_name, safe_name
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every output is written by `files.replacing`, or for a reason that is told here."""
+"""Every output is written by `files.writing.replacing`, or for a reason that is told here."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SAVERS = {"torch", "jit", "onnx", "np", "numpy", "Pillow", "program"}
 
 # (file, function): why it writes otherwise.
 REASONS = {
-    ("files.py", "replacing"): "is the mechanism",
-    ("files.py", "_create_beside"): "is its temporary file",
-    ("files.py", "_flush"): "opens it for fsync",
-    ("files.py", "_acquire"): "a lock has no content",
+    ("files/writing.py", "replacing"): "is the mechanism",
+    ("files/writing.py", "_create_beside"): "is its temporary file",
+    ("files/writing.py", "_flush"): "opens it for fsync",
+    ("files/locking.py", "_acquire"): "a lock has no content",
     ("aligned_tree.py", "align_tree"): "appends a line per photo; a partial last line is dropped",
     ("training/callbacks.py", "__enter__"): "appends a line per event; resuming goes on with it",
     ("gallery/files/journal.py", "append_changes"): "appends; a partial last record is dropped",
@@ -93,7 +93,7 @@ def unprotected(tree: ast.AST) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.With):
             named = [ast.unparse(item.context_expr) for item in node.items]
             inner = protected or any(
-                text.startswith(("replacing(", "files.replacing(")) for text in named
+                text.startswith(("replacing(", "writing.replacing(")) for text in named
             )
             for child in (*node.items, *node.body):
                 yield from visit(child, function, inner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from facerec.parsing import brief, parse_json, parse_yaml
+from facerec.files.parsing import brief, parse_json, parse_yaml
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n"

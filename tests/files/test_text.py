@@ -15,11 +15,11 @@ from facerec.errors import FacerecError, UsageError
 from facerec.evaluation.detection import read_wider_face
 from facerec.evaluation.groups import read_groups
 from facerec.evaluation.protocols.pairs import open_protocol
+from facerec.files.text import decode_text
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import read_labels
 from facerec.imaging.sources import find_photos
 from facerec.profile.loading import Profile
-from facerec.text import decode_text
 from facerec.training.data.opening import _read_people
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-be-marked", "utf-32"]
