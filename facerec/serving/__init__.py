@@ -1,0 +1,1 @@
+"""The engine and a gallery behind HTTP: `facerec serve`."""
