@@ -1,1 +1,1 @@
-"""The engine and a gallery behind HTTP: `facerec serve`."""
+"""The engine for other programs, over HTTP: `facerec serve`."""

@@ -16,6 +16,7 @@ from facerec.serving.app import Settings, create_app
 from facerec.serving.service import Engines, Service, open_engines
 
 MakeClient = Callable[..., TestClient]
+DEFAULT = Settings()
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def make_client(engines: Engines, profile: Profile) -> Iterator[MakeClient]:
     services: list[Service] = []
 
     def make(
-        gallery: Path | None, settings: Settings = Settings(), profile: Profile = profile
+        gallery: Path | None, settings: Settings = DEFAULT, profile: Profile = profile
     ) -> TestClient:
         services.append(Service(engines, profile, None if gallery is None else str(gallery)))
         app = create_app(services[-1], settings)
