@@ -21,6 +21,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import MissingError
+from facerec.listening import listen, url_of
 
 if TYPE_CHECKING:
     from facerec.profile.loading import Profile
@@ -48,6 +49,7 @@ def serve(
     loaded = profile.load()
     address = _gallery(loaded, named=profile.given(GALLERY) is not None)
     _require_packages()
+    bound = listen(host, port)
     with waiting("loading models"):
         from facerec.serving.app import Settings, create_app
         from facerec.serving.running import run
@@ -55,7 +57,9 @@ def serve(
 
         service = Service(open_engines(loaded), loaded, address)
         asyncio.run(service.warm_up())
-    run(create_app(service, Settings()), host, port, say)
+    where = url_of(host, bound.getsockname()[1])
+    run(create_app(service, Settings()), bound, lambda: say(f"{where} answers; Ctrl-C ends"))
+    say("ended")
 
 
 def _gallery(profile: Profile, *, named: bool) -> str | None:
