@@ -18,6 +18,7 @@ from facerec.album.faces import add_faces
 from facerec.album.photos import (
     add_photo,
     find_photo,
+    known_contents,
     place_photo,
     places_of,
     read_places,
@@ -196,9 +197,7 @@ class _Read:
 def _read_all(
     album: Album, photos: Sequence[Photo], engine: Engine, profile: Profile
 ) -> Iterator[_Read]:
-    contents = {
-        str(content) for (content,) in album.rows("SELECT content FROM photos WHERE error IS NULL")
-    }
+    contents = known_contents(album)
     waiting: deque[_Read] = deque()
 
     def read(photo: Photo) -> _Read:

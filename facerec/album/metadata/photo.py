@@ -50,12 +50,14 @@ class Change:
         before: its bytes; None: it is not there yet.
         after: its bytes then.
         names: whom it then names anew.
+        embedded: whether it is the photo.
     """
 
     path: Path
     before: bytes | None
     after: bytes
     names: tuple[str, ...]
+    embedded: bool = False
 
 
 def read_regions(path: str | Path) -> list[Region]:
@@ -164,7 +166,7 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         if merged is None:
             return []
         packet, names = merged
-        return [Change(path, data, put_packet(data, packet, str(path)), names)]
+        return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
     changes: list[Change] = []
     for sidecar in sidecars_to_write(path):
         before = _read_sidecar(sidecar)
