@@ -145,7 +145,7 @@ def require_model(album: Album, card: ModelCard) -> None:
     if model.fingerprint() != card.fingerprint():
         raise IncompatibleError(
             f"{album.path}: its vectors are {model.name}'s, the profile's model is {card.name}; "
-            "give the album's model (--set model.name=…), or another album (-a)"
+            "facerec album migrate moves it there; or give the album's (--set model.name=…)"
         )
 
 

@@ -18,6 +18,8 @@
 - `steps` and `changes`: the undo journal, see `facerec.album.journal`.
 - `writings`: files that a step has changed, see `facerec.album.metadata.journal`; `contents`: what
   a photo's content became by that, as `photos` has what it was.
+- `migrated`: vectors of the model that a migration goes to, until it has all of them; `meta` then
+  has its fingerprint as `migrating`.
 - `erased`: boxes of forgotten faces, by the content of their photo, so that no scan brings them
   back; nothing in it tells people apart.
 """
@@ -96,6 +98,9 @@ MIGRATIONS = (
     CREATE TABLE contents (
         content TEXT PRIMARY KEY, photo INTEGER NOT NULL REFERENCES photos
     ) WITHOUT ROWID;
+    CREATE TABLE migrated (
+        face INTEGER PRIMARY KEY REFERENCES faces ON DELETE CASCADE, vector BLOB NOT NULL
+    );
     """,
 )
 """What makes version n + 1 (SQLite's `user_version`) of version n."""
