@@ -23,9 +23,10 @@ _BORDERED_SIDE = 160
 large, and a border of half a 50-megapixel photo would take 6 GB."""
 _TURNS = (90, 180, 270)
 _MARGIN = 3.0
-"""Evidence, in log-odds, by which a turned image's face must exceed that of the image as it is. Of 514 of LFW's
-images, each turned in all four ways, this and MTCNN's `certain` of 0.98 leave every upright one as
-it is, and put 96.7, 90.5 and 94.4 % of those turned by 90, 180 and 270 degrees upright."""
+"""Evidence, in log-odds, by which a turned image's face must exceed that of the image as it is. Of
+514 of LFW's images, each turned in all four ways, this and MTCNN's `certain` of 0.98 leave every
+upright one as it is, and put 96.7, 90.5 and 94.4 % of those turned by 90, 180 and 270 degrees
+upright."""
 
 
 def with_second_look(detector: Detector, section: DetectorSection) -> Detector:
