@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from facerec.faces import Image
 
-ONE_THREAD: dict[str, int] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 """Arguments of `reformat`. PyAV 17 and later (PyAV-Org/PyAV#2187) start a thread per core for each
 frame, which takes longer than the conversion: 0.3 instead of 0.07 ms of processor time at 640x360,
 2.9 instead of 0.6 at 1920x1080."""
