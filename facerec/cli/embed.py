@@ -14,6 +14,7 @@ from facerec.cli.options import (
     CHIP_TEMPLATE,
     DETECTOR,
     FACES,
+    MIN_QUALITY,
     OUT,
     PERSON_LEVEL,
     WORKERS,
@@ -50,9 +51,10 @@ _MOST_REMARKS = 10
     examples=[
         "facerec embed people/ --out people.h5      # a folder per person",
         "facerec embed one.jpg two.jpg --name obama --meta team=red",
+        "facerec embed people/ --min-quality 0.3   # pass blurred and tiny faces by",
     ]
 )
-@profile_options(OUT, PERSON_LEVEL, FACES, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
+@profile_options(OUT, PERSON_LEVEL, FACES, MIN_QUALITY, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],
@@ -181,6 +183,11 @@ def embed(
             "replaced": report.replaced,
             "skipped": report.skipped,
             "faces": report.faces,
+            "quality": _spread(report.qualities),
+            "low_quality": {
+                photo: [round(quality, 4) for quality in qualities]
+                for photo, qualities in report.low_quality.items()
+            },
             "no_face": report.no_face,
             "several_faces": report.several_faces,
             "failed": report.failed,
@@ -197,10 +204,23 @@ def embed(
     )
     if report.removed:
         say(f"{address}: what {report.removed} photos gave before was removed")
+    if report.low_quality:
+        count = sum(map(len, report.low_quality.values()))
+        least = loaded.gallery.min_quality
+        say(f"{address}: {count} faces of a quality below {least:g} were passed by")
     _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)
     exit_with_failures(len(report.failed) + len(report.several_faces))
+
+
+def _spread(qualities: Sequence[float]) -> dict[str, float] | None:
+    """Lowest and median quality of the faces enrolled; None for no faces."""
+    from statistics import median
+
+    if not qualities:
+        return None
+    return {"lowest": round(min(qualities), 4), "median": round(median(qualities), 4)}
 
 
 def _say_plan(address: str, photos: Sequence[tuple[str, Photo]], as_json: bool | None) -> None:
