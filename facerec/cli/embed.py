@@ -139,6 +139,7 @@ def embed(
     with waiting("loading models"):
         from facerec.engine.engine import Engine
     from facerec.gallery.enrol import Ranks, enrol_photos
+    from facerec.gallery.records import enrolment_record
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     kept = 0
@@ -176,24 +177,7 @@ def embed(
     counts = open_gallery(address).counts()
     results = Results("person", "faces", as_json=as_json)
     results.add(
-        {
-            "gallery": address,
-            "people": counts,
-            "enrolled": report.enrolled,
-            "replaced": report.replaced,
-            "skipped": report.skipped,
-            "faces": report.faces,
-            "quality": _spread(report.qualities),
-            "low_quality": {
-                photo: [round(quality, 4) for quality in qualities]
-                for photo, qualities in report.low_quality.items()
-            },
-            "no_face": report.no_face,
-            "several_faces": report.several_faces,
-            "failed": report.failed,
-            "removed": report.removed,
-            "warnings": [remark.record() for remark in report.remarks],
-        },
+        enrolment_record(address, counts, report),
         *((person, str(count)) for person, count in counts.items()),
     )
     results.close(title=address)
@@ -212,15 +196,6 @@ def embed(
     if chips is not None:
         say_saved(kept, "face", chips)
     exit_with_failures(len(report.failed) + len(report.several_faces))
-
-
-def _spread(qualities: Sequence[float]) -> dict[str, float] | None:
-    """Lowest and median quality of the faces enrolled; None for no faces."""
-    from statistics import median
-
-    if not qualities:
-        return None
-    return {"lowest": round(min(qualities), 4), "median": round(median(qualities), 4)}
 
 
 def _say_plan(address: str, photos: Sequence[tuple[str, Photo]], as_json: bool | None) -> None:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from facerec.registry import DETECTORS
 from facerec.video.frames import TimedFrame
 from facerec.video.tracks import Flow, Track, assign, reidentify, without_duplicates
 
-Kind = Literal["appeared", "identified", "changed", "left"]
+Kind = Literal["appeared", "identified", "changed", "left", "unknown"]
+"""`unknown` is told by `facerec serve` alone: a track that stays without a name."""
 _LEAVE_SECONDS = 0.7
 """Seconds without a detection after which a track ends."""
 _REIDENTIFY_SECONDS = 5.0
@@ -72,6 +73,17 @@ class Event:
     box: tuple[float, ...]
     name: str | None
     similarity: float | None
+
+    def to_record(self) -> dict[str, Any]:
+        """The event as JSON values."""
+        return {
+            "event": self.kind,
+            "time": self.seconds,
+            "track": self.track,
+            "name": self.name,
+            "similarity": self.similarity,
+            "box": list(self.box),
+        }
 
 
 @dataclass(slots=True)

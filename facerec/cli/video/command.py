@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from facerec.cli.completing import complete_camera
 from facerec.cli.console import (
@@ -194,7 +194,7 @@ def _run(
     def tell(events: list[Event]) -> None:
         for event in events:
             if as_json:
-                print_json(_record(event))
+                print_json(event.to_record())
             else:
                 print_line(printable(_sentence(event)))
         if page is not None:
@@ -238,17 +238,6 @@ def _window() -> Window:
     from facerec.cli.video.window import Window
 
     return Window()
-
-
-def _record(event: Event) -> dict[str, Any]:
-    return {
-        "event": event.kind,
-        "time": event.seconds,
-        "track": event.track,
-        "name": event.name,
-        "similarity": event.similarity,
-        "box": list(event.box),
-    }
 
 
 def _sentence(event: Event) -> str:

@@ -1,0 +1,223 @@
+"""Cameras that the server watches: a film as camera, its events as a stream to many."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from facerec import Matcher
+from facerec.errors import MissingError, UsageError
+from facerec.gallery.addresses import open_gallery
+from facerec.profile.loading import Profile
+from facerec.serving.camera_routes import camera_router
+from facerec.serving.cameras import Camera, CameraAddress, Cameras, Strangers, unique_cameras
+from facerec.video.recognizer import Event
+from tests.serving.running import running
+from tests.video.test_video import clip, gallery  # noqa: F401
+
+# ---- names
+
+
+def test_a_camera_has_a_name_and_a_source_which_is_not_shown():
+    camera = CameraAddress.parse("front-1=rtsp://me:secret@camera/1?a=b")
+    assert (camera.name, camera.source) == ("front-1", "rtsp://me:secret@camera/1?a=b")
+    assert "secret" not in repr(camera)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "front", "=0", "front=", "a/b=0", "a b=0", "rtsp://me:secret@camera/1", "x=-"]
+)
+def test_what_is_no_named_camera_is_refused_without_its_password(text):
+    with pytest.raises(UsageError, match="--camera") as refused:
+        CameraAddress.parse(text)
+    assert "secret" not in str(refused.value)
+
+
+def test_two_cameras_of_one_name_are_refused():
+    with pytest.raises(UsageError, match="--camera a: is given twice"):
+        unique_cameras(["a=0", "b=1", "a=2"])
+
+
+# ---- strangers
+
+
+def event(kind: str, name: str | None, seconds: float) -> Event:
+    return Event(kind, seconds, 1, (0.0, 0.0, 1.0, 1.0), name, None)  # type: ignore[arg-type]
+
+
+TRACK = SimpleNamespace(number=1, name=None, face=SimpleNamespace(box=(1.04, 2.0, 3.0, 4.0)))
+NAMED = SimpleNamespace(number=1, name="Zoë", face=TRACK.face)
+
+
+def test_a_track_that_stays_without_a_name_is_told_once():
+    strangers = Strangers()
+    assert strangers.look([event("appeared", None, 0.0)], [TRACK], 0.0) == []
+    assert strangers.look([], [TRACK], 0.9) == []
+    (told,) = strangers.look([], [TRACK], 1.0)
+    assert (told.kind, told.seconds, told.box) == ("unknown", 1.0, (1.0, 2.0, 3.0, 4.0))
+    assert strangers.look([], [TRACK], 5.0) == []
+
+
+def test_neither_who_is_named_in_time_nor_who_leaves_is_a_stranger():
+    for end in (event("identified", "Zoë", 0.5), event("left", None, 0.5)):
+        strangers = Strangers()
+        strangers.look([event("appeared", None, 0.0)], [TRACK], 0.0)
+        strangers.look([end], [NAMED], 0.5)
+        assert strangers.look([], [NAMED], 2.0) == []
+
+
+def test_who_loses_their_name_becomes_a_stranger():
+    strangers = Strangers()
+    strangers.look([event("identified", "Zoë", 0.0)], [NAMED], 0.0)
+    strangers.look([event("changed", None, 3.0)], [TRACK], 3.0)
+    assert [one.kind for one in strangers.look([], [TRACK], 4.0)] == ["unknown"]
+
+
+# ---- watching
+
+
+@pytest.fixture
+def watching(engine):
+    """An engine, and the score of a strong detection."""
+    return engine, 0.0
+
+
+def camera(source: object, watching, matcher, tell, say, **options) -> Camera:
+    engine, strong = watching
+    return Camera(
+        CameraAddress("front", str(source)), engine, threading.Lock(), lambda: matcher,
+        strong=strong, max_pixels=10**8, tell=tell, say=say, **options,
+    )  # fmt: skip
+
+
+def watch(source: object, watching, matcher: object) -> tuple[list[dict], list[str], str]:
+    """All events of a camera until it ends, what was said, and its state then."""
+    events: list[dict] = []
+    said: list[str] = []
+
+    async def check() -> str:
+        seen = camera(source, watching, matcher, events.append, said.append)
+        await asyncio.to_thread(seen._thread.join)
+        await asyncio.sleep(0)
+        return seen.state
+
+    return events, said, asyncio.run(check())
+
+
+def test_a_film_as_camera_gives_the_events_of_recognize_cam(run, clip, gallery, watching):  # noqa: F811
+    store = open_gallery(str(gallery))
+    matcher = Matcher(store, Profile.load("default").recognize, watching[0].card)
+    events, said, state = watch(clip, watching, matcher)
+    assert (said, state) == (["camera front: live"], "ended")
+    assert {one["camera"] for one in events} == {"front"}
+    assert all(one["at"].endswith("Z") for one in events)
+    named = [one["name"] for one in events if one["event"] == "identified"]
+    assert sorted(named) == ["eileen_collins", "grace_hopper"]
+    code, out, _ = run("recognize", "video", clip, "-g", gallery, "--json")
+    assert code == 0
+    keys = [list(json.loads(line)) for line in out.splitlines()]
+    assert {tuple(one)[2:] for one in events} == {tuple(one) for one in keys}
+
+
+def test_a_stranger_in_a_film_is_told_as_unknown(clip, watching):  # noqa: F811
+    from facerec.gallery.memory import MemoryGallery
+
+    matcher = Matcher(
+        MemoryGallery(watching[0].card), Profile.load("default").recognize, watching[0].card
+    )
+    events, _, _ = watch(clip, watching, matcher)
+    strangers = [one for one in events if one["event"] == "unknown"]
+    assert len({one["track"] for one in strangers}) == len(strangers) == 2
+
+
+def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again(watching):
+    said: list[str] = []
+
+    async def check() -> None:
+        url = "rtsp://me:secret@127.0.0.1:9/1"
+        seen = camera(url, watching, None, lambda _: None, said.append, pause=0.01)
+        tries = 0
+
+        def refuse() -> None:
+            nonlocal tries
+            tries += 1
+            raise MissingError(f"{url}: does not answer")
+
+        seen._follow = refuse
+        for _ in range(500):
+            if tries >= 3:
+                break
+            await asyncio.sleep(0.01)
+        assert (tries >= 3, seen.state) == (True, "away")
+        seen.stop()
+        await asyncio.to_thread(seen.join)
+
+    asyncio.run(check())
+    assert len(said) == 1 and "camera front" in said[0] and "secret" not in said[0]
+
+
+# ---- the stream
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, Cameras, asyncio.AbstractEventLoop]]:
+    """A server with one camera that has no picture yet; its URL, cameras and loop."""
+    cameras = Cameras([CameraAddress("front", "0")], None, None, None)  # type: ignore[arg-type]
+    app = FastAPI()
+    app.include_router(camera_router(cameras, heartbeat=0.05))
+    loops = []
+
+    @app.get("/loop")
+    async def loop() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    with running(app) as url:
+        httpx.get(f"{url}/loop")
+        yield url, cameras, loops[0]
+        loops[0].call_soon_threadsafe(cameras.hubs["front"].close)
+
+
+RECORD = {"camera": "front", "at": "2026-01-02T03:04:05.678Z",
+          **event("identified", "Zoë\n", 1.5).to_record()}  # fmt: skip
+
+
+def test_two_listeners_get_an_event_and_silence_is_broken(served):
+    url, cameras, loop = served
+    got: list[list[str]] = [[], []]
+
+    def listen(place: int) -> None:
+        with httpx.stream("GET", f"{url}/v1/cameras/front/events", timeout=10) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            for line in answer.iter_lines():
+                got[place].append(line)
+                if line.startswith("data:"):
+                    return
+
+    threads = [threading.Thread(target=listen, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 10
+    while not all(": still here" in lines for lines in got):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    loop.call_soon_threadsafe(cameras.hubs["front"].publish, RECORD)
+    for thread in threads:
+        thread.join(10)
+    for lines in got:
+        assert lines[-3:-1] == ["id: 1", "event: identified"]
+        assert json.loads(lines[-1].removeprefix("data: ")) == RECORD
+
+
+def test_cameras_are_listed_and_an_unknown_one_is_not_found(served):
+    url, _, _ = served
+    listed = httpx.get(f"{url}/v1/cameras").json()
+    assert listed == {"cameras": [{"name": "front", "state": "connecting"}]}
+    assert httpx.get(f"{url}/v1/cameras/back/events").status_code == 404
