@@ -23,6 +23,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import (
@@ -44,7 +45,7 @@ from facerec.faces import DownscaleFactor, Image, Original
 from facerec.imaging.contents import RAW, START, TIFF, describe, image_kind
 from facerec.imaging.hush import can_hush, hushed
 from facerec.imaging.names import has_raw_suffix
-from facerec.imaging.packaged import jxl_header, open_heif, open_jxl, raw_preview
+from facerec.imaging.packaged import Preview, jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
 from facerec.imaging.videos import LENGTH, is_video
 
@@ -154,6 +155,55 @@ def decode_downscaled(
         raise unreadable(name, f"cannot be decoded: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says besides its pixels.
+
+    Attributes:
+        width, height: pixels of the upright picture.
+        orientation: 1 to 8 as EXIF says, also where the decoder has turned the picture already;
+            of AVIF as its container says.
+        xmp: its XMP packet; None without one, or of a kind that Pillow does not look into.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    xmp: bytes | None
+
+
+def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read an image file's header; its pixels only where a decoder cannot be kept from it.
+
+    Raises:
+        InputError: one line, "name: reason".
+    """
+    kind = image_kind(data[:START])
+    if kind == RAW or (kind in (None, TIFF) and has_raw_suffix(name)):
+        preview = _raw_preview(data, name, max_pixels)
+        if preview.encoded is None:
+            assert preview.pixels is not None
+            height, width = preview.pixels.shape[:2]
+            return Header(width, height, 1, None)
+        inner = read_header(preview.encoded, name, max_pixels)
+        orientation = inner.orientation if inner.orientation != 1 else preview.orientation
+        width, height = inner.width, inner.height
+        if inner.orientation == 1 and orientation >= 5:
+            width, height = height, width
+        return Header(width, height, orientation, None)
+    opened = _open(kind, data, name, max_pixels)
+    try:
+        width, height = opened.size
+        orientation = opened.info.get("original_orientation") or _orientation(opened)
+        turned = kind == "HEIF" or _is_turned(opened, data)
+        if orientation >= 5 and not turned:
+            width, height = height, width
+        xmp = opened.info.get("xmp")
+    except _DECODING_ERRORS as error:
+        raise unreadable(name, f"cannot be decoded: {error}") from error
+    return Header(width, height, orientation, xmp if isinstance(xmp, bytes) and xmp else None)
+
+
 def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.Image:
     """Open an image; its pixels are decoded by `load`."""
     try:
@@ -189,13 +239,7 @@ def _read_raw(
     data: bytes, name: str, max_pixels: int, downscale: DownscaleFactor
 ) -> tuple[Image, Original | None]:
     """See `packaged.raw_preview`."""
-    try:
-        preview = raw_preview(data, name, max_pixels)
-    except InputError:
-        raise
-    except Exception as error:
-        # rawpy's errors have no common base but this.
-        raise unreadable(name, f"cannot be decoded: {_one_line(error)}") from error
+    preview = _raw_preview(data, name, max_pixels)
     if preview.pixels is not None:
         return preview.pixels, None
     assert preview.encoded is not None
@@ -204,6 +248,16 @@ def _read_raw(
     if turned or preview.orientation == 1:
         return decode_downscaled(preview.encoded, name, max_pixels, downscale)
     return _upright(decode_image(preview.encoded, name, max_pixels), preview.orientation), None
+
+
+def _raw_preview(data: bytes, name: str, max_pixels: int) -> Preview:
+    try:
+        return raw_preview(data, name, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:
+        # rawpy's errors have no common base but this.
+        raise unreadable(name, f"cannot be decoded: {_one_line(error)}") from error
 
 
 def _is_turned(opened: Pillow.Image, data: bytes) -> bool:
