@@ -49,7 +49,7 @@ FACE = {
         "similarity",
         "distance",
         "candidates",
-    ],  # fmt: skip
+    ],
     "additionalProperties": False,
 }
 PICTURE = {
