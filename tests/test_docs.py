@@ -34,7 +34,14 @@ ACTIVATE = ". .venv/bin/activate"
 OUTSIDE_OF_FACEREC = {"--nproc-per-node", "--max-restarts", "--soak", "--faces", "--distractors",
                       "--seed", "--index", "--folds", "--rounds"}  # fmt: skip
 """Options of torchrun and of the benchmarks."""
-NO_KEYS = {"gallery.h5", "model.safetensors", "train.rec", "train.idx", "detector.minface"}
+NO_KEYS = {
+    "album.db",
+    "gallery.h5",
+    "model.safetensors",
+    "train.rec",
+    "train.idx",
+    "detector.minface",
+}
 """Files that look like a profile's keys, and the mistake that *profiles* shows."""
 
 

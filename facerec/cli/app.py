@@ -30,6 +30,7 @@ from facerec.files.text import escape_unencodable
 COMMANDS = {
     "embed": "facerec.cli.embed",
     "recognize": "facerec.cli.recognize",
+    "serve": "facerec.cli.serve",
     "compare": "facerec.cli.compare",
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",
@@ -42,6 +43,7 @@ COMMANDS = {
     "export": "facerec.cli.export",
     "model": "facerec.cli.model",
     "gallery": "facerec.cli.gallery",
+    "album": "facerec.cli.album.group",
     "download": "facerec.cli.download",
     "profile": "facerec.cli.profile",
     "docs": "facerec.cli.docs",
@@ -83,7 +85,7 @@ class _Commands(Group):
 
 def _summary(module: str) -> str:
     """What follows the command's name in the first line of its module's docstring."""
-    source = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py")
+    source = Path(__file__).parent.joinpath(*module.split(".")[2:]).with_suffix(".py")
     with source.open(encoding="utf-8") as lines:
         summary = next(lines).partition(": ")[2].rstrip().removesuffix('"""')
     return summary[:1].upper() + summary[1:]

@@ -137,6 +137,7 @@ def embed(
     with waiting("loading models"):
         from facerec.engine.engine import Engine
     from facerec.gallery.enrol import Ranks, enrol_photos
+    from facerec.gallery.records import enrolment_record
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
     kept = 0
@@ -174,19 +175,7 @@ def embed(
     counts = open_gallery(address).counts()
     results = Results("person", "faces", as_json=as_json)
     results.add(
-        {
-            "gallery": address,
-            "people": counts,
-            "enrolled": report.enrolled,
-            "replaced": report.replaced,
-            "skipped": report.skipped,
-            "faces": report.faces,
-            "no_face": report.no_face,
-            "several_faces": report.several_faces,
-            "failed": report.failed,
-            "removed": report.removed,
-            "warnings": [remark.record() for remark in report.remarks],
-        },
+        enrolment_record(address, counts, report),
         *((person, str(count)) for person, count in counts.items()),
     )
     results.close(title=address)

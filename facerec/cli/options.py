@@ -119,6 +119,7 @@ class Key:
 
 
 GALLERY = Key("gallery.path", ("--gallery", "-g"), RECOGNITION, metavar="ADDRESS")
+ALBUM = Key("album.path", ("--album", "-a"), INPUT, Path, metavar="FILE")
 OUT = Key("gallery.path", ("--out", "-o"), OUTPUT, metavar="ADDRESS")
 FACES = Key("gallery.faces", ("--faces",), DETECTION)
 DETECTOR = Key("detector.name", ("--detector",), DETECTION)

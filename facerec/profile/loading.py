@@ -22,6 +22,7 @@ from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
 from facerec.profile.schema import (
     UNKNOWN_NAME,
+    AlbumSection,
     AlignmentSection,
     CleanupSection,
     DataSection,
@@ -53,6 +54,7 @@ class Profile(Section):
     runtime: RuntimeSection = RuntimeSection()
     gallery: GallerySection = GallerySection()
     recognize: RecognizeSection = RecognizeSection()
+    album: AlbumSection = AlbumSection()
     video: VideoSection = VideoSection()
     download: DownloadSection = DownloadSection()
     data: DataSection = DataSection()

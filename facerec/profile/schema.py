@@ -222,6 +222,11 @@ class RecognizeSection(Section):
     """Label for a stranger."""
 
 
+class AlbumSection(Section):
+    path: Path = Path("album.db")
+    """The file of the album."""
+
+
 class VideoSection(Section):
     font_size: Annotated[int, Field(ge=6)] | None = None
     """Height of the labels in a video's frames, in pixels; empty: by the size of the face."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import secrets
 import socket
@@ -19,6 +18,7 @@ import cv2
 
 from facerec.errors import UsageError
 from facerec.faces import Image
+from facerec.listening import host_of, is_loopback, url_of
 from facerec.video.recognizer import Event
 
 _JPEG_QUALITY = 80
@@ -47,8 +47,7 @@ class LivePage:
 
     def __init__(self, place: str) -> None:
         host, port = _parse(place)
-        local = _is_loopback(host)
-        self._token = None if local else secrets.token_urlsafe(16)
+        self._token = None if is_loopback(host) else secrets.token_urlsafe(16)
         self._changed = threading.Condition()
         self._frame = b""
         self._shown = 0
@@ -59,10 +58,8 @@ class LivePage:
             self._server = (_Server6 if ":" in host else _Server)((host, port), _handler(self))
         except OSError as error:
             raise UsageError(f"--serve {place}: {error.strerror or error}") from error
-        named = socket.gethostname() if host in ("0.0.0.0", "::") else host
-        named = f"[{named}]" if ":" in named else named
         query = "" if self._token is None else f"?token={self._token}"
-        self.address = f"http://{named}:{self._server.server_port}/{query}"
+        self.address = f"{url_of(host, self._server.server_port)}{query}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
@@ -102,7 +99,7 @@ class LivePage:
         """Whether a request with this `Host` header and token is answered."""
         if self._token is not None:
             return hmac.compare_digest(self._token.encode(), token.encode())
-        return _is_loopback(urlsplit(f"//{host}").hostname or "")
+        return is_loopback(host_of(host) or "")
 
     def seen(self) -> list[dict[str, Any]]:
         """One record per track, newest first."""
@@ -195,12 +192,3 @@ def _parse(place: str) -> tuple[str, int]:
     if not port.isdigit() or int(port) > 65535:
         raise UsageError(f"--serve {place}: give HOST:PORT, as in 127.0.0.1:8080")
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

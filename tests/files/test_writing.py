@@ -39,6 +39,7 @@ REASONS = {
     ("weights/downloads.py", "lay_out"): "renames a download that is whole and checked",
     ("weights/downloads.py", "fetch"): "copies to the partial file, checked and renamed as that",
     ("weights/transfer.py", "_note_origin"): "beside the partial file; a wrong one restarts it",
+    ("album/store.py", "_connect"): "SQLite keeps its own promise",
     ("engine/cache.py", "__init__"): "SQLite keeps its own promise",
     ("evaluation/scalars.py", "open_writer"): "TensorBoard appends, to a new file per run",
     ("models/exporting.py", "_embed"): "into a temporary folder, moved by `replacing`",

@@ -1,0 +1,1 @@
+"""The commands of `facerec album`, one file per theme."""

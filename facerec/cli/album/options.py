@@ -1,0 +1,48 @@
+"""What the commands of `facerec album` share: opening the album, people and their completion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec.cli.completing import completer
+from facerec.cli.options import ProfileOptions, argument
+
+if TYPE_CHECKING:
+    from facerec.album.store import Album
+
+
+def open_it(profile: ProfileOptions, *, write: bool = False) -> Album:
+    """The album that the command line asks for."""
+    from facerec.album.store import open_album
+
+    return open_album(profile.load().album.path, write=write)
+
+
+@completer
+def complete_album_person(ctx: typer.Context) -> Iterable[str]:
+    """Offers the people of the album that the line so far would use."""
+    from facerec.album.people import labels
+    from facerec.album.store import open_album
+    from facerec.profile.loading import resolve
+
+    given = ctx.params
+    profile = resolve(
+        given.get("profile") or "default",
+        settings=given.get("settings") or (),
+        flags={"album.path": given.get("album__path")},
+    ).profile
+    with open_album(profile.album.path, write=False) as album:
+        return labels(album)
+
+
+Person = Annotated[
+    str,
+    argument(
+        "PERSON",
+        help="A name, or a lasting id such as person-0007.",
+        autocompletion=complete_album_person,
+    ),
+]
