@@ -1,9 +1,10 @@
 """A linear map from one model's vectors to another's, learned from faces that have both.
 
 Ridge regression between the centred spaces (Hoerl and Kennard 1970), whose penalty is chosen on
-held-out faces. An orthogonal map (Schönemann 1966) keeps the angles among translated vectors, but
-puts them farther from the other model's own, which an album holds beside them: measured on LFW, see
-the guide.
+held-out faces, stretched to the spread that the new vectors have. Regression alone draws all
+vectors to their mean, so that at the new model's thresholds strangers are taken for one person. An
+orthogonal map (Schönemann 1966) keeps the angles among translated vectors, but puts them farther
+from the other model's own, which an album holds beside them. Measured on LFW: see the guide.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def _ridge(old: Floats, new: Floats, penalty: float) -> tuple[_Doubles, _Doubles
     spread = centred.T @ centred
     mean_variance = np.trace(spread) / len(spread)
     damped = spread + penalty * mean_variance * np.eye(len(spread))
-    return before, np.linalg.solve(damped, centred.T @ (new - after)), after
+    weights = np.linalg.solve(damped, centred.T @ (new - after))
+    stretch = np.linalg.norm(new - after) / np.linalg.norm(centred @ weights)
+    return before, stretch * weights, after
 
 
 def _apply(vectors: Floats, before: _Doubles, weights: _Doubles, after: _Doubles) -> Floats:
