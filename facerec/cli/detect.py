@@ -130,4 +130,5 @@ def detect(
     for saved in (drawn, cut):
         if saved is not None:
             saved.close()
+            failures += saved.failures
     exit_with_failures(failures)

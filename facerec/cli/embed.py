@@ -14,6 +14,7 @@ from facerec.cli.options import (
     CHIP_TEMPLATE,
     DETECTOR,
     FACES,
+    MIN_QUALITY,
     OUT,
     PERSON_LEVEL,
     WORKERS,
@@ -50,9 +51,10 @@ _MOST_REMARKS = 10
     examples=[
         "facerec embed people/ --out people.h5      # a folder per person",
         "facerec embed one.jpg two.jpg --name obama --meta team=red",
+        "facerec embed people/ --min-quality 0.3   # pass blurred and tiny faces by",
     ]
 )
-@profile_options(OUT, PERSON_LEVEL, FACES, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
+@profile_options(OUT, PERSON_LEVEL, FACES, MIN_QUALITY, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],
@@ -136,11 +138,12 @@ def embed(
         check_output_folder(chips)
     with waiting("loading models"):
         from facerec.engine.engine import Engine
+    from facerec.cli.saved_images import Unwritten
     from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.gallery.records import enrolment_record
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
-    kept = 0
+    kept, unwritten = 0, Unwritten()
     with process_group(loaded.runtime.device) as device:
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
         loaded = loaded.model_copy(update={"runtime": runtime})
@@ -153,8 +156,9 @@ def embed(
                 nonlocal kept
                 advance()
                 if chips is not None and faces and not aligned:
-                    _keep_chips(engine, chips / safe_name(person), frame, faces)
-                    kept += len(faces)
+                    with unwritten.passed_over():
+                        _keep_chips(engine, chips / safe_name(person), frame, faces)
+                        kept += len(faces)
 
             report = enrol_photos(
                 address,
@@ -186,10 +190,15 @@ def embed(
     )
     if report.removed:
         say(f"{address}: what {report.removed} photos gave before was removed")
+    if report.low_quality:
+        count = sum(map(len, report.low_quality.values()))
+        least = loaded.gallery.min_quality
+        say(f"{address}: {count} faces of a quality below {least:g} were passed by")
     _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)
-    exit_with_failures(len(report.failed) + len(report.several_faces))
+        unwritten.say_count("image")
+    exit_with_failures(len(report.failed) + len(report.several_faces) + unwritten.count)
 
 
 def _say_plan(address: str, photos: Sequence[tuple[str, Photo]], as_json: bool | None) -> None:

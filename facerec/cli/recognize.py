@@ -182,6 +182,7 @@ def image(
     results.close()
     if saved is not None:
         saved.close()
+        failures += saved.failures
     exit_with_failures(failures)
 
 

@@ -17,9 +17,11 @@ from facerec import __version__
 from facerec.serving import people_routes, schema, v1
 from facerec.serving.answers import answer, map_errors
 from facerec.serving.bodies import Fetch
-from facerec.serving.callers import requires
+from facerec.serving.callers import requires, scope_by_path
+from facerec.serving.compreface.routes import compreface_router
 from facerec.serving.failures import unavailable
 from facerec.serving.guard import Guard
+from facerec.serving.immich import Upstream, immich_router
 from facerec.serving.keys import Keys
 from facerec.serving.metrics import Metrics
 from facerec.serving.retention import keep_faces
@@ -42,12 +44,14 @@ class Settings:
         local: the server listens on this machine's own address alone.
         fetch: gets photos by URL; None: these are refused.
         keep: how long faces are kept that were enrolled over HTTP; None: for ever.
+        upstream: does Immich's tasks that are not ours; None: these are refused.
     """
 
     keys: Keys | None = None
     local: bool = True
     fetch: Fetch | None = None
     keep: timedelta | None = None
+    upstream: Upstream | None = None
 
 
 def create_app(service: Service, settings: Settings, metrics: Metrics | None = None) -> FastAPI:
@@ -95,6 +99,9 @@ def create_app(service: Service, settings: Settings, metrics: Metrics | None = N
 
     app.include_router(v1.create_router(service, settings.fetch))
     app.include_router(people_routes.create_router(service, settings.fetch))
+    by_path = [Depends(requires(scope_by_path))]
+    app.include_router(compreface_router(service), dependencies=by_path)
+    app.include_router(immich_router(service, settings.upstream), dependencies=by_path)
     app.add_middleware(Guard, keys=settings.keys, local=settings.local, observe=metrics.note_answer)
     return app
 

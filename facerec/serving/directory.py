@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from facerec.errors import UsageError
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.match import Matcher
 from facerec.gallery.people import check_name
 from facerec.imaging.photos import normalise_person
 from facerec.serving.audit import Audit
 from facerec.serving.entries import Entry, entries_of, expired, find_entry, rows_of
 from facerec.serving.failures import RequestError
 from facerec.serving.people import People
+
+Result = TypeVar("Result")
 
 
 class Directory:
@@ -25,6 +30,22 @@ class Directory:
     def __init__(self, people: People, audit: Audit) -> None:
         self._people = people
         self._audit = audit
+
+    async def read(self, function: Callable[[GalleryStore], Result]) -> Result:
+        """What a function reads from the newest gallery.
+
+        Raises:
+            RequestError: there is no gallery.
+        """
+        return await self._people.read(function)
+
+    async def matcher(self) -> Matcher:
+        """The newest gallery's matcher, for its threshold and metric.
+
+        Raises:
+            RequestError: there is no gallery.
+        """
+        return (await self._people.deciding())[1]
 
     async def people(self, where: Where | None = None) -> dict[str, int]:
         """Faces per person.

@@ -15,6 +15,9 @@ from PIL import features
 
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Image
+from facerec.video.film import open_container
+from facerec.video.live import LiveSource, Stream
+from facerec.video.pixels import ONE_THREAD, PixelReader
 from facerec.video.sources import open_video
 from tests.conftest import noise
 from tests.video.films import cut, damage, grey, scenes, write_film
@@ -40,6 +43,17 @@ def test_every_frame_of_every_container_comes_at_its_time(name, tmp_path):
     assert levels(images) == [20 + 10 * number for number in range(12)]
     assert times == pytest.approx([number / 25 for number in range(12)], abs=0.002)
     assert (lost, told) == (0, [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of threads")
+def test_pixels_are_converted_without_a_thread_per_core():
+    reader = PixelReader()
+    before = set(Path("/proc/self/task").iterdir())
+    image = reader.read(av.VideoFrame.from_ndarray(noise(480, 640), format="rgb24").reformat(
+        format="yuv420p", **ONE_THREAD
+    ))  # fmt: skip
+    assert image.shape == (480, 640, 3)
+    assert set(Path("/proc/self/task").iterdir()) <= before
 
 
 def test_times_of_a_variable_rate_are_the_containers(tmp_path):
@@ -282,3 +296,25 @@ def test_a_photo_that_a_phone_appended_something_to_is_a_photo(tmp_path):
         seen(path)
     path.write_bytes(jpeg + jpeg)
     assert len(seen(path)[1]) == 2
+
+
+def test_what_a_live_stream_loses_is_counted_over_its_connections(tmp_path):
+    noisy = [noise(96, 128, seed) for seed in range(60)]
+    path = write_film(tmp_path / "a.ts", noisy, options={"g": "10", "crf": "3"})
+    damage(path, 0.45, 0.52)
+    connections, told = [], []
+
+    def connect() -> Stream:
+        connections.append(Stream("front", open_container(str(path), "front"), 10**8))
+        return connections[-1]
+
+    source = LiveSource("front", connect, reconnect=True, warn=told.append)
+    frames = source.frames()
+    while source.reconnects == 0 or connections[1].undecodable == 0:
+        next(frames)
+    frames.close()
+    each = connections[0].undecodable
+    assert each > 0
+    assert source.undecodable >= 2 * each
+    assert source.lost == 0
+    assert told == [f"front: {source.undecodable} packets could not be decoded"]
