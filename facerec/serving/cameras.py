@@ -17,6 +17,7 @@ from facerec.errors import FacerecError, UsageError, without_credentials
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.serving.events import Hub, Record
+from facerec.video.people import People
 from facerec.video.recognizer import Event, VideoRecognizer, with_weak_faces
 from facerec.video.sources import open_video
 from facerec.video.tracks import Track
@@ -27,6 +28,7 @@ _PATIENCE = 1.0
 is confirmed within fewer."""
 _MAX_BACKOFF = 30.0
 _JOIN_SECONDS = 3.0
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +178,9 @@ class Camera:
             FacerecError: it cannot be opened, or gives no more pictures.
         """
         source = open_video(self._source, stdin=None, max_pixels=self._max_pixels)
-        recognizer = VideoRecognizer(
-            self._engine, self._matcher(), rate=source.rate, strong=self._strong
-        )
+        with self._turn:
+            matcher = self._matcher()
+        recognizer = VideoRecognizer(self._engine, matcher, rate=source.rate, strong=self._strong)
         strangers = Strangers()
         seconds = 0.0
         with closing(source.frames()) as frames:  # type: ignore[type-var]
@@ -205,13 +207,26 @@ class Camera:
                 self._stopped.set()
 
 
+class _Newest:
+    """The matcher of the newest gallery, of one that may not be there yet. It is asked in turn."""
+
+    def __init__(self, profile: Profile, engine: Engine, say: Callable[[str], None]) -> None:
+        self._profile, self._engine, self._say = profile, engine, say
+        self._people: People | None = None
+
+    def __call__(self) -> Matcher:
+        """Raises FacerecError while the gallery cannot be read."""
+        if self._people is None:
+            self._people = People(self._profile, self._engine, self._say)
+        return self._people.newest()
+
+
 class Cameras:
     """All cameras of a server, which take turns at one engine.
 
     Args:
         addresses: of the cameras.
-        profile: of the engine.
-        matcher: gives that of the newest gallery; called in the cameras' threads.
+        profile: of the engine and the gallery.
         say: told in a line what is wrong with a camera.
 
     Attributes:
@@ -219,33 +234,36 @@ class Cameras:
     """
 
     def __init__(
-        self, addresses: Sequence[CameraAddress], profile: Profile,
-        matcher: Callable[[], Matcher], say: Callable[[str], None],
-    ) -> None:  # fmt: skip
+        self, addresses: Sequence[CameraAddress], profile: Profile, say: Callable[[str], None]
+    ) -> None:
         self.hubs = {address.name: Hub() for address in addresses}
-        self._addresses, self._profile = addresses, profile
-        self._matcher, self._say = matcher, say
+        self._addresses, self._profile, self._say = addresses, profile, say
         self._cameras: list[Camera] = []
+        self._ending: asyncio.Task[None] | None = None
 
     def states(self) -> dict[str, str]:
         """`connecting`, `live`, `away` or `ended`, by the camera's name."""
         known = {camera.name: camera.state for camera in self._cameras}
         return {name: known.get(name, "connecting") for name in self.hubs}
 
-    async def start(self) -> None:
+    async def start(self, ending: threading.Event) -> None:
         """Load the engine and watch all cameras.
+
+        Args:
+            ending: set when the server is asked to end; all streams end then.
 
         Raises:
             MissingError: weights or a package are missing.
         """
         if not self._addresses:
             return
+        self._ending = asyncio.create_task(self._end_with(ending))
         profile, strong = with_weak_faces(self._profile.looking_again("none"))
         engine = await asyncio.to_thread(Engine.from_profile, profile)
-        turn = threading.Lock()
+        turn, newest = threading.Lock(), _Newest(profile, engine, self._say)
         self._cameras = [
             Camera(
-                address, engine, turn, self._matcher, strong=strong,
+                address, engine, turn, newest, strong=strong,
                 max_pixels=profile.runtime.max_pixels, tell=self.hubs[address.name].publish,
                 say=self._say,
             )
@@ -254,9 +272,19 @@ class Cameras:
 
     async def close(self) -> None:
         """End all streams and stop watching."""
-        for hub in self.hubs.values():
-            hub.close()
+        if self._ending is not None:
+            self._ending.cancel()
+        self._close_streams()
         for camera in self._cameras:
             camera.stop()
         for camera in self._cameras:
             await asyncio.to_thread(camera.join)
+
+    async def _end_with(self, ending: threading.Event) -> None:
+        while not ending.is_set():
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._close_streams()
+
+    def _close_streams(self) -> None:
+        for hub in self.hubs.values():
+            hub.close()

@@ -170,7 +170,7 @@ def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again
 @pytest.fixture
 def served() -> Iterator[tuple[str, Cameras, asyncio.AbstractEventLoop]]:
     """A server with one camera that has no picture yet; its URL, cameras and loop."""
-    cameras = Cameras([CameraAddress("front", "0")], None, None, None)  # type: ignore[arg-type]
+    cameras = Cameras([CameraAddress("front", "0")], None, None)  # type: ignore[arg-type]
     app = FastAPI()
     app.include_router(camera_router(cameras, heartbeat=0.05))
     loops = []
