@@ -169,11 +169,17 @@ def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again
 # ---- the stream
 
 
+async def no_start(ending: threading.Event) -> None:
+    """Instead of the engine and the camera's thread."""
+
+
 @pytest.fixture
-def served() -> Iterator[tuple[str, Cameras, asyncio.AbstractEventLoop]]:
+def served(monkeypatch) -> Iterator[tuple[str, Cameras, asyncio.AbstractEventLoop]]:
     """A server with one camera that has no picture yet; its URL, cameras and loop."""
     cameras = Cameras(Profile.load(flags={"serve.cameras": {"front": "0"}}), pytest.fail)
+    monkeypatch.setattr(cameras, "start", no_start)
     app = FastAPI()
+    app.state.ending = threading.Event()
     app.include_router(camera_router(cameras, heartbeat=0.05))
     loops = []
 

@@ -96,5 +96,5 @@ def test_home_assistant_names_who_is_before_the_camera(make_client, portraits, t
 
 @pytest.mark.slow
 def test_the_sdk_runs_unchanged_against_a_process(portraits, picture, tmp_path):
-    with serving("-g", tmp_path / "g.h5") as (url, _):
-        use_all_of_it(url, portraits, picture)
+    with serving("-g", tmp_path / "g.h5") as server:
+        use_all_of_it(server.url, portraits, picture)

@@ -25,7 +25,7 @@ def test_all_servers_of_a_gallery_see_within_a_second_what_another_process_chang
 ):  # fmt: skip
     first, second = portraits
     with ExitStack() as stack:
-        urls = [stack.enter_context(serving("-g", gallery))[0] for _ in range(2)]
+        urls = [stack.enter_context(serving("-g", gallery)).url for _ in range(2)]
         assert [people(url) for url in urls] == [sorted(portraits)] * 2
 
         def change(function) -> float:
@@ -63,18 +63,20 @@ def test_all_servers_of_a_gallery_see_within_a_second_what_another_process_chang
 def test_a_film_as_camera_is_told_to_listeners_and_the_server_ends_though_they_listen(
     gallery, clip  # noqa: F811
 ):  # fmt: skip
-    began = 0.0
-    with serving("-g", gallery, "--camera", f"front={clip}") as (url, said):
+    with serving("-g", gallery, "--camera", f"front={clip}") as server:
+        url = server.url
         end = time.monotonic() + 30
         while httpx.get(f"{url}/v1/cameras").json()["cameras"][0]["state"] != "ended":
             assert time.monotonic() < end
             time.sleep(0.1)
-        assert "camera front: live" in "".join(said)
+        assert "camera front: live" in "".join(server.told)
         with httpx.stream("GET", f"{url}/v1/cameras/front/events", timeout=30) as stream:
             assert next(stream.iter_lines()) == ": facerec"
             began = time.monotonic()
+            assert server.end() == 0
     # Well before the time in which requests are answered.
     assert time.monotonic() - began < 10
+    assert "Traceback" not in "".join(server.told)
 
 
 def test_events_go_to_the_webhook_of_the_command_line(gallery, clip, tmp_path):  # noqa: F811
