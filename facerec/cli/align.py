@@ -68,7 +68,10 @@ def align(
     from facerec.imaging.sources import photo_tree
 
     with waiting(f"listing {source}"):
-        photos = photo_tree(source)
+        packed: list[str] = []
+        photos = photo_tree(source, packed=packed.append)
+    for archive in packed:
+        say(f"{archive}: is an archive in {source}, which is not unpacked; unpack that")
     engine = load_engine(loaded)
     from facerec.aligned_tree import align_tree
 
@@ -86,10 +89,10 @@ def align(
             "out": str(out),
             "aligned": outcome.aligned,
             "skipped": outcome.skipped,
-            "failed": outcome.failed,
+            "failed": outcome.failed + len(packed),
             "took_one": outcome.took_one,
         },
-        (str(out), str(outcome.aligned), str(outcome.skipped), str(outcome.failed)),
+        (str(out), str(outcome.aligned), str(outcome.skipped), str(outcome.failed + len(packed))),
     )
     results.close()
     say_saved(outcome.aligned, "aligned image", out)
@@ -99,4 +102,4 @@ def align(
         )
     if outcome.failed:
         say(f"{outcome.failed} failed; copies of those photos are in {aside}/")
-    exit_with_failures(outcome.failed)
+    exit_with_failures(outcome.failed + len(packed))

@@ -30,6 +30,7 @@ from facerec.files.text import escape_unencodable
 COMMANDS = {
     "embed": "facerec.cli.embed",
     "recognize": "facerec.cli.recognize",
+    "serve": "facerec.cli.serve",
     "compare": "facerec.cli.compare",
     "detect": "facerec.cli.detect",
     "align": "facerec.cli.align",

@@ -62,9 +62,9 @@ def compare(
     """
     loaded = profile.load().looking_again("turns")
     engine = load_engine(loaded)
-    from facerec.card import similarity_to_distance
     from facerec.gallery.addresses import backend_of, open_gallery
     from facerec.gallery.match import deciding_card, decision_threshold
+    from facerec.gallery.records import comparison_record
 
     with waiting("comparing"):
         card = engine.card
@@ -85,22 +85,11 @@ def compare(
 
     used, limit = decision_threshold(card, loaded.recognize)
     remark_on_threshold(card, loaded.recognize)
-    similarity = min(max(float(first @ second), -1.0), 1.0)
-    distance = similarity_to_distance(similarity, used)
-    same = distance <= limit
+    record = comparison_record(a, b, (first, second), used, limit)
+    same = record["same"]
+    cells = (f"{record[key]:.4f}" for key in ("similarity", "distance", "threshold"))
     results = Results("same person", "similarity", "distance", "threshold", as_json=as_json)
-    results.add(
-        {
-            "a": a,
-            "b": b,
-            "same": same,
-            "similarity": round(similarity, 6),
-            "distance": round(distance, 6),
-            "threshold": round(limit, 6),
-            "metric": used,
-        },
-        ("yes" if same else "no", f"{similarity:.4f}", f"{distance:.4f}", f"{limit:.4f}"),
-    )
+    results.add(record, ("yes" if same else "no", *cells))
     results.close()
     if not same:
         raise typer.Exit(1)

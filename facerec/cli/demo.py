@@ -47,12 +47,12 @@ def demo(
     check_output_folder(out)
     loaded = profile.load()
     engine = load_engine(loaded)
-    from facerec.cli.recognize import LABELS, LEAST, draw_matches, photo_record, table_rows
-    from facerec.faces import Frame
+    from facerec.cli.recognize import LABELS, LEAST, draw_matches, table_rows
     from facerec.files.writing import replacing
     from facerec.gallery import Gallery
     from facerec.gallery.enrol import enrol_photos
     from facerec.gallery.match import Matcher
+    from facerec.gallery.records import recognition_record
     from facerec.imaging.decode import read_image
     from facerec.imaging.draw import write_image
     from facerec.imaging.photos import FilePhoto
@@ -76,7 +76,7 @@ def demo(
         matches = matcher.match_faces(faces)
         write_image(drawn, draw_matches(image, faces, matches, loaded.recognize.unknown))
 
-    record = photo_record(Frame(str(picture), image), faces, matches)
+    record = recognition_record(str(picture), image.shape[:2], faces, matches)
     results = Results(*LABELS, as_json=as_json, least=LEAST)
     results.add(record, *table_rows(record, loaded.recognize.unknown, matcher.threshold))
     results.close(title=f"recognised in {picture}")

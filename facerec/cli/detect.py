@@ -83,6 +83,7 @@ def detect(
             cut.refuse_existing(photos, 1)
     engine = load_engine(loaded)
     from facerec.alignment.warp import crop_box
+    from facerec.gallery.records import detection_record
     from facerec.imaging.decode import full_size
     from facerec.imaging.draw import Label, annotate
     from facerec.imaging.reader import read_frames
@@ -102,14 +103,8 @@ def detect(
                 advance.say(str(frame.error))
                 failures += 1
                 continue
-            height, width = frame.size
             results.add(
-                {
-                    "image": frame.source,
-                    "width": width,
-                    "height": height,
-                    "faces": [face.to_record() for face in faces],
-                },
+                detection_record(frame.source, frame.size, faces),
                 *(
                     (
                         frame.source if number == 0 else "",
@@ -135,4 +130,5 @@ def detect(
     for saved in (drawn, cut):
         if saved is not None:
             saved.close()
+            failures += saved.failures
     exit_with_failures(failures)

@@ -136,10 +136,12 @@ def embed(
         check_output_folder(chips)
     with waiting("loading models"):
         from facerec.engine.engine import Engine
+    from facerec.cli.saved_images import Unwritten
     from facerec.gallery.enrol import Ranks, enrol_photos
+    from facerec.gallery.records import enrolment_record
     from facerec.parallel.ranks import barrier, process_group, rank, world_size
 
-    kept = 0
+    kept, unwritten = 0, Unwritten()
     with process_group(loaded.runtime.device) as device:
         runtime = loaded.runtime.model_copy(update={"device": str(device)})
         loaded = loaded.model_copy(update={"runtime": runtime})
@@ -152,8 +154,9 @@ def embed(
                 nonlocal kept
                 advance()
                 if chips is not None and faces and not aligned:
-                    _keep_chips(engine, chips / safe_name(person), frame, faces)
-                    kept += len(faces)
+                    with unwritten.passed_over():
+                        _keep_chips(engine, chips / safe_name(person), frame, faces)
+                        kept += len(faces)
 
             report = enrol_photos(
                 address,
@@ -174,19 +177,7 @@ def embed(
     counts = open_gallery(address).counts()
     results = Results("person", "faces", as_json=as_json)
     results.add(
-        {
-            "gallery": address,
-            "people": counts,
-            "enrolled": report.enrolled,
-            "replaced": report.replaced,
-            "skipped": report.skipped,
-            "faces": report.faces,
-            "no_face": report.no_face,
-            "several_faces": report.several_faces,
-            "failed": report.failed,
-            "removed": report.removed,
-            "warnings": [remark.record() for remark in report.remarks],
-        },
+        enrolment_record(address, counts, report),
         *((person, str(count)) for person, count in counts.items()),
     )
     results.close(title=address)
@@ -200,7 +191,8 @@ def embed(
     _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)
-    exit_with_failures(len(report.failed) + len(report.several_faces))
+        unwritten.say_count("image")
+    exit_with_failures(len(report.failed) + len(report.several_faces) + unwritten.count)
 
 
 def _say_plan(address: str, photos: Sequence[tuple[str, Photo]], as_json: bool | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from facerec.cli.console import Results, progress, waiting
-from facerec.cli.evaluation.calibration import check_calibration, write_calibration
+from facerec.cli.evaluation.calibration import check_calibration, check_owner, write_calibration
 from facerec.cli.evaluation.detection import detection
 from facerec.cli.evaluation.models import (
     finish,
@@ -228,6 +228,8 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
         engine = load_engine(setting.profile)
+        if calibrate is not None:
+            check_owner(calibrate, engine.card)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(
                 engine, source, protocol.keys, files, setting, advance, protocol.regions

@@ -44,7 +44,7 @@ from facerec.cli.video.command import cam, video
 from facerec.errors import MissingError
 
 if TYPE_CHECKING:
-    from facerec.faces import Candidate, Face, Frame, Image, Match
+    from facerec.faces import Face, Image, Match
 
 app = App(
     no_args_is_help=True,
@@ -141,6 +141,7 @@ def image(
     opened = open_gallery(loaded.gallery.path)
     engine = load_engine(loaded)
     from facerec.gallery.match import Matcher
+    from facerec.gallery.records import recognition_record
     from facerec.imaging.decode import full_size
     from facerec.imaging.reader import read_frames
 
@@ -163,7 +164,7 @@ def image(
                 failures += 1
                 continue
             matches = matcher.match_faces(faces)
-            record = photo_record(frame, faces, matches)
+            record = recognition_record(frame.source, frame.size, faces, matches)
             results.add(record, *table_rows(record, label, matcher.threshold))
             if saved is not None or show:
                 drawn = draw_matches(
@@ -181,38 +182,8 @@ def image(
     results.close()
     if saved is not None:
         saved.close()
+        failures += saved.failures
     exit_with_failures(failures)
-
-
-def photo_record(frame: Frame, faces: Sequence[Face], matches: Sequence[Match]) -> dict[str, Any]:
-    """The JSON object of one photo; `name` is null for a stranger."""
-    height, width = frame.size
-    return {
-        "image": frame.source,
-        "width": width,
-        "height": height,
-        "faces": [_face_record(face, match) for face, match in zip(faces, matches, strict=True)],
-    }
-
-
-def _face_record(face: Face, match: Match) -> dict[str, Any]:
-    candidates = [_candidate_record(candidate) for candidate in match.candidates]
-    nearest = _candidate_record(match.nearest) if match.nearest else {}
-    return {
-        **face.to_record(),
-        "name": match.name,
-        "similarity": nearest.get("similarity"),
-        "distance": nearest.get("distance"),
-        "candidates": candidates,
-    }
-
-
-def _candidate_record(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "name": candidate.name,
-        "similarity": round(candidate.similarity, 6),
-        "distance": round(candidate.distance, 6),
-    }
 
 
 def table_rows(record: dict[str, Any], unknown: str, threshold: float) -> list[tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,42 @@ if TYPE_CHECKING:
     from facerec.imaging.photos import Photo
 
 
+_MOST_LINES = 10
+"""Unwritten images that are named; a full disk would fill the terminal."""
+
+
+class Unwritten:
+    """Images that could not be written. Each is said, and the work goes on, as its results do not
+    depend on them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def passed_over(self) -> Iterator[None]:
+        """Turn a UsageError of the block into a line and a count."""
+        try:
+            yield
+        except UsageError as error:
+            self.count += 1
+            if self.count <= _MOST_LINES:
+                say(str(error))
+
+    def say_count(self, what: str) -> None:
+        """Say how many there were, if any.
+
+        Args:
+            what: one of them, in messages.
+        """
+        if self.count:
+            say(f"{self.count} {what}{'s' if self.count > 1 else ''} could not be saved")
+
+
 class SavedImages:
     """Writes images below a folder, under the names of the photos they are made from.
 
     A name that is taken or too long is changed, and a format that cannot be written becomes PNG,
-    which is said once.
+    which is said once. One that cannot be written is said and passed over.
 
     Args:
         folder: where to.
@@ -46,6 +78,12 @@ class SavedImages:
         self._names: OutputNames = beside._names if beside and shared else OutputNames()
         self._converted: set[str] = set()
         self._written = 0
+        self._unwritten = Unwritten()
+
+    @property
+    def failures(self) -> int:
+        """How many images could not be written."""
+        return self._unwritten.count
 
     def refuse_existing(self, photos: Iterable[Photo], number: int | None = None) -> None:
         """Stop before the work if it would end at an image that is there.
@@ -76,7 +114,7 @@ class SavedImages:
             number: of the face that the image is a crop of.
 
         Raises:
-            UsageError: the file exists and may not be replaced, is the photo, or cannot be written.
+            UsageError: the file exists and may not be replaced, or is the photo.
         """
         from facerec.imaging.draw import write_image
 
@@ -84,8 +122,9 @@ class SavedImages:
         path = self._folder / self._names.claim(wanted, source)
         refuse_inputs(path, [source])
         refuse_to_replace(path, force=self._force)
-        write_image(path, image)
-        self._written += 1
+        with self._unwritten.passed_over():
+            write_image(path, image)
+            self._written += 1
         kind = PurePosixPath(source).suffix.lower()
         if number is None and kind != wanted.suffix.lower() and kind not in self._converted:
             self._converted.add(kind)
@@ -94,6 +133,7 @@ class SavedImages:
     def close(self) -> None:
         """Say how many images are where."""
         say_saved(self._written, self._what, self._folder)
+        self._unwritten.say_count(self._what)
 
     def _wanted(self, source: str, number: int | None, longest: int = 0) -> PurePosixPath:
         from facerec.imaging.draw import is_writable

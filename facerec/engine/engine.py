@@ -161,14 +161,30 @@ class Engine:
             chips = [self._chip_of(image) for image in images]
             located = [(Frame("", chip), [_whole(chip)]) for chip in chips]
         else:
-            located = self._locate([Frame("", image) for image in images], select)
+            located = self.locate([Frame("", image) for image in images], select)
         return [faces for _, faces in self._complete(located, aligned=aligned)]
 
     def faces_of(
         self, frames: Sequence[Frame], *, select: Select | None, embed: bool
     ) -> list[list[Face]]:
         """Faces of frames with an image, as `faces` and `detections` give them."""
-        located = self._locate(frames, select)
+        return self.complete(self.locate(frames, select), embed=embed)
+
+    def locate(self, frames: Sequence[Frame], select: Select | None = None) -> Batch:
+        """The first half of `faces_of`: each frame with the faces that `select` picks, in pixels of
+        its image as it was decoded. One thread may locate while another completes."""
+        found: list[list[Face]] = [[] for _ in frames]
+        for factor in {_factor(frame) for frame in frames}:
+            of = [i for i, frame in enumerate(frames) if _factor(frame) == factor]
+            images = {i: image for i in of if (image := frames[i].image) is not None}
+            detector = self._detector if factor == 1 else self._detector.reduced(factor)
+            for i, faces in zip(images, detector.detect(list(images.values())), strict=True):
+                picked = select(images[i], faces) if faces and select is not None else faces
+                found[i] = [dataclasses.replace(face, among=len(faces)) for face in picked]
+        return list(zip(frames, found, strict=True))
+
+    def complete(self, located: Batch, *, embed: bool) -> list[list[Face]]:
+        """The second half of `faces_of`: faces in pixels of the original images, embedded."""
         done = self._complete(located, aligned=False) if embed else _at_full_size(located)
         return [faces for _, faces in done]
 
@@ -195,7 +211,7 @@ class Engine:
             done = self._shared(
                 self._batches(frames),
                 lambda batches: _pipelined(
-                    _pipelined(batches, lambda batch: self._locate(batch, select)),
+                    _pipelined(batches, lambda batch: self.locate(batch, select)),
                     lambda batch: self._complete(batch, aligned=False),
                 ),
                 select=select, embed=True,
@@ -208,7 +224,7 @@ class Engine:
         done = self._shared(
             self._batches(frames),
             lambda batches: _pipelined(
-                batches, lambda batch: _at_full_size(self._locate(batch, None))
+                batches, lambda batch: _at_full_size(self.locate(batch, None))
             ),
             select=None, embed=False,
         )  # fmt: skip
@@ -241,18 +257,6 @@ class Engine:
     @property
     def _chip_size(self) -> tuple[int, int]:
         return self.card.input_height, self.card.input_width
-
-    def _locate(self, frames: Sequence[Frame], select: Select | None) -> Batch:
-        """Each frame with the faces in its image that `select` picks, in that image's pixels."""
-        found: list[list[Face]] = [[] for _ in frames]
-        for factor in {_factor(frame) for frame in frames}:
-            of = [i for i, frame in enumerate(frames) if _factor(frame) == factor]
-            images = {i: image for i in of if (image := frames[i].image) is not None}
-            detector = self._detector if factor == 1 else self._detector.reduced(factor)
-            for i, faces in zip(images, detector.detect(list(images.values())), strict=True):
-                picked = select(images[i], faces) if faces and select is not None else faces
-                found[i] = [dataclasses.replace(face, among=len(faces)) for face in picked]
-        return list(zip(frames, found, strict=True))
 
     def _take_aligned(self, frames: Sequence[Frame]) -> Batch:
         """Aligned frames, warped from their template to the model's."""

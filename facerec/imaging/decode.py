@@ -23,6 +23,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import (
@@ -44,7 +45,7 @@ from facerec.faces import DownscaleFactor, Image, Original
 from facerec.imaging.contents import RAW, START, TIFF, describe, image_kind
 from facerec.imaging.hush import can_hush, hushed
 from facerec.imaging.names import has_raw_suffix
-from facerec.imaging.packaged import jxl_header, open_heif, open_jxl, raw_preview
+from facerec.imaging.packaged import Preview, jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
 from facerec.imaging.videos import LENGTH, is_video
 
@@ -154,6 +155,55 @@ def decode_downscaled(
         raise unreadable(name, f"cannot be decoded: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says besides its pixels.
+
+    Attributes:
+        width, height: pixels of the upright picture.
+        orientation: 1 to 8 as EXIF says, also where the decoder has turned the picture already;
+            of AVIF as its container says.
+        xmp: its XMP packet; None without one, or of a kind that Pillow does not look into.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    xmp: bytes | None
+
+
+def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read an image file's header; its pixels only where a decoder cannot be kept from it.
+
+    Raises:
+        InputError: one line, "name: reason".
+    """
+    kind = image_kind(data[:START])
+    if kind == RAW or (kind in (None, TIFF) and has_raw_suffix(name)):
+        preview = _raw_preview(data, name, max_pixels)
+        if preview.encoded is None:
+            assert preview.pixels is not None
+            height, width = preview.pixels.shape[:2]
+            return Header(width, height, 1, None)
+        inner = read_header(preview.encoded, name, max_pixels)
+        orientation = inner.orientation if inner.orientation != 1 else preview.orientation
+        width, height = inner.width, inner.height
+        if inner.orientation == 1 and orientation >= 5:
+            width, height = height, width
+        return Header(width, height, orientation, None)
+    opened = _open(kind, data, name, max_pixels)
+    try:
+        width, height = opened.size
+        orientation = opened.info.get("original_orientation") or _orientation(opened)
+        turned = kind == "HEIF" or _is_turned(opened, data)
+        if orientation >= 5 and not turned:
+            width, height = height, width
+        xmp = opened.info.get("xmp")
+    except _DECODING_ERRORS as error:
+        raise unreadable(name, f"cannot be decoded: {error}") from error
+    return Header(width, height, orientation, xmp if isinstance(xmp, bytes) and xmp else None)
+
+
 def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.Image:
     """Open an image; its pixels are decoded by `load`."""
     try:
@@ -189,13 +239,7 @@ def _read_raw(
     data: bytes, name: str, max_pixels: int, downscale: DownscaleFactor
 ) -> tuple[Image, Original | None]:
     """See `packaged.raw_preview`."""
-    try:
-        preview = raw_preview(data, name, max_pixels)
-    except InputError:
-        raise
-    except Exception as error:
-        # rawpy's errors have no common base but this.
-        raise unreadable(name, f"cannot be decoded: {_one_line(error)}") from error
+    preview = _raw_preview(data, name, max_pixels)
     if preview.pixels is not None:
         return preview.pixels, None
     assert preview.encoded is not None
@@ -204,6 +248,16 @@ def _read_raw(
     if turned or preview.orientation == 1:
         return decode_downscaled(preview.encoded, name, max_pixels, downscale)
     return _upright(decode_image(preview.encoded, name, max_pixels), preview.orientation), None
+
+
+def _raw_preview(data: bytes, name: str, max_pixels: int) -> Preview:
+    try:
+        return raw_preview(data, name, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:
+        # rawpy's errors have no common base but this.
+        raise unreadable(name, f"cannot be decoded: {_one_line(error)}") from error
 
 
 def _is_turned(opened: Pillow.Image, data: bytes) -> bool:
@@ -279,7 +333,7 @@ def _with_end(data: bytes, name: str) -> tuple[bytes, int]:
     Raises:
         InputError: the photo's own data is truncated; or it has too many scans.
     """
-    scan = _first_scan(data)
+    scan, progressive = _first_scan(data)
     end = data.find(_END, scan)
     if end < 0:
         # Some programs fill the rest with zeros; `FF 00` is data.
@@ -291,7 +345,34 @@ def _with_end(data: bytes, name: str) -> tuple[bytes, int]:
             raise unreadable(name, _TRUNCATED)
     if data.count(b"\xff\xda", scan, end) > _MAX_SCANS:
         raise unreadable(name, f"is a JPEG of more than {_MAX_SCANS} scans")
+    if progressive and not _refines_luma(data, scan, end):
+        raise unreadable(name, _TRUNCATED)
     return data, end
+
+
+def _refines_luma(data: bytes, scan: int, end: int) -> bool:
+    """Whether a progressive JPEG's scans bring all bits of its first component's coefficients.
+
+    Where it was cut between scans, and got an end marker, they do not: it is decoded without any
+    complaint, blurred (ITU-T T.81, G.1.1).
+
+    Args:
+        scan: past the marker of the first scan.
+        end: place of the end marker.
+    """
+    missing_bits: list[int | None] = [None] * 64
+    component = data[scan + 3 : scan + 4]
+    while 0 <= scan < end:
+        count = data[scan + 2] if scan + 2 < end else 0
+        last = scan + 3 + 2 * count
+        if last + 3 > end:
+            return False
+        if component in data[scan + 3 : last : 2]:
+            first, through, bits = data[last : last + 3]
+            missing_bits[first : through + 1] = [bits & 15] * (min(through, 63) + 1 - first)
+        marker = data.find(b"\xff\xda", last + 3, end)
+        scan = marker + 2 if marker >= 0 else -1
+    return not any(bits is None or bits for bits in missing_bits)
 
 
 def _reaches_end(data: bytes, end: int) -> bool:
@@ -333,21 +414,23 @@ def _ends_grey(pixels: Image) -> bool:
     return bool(((corner == 128) | (corner == 127)).all())
 
 
-def _first_scan(data: bytes) -> int:
-    """Offset of the first scan of the image itself, past metadata that may hold thumbnails."""
-    position = 2
+def _first_scan(data: bytes) -> tuple[int, bool]:
+    """Offset of the first scan of the image itself, past metadata that may hold thumbnails; whether
+    the image is progressive."""
+    position, progressive = 2, False
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             position += 1
             continue
         marker = data[position + 1]
         if marker == 0xDA:
-            return position + 2
+            return position + 2, progressive
+        progressive |= marker == 0xC2
         if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
             position += 1
             continue
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return len(data)
+    return len(data), progressive
 
 
 def _factor(opened: Pillow.Image, orientation: int, downscale: DownscaleFactor) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -124,8 +124,13 @@ def list_people(
     return ((photo.person, photo) for photo in _expand(resolved, stdin, null, level))
 
 
-def photo_tree(place: str | Path) -> dict[str, Photo]:
+def photo_tree(
+    place: str | Path, *, packed: Callable[[str], None] = lambda name: None
+) -> dict[str, Photo]:
     """The photos of one folder, archive or URL by key, for writing the same tree elsewhere.
+
+    Args:
+        packed: told of each archive in it, which is not unpacked.
 
     Raises:
         UsageError: nothing is there, or fsspec knows no such URLs.
@@ -143,9 +148,9 @@ def photo_tree(place: str | Path) -> dict[str, Photo]:
     # `walk` yields the root itself if it cannot be listed.
     found = {photo.key: photo for photo in photos if photo.key != "."}
     tree = {key: photo for key, photo in found.items() if not is_packed(key)}
-    if passed := [str(photo) for key, photo in found.items() if key not in tree]:
-        where = without_credentials(str(place))
-        _log.warning("archives in %s are not unpacked: %s", where, ", ".join(passed))
+    for key, photo in found.items():
+        if key not in tree:
+            packed(str(photo))
     for key, photo in tree.items():
         if key.startswith("/") or "\\" in key or ".." in key.split("/") or _DRIVE.match(key):
             raise InputError(f"{photo}: would lie outside of the tree")

@@ -15,7 +15,7 @@ from facerec.errors import MissingError
 from facerec.faces import Image
 from facerec.video.cameras import list_cameras
 from facerec.video.film import frame_rate, open_container, video_stream
-from facerec.video.frames import DEFAULT_RATE, TimedFrame
+from facerec.video.frames import DEFAULT_RATE, TimedFrame, Warn, ignore
 from facerec.video.pixels import Deinterlacer, PixelReader
 
 _MAX_BACKOFF = 8.0
@@ -24,9 +24,14 @@ _OPEN_SECONDS, _READ_SECONDS = 15.0, 15.0
 
 
 class Grabber(Protocol):
-    """A live device: `read` waits for its next frame; None at its end."""
+    """A live device: `read` waits for its next frame; None at its end.
+
+    Attributes:
+        undecodable: packets so far that could not be decoded.
+    """
 
     rate: float
+    undecodable: int
 
     def read(self) -> Image | None: ...
 
@@ -43,13 +48,15 @@ class LiveSource:
         name: for messages.
         connect: opens the device, or raises `MissingError`.
         opened: one that is open already.
+        warn: told at the end how many packets could not be decoded.
     """
 
     def __init__(
         self, name: str, connect: Callable[[], Grabber],
-        *, reconnect: bool = False, opened: Grabber | None = None,
+        *, reconnect: bool = False, opened: Grabber | None = None, warn: Warn = ignore,
     ) -> None:  # fmt: skip
         self.name, self._connect, self._reconnect = name, connect, reconnect
+        self._warn, self._undecodable = warn, 0
         self.total: int | None = None
         self.dropped = self.lost = 0
         self.reconnects = 0
@@ -73,6 +80,14 @@ class LiveSource:
         finally:
             self._over = True
             reader.join(timeout=2)
+            if self.undecodable:
+                self._warn(f"{self.name}: {self.undecodable} packets could not be decoded")
+
+    @property
+    def undecodable(self) -> int:
+        """Packets so far that could not be decoded, of all connections. A stream loses some on its
+        way as a matter of course, so that they are no failure, as a film's lost frames are."""
+        return self._undecodable + (self._grabber.undecodable if self._grabber is not None else 0)
 
     def _read(self) -> None:
         began, index = time.monotonic(), 0
@@ -97,6 +112,7 @@ class LiveSource:
     def _open_again(self) -> bool:
         if self._grabber is not None:
             self._grabber.close()
+            self._undecodable += self._grabber.undecodable
             self._grabber = None
         wait = 0.25
         while not self._over:
@@ -112,11 +128,13 @@ class LiveSource:
 
 
 class Camera:
-    """A camera of this machine, by OpenCV.
+    """A camera of this machine, by OpenCV, which tells nothing of what it could not decode.
 
     Raises:
         MissingError: it does not answer; lists the cameras that there are.
     """
+
+    undecodable = 0
 
     def __init__(self, name: str, device: int | str) -> None:
         # Its backends complain of each camera that is not there, a dozen lines each time.
@@ -153,7 +171,7 @@ def _backends() -> str:
 
 
 class Stream:
-    """A stream behind a URL, by FFmpeg; what cannot be decoded is skipped.
+    """A stream behind a URL, by FFmpeg; what cannot be decoded is skipped and counted.
 
     Raises:
         MissingError: it does not answer.
@@ -166,6 +184,7 @@ class Stream:
         stream.thread_type = "SLICE"
         self.rate = frame_rate(stream)
         self._stream = stream
+        self.undecodable = 0
         self._frames = self._decoded()
         self._pixels = PixelReader(stream.sample_aspect_ratio)
 
@@ -189,8 +208,10 @@ class Stream:
             try:
                 found = packet.decode()
             except av.error.FFmpegError:
+                self.undecodable += 1
                 continue
             for frame in found:
+                self.undecodable += frame.is_corrupt
                 yield from merging.push(frame)
 
 

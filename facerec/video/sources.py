@@ -127,4 +127,4 @@ def _open_url(url: str, max_pixels: int, warn: Warn) -> VideoSource:
     def connect(opened: Any = None) -> Stream:
         return Stream(name, opened or open_stream(url, name), max_pixels)
 
-    return LiveSource(name, connect, reconnect=True, opened=connect(container))
+    return LiveSource(name, connect, reconnect=True, opened=connect(container), warn=warn)

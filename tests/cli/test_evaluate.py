@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from facerec.weights.store import load_card
-from tests.conftest import spawn
+from tests.conftest import Run, spawn
 
 PEOPLE, PHOTOS = 12, 3
 CHROMIUM = shutil.which("chromium")
@@ -315,6 +315,23 @@ def test_a_card_of_another_model_is_not_overwritten(faces, pair_list, tmp_path):
     assert done.returncode == 2
     assert "was built with dlib_resnet" in done.stderr
     assert json.loads(card.read_text()) == fields
+
+
+def test_a_gallery_of_another_model_is_refused_before_the_work(
+    run: Run, faces, pair_list, tmp_path, monkeypatch
+):
+    from facerec.gallery import Gallery
+
+    gallery = tmp_path / "g.h5"
+    other = load_card("dlib_resnet").model_copy(update={"augment": "flip"})
+    Gallery(other).save(gallery)
+
+    def refuse(*_, **__):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("facerec.evaluation.run.embed_set", refuse)
+    code, _, err = run("evaluate", "pairs", "--data", faces, "--aligned", "--calibrate", gallery)
+    assert (code, "was built with dlib_resnet" in err) == (2, True)
 
 
 def test_a_table_on_request(faces, pair_list):

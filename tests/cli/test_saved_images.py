@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image as Pillow
 
 from facerec.cli.saved_images import SavedImages
 from facerec.errors import UsageError
+from facerec.files.writing import replacing
 from facerec.imaging.photos import FilePhoto
 from tests.conftest import Run, noise
 
@@ -168,3 +171,43 @@ def test_two_photos_of_one_name_from_folders_and_archives(
     assert {"one/img1.jpg", "two/img1.jpg", "album.tar/12:30:00.jpg"} < set(
         files(tmp_path / "drawn")
     )
+
+
+def test_an_image_that_cannot_be_written_is_told_and_the_others_are_saved(
+    run: Run, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = picture.read_bytes()
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (tmp_path / "in" / name).write_bytes(data)
+    whole = replacing
+
+    def full(target: Path, **options: object) -> AbstractContextManager[Path]:
+        if Path(target).name.startswith("2"):
+            raise UsageError(f"{target}: cannot be written: No space left on device")
+        return whole(target, **options)
+
+    monkeypatch.setattr("facerec.imaging.draw.replacing", full)
+    out = tmp_path / "out"
+    code, told, err = run("detect", "in", "--save", out, "--crops", out, "--json")
+    found = len(json.loads(told.splitlines()[0])["faces"])
+    assert code == 3
+    assert len(told.splitlines()) == 3
+    assert [path for path in files(out) if path.endswith(".jpg")] == ["1.jpg", "3.jpg"]
+    assert err.count("No space left on device") == 1 + found
+    assert "1 image could not be saved" in err
+    assert f"{found} faces could not be saved" in err
+
+
+def test_chips_that_cannot_be_written_leave_the_people_enrolled(
+    run: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path, image: object) -> None:
+        raise UsageError(f"{target}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("facerec.imaging.draw.write_image", full)
+    gallery = tmp_path / "g.h5"
+    code, told, err = run("embed", people, "-o", gallery, "--chips", tmp_path / "chips", "--json")
+    assert code == 3
+    record = json.loads(told)
+    assert record["enrolled"] == record["faces"] > 0
+    assert f"{record['enrolled']} images could not be saved" in err

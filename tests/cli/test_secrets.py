@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from facerec.errors import InputError, without_credentials, without_user
+from facerec.errors import InputError, MissingError, without_credentials, without_user
 from facerec.imaging.sources import find_photos, photo_tree
 from facerec.video.sources import open_video
 from tests.conftest import Run
@@ -166,3 +166,38 @@ def test_a_camera_is_called_without_its_password(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(Exception, match="rtsp://127") as caught:
         open_video("rtsp://me:hunter2@127.0.0.1:9/1?t0ken=1", stdin=None, max_pixels=100)
     assert_no_secret(Path("/nonexistent"), str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:hunter2@127.0.0.1:9/a.m3u8?t0ken=1",
+        "rtsp://me:hunter2@127.0.0.1:9/1",
+        "rtmp://me:hunter2@127.0.0.1:9/live/s3cr3t?t0ken=1",
+        "srt://127.0.0.1:9?passphrase=hunter2hunter2&t0ken=1",
+        "tcp://me:hunter2@127.0.0.1:9",
+    ],
+)
+def test_ffmpeg_itself_tells_no_secret(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MissingError) as caught:
+        open_video(url, stdin=None, max_pixels=100)
+    told = [str(caught.value), *capfd.readouterr()]
+    assert not [text for text in told for secret in ("hunter2", "t0ken") if secret in text]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_proxys_password_is_told_by_nobody(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debug: bool
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://me:hunter2@127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--debug"] if debug else []
+    for command in (
+        ["detect", "https://example.invalid/a.jpg"],
+        ["recognize", "video", "http://example.invalid/a.mp4", "-g", "g.h5"],
+        ["embed", "http://example.invalid/a.zip", "-o", "g.h5"],
+    ):
+        code, out, err = run(*command, *flags)
+        assert code in (3, 4)
+        assert_no_secret(tmp_path, out, err)

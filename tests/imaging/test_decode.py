@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -443,3 +444,14 @@ def test_any_damage_gives_a_picture_or_one_line(
         else:
             assert pixels.dtype == np.uint8
             assert pixels.ndim == 3
+
+
+def test_a_progressive_jpeg_that_ends_after_any_scan_but_the_last_is_truncated() -> None:
+    data = encoded(scene(), "JPEG", progressive=True)
+    assert_close(decoded(data), scene(), 20)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    assert len(scans) > 4
+    for number, cut in enumerate(scans[1:], start=1):
+        # The last scans refine colours and then luma: a name for each end that is blurred.
+        with pytest.raises(InputError, match="its end is missing"):
+            decode_image(data[:cut] + b"\xff\xd9", f"{number}.jpg")

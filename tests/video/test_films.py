@@ -15,6 +15,8 @@ from PIL import features
 
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Image
+from facerec.video.film import open_container
+from facerec.video.live import LiveSource, Stream
 from facerec.video.sources import open_video
 from tests.conftest import noise
 from tests.video.films import cut, damage, grey, scenes, write_film
@@ -282,3 +284,25 @@ def test_a_photo_that_a_phone_appended_something_to_is_a_photo(tmp_path):
         seen(path)
     path.write_bytes(jpeg + jpeg)
     assert len(seen(path)[1]) == 2
+
+
+def test_what_a_live_stream_loses_is_counted_over_its_connections(tmp_path):
+    noisy = [noise(96, 128, seed) for seed in range(60)]
+    path = write_film(tmp_path / "a.ts", noisy, options={"g": "10", "crf": "3"})
+    damage(path, 0.45, 0.52)
+    connections, told = [], []
+
+    def connect() -> Stream:
+        connections.append(Stream("front", open_container(str(path), "front"), 10**8))
+        return connections[-1]
+
+    source = LiveSource("front", connect, reconnect=True, warn=told.append)
+    frames = source.frames()
+    while source.reconnects == 0 or connections[1].undecodable == 0:
+        next(frames)
+    frames.close()
+    each = connections[0].undecodable
+    assert each > 0
+    assert source.undecodable >= 2 * each
+    assert source.lost == 0
+    assert told == [f"front: {source.undecodable} packets could not be decoded"]

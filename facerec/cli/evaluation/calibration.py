@@ -46,6 +46,29 @@ def check_calibration(target: Path, run: Run) -> None:
         read_card(target)
 
 
+def check_owner(target: Path, card: ModelCard) -> None:
+    """Refuse before the work thresholds for what belongs to another model.
+
+    Raises:
+        IncompatibleError: naming both models.
+    """
+    if target.suffix in _GALLERIES:
+        from facerec.gallery import Gallery
+
+        own = Gallery.open(target, assume=card).card
+    elif target.suffix == _MODEL:
+        from facerec.weights.store import load_card
+
+        own = load_card(target)
+    elif target.exists():
+        from facerec.weights.cards import read_card
+
+        own = read_card(target, card.sha256)
+    else:
+        return
+    card.require_same_model(own, str(target))
+
+
 def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -> None:
     from facerec.evaluation.thresholds import with_calibration
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.cli.console import Results, print_json, progress, waiting
-from facerec.cli.evaluation.calibration import check_calibration, write_calibration
+from facerec.cli.evaluation.calibration import check_calibration, check_owner, write_calibration
 from facerec.cli.evaluation.models import (
     Measured,
     finish,
@@ -50,19 +50,16 @@ def evaluate_pairs(
             protocol_name, data, pairs, settings[0].profile.data.person_level
         )
         files = locate(source, protocol.keys)
-    measured = [
-        measure_pairs(
-            load_engine(setting.profile),
-            setting,
-            name,
-            protocol,
-            source,
-            files,
-            by_group,
-            fit_weights=fit_weights,
+    measured = []
+    for setting, name in zip(settings, model_names(settings), strict=True):
+        engine = load_engine(setting.profile)
+        if calibrate is not None:
+            check_owner(calibrate, engine.card)
+        measured.append(
+            measure_pairs(
+                engine, setting, name, protocol, source, files, by_group, fit_weights=fit_weights
+            )
         )
-        for setting, name in zip(settings, model_names(settings), strict=True)
-    ]
     comparisons = compare(measured)
     if calibrate is not None:
         calibrate_by(measured[0], calibrate)

@@ -223,7 +223,7 @@ def _run(
                 elapsed = time.monotonic() - started
                 say(f"{recognizer.timings.frames} frames in {elapsed:.1f} s")
                 say(_figures(recognizer, opened, elapsed))
-    exit_with_failures(opened.lost)
+    exit_with_failures(opened.lost + outputs.unwritten.count)
 
 
 def _serve(place: str) -> LivePage:

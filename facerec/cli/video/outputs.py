@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec.cli.console import say, say_saved
+from facerec.cli.saved_images import Unwritten
 from facerec.errors import UsageError
 from facerec.files.writing import check_output, check_output_folder, refuse_to_replace
 
@@ -73,6 +74,7 @@ class Outputs:
         self._writer: VideoWriter | None = None
         self._font_size, self._show_distance = font_size, show_distance
         self._best: dict[int, float] = {}
+        self.unwritten = Unwritten()
 
     def take(
         self, frame: TimedFrame, recognizer: VideoRecognizer, people: People, caption: str
@@ -106,6 +108,7 @@ class Outputs:
             say(f"saved {self._save}")
         if self._snapshots is not None:
             say_saved(len(self._best), "face", self._snapshots)
+        self.unwritten.say_count("image")
 
     def _drawn(self, frame: TimedFrame, recognizer: VideoRecognizer, caption: str) -> Image:
         from facerec.imaging.draw import Label, annotate, blur_boxes, write_caption
@@ -156,6 +159,7 @@ class Outputs:
 
         for track in recognizer.tracks:
             if track.embedded == frame.seconds and track.quality > self._best.get(track.number, 0):
-                self._best[track.number] = track.quality
                 chip = crop_box(frame.image, track.face, 224, 0.3)
-                write_image(self._snapshots / f"track-{track.number:04}.jpg", chip)
+                with self.unwritten.passed_over():
+                    write_image(self._snapshots / f"track-{track.number:04}.jpg", chip)
+                    self._best[track.number] = track.quality

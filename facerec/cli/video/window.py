@@ -97,7 +97,11 @@ class Window:
         from facerec.imaging.draw import write_image
 
         path = _unused(f"facerec-{frame.index:06}")
-        write_image(path, drawn)
+        try:
+            write_image(path, drawn)
+        except UsageError as error:
+            say(str(error))
+            return
         say(f"{path}: saved")
 
 

@@ -1,0 +1,194 @@
+"""The XMP packet of an image file: taken out of it, and put into it with all else bit for bit.
+
+JPEG (ISO 10918-1, XMP specification part 3) and PNG are spliced: every byte but the packet's own
+segment stays. Exiv2 rewrites WebP and TIFF. It can write no HEIC, AVIF or JPEG XL, and a camera's
+raw file is nobody's to write: there a sidecar is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image as Pillow
+from PIL import ImageSequence
+
+from facerec.album.metadata.xmp import LONGEST_PACKET, load_exiv2
+from facerec.imaging.contents import START, TIFF, image_kind
+from facerec.imaging.hush import hushed
+from facerec.imaging.photos import unreadable
+
+_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_JPEG_EXIF = b"Exif\0\0"
+_PNG_XMP = b"XML:com.adobe.xmp\0"
+_APP0, _APP1 = 0xE0, 0xE1
+_LONGEST_SEGMENT = 0xFFFF - 2
+
+EMBEDDABLE = ("JPEG", "PNG", "WEBP", TIFF)
+
+
+def embeddable(data: bytes) -> str | None:
+    """The kind of an image file that a packet can be put into; None: of another kind."""
+    kind = image_kind(data[:START])
+    return kind if kind in EMBEDDABLE else None
+
+
+def take_packet(data: bytes, name: str) -> bytes | None:
+    """The XMP packet of a JPEG or PNG; None: there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        if embeddable(data) == "JPEG":
+            for marker, start, end in _segments(data):
+                if marker == _APP1 and data.startswith(_JPEG_XMP, start + 4):
+                    return data[start + 4 + len(_JPEG_XMP) : end]
+            return None
+        for kind, start, end in _chunks(data):
+            if kind == b"iTXt" and data.startswith(_PNG_XMP, start + 8):
+                return _png_text(data[start + 8 + len(_PNG_XMP) : end - 4])
+    except (struct.error, IndexError, ValueError, zlib.error) as error:
+        raise unreadable(name, "its metadata are damaged") from error
+    return None
+
+
+def exif_orientation(data: bytes) -> int:
+    """EXIF orientation as it is written, which some decoders overrule; 1 without one."""
+    exiv2 = load_exiv2()
+    try:
+        image = exiv2.ImageFactory.open(data)
+        image.readMetadata()
+        exif = image.exifData()
+        key = "Exif.Image.Orientation"
+        value = exif[key].toInt64() if key in exif else 1
+    except exiv2.Exiv2Error:
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def put_packet(data: bytes, packet: bytes, name: str) -> bytes:
+    """An image file with another XMP packet.
+
+    Args:
+        data: the whole file, of an `embeddable` kind.
+        packet: the new one.
+        name: what an error calls the file.
+
+    Raises:
+        InputError: the file is damaged, or the packet too long for its kind.
+    """
+    kind = embeddable(data)
+    assert kind is not None, "the caller has asked"
+    try:
+        if kind == "JPEG":
+            return _into_jpeg(data, packet, name)
+        if kind == "PNG":
+            return _into_png(data, packet)
+    except (struct.error, IndexError) as error:
+        raise unreadable(name, "is damaged, and stays as it is") from error
+    return _by_exiv2(data, packet, name)
+
+
+def _into_jpeg(data: bytes, packet: bytes, name: str) -> bytes:
+    content = _JPEG_XMP + packet
+    if len(content) > _LONGEST_SEGMENT:
+        raise unreadable(
+            name, f"{len(packet):,} bytes of XMP are too many for a JPEG; use --xmp sidecar"
+        )
+    segment = struct.pack(">BBH", 0xFF, _APP1, len(content) + 2) + content
+    place = 2
+    for marker, start, end in _segments(data):
+        if marker == _APP1 and data.startswith(_JPEG_XMP, start + 4):
+            return data[:start] + segment + data[end:]
+        if marker == _APP0 or (marker == _APP1 and data.startswith(_JPEG_EXIF, start + 4)):
+            # Exif and JFIF ask to come first.
+            place = end
+    return data[:place] + segment + data[place:]
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment before the first scan."""
+    place = 2
+    while True:
+        if data[place] != 0xFF:
+            raise IndexError("no marker where one must be")
+        while data[place + 1] == 0xFF:
+            place += 1  # fill bytes
+        marker = data[place + 1]
+        if marker in (0xDA, 0xD9):
+            return
+        (length,) = struct.unpack_from(">H", data, place + 2)
+        end = place + 2 + length
+        if length < 2 or end > len(data):
+            raise IndexError("a segment reaches beyond the file")
+        yield marker, place, end
+        place = end
+
+
+def _into_png(data: bytes, packet: bytes) -> bytes:
+    content = _PNG_XMP + b"\0\0\0\0" + packet
+    chunk = struct.pack(">I", len(content)) + b"iTXt" + content
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    place: int | None = None
+    for kind, start, end in _chunks(data):
+        if kind == b"iTXt" and data.startswith(_PNG_XMP, start + 8):
+            return data[:start] + chunk + data[end:]
+        if kind == b"IDAT" and place is None:
+            place = start
+    if place is None:
+        raise IndexError("a PNG without pixels")
+    return data[:place] + chunk + data[place:]
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of each chunk of a PNG."""
+    place = 8
+    while place < len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        yield kind, place, place + 12 + length
+        if kind == b"IEND":
+            return
+        place += 12 + length
+
+
+def _png_text(content: bytes) -> bytes:
+    """The text of an `iTXt` chunk, behind its keyword (PNG 1.2, section 4.2.3.3)."""
+    compressed = content[0]
+    _language, _translated, text = content[2:].split(b"\0", 2)
+    if not compressed:
+        return text
+    return zlib.decompressobj().decompress(text, LONGEST_PACKET + 1)
+
+
+def _by_exiv2(data: bytes, packet: bytes, name: str) -> bytes:
+    exiv2 = load_exiv2()
+    try:
+        image = exiv2.ImageFactory.open(data)
+        image.readMetadata()
+        image.setXmpPacket(packet.decode())
+        image.writeXmpFromPacket(True)
+        image.writeMetadata()
+        stream = image.io()
+        stream.open()
+        written = bytes(memoryview(stream.mmap()))
+    except exiv2.Exiv2Error as error:
+        raise unreadable(name, f"cannot be written: {error.args[-1]}; use --xmp sidecar") from error
+    if _pixels(data) != _pixels(written):
+        raise unreadable(name, "would not keep its pixels, and stays as it is; use --xmp sidecar")
+    return written
+
+
+def _pixels(data: bytes) -> list[str] | None:
+    """A hash of each picture in a file; None if it cannot be decoded."""
+    try:
+        with hushed(), Pillow.open(io.BytesIO(data)) as opened:
+            return [
+                hashlib.sha256(picture.tobytes()).hexdigest()
+                for picture in ImageSequence.Iterator(opened)
+            ]
+    except (OSError, ValueError, SyntaxError, MemoryError, Pillow.DecompressionBombError):
+        return None

@@ -1,0 +1,105 @@
+"""Our names in the XMP that is there: only the same face's name changes, all else stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from facerec.album.metadata.reading import (
+    MICROSOFT_LIST,
+    MWG,
+    MWG_LIST,
+    PEOPLE,
+    microsoft_regions,
+    mwg_regions,
+)
+from facerec.album.metadata.regions import FACE, Region, match_boxes, to_stored
+from facerec.album.metadata.xmp import Xmp
+
+_SUBJECT = "Xmp.dc.subject"
+_DIMENSIONS = f"{MWG}/mwg-rs:AppliedToDimensions"
+
+
+def merge_faces(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int) -> bool:
+    """Put named faces into XMP.
+
+    A region of another program that shows the same face gets our name and keeps its place and all
+    else; other regions, pets and barcodes stay. Names are added to the keywords and to the people
+    in the picture; one that a region had and none has any more is taken from both.
+
+    Args:
+        faces: with name and box.
+        size: width and height of the upright picture.
+        orientation: EXIF's.
+
+    Returns:
+        whether anything changed.
+    """
+    places = [(n, r) for n, r in mwg_regions(xmp, orientation) if r.kind.casefold() == "face"]
+    matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
+    replaced: set[str] = set()
+    added: list[Region] = []
+    changed = False
+    for index, face in enumerate(faces):
+        if index not in matched:
+            added.append(face)
+            continue
+        number, region = places[matched[index]]
+        if region.name != face.name:
+            xmp.set_text(f"{MWG_LIST}[{number}]/mwg-rs:Name", face.name)
+            replaced.add(region.name)
+            changed = True
+    if added:
+        _append(xmp, added, size, orientation)
+    changed |= bool(added) | _rename_microsoft(xmp, faces, orientation)
+    shown = {region.name for _, region in mwg_regions(xmp, orientation)}
+    gone = {name for name in replaced if name and name not in shown}
+    for key in (_SUBJECT, PEOPLE):
+        before = xmp.items(key)
+        kept = [item for item in before if item not in gone]
+        names = dict.fromkeys(face.name for face in faces)
+        after = [*kept, *(name for name in names if name not in kept)]
+        if after != before:
+            xmp.set_items(key, after)
+            changed = True
+    return changed
+
+
+def _append(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int) -> None:
+    xmp.add_structure(MWG)
+    if not xmp.texts(f"{_DIMENSIONS}/"):
+        width, height = size if orientation < 5 else size[::-1]
+        xmp.add_structure(_DIMENSIONS)
+        xmp.set_text(f"{_DIMENSIONS}/stDim:w", str(width))
+        xmp.set_text(f"{_DIMENSIONS}/stDim:h", str(height))
+        xmp.set_text(f"{_DIMENSIONS}/stDim:unit", "pixel")
+    xmp.add_bag(MWG_LIST)
+    numbers = {
+        int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
+    }
+    for number, face in enumerate(faces, start=max(numbers, default=0) + 1):
+        assert face.box is not None, "a face lies somewhere"
+        left, top, right, bottom = to_stored(face.box, orientation)
+        start = f"{MWG_LIST}[{number}]/mwg-rs:"
+        xmp.set_text(f"{start}Name", face.name)
+        xmp.set_text(f"{start}Type", FACE)
+        values = {
+            "x": (left + right) / 2, "y": (top + bottom) / 2,
+            "w": right - left, "h": bottom - top,
+        }  # fmt: skip
+        for name, value in values.items():
+            xmp.set_text(f"{start}Area/stArea:{name}", f"{value:.6f}")
+        xmp.set_text(f"{start}Area/stArea:unit", "normalized")
+
+
+def _rename_microsoft(xmp: Xmp, faces: Sequence[Region], orientation: int) -> bool:
+    """The same face's name in Microsoft's regions, if there are any; adds none."""
+    places = list(microsoft_regions(xmp, orientation))
+    matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
+    changed = False
+    for index, place in matched.items():
+        number, region = places[place]
+        if region.name != faces[index].name:
+            key = f"{MICROSOFT_LIST}[{number}]/MPReg:PersonDisplayName"
+            xmp.set_text(key, faces[index].name)
+            changed = True
+    return changed

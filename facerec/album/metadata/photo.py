@@ -1,0 +1,221 @@
+"""One photo's named regions: in the file, in its sidecars, and in Picasa's list beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from facerec.album.metadata.containers import embeddable, exif_orientation, put_packet, take_packet
+from facerec.album.metadata.merging import merge_faces
+from facerec.album.metadata.picasa import picasa_regions
+from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
+from facerec.album.metadata.regions import Region, overlap
+from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
+from facerec.album.metadata.xmp import Xmp, require_kept
+from facerec.errors import InputError
+from facerec.files.writing import replacing
+from facerec.imaging.contents import START, image_kind
+from facerec.imaging.decode import Header, read_header
+from facerec.imaging.photos import read_file, unreadable
+
+Where = Literal["sidecar", "embedded"]
+
+_SAME = 0.5
+"""Overlap from which regions of two programs are the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is said of a photo, best first.
+
+    Attributes:
+        regions: of all kinds; of those that lie at one place only the first.
+        orientation: EXIF's.
+        problems: what could not be read, a line each.
+    """
+
+    regions: tuple[Region, ...]
+    orientation: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file that is to be written.
+
+    Attributes:
+        path: the photo or a sidecar.
+        before: its bytes; None: it is not there yet.
+        after: its bytes then.
+        names: whom it then names anew.
+    """
+
+    path: Path
+    before: bytes | None
+    after: bytes
+    names: tuple[str, ...]
+
+
+def read_regions(path: str | Path) -> list[Region]:
+    """The named regions of a photo; see `read_metadata`.
+
+    Raises:
+        InputError: the photo or its metadata cannot be read.
+    """
+    found = read_metadata(Path(path))
+    if found.problems:
+        raise InputError(found.problems[0])
+    return list(found.regions)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What the photo, its sidecars and Picasa's list say; a sidecar before the photo.
+
+    Raises:
+        InputError: the photo cannot be read.
+        MissingError: the package exiv2 is not installed.
+    """
+    data = read_file(path)
+    header = _header(data, str(path))
+    turn = header.orientation
+    problems: list[str] = []
+    packets: list[Xmp] = []
+    for name, read in _packets(path, data, header):
+        try:
+            packet = read()
+            if packet:
+                packets.append(Xmp(packet, name))
+        except InputError as error:
+            problems.append(str(error))
+    found = [region for xmp in packets for _, region in mwg_regions(xmp, turn)]
+    found += [region for xmp in packets for _, region in microsoft_regions(xmp, turn)]
+    try:
+        found += picasa_regions(path, turn)
+    except InputError as error:
+        problems.append(str(error))
+    regions: list[Region] = []
+    for region in found:
+        if region.name and not any(_is_same(region, other) for other in regions):
+            regions.append(region)
+    named = {region.name for region in regions}
+    for xmp in packets:
+        for region in placeless_names(xmp):
+            if region.name not in named:
+                named.add(region.name)
+                regions.append(region)
+    return Metadata(tuple(regions), turn, tuple(problems))
+
+
+def _header(data: bytes, name: str) -> Header:
+    """The header, with the orientation that EXIF says: whoever reads regions goes by that alone."""
+    header = read_header(data, name)
+    if image_kind(data[:START]) == "AVIF":
+        return replace(header, orientation=exif_orientation(data))
+    return header
+
+
+def _is_same(one: Region, other: Region) -> bool:
+    if one.box is None or other.box is None or one.kind != other.kind:
+        return False
+    return overlap(one.box, other.box) >= _SAME
+
+
+def _packets(
+    path: Path, data: bytes, header: Header
+) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
+    for sidecar in sidecars(path):
+        yield str(sidecar), lambda sidecar=sidecar: _read_sidecar(sidecar)  # type: ignore[misc]
+    yield str(path), lambda: _embedded(path, data, header)
+
+
+def _embedded(path: Path, data: bytes, header: Header) -> bytes | None:
+    if embeddable(data) in ("JPEG", "PNG"):
+        return take_packet(data, str(path))
+    return header.xmp
+
+
+def _read_sidecar(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Change]:
+    """What writing the names of a photo's faces would change, without changing it.
+
+    Args:
+        faces: with name and box.
+        where: a kind that cannot hold it gets a sidecar either way.
+
+    Raises:
+        InputError: the photo, or the XMP that is there, cannot be read or kept.
+        MissingError: the package exiv2 is not installed.
+    """
+    data = read_file(path)
+    header = _header(data, str(path))
+    embedded = _embedded(path, data, header)
+    if where == "embedded" and embeddable(data) is not None:
+        merged = _merged(embedded, faces, header, str(path), sidecar=False)
+        if merged is None:
+            return []
+        packet, names = merged
+        return [Change(path, data, put_packet(data, packet, str(path)), names)]
+    changes: list[Change] = []
+    for sidecar in sidecars_to_write(path):
+        before = _read_sidecar(sidecar)
+        # Many programs read only a sidecar where there is one, so a new one begins with all that
+        # the photo says.
+        merged = _merged(before or embedded, faces, header, str(sidecar), sidecar=True)
+        if merged is not None:
+            changes.append(Change(sidecar, before, *merged))
+    return changes
+
+
+def _merged(
+    packet: bytes | None, faces: Sequence[Region], header: Header, name: str, *, sidecar: bool
+) -> tuple[bytes, tuple[str, ...]] | None:
+    """The packet with the names in it, and those that were not; None: it has them all."""
+    if packet:
+        require_kept(packet, name)
+    xmp = Xmp(packet or None, name)
+    size = header.width, header.height
+    before = [region.name for _, region in mwg_regions(xmp, header.orientation)]
+    if not merge_faces(xmp, faces, size, header.orientation):
+        return None
+    merged = xmp.encode(sidecar=sidecar)
+    after = [region.name for _, region in mwg_regions(Xmp(merged, name), header.orientation)]
+    missing = {face.name for face in faces} - set(after)
+    if missing:
+        raise unreadable(name, f"exiv2 cannot write the name {min(missing)!r}")
+    for known in before:
+        if known in after:
+            after.remove(known)
+    return merged, tuple(after)
+
+
+def write_regions(path: str | Path, faces: Sequence[Region], where: Where) -> list[Change]:
+    """Write the names of a photo's faces; see `plan_regions`.
+
+    Raises:
+        InputError: as `plan_regions`.
+        UsageError: a file cannot be written.
+    """
+    changes = plan_regions(Path(path), faces, where)
+    for change in changes:
+        write_change(change)
+    return changes
+
+
+def write_change(change: Change) -> None:
+    """Write a file, atomically; its mode stays.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    with replacing(change.path) as temporary:
+        temporary.write_bytes(change.after)

@@ -1,0 +1,108 @@
+"""Regions and names in XMP, as programs write them.
+
+- MWG 2.0, section 5.9: `mwg-rs:Regions`, centre, width and height as fractions, a kind for each.
+- Microsoft's people tagging (Windows Live Photo Gallery): `MP:RegionInfo`, "left, top, width,
+  height" as fractions.
+- digiKam: people without a place in the picture as tags below `People/`; IPTC Extension:
+  `PersonInImage`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from itertools import count
+
+from facerec.album.metadata.regions import FACE, Box, Region, to_upright
+from facerec.album.metadata.xmp import Xmp
+from facerec.imaging.photos import normalise_person
+
+MWG = "Xmp.mwg-rs.Regions"
+MWG_LIST = f"{MWG}/mwg-rs:RegionList"
+MICROSOFT_LIST = "Xmp.MP.RegionInfo/MPRI:Regions"
+PEOPLE = "Xmp.iptcExt.PersonInImage"
+_TAGS = "Xmp.digiKam.TagsList"
+_TAGS_ROOT = "People/"
+_NOBODY = {"unknown", "unconfirmed", "ignored"}
+"""digiKam's own tags below `People/`."""
+
+_MOST = 10_000
+"""Regions of a photo."""
+
+
+def mwg_regions(xmp: Xmp, orientation: int) -> Iterator[tuple[int, Region]]:
+    """MWG's regions with a place, and their numbers in the list, from 1."""
+    size = xmp.texts(f"{MWG}/mwg-rs:AppliedToDimensions/stDim:")
+    for number, fields in _structures(xmp, MWG_LIST):
+        area = {name: fields.get(f"mwg-rs:Area/stArea:{name}", "") for name in "xywh"}
+        x, y, width, height = (_number(area[name]) for name in "xywh")
+        if fields.get("mwg-rs:Area/stArea:unit", "").strip() == "pixel":
+            across, down = _number(size.get("w", "")), _number(size.get("h", ""))
+            x, y, width, height = x / across, y / down, width / across, height / down
+        box = _box(x - width / 2, y - height / 2, width, height, orientation)
+        if box is not None:
+            kind = fields.get("mwg-rs:Type", "").strip() or FACE
+            yield number, Region(_name(fields.get("mwg-rs:Name", "")), box, kind, "mwg")
+
+
+def microsoft_regions(xmp: Xmp, orientation: int) -> Iterator[tuple[int, Region]]:
+    """Microsoft's regions with a place, and their numbers in the list, from 1."""
+    for number, fields in _structures(xmp, MICROSOFT_LIST):
+        rectangle = fields.get("MPReg:Rectangle", "")
+        # Where a comma is the decimal sign, only blanks tell the numbers apart.
+        parts = re.split(r",\s+", rectangle.strip())
+        parts = parts if len(parts) == 4 else rectangle.split(",")
+        if len(parts) != 4:
+            continue
+        left, top, width, height = map(_number, parts)
+        box = _box(left, top, width, height, orientation)
+        if box is not None:
+            name = _name(fields.get("MPReg:PersonDisplayName", ""))
+            yield number, Region(name, box, FACE, "microsoft")
+
+
+def placeless_names(xmp: Xmp) -> Iterator[Region]:
+    """People who are said to be in the picture, without where."""
+    for tag in xmp.items(_TAGS):
+        name = _name(tag.rpartition("/")[2])
+        if tag.startswith(_TAGS_ROOT) and name and name.casefold() not in _NOBODY:
+            yield Region(name, None, FACE, "digikam")
+    for person in xmp.items(PEOPLE):
+        if _name(person):
+            yield Region(_name(person), None, FACE, "iptc")
+
+
+def _structures(xmp: Xmp, key: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """The fields of each structure in an array."""
+    found: dict[int, dict[str, str]] = {}
+    for rest, text in xmp.texts(f"{key}[").items():
+        number, _, field = rest.partition("]")
+        if number.isdecimal() and int(number) <= _MOST:
+            found.setdefault(int(number), {})[field.removeprefix("/")] = text
+    for place in count(1):
+        if place not in found:
+            return
+        yield place, found[place]
+
+
+def _number(text: str) -> float:
+    """A fraction, also with the comma of other countries; NaN if it is none."""
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
+def _box(left: float, top: float, width: float, height: float, orientation: int) -> Box | None:
+    """A box of the upright picture; None if these are no four usable fractions."""
+    values = (left, top, width, height)
+    if not all(map(math.isfinite, values)) or not (0 < width <= 2 and 0 < height <= 2):
+        return None
+    if not (-1 <= left <= 1 and -1 <= top <= 1):
+        return None
+    return to_upright((left, top, left + width, top + height), orientation)
+
+
+def _name(text: str) -> str:
+    return normalise_person(text).strip()

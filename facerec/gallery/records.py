@@ -1,0 +1,108 @@
+"""The JSON objects of results, which commands print and `facerec serve` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facerec.card import Metric, similarity_to_distance
+from facerec.faces import Candidate, Face, Floats, Match
+from facerec.gallery.enrol import Enrolment
+
+
+def detection_record(image: str, size: tuple[int, int], faces: Sequence[Face]) -> dict[str, Any]:
+    """Of one photo, as `facerec detect` tells it.
+
+    Args:
+        image: its name.
+        size: height and width, in pixels.
+    """
+    height, width = size
+    return {
+        "image": image,
+        "width": width,
+        "height": height,
+        "faces": [face.to_record() for face in faces],
+    }
+
+
+def recognition_record(
+    image: str, size: tuple[int, int], faces: Sequence[Face], matches: Sequence[Match]
+) -> dict[str, Any]:
+    """Of one photo, as `facerec recognize image` tells it; `name` is null for a stranger.
+
+    Args:
+        image: its name.
+        size: height and width, in pixels.
+        matches: one a face.
+    """
+    record = detection_record(image, size, faces)
+    told = zip(record["faces"], matches, strict=True)
+    return {**record, "faces": [{**face, **match_record(match)} for face, match in told]}
+
+
+def match_record(match: Match) -> dict[str, Any]:
+    """Who a face is, and the candidates."""
+    nearest = _candidate_record(match.nearest) if match.nearest else {}
+    return {
+        "name": match.name,
+        "similarity": nearest.get("similarity"),
+        "distance": nearest.get("distance"),
+        "candidates": [_candidate_record(candidate) for candidate in match.candidates],
+    }
+
+
+def comparison_record(
+    a: str, b: str, vectors: tuple[Floats, Floats], metric: Metric, threshold: float
+) -> dict[str, Any]:
+    """Of two faces, as `facerec compare` tells it.
+
+    Args:
+        a: the name of the first.
+        b: the name of the second.
+        vectors: `(D,) float32` unit vectors of both.
+        metric: of the distance and the threshold.
+        threshold: largest distance of the same person.
+    """
+    first, second = vectors
+    similarity = min(max(float(first @ second), -1.0), 1.0)
+    distance = similarity_to_distance(similarity, metric)
+    return {
+        "a": a,
+        "b": b,
+        "same": distance <= threshold,
+        "similarity": round(similarity, 6),
+        "distance": round(distance, 6),
+        "threshold": round(threshold, 6),
+        "metric": metric,
+    }
+
+
+def enrolment_record(gallery: str, people: Mapping[str, int], report: Enrolment) -> dict[str, Any]:
+    """Of an enrolment, as `facerec embed` tells it.
+
+    Args:
+        gallery: its address.
+        people: faces by person.
+    """
+    return {
+        "gallery": gallery,
+        "people": people,
+        "enrolled": report.enrolled,
+        "replaced": report.replaced,
+        "skipped": report.skipped,
+        "faces": report.faces,
+        "no_face": report.no_face,
+        "several_faces": report.several_faces,
+        "failed": report.failed,
+        "removed": report.removed,
+        "warnings": [remark.record() for remark in report.remarks],
+    }
+
+
+def _candidate_record(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "name": candidate.name,
+        "similarity": round(candidate.similarity, 6),
+        "distance": round(candidate.distance, 6),
+    }

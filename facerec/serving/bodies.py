@@ -1,0 +1,296 @@
+"""Photos in requests: raw bodies, multipart forms, base64 in JSON, and URLs where allowed.
+
+A body is counted while it comes, and kept in memory: nothing that a request says names a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from facerec.files.parsing import parse_json
+from facerec.files.text import readable
+from facerec.serving.failures import RequestError
+from facerec.serving.service import Upload
+
+MAX_BODY = 64 << 20
+"""Bytes of a request's body."""
+MAX_PHOTOS = 64
+"""Photos of a request."""
+_SECONDS = 60.0
+"""Seconds in which a body has to come."""
+_MOST_PARTS, _LONGEST_NAME = 256, 200
+_LARGE = 1 << 18
+"""Bytes from which a body is parsed in a thread, so that other requests are not held up."""
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets what is at a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a multipart form.
+
+    Attributes:
+        name: the field's.
+        file: the file name that came with it; None: it is a text.
+        data: its bytes.
+    """
+
+    name: str
+    file: str | None
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """Its bytes as text."""
+        return readable(self.data.decode("utf-8", "replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a request's body holds.
+
+    Attributes:
+        photos: by field, in order.
+        texts: other fields.
+        several: whether a list of photos was sent, if only of one.
+    """
+
+    photos: dict[str, list[Upload]] = field(default_factory=dict)
+    texts: dict[str, Any] = field(default_factory=dict)
+    several: bool = False
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """All photos."""
+        return [upload for uploads in self.photos.values() for upload in uploads]
+
+
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
+    """A request's body, counted while it comes.
+
+    Raises:
+        RequestError: it has too many bytes, is compressed, or comes too slowly.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RequestError(415, "compressed_body", "send the body without Content-Encoding")
+    too_large = RequestError(413, "body_too_large", f"at most {most:,} bytes are read")
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > most:
+        raise too_large
+
+    async def read() -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise too_large
+        return bytes(body)
+
+    try:
+        return await asyncio.wait_for(read(), _SECONDS)
+    except asyncio.TimeoutError:
+        told = f"the body did not come within {_SECONDS:.0f} seconds"
+        raise RequestError(408, "too_slow", told) from None
+
+
+async def read_form(request: Request, most: int = MAX_BODY) -> list[Part]:
+    """The parts of a multipart form.
+
+    Raises:
+        RequestError: it is none, damaged, or too large.
+    """
+    body = await read_body(request, most)
+    kind = request.headers.get("content-type", "")
+    if len(body) < _LARGE:
+        return parse_form(kind, body)
+    return await asyncio.to_thread(parse_form, kind, body)
+
+
+def parse_form(content_type: str, body: bytes) -> list[Part]:
+    """See `read_form`."""
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        raise RequestError(415, "no_form", "send multipart/form-data with its boundary")
+    parts: list[Part] = []
+    headers: dict[str, bytes] = {}
+    name, value, data = bytearray(), bytearray(), bytearray()
+
+    def begin() -> None:
+        headers.clear()
+        data.clear()
+        if len(parts) >= _MOST_PARTS:
+            raise RequestError(413, "too_many_parts", f"at most {_MOST_PARTS} parts are read")
+
+    def end_header() -> None:
+        headers[name.decode("latin-1").lower()] = bytes(value)
+        name.clear()
+        value.clear()
+
+    def end() -> None:
+        _, told = parse_options_header(headers.get("content-disposition", b""))
+        file = told.get(b"filename")
+        parts.append(
+            Part(_told(told.get(b"name", b"")), None if file is None else _told(file), bytes(data))
+        )
+
+    def keep(buffer: bytearray) -> Callable[[bytes, int, int], None]:
+        return lambda given, start, stop: buffer.extend(memoryview(given)[start:stop])
+
+    finished: list[bool] = []
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": begin,
+            "on_header_field": keep(name),
+            "on_header_value": keep(value),
+            "on_header_end": end_header,
+            "on_part_data": keep(data),
+            "on_part_end": end,
+            "on_end": lambda: finished.append(True),
+        },
+    )
+    try:
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise RequestError(400, "damaged_form", f"the form is damaged: {error}") from error
+    if not finished:
+        raise RequestError(400, "damaged_form", "the form is damaged: its end is missing")
+    return parts
+
+
+async def read_content(
+    request: Request, fetch: Fetch | None, *, photos: Sequence[str] = ("image", "images")
+) -> Content:
+    """The photos and other fields of a request, however they were sent.
+
+    Args:
+        fetch: gets photos by URL; None: these are refused.
+        photos: fields that hold photos.
+
+    Raises:
+        RequestError: the body is too large or damaged, or holds too many photos.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        content = _of_form(await read_form(request), photos)
+    elif kind == "application/json" or kind.endswith("+json"):
+        content = await _of_json(await read_body(request), fetch, photos)
+    else:
+        body = await read_body(request)
+        content = Content({photos[0]: [Upload("image", body)]} if body else {})
+    if len(content.uploads) > MAX_PHOTOS:
+        raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
+    return content
+
+
+def one_photo(content: Content, name: str = "image") -> Upload:
+    """The only photo.
+
+    Raises:
+        RequestError: there is none, or several.
+    """
+    uploads = content.uploads
+    if len(uploads) != 1:
+        raise RequestError(422, "no_image", f"send one photo, as the body or as {name}")
+    return uploads[0]
+
+
+def _of_form(parts: Sequence[Part], photos: Sequence[str]) -> Content:
+    found: dict[str, list[Upload]] = {}
+    texts: dict[str, Any] = {}
+    for part in parts:
+        if part.file is not None or part.name in ("image", "images"):
+            upload = Upload(part.file or part.name, part.data)
+            found.setdefault(part.name, []).append(upload)
+        else:
+            texts[part.name] = part.text
+    several = "images" in found or any(len(uploads) > 1 for uploads in found.values())
+    return Content(found, texts, several)
+
+
+async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> Content:
+    if len(body) < _LARGE:
+        fields = _json_object(body)
+    else:
+        fields = await asyncio.to_thread(_json_object, body)
+    found: dict[str, list[Upload]] = {}
+    texts: dict[str, Any] = {}
+    for name, value in fields.items():
+        values = value if isinstance(value, list) else [value]
+        if name not in photos or (isinstance(value, dict) and "person" in value):
+            texts[name] = value
+            continue
+        if len(values) > MAX_PHOTOS:
+            raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
+        numbered = isinstance(value, list)
+        found[name] = [
+            await _upload(one, f"{name}[{place}]" if numbered else name, fetch)
+            for place, one in enumerate(values)
+        ]
+    return Content(found, texts, any(isinstance(fields.get(name), list) for name in found))
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = parse_json(body)
+    except ValueError as error:
+        raise RequestError(400, "damaged_json", f"the body is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise RequestError(400, "damaged_json", "send a JSON object")
+    return fields
+
+
+async def _upload(value: Any, field: str, fetch: Fetch | None) -> Upload:
+    """A photo of a JSON body: a base64 text, or an object with `base64` or `url`."""
+    given = {"base64": value} if isinstance(value, str) else value
+    if not isinstance(given, dict):
+        raise RequestError(422, "no_image", f"{field}: give base64, or an object with url")
+    name = given.get("name", field)
+    if not isinstance(name, str):
+        raise RequestError(422, "no_image", f"{field}: its name is no text")
+    if isinstance(url := given.get("url"), str):
+        if fetch is None:
+            raise RequestError(
+                403, "urls_refused", f"{field}: this server fetches no URLs (--allow-urls)"
+            )
+        return Upload(_named(name), await fetch(url))
+    if not isinstance(encoded := given.get("base64"), str):
+        raise RequestError(422, "no_image", f"{field}: give base64, or an object with url")
+    return Upload(_named(name), decode_base64(encoded, field))
+
+
+def decode_base64(text: str, where: str) -> bytes:
+    """The bytes of base64, also of a `data:` URL, of lines, or URL-safe.
+
+    Raises:
+        RequestError: it is none.
+    """
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    compact = "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RequestError(422, "no_base64", f"{where}: no base64: {error}") from error
+
+
+def _told(text: bytes) -> str:
+    return _named(text.decode("utf-8", "replace"))
+
+
+def _named(name: str) -> str:
+    """A name from a request: valid Unicode, and not endless."""
+    return readable(name)[:_LONGEST_NAME]

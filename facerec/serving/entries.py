@@ -1,0 +1,144 @@
+"""Faces that were enrolled, by an id that lasts.
+
+What is enrolled over HTTP has a UUID and its time of enrolment in its metadata. What came another
+way has an id made of its person, its photo's name and content: another one after a renaming.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from facerec.card import similarity_to_distance
+from facerec.errors import UsageError
+from facerec.gallery.base import Batch, GalleryStore, Where
+from facerec.gallery.entries import mean_vector
+from facerec.serving.failures import RequestError
+
+ID, ENROLLED = "id", "enrolled"
+"""Keys of the metadata."""
+_NAMESPACE = uuid.UUID("5a1fb4e2-6c0e-4f0a-9f6e-3b6c5f1f1c3e")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A photo that was enrolled for a person.
+
+    Attributes:
+        id: a UUID.
+        person: whose.
+        source: the photo, as the gallery names it.
+        sha256: hex hash of its bytes, empty when unknown.
+        score: the detector's, in [0, 1].
+        distance: from the person's mean vector, in the card's metric.
+        meta: the metadata, without the id and the time.
+        enrolled: when, in ISO 8601; None if it was not enrolled over HTTP.
+    """
+
+    id: str
+    person: str
+    source: str
+    sha256: str
+    score: float
+    distance: float
+    meta: Where
+    enrolled: str | None
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON values; `person`, `source` and `distance` as `facerec gallery show` tells them."""
+        return {
+            "id": self.id,
+            "person": self.person,
+            "source": self.source,
+            "distance": round(self.distance, 6),
+            "score": None if np.isnan(self.score) else round(self.score, 4),
+            "enrolled": self.enrolled,
+            "meta": dict(self.meta),
+        }
+
+
+def new_meta(meta: Where | None) -> dict[str, str]:
+    """Metadata of what is enrolled now: the given one, an id and the time.
+
+    Raises:
+        RequestError: the given one has these keys itself.
+    """
+    for key in (ID, ENROLLED):
+        if key in (meta or {}):
+            raise RequestError(422, "reserved_meta", f"meta: {key} is given by the server")
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {**(meta or {}), ID: str(uuid.uuid4()), ENROLLED: now}
+
+
+def rows_of(store: GalleryStore, person: str, where: Where | None = None) -> Batch:
+    """A person's entries.
+
+    Raises:
+        RequestError: the person is unknown.
+    """
+    try:
+        return store.person(person, where)
+    except UsageError as error:
+        raise RequestError(404, "unknown_person", str(error)) from error
+
+
+def entries_of(store: GalleryStore, person: str) -> list[Entry]:
+    """A person's entries, in order.
+
+    Raises:
+        RequestError: the person is unknown.
+    """
+    rows = rows_of(store, person)
+    cosines = rows.embeddings @ mean_vector(rows.embeddings)
+    return [
+        Entry(
+            _id_of(person, rows.source[row], rows.sha256[row], rows.meta[row]),
+            person,
+            rows.source[row],
+            rows.sha256[row],
+            float(rows.score[row]),
+            similarity_to_distance(float(cosines[row]), store.card.metric),
+            {key: value for key, value in rows.meta[row].items() if key not in (ID, ENROLLED)},
+            rows.meta[row].get(ENROLLED),
+        )
+        for row in range(len(rows))
+    ]
+
+
+def find_entry(store: GalleryStore, wanted: str, person: str | None = None) -> Entry:
+    """The entry with an id.
+
+    Args:
+        person: whose it is, if that is known.
+
+    Raises:
+        RequestError: there is none.
+    """
+    for owner in [person] if person is not None else _owners(store, wanted):
+        for entry in entries_of(store, owner):
+            if entry.id == wanted:
+                return entry
+    raise RequestError(404, "unknown_face", f"no enrolled face has the id {wanted[:64]}")
+
+
+def _owners(store: GalleryStore, wanted: str) -> Iterator[str]:
+    """Who may have an entry with that id."""
+    for batch in store.batches(where={ID: wanted}):
+        yield from batch.person
+    for person, source, sha256 in store.photos():
+        if _derived_id(person, source, sha256) == wanted:
+            yield person
+
+
+def _id_of(person: str, source: str, sha256: str, meta: Where) -> str:
+    return meta.get(ID) or _derived_id(person, source, sha256)
+
+
+def _derived_id(person: str, source: str, sha256: str) -> str:
+    told = "\0".join((person, source, sha256)).encode("utf-8", "surrogateescape")
+    return str(uuid.uuid5(_NAMESPACE, told.hex()))

@@ -1,0 +1,108 @@
+"""Runs an application by uvicorn until SIGTERM or Ctrl-C, and answers what was asked before."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from facerec.errors import UsageError
+
+_DRAIN_SECONDS = 30
+"""Seconds in which requests are answered after the signal."""
+_BACKLOG = 512
+
+
+class _Server(uvicorn.Server):
+    """A server that ends as a command does: uvicorn's own raises the signal again.
+
+    Args:
+        started: called once requests are answered.
+        ending: called when the server is asked to end.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], ending: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._on_start, self._on_end = started, ending
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_end()
+        super().handle_exit(sig, frame)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(app: FastAPI, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; a second one ends at once.
+
+    Args:
+        say: told the address, once requests are answered, and the end.
+
+    Raises:
+        UsageError: the address cannot be bound.
+    """
+    bound = _bind(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        backlog=_BACKLOG,
+    )
+    named = f"[{host}]" if ":" in host else host
+    place = f"http://{named}:{bound.getsockname()[1]}"
+    # What a stranger's broken request makes uvicorn say is no news.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    server = _Server(config, lambda: say(f"{place} answers; Ctrl-C ends"), app.state.ending.set)
+    with bound:
+        server.run(sockets=[bound])
+    say("ended")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        UsageError: there is no such address here, or it is in use.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as error:
+        raise UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
+    return bound

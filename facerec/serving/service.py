@@ -1,0 +1,384 @@
+"""What a request can ask: one `Service` over an engine, a gallery and a profile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from facerec.alignment.warp import only_central_face
+from facerec.card import Metric, ModelCard
+from facerec.engine.building import build_detector, open_model
+from facerec.engine.engine import Engine
+from facerec.engine.second_look import with_second_look
+from facerec.errors import FacerecError, InputError, UsageError
+from facerec.faces import Floats, Match
+from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.enrol import Enrolment
+from facerec.gallery.entries import mean_vector
+from facerec.gallery.match import decision_threshold
+from facerec.gallery.outcomes import is_refused
+from facerec.gallery.people import check_name
+from facerec.gallery.remarks import remark_on_others
+from facerec.imaging.photos import normalise_person
+from facerec.imaging.portraits import portrait_files
+from facerec.profile.loading import Profile
+from facerec.serving.batching import Analysis, Batcher
+from facerec.serving.entries import ID, Entry, entries_of, find_entry, new_meta, rows_of
+from facerec.serving.failures import RequestError
+from facerec.serving.people import People
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A photo that a request brought.
+
+    Attributes:
+        name: what answers and errors call it.
+        data: its encoded bytes.
+    """
+
+    name: str
+    data: bytes
+
+
+class Engines(NamedTuple):
+    """Two engines that share their detector and networks.
+
+    Attributes:
+        plain: for detection and recognition.
+        turning: for enrolment and comparison: looks at the photo turned too, as the commands do.
+    """
+
+    plain: Engine
+    turning: Engine
+
+
+class Comparison(NamedTuple):
+    """Two faces' vectors and what decides about them; see `records.comparison_record`."""
+
+    vectors: tuple[Floats, Floats]
+    metric: Metric
+    threshold: float
+
+
+class Enrolled(NamedTuple):
+    """What an enrolment did.
+
+    Attributes:
+        report: the photos by outcome.
+        ids: of each photo that is enrolled now, in order.
+        faces: the person's, now.
+    """
+
+    report: Enrolment
+    ids: list[str]
+    faces: int
+
+
+class Service:
+    """One engine, warm, and the people of a gallery.
+
+    Args:
+        engines: of the profile.
+        profile: how people are matched and enrolled.
+        gallery: its address; None: people are neither enrolled nor recognised.
+        observe: called with the size of each batch that the engine takes.
+
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        profile: Profile,
+        gallery: str | None,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.profile = profile
+        self.gallery = gallery
+        self._engine, self._turning = engines
+        runtime = profile.runtime
+        self._batcher = Batcher(
+            batch=max(1, runtime.batch // 4),
+            workers=runtime.workers,
+            max_pixels=runtime.max_pixels,
+            observe=observe,
+        )
+        self._people = People(gallery, self.card, profile.recognize)
+
+    @property
+    def card(self) -> ModelCard:
+        """Of the engine's vectors."""
+        return self._engine.card
+
+    @property
+    def waiting(self) -> int:
+        """Photos that are being answered."""
+        return self._batcher.admitted
+
+    async def warm_up(self) -> None:
+        """Detect and embed once, and read the gallery: the first request is as fast as any."""
+        portrait = next(iter(portrait_files().values())).read_bytes()
+        await self.faces(Upload("a portrait", portrait), embed=True)
+        if self.gallery is not None:
+            await self._people.read(lambda store: store.counts())
+
+    async def faces(self, upload: Upload, *, embed: bool) -> Analysis:
+        """All faces of a photo.
+
+        Args:
+            embed: with their vectors.
+
+        Raises:
+            InputError: it is no image, damaged, or has too many pixels.
+            RequestError: too many photos are waiting.
+        """
+        return await self._batcher.analyse(upload.name, upload.data, self._engine, embed=embed)
+
+    async def recognize(self, upload: Upload) -> tuple[Analysis, list[Match]]:
+        """All faces of a photo, and who they are.
+
+        Raises:
+            InputError: it is no image, damaged, or has too many pixels.
+            RequestError: too many photos are waiting, or there is no gallery.
+        """
+        _ = self._people.address
+        found = await self.faces(upload, embed=True)
+        return found, await self._people.match(found.faces)
+
+    async def compare(self, first: Upload | str, second: Upload | str) -> Comparison:
+        """Compare two photos, or a photo with a person, or two people.
+
+        Args:
+            first: a photo, of which the largest and most central face counts, or a person's name.
+            second: likewise.
+
+        Raises:
+            InputError: one is no image, or shows no face.
+            RequestError: a person is unknown.
+        """
+        one, other = await asyncio.gather(self._vector(first), self._vector(second))
+        if isinstance(first, str) or isinstance(second, str):
+            _, matcher = await self._people.deciding()
+            return Comparison((one, other), matcher.metric, matcher.threshold)
+        return Comparison((one, other), *decision_threshold(self.card, self.profile.recognize))
+
+    async def people(self, where: Where | None = None) -> dict[str, int]:
+        """Faces per person.
+
+        Args:
+            where: metadata of the faces that count.
+        """
+        return await self._people.read(lambda store: store.counts(where))
+
+    async def faces_of(self, person: str) -> list[Entry]:
+        """A person's entries.
+
+        Raises:
+            RequestError: the person is unknown.
+        """
+        return await self._people.read(lambda store: entries_of(store, person))
+
+    async def face(self, face: str, person: str | None = None) -> Entry:
+        """The entry with an id.
+
+        Raises:
+            RequestError: there is none, or that person has none.
+        """
+        return await self._people.read(lambda store: find_entry(store, face, person))
+
+    async def enrol(
+        self, person: str, uploads: Sequence[Upload], meta: Where | None = None
+    ) -> Enrolled:
+        """Enrol photos of a person; they are on disk when this returns.
+
+        A photo that is enrolled for them already, by content, is skipped. `gallery.faces` says
+        which face counts where a photo shows several.
+
+        Raises:
+            InputError: the only photo is no image, or shows no face or too many.
+            RequestError: the name or the metadata cannot be used; or there is no gallery.
+        """
+        _ = self._people.address
+        person = _usable(person)
+        report = Enrolment()
+        usable = await self._usable_photos(uploads, report)
+        given = [(found, new_meta(meta)) for found in usable]
+
+        def add(store: GalleryStore) -> Enrolled:
+            ids = []
+            for found, facts in given:
+                if store.holds(person, found.sha256):
+                    report.skipped += 1
+                    known = [one for one in entries_of(store, person) if one.sha256 == found.sha256]
+                    ids.append(known[0].id)
+                    continue
+                store.add(person, found.faces, f"api://{facts[ID]}", found.sha256, facts)
+                report.enrolled += 1
+                report.faces += len(found.faces)
+                ids.append(facts[ID])
+            count = len(store.person(person)) if ids else 0
+            return Enrolled(report, ids, count)
+
+        if not given:
+            return Enrolled(report, [], 0)
+        return await self._people.change(add)
+
+    async def rename(self, person: str, name: str) -> None:
+        """Give a person another name.
+
+        Raises:
+            RequestError: the person is unknown, or the name is taken or unusable.
+        """
+        name = _usable(name)
+
+        def rename(store: GalleryStore) -> None:
+            rows_of(store, person)
+            try:
+                store.rename(person, name)
+            except UsageError as error:
+                raise RequestError(409, "name_taken", str(error)) from error
+
+        await self._people.change(rename)
+
+    async def merge(self, person: str, into: str) -> None:
+        """Make all faces of a person another's.
+
+        Raises:
+            RequestError: one of them is unknown, or they are the same.
+        """
+
+        def merge(store: GalleryStore) -> None:
+            for one in (person, into):
+                rows_of(store, one)
+            if person == into:
+                raise RequestError(409, "same_person", f"{person} cannot be merged into itself")
+            store.merge(person, into)
+
+        await self._people.change(merge)
+
+    async def delete_person(self, person: str) -> int:
+        """Remove a person and all their faces; returns how many.
+
+        Raises:
+            RequestError: the person is unknown.
+        """
+
+        def remove(store: GalleryStore) -> int:
+            rows_of(store, person)
+            return store.remove(person)
+
+        return await self._people.change(remove)
+
+    async def delete_face(self, face: str, person: str | None = None) -> Entry:
+        """Remove what one photo gave; returns the entry that had the id.
+
+        Args:
+            face: the id.
+            person: whose it must be.
+
+        Raises:
+            RequestError: there is none.
+        """
+
+        def remove(store: GalleryStore) -> Entry:
+            entry = find_entry(store, face, person)
+            store.remove_source(entry.person, entry.source)
+            return entry
+
+        return await self._people.change(remove)
+
+    def close(self) -> None:
+        """Answer what is waiting, then end the threads."""
+        self._batcher.close()
+        self._people.close()
+
+    async def _vector(self, which: Upload | str) -> Floats:
+        """Of a photo's central face, or a person's mean vector."""
+        if isinstance(which, str):
+            where = self.profile.recognize.where
+            return await self._people.read(
+                lambda store: mean_vector(rows_of(store, which, where).embeddings)
+            )
+        found = await self._central(which)
+        if not found.faces:
+            raise RequestError(422, "no_face", f"{which.name}: no face found")
+        vector = found.faces[0].embedding
+        assert vector is not None, "it was asked for"
+        return vector
+
+    async def _central(self, upload: Upload, *, every: bool = False) -> Analysis:
+        select = None if every else only_central_face
+        return await self._batcher.analyse(
+            upload.name, upload.data, self._turning, embed=True, select=select
+        )
+
+    async def _usable_photos(self, uploads: Sequence[Upload], report: Enrolment) -> list[Analysis]:
+        """The photos whose faces can be enrolled; the others go into the report.
+
+        Raises:
+            InputError: it is the only one.
+        """
+        every = self.profile.gallery.faces != "central"
+        outcomes = await asyncio.gather(
+            *(self._central(upload, every=every) for upload in uploads), return_exceptions=True
+        )
+        usable = []
+        for upload, found in zip(uploads, outcomes, strict=True):
+            problem: FacerecError | None = None
+            if isinstance(found, InputError):
+                problem = found
+                report.failed[upload.name] = str(found)
+            elif isinstance(found, BaseException):
+                raise found
+            elif not found.faces:
+                problem = RequestError(422, "no_face", f"{upload.name}: no face found")
+                report.no_face.append(upload.name)
+            elif is_refused(found.faces, self.profile):
+                told = f"{upload.name}: {len(found.faces)} faces, and only one is allowed"
+                problem = RequestError(422, "several_faces", told)
+                report.several_faces.append(upload.name)
+            else:
+                usable.append(found)
+                if found.faces[0].among > len(found.faces):
+                    report.remarks.append(remark_on_others(upload.name, found.faces[0].among))
+            if problem is not None and len(uploads) == 1:
+                raise problem
+        return usable
+
+
+def open_engines(profile: Profile) -> Engines:
+    """The engines of a profile.
+
+    Raises:
+        MissingError: weights, a package or the device is missing.
+    """
+    detector, model = build_detector(profile), open_model(profile)
+    turning = profile.looking_again("turns")
+    plain, turned = (
+        Engine(
+            with_second_look(detector, one.detector),
+            model,
+            batch=one.runtime.batch,
+            profile=one,
+        )
+        for one in (profile, turning)
+    )
+    return Engines(plain, turned)
+
+
+def _usable(name: str) -> str:
+    """A person's name as it is stored.
+
+    Raises:
+        RequestError: it is none.
+    """
+    name = normalise_person(name)
+    try:
+        check_name(name)
+    except UsageError as error:
+        raise RequestError(422, "unusable_name", str(error)) from error
+    return name

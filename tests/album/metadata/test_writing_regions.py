@@ -1,0 +1,234 @@
+"""Names written into one photo, read back by ExifTool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.album.metadata.writers import (
+    areas,
+    exiftool,
+    needs_exiftool,
+    picture,
+    pixels,
+    save,
+    scan_data,
+    tags,
+)
+
+pytest.importorskip("exiv2")
+
+from facerec.album.metadata.photo import read_regions, write_regions
+from facerec.album.metadata.regions import Region
+from facerec.errors import InputError
+
+ANNA = Region("Anna", (0.1, 0.2, 0.3, 0.6))
+BEN = Region("Ben", (0.5, 0.2, 0.7, 0.6))
+HOSTILE = ("Zoë Żółć", "山田太郎", "A <&> \"B\" 'C'", "]]>", "a, b; c", "😀", "&lt;b&gt;", "שלום")
+
+FORMATS = {
+    "jpg": {}, "png": {}, "webp": {"quality": 80}, "lossless.webp": {"lossless": True},
+    "tif": {"compression": "tiff_lzw"}, "raw.tif": {},
+}  # fmt: skip
+
+
+@needs_exiftool
+@pytest.mark.parametrize("name", FORMATS)
+def test_exiftool_reads_embedded_names_and_nothing_else_has_changed(
+    tmp_path: Path, name: str
+) -> None:
+    photo = save(tmp_path / f"photo.{name}", **FORMATS[name])
+    exiftool("-overwrite_original", "-XMP-dc:Creator=Somebody", "-XMP-dc:Subject=beach", photo)
+    before, were = photo.read_bytes(), tags(photo)
+    write_regions(photo, [ANNA, BEN], "embedded")
+    after, now = photo.read_bytes(), tags(photo)
+    assert areas(photo) == {"Anna": [0.2, 0.4, 0.2, 0.4], "Ben": [0.6, 0.4, 0.2, 0.4]}
+    info = now["XMP-mwg-rs:RegionInfo"]
+    assert info["AppliedToDimensions"] == {"W": 60, "H": 40, "Unit": "pixel"}
+    assert [region["Type"] for region in info["RegionList"]] == ["Face", "Face"]
+    assert info["RegionList"][0]["Area"]["Unit"] == "normalized"
+    assert now["XMP-dc:Subject"] == ["beach", "Anna", "Ben"]
+    assert now["XMP-iptcExt:PersonInImage"] == ["Anna", "Ben"]
+    assert pixels(after) == pixels(before)
+    moved = ("XMP-dc:Subject", "IFD0:StripOffsets")  # where a TIFF's pixels lie
+    for key, value in were.items():
+        if key.split(":")[0] in ("IFD0", "ExifIFD", "XMP-dc", "ICC_Profile", "JFIF", "PNG"):
+            assert key in moved or now[key] == value, key
+
+
+@needs_exiftool
+@pytest.mark.parametrize("ending", [b"", b"\0\0trailer", b"\xff\xd8\xff\xd9motion"])
+def test_every_byte_of_a_jpeg_but_the_packet_stays(tmp_path: Path, ending: bytes) -> None:
+    photo = save(tmp_path / "photo.jpg", comment=b"hello", icc_profile=b"x" * 200)
+    photo.write_bytes(photo.read_bytes() + ending)
+    before = photo.read_bytes()
+    write_regions(photo, [ANNA], "embedded")
+    after = photo.read_bytes()
+    assert scan_data(after) == scan_data(before)
+    start = after.index(b"\xff\xe1", after.index(b"Exif\0\0"))
+    length = int.from_bytes(after[start + 2 : start + 4], "big")
+    assert after[:start] + after[start + 2 + length :] == before
+
+
+@needs_exiftool
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_regions_are_of_the_stored_image(tmp_path: Path, orientation: int) -> None:
+    """MWG 2.0, 5.9; expected areas by Exif 2.32's table 6 for a face at the upright upper left."""
+    photo = save(tmp_path / "photo.jpg", orientation=orientation)
+    write_regions(photo, [Region("Anna", (0.0, 0.0, 0.2, 0.4))], "embedded")
+    stored = {
+        1: [0.1, 0.2, 0.2, 0.4], 2: [0.9, 0.2, 0.2, 0.4],
+        3: [0.9, 0.8, 0.2, 0.4], 4: [0.1, 0.8, 0.2, 0.4],
+        5: [0.2, 0.1, 0.4, 0.2], 6: [0.2, 0.9, 0.4, 0.2],
+        7: [0.8, 0.9, 0.4, 0.2], 8: [0.8, 0.1, 0.4, 0.2],
+    }[orientation]  # fmt: skip
+    assert areas(photo)["Anna"] == stored
+    size = tags(photo)["XMP-mwg-rs:RegionInfo"]["AppliedToDimensions"]
+    assert (size["W"], size["H"]) == (60, 40)
+    (region,) = read_regions(photo)
+    assert region.box == pytest.approx((0.0, 0.0, 0.2, 0.4), abs=1e-5)
+
+
+@needs_exiftool
+def test_regions_of_others_stay_and_only_the_same_face_is_renamed(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    exiftool(
+        "-overwrite_original",
+        "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=60,H=40,Unit=pixel},RegionList=["
+        "{Area={X=0.21,Y=0.41,W=0.22,H=0.42,Unit=normalized},Name=Ann,Type=Face,Description=old},"
+        "{Area={X=0.2,Y=0.4,W=0.2,H=0.4,Unit=normalized},Name=Rex,Type=Pet},"
+        "{Area={X=0.9,Y=0.9,W=0.1,H=0.1,Unit=normalized},Type=BarCode,BarCodeValue=123},"
+        "{Area={X=0.9,Y=0.2,W=0.1,H=0.1,Unit=normalized},Name=Carl,Type=Face}]}",
+        "-XMP-dc:Subject=Ann", "-XMP-dc:Subject=beach", "-XMP-iptcExt:PersonInImage=Ann", photo,
+    )  # fmt: skip
+    write_regions(photo, [ANNA, BEN], "embedded")
+    regions = tags(photo)["XMP-mwg-rs:RegionInfo"]["RegionList"]
+    assert [region.get("Name") for region in regions] == ["Anna", "Rex", None, "Carl", "Ben"]
+    assert regions[0]["Description"] == "old"
+    assert float(regions[0]["Area"]["W"]) == 0.22
+    assert str(regions[2]["BarCodeValue"]) == "123"
+    assert tags(photo)["XMP-dc:Subject"] == ["beach", "Anna", "Ben"]
+    assert tags(photo)["XMP-iptcExt:PersonInImage"] == ["Anna", "Ben"]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+def test_names_of_all_scripts_come_back(tmp_path: Path, where: str) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    faces = [Region(n, (i / 10, 0.1, i / 10 + 0.08, 0.3)) for i, n in enumerate(HOSTILE)]
+    write_regions(photo, faces, where)  # type: ignore[arg-type]
+    written = photo if where == "embedded" else tmp_path / "photo.jpg.xmp"
+    assert list(areas(written)) == list(HOSTILE)
+    assert tags(written)["XMP-iptcExt:PersonInImage"] == list(HOSTILE)
+    assert [region.name for region in read_regions(photo)] == list(HOSTILE)
+
+
+@needs_exiftool
+def test_thirty_faces_fit_into_a_jpeg(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    faces = [Region(f"Person {n:02d}", (n / 40, 0.1, n / 40 + 0.02, 0.2)) for n in range(30)]
+    write_regions(photo, faces, "embedded")
+    assert len(areas(photo)) == 30
+
+
+def test_writing_again_changes_nothing(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    for where in ("embedded", "sidecar"):
+        write_regions(photo, [ANNA], where)  # type: ignore[arg-type]
+        before = photo.read_bytes()
+        assert write_regions(photo, [ANNA], where) == []  # type: ignore[arg-type]
+        assert photo.read_bytes() == before
+
+
+def test_the_sidecar_that_is_there_is_written(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    packet = write_regions(photo, [BEN], "sidecar")[0].after
+    (tmp_path / "photo.jpg.xmp").rename(tmp_path / "photo.xmp")
+    (change,) = write_regions(photo, [ANNA], "sidecar")
+    assert change.path == tmp_path / "photo.xmp"
+    assert change.before == packet
+    assert {region.name for region in read_regions(photo)} == {"Anna", "Ben"}
+
+
+def test_beside_a_raw_file_the_short_name_is_the_raw_files(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    (tmp_path / "photo.cr2").write_bytes(b"raw")
+    (tmp_path / "photo.xmp").write_bytes(b"")
+    (change,) = write_regions(photo, [ANNA], "sidecar")
+    assert change.path == tmp_path / "photo.jpg.xmp"
+
+
+@needs_exiftool
+def test_a_new_sidecar_begins_with_what_the_photo_says(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    exiftool("-overwrite_original", "-XMP-dc:Subject=beach", photo)
+    before = photo.read_bytes()
+    write_regions(photo, [ANNA], "sidecar")
+    assert tags(tmp_path / "photo.jpg.xmp")["XMP-dc:Subject"] == ["beach", "Anna"]
+    assert photo.read_bytes() == before
+
+
+@needs_exiftool
+@pytest.mark.parametrize("suffix", ["avif", "heic", "jxl"])
+def test_what_exiv2_cannot_write_gets_a_sidecar(tmp_path: Path, suffix: str) -> None:
+    photo = tmp_path / f"photo.{suffix}"
+    if suffix == "heic":
+        heif = pytest.importorskip("pillow_heif")
+        heif.from_pillow(picture(64, 48)).save(photo)
+    elif suffix == "jxl":
+        pytest.importorskip("pillow_jxl")
+        save(photo)
+    else:
+        save(photo)
+    before = photo.read_bytes()
+    (change,) = write_regions(photo, [ANNA], "embedded")
+    assert change.path == tmp_path / f"photo.{suffix}.xmp"
+    assert photo.read_bytes() == before
+    assert list(areas(change.path)) == ["Anna"]
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+def test_a_photo_keeps_its_mode(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    photo.chmod(0o640)
+    write_regions(photo, [ANNA], "embedded")
+    assert photo.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_packet_too_long_for_a_jpeg_is_refused_and_fits_a_sidecar(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    faces = [Region("x" * 300 + str(n), (n / 200, 0.1, n / 200 + 0.004, 0.2)) for n in range(150)]
+    before = photo.read_bytes()
+    with pytest.raises(InputError, match="too many for a JPEG; use --xmp sidecar"):
+        write_regions(photo, faces, "embedded")
+    assert photo.read_bytes() == before
+    write_regions(photo, faces, "sidecar")
+    assert len(read_regions(photo)) == 150
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['<q:t>type="Struct" but a text</q:t>', '<q:t rdf:parseType="Literal"><q:b>x</q:b></q:t>'],
+)
+def test_xmp_that_exiv2_would_not_keep_is_left_alone(tmp_path: Path, value: str) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    sidecar = tmp_path / "photo.jpg.xmp"
+    sidecar.write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+        '"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        f'xmlns:q="urn:q/">{value}</rdf:Description></rdf:RDF></x:xmpmeta>'
+    )
+    before = sidecar.read_bytes()
+    with pytest.raises(InputError, match=r"exiv2 would not keep|cannot be read by exiv2"):
+        write_regions(photo, [ANNA], "sidecar")
+    assert sidecar.read_bytes() == before
+
+
+def test_a_linked_photo_stays_a_link(tmp_path: Path) -> None:
+    save(tmp_path / "real.jpg")
+    link = tmp_path / "photo.jpg"
+    link.symlink_to("real.jpg")
+    write_regions(link, [ANNA], "embedded")
+    assert link.readlink() == Path("real.jpg")
+    assert [region.name for region in read_regions(tmp_path / "real.jpg")] == ["Anna"]
