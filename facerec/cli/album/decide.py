@@ -43,7 +43,7 @@ def register(app: App) -> None:
 def name(
     person: Person,
     name: Annotated[str, argument(help="The name; that of somebody else: they are one.")],
-    force: Annotated[bool, force_option("Merge without asking.")] = False,
+    force: Annotated[bool, force_option("Replace the two by one person without asking.")] = False,
     *,
     profile: ProfileOptions,
 ) -> None:

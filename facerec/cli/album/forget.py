@@ -21,7 +21,7 @@ def register(app: App) -> None:
 @profile_options(ALBUM)
 def forget(
     person: Person,
-    force: Annotated[bool, force_option("Forget without asking.")] = False,
+    force: Annotated[bool, force_option("Remove the person without asking.")] = False,
     *,
     profile: ProfileOptions,
 ) -> None:
