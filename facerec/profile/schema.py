@@ -201,6 +201,8 @@ class GallerySection(Section):
     """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
     faces: Literal["central", "all", "refuse"] = "central"
     """Which face is enrolled when a photo shows several."""
+    min_quality: Share = 0.0
+    """Faces of lower quality, from 0 to 1, are not enrolled."""
 
 
 class RecognizeSection(Section):
