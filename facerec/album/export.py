@@ -17,8 +17,8 @@ from facerec.gallery.sync import relative_source
 
 _CONFIRMED = (
     "SELECT name, (SELECT min(path) FROM places WHERE places.photo = faces.photo), content,"
-    " vector, x1, y1, x2, y2, landmarks, score FROM faces JOIN people ON people.id = person"
-    " JOIN photos ON photos.id = photo JOIN vectors ON face = faces.id"
+    " vector, x1, y1, x2, y2, landmarks, score, quality FROM faces"
+    " JOIN people ON people.id = person JOIN photos ON photos.id = photo JOIN vectors ON face = faces.id"
     " WHERE state = 'confirmed' AND name IS NOT NULL AND NOT translated AND model = ?"
     " ORDER BY name, faces.id"
 )
@@ -52,7 +52,9 @@ def export_confirmed(album: Album, target: str | Path) -> Counter[str]:
             f"{album.path}: no face of a named person is confirmed; see: facerec album name"
         )
     folder = Path(target).parent
-    names, paths, contents, vectors, x1, y1, x2, y2, landmarks, scores = zip(*rows, strict=True)
+    names, paths, contents, vectors, x1, y1, x2, y2, landmarks, scores, quality = zip(
+        *rows, strict=True
+    )
     gallery = Gallery(card)
     gallery.append(
         Batch(
@@ -64,6 +66,7 @@ def export_confirmed(album: Album, target: str | Path) -> Counter[str]:
             np.stack([x1, y1, x2, y2], axis=1).astype(np.float32),
             np.frombuffer(b"".join(landmarks), "<f4").reshape(-1, 5, 2),
             np.array(scores, np.float32),
+            np.array([np.nan if one is None else one for one in quality], np.float32),
         )
     )
     gallery.save(target)

@@ -49,7 +49,7 @@ def _add_face(album: Album, photo: int, new: NewFace, model: str) -> int:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             photo, *face.box.astype(float).tolist(), face.landmarks.astype("<f4").tobytes(),
-            float(face.score), new.quality,
+            float(face.score), face.quality,
         ),
     ).lastrowid  # fmt: skip
     assert added is not None, "a row was inserted"
