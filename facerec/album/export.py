@@ -18,7 +18,8 @@ from facerec.gallery.sync import relative_source
 _CONFIRMED = (
     "SELECT name, (SELECT min(path) FROM places WHERE places.photo = faces.photo), content,"
     " vector, x1, y1, x2, y2, landmarks, score, quality FROM faces"
-    " JOIN people ON people.id = person JOIN photos ON photos.id = photo JOIN vectors ON face = faces.id"
+    " JOIN people ON people.id = person JOIN photos ON photos.id = photo"
+    " JOIN vectors ON face = faces.id"
     " WHERE state = 'confirmed' AND name IS NOT NULL AND NOT translated AND model = ?"
     " ORDER BY name, faces.id"
 )
