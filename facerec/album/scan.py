@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from facerec.album.chips import cut_chips
@@ -79,6 +79,19 @@ class Scan:
     faces: int = 0
     no_face: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+
+    def completed(self, listed: Sequence[Photo], unknown: Sequence[Photo], gone: int) -> Scan:
+        """This report on what was read, with what was not: the photos of `unknown_photos` were."""
+        known = self.known + len(listed) - len(unknown)
+        return replace(self, photos=len(listed), known=known, gone=gone)
+
+
+def merge_scans(reports: Sequence[Scan]) -> Scan:
+    """The report of several processes that have read a share of the photos each."""
+    failed = {name: error for report in reports for name, error in report.failed.items()}
+    counts = [one.name for one in fields(Scan) if one.name != "failed"]
+    sums = {name: sum(getattr(report, name) for report in reports) for name in counts}
+    return Scan(failed=failed, **sums)
 
 
 def place_of(photo: Photo) -> Place:
