@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from facerec.cli.console import Results, exit_with_failures, progress, say, waiting
@@ -72,8 +73,10 @@ def scan(
         raise UsageError("-: several processes cannot share standard input; give paths")
     with waiting("listing photos"):
         listed = list(find_photos(photos, stdin=standard_input(), null=null))
-    if not listed:
-        raise InputError(f"{photos[0]}: no photos there")
+    if not any(photo.path is None or photo.path.is_file() for photo in listed):
+        # Fail before PyTorch is loaded, and before an album is made.
+        first = Path(str(listed[0]) if listed else photos[0])
+        raise InputError(f"{first}: {'no photos there' if first.exists() else 'no such file'}")
     report = _scan_shared(loaded, listed) if shared else _scan_alone(loaded, listed)
     if report is None:
         # Not rank 0.
