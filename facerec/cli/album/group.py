@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from facerec.cli.album import decide, export, forget, people, scan, search
+from facerec.cli.album import (
+    decide,
+    export,
+    forget,
+    metadata,
+    migrate,
+    people,
+    scan,
+    search,
+)
 from facerec.cli.help import App
 
 app = App(
@@ -23,5 +32,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, people, decide, search, forget, export):
+for theme in (scan, people, decide, search, forget, export, metadata, migrate):
     theme.register(app)
