@@ -12,13 +12,18 @@ from facerec.cli.console import Results, print_line, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, RUNTIME, SECURITY, App
 from facerec.cli.options import (
     BATCH,
+    CAMERAS,
     DETECTOR,
     FACES,
     FAR,
     GALLERY,
+    IMMICH_UPSTREAM,
     METRIC,
+    MQTT,
     THRESHOLD,
     TOP,
+    WEBHOOK,
+    WEBHOOK_SECRET,
     WORKERS,
     Json,
     ProfileOptions,
@@ -47,7 +52,10 @@ KeyFile = Annotated[Path, argument("FILE", help="The file of the keys' hashes.")
 
 
 @app.callback()
-@profile_options(GALLERY, FACES, DETECTOR, THRESHOLD, FAR, METRIC, TOP, WORKERS, BATCH)
+@profile_options(
+    GALLERY, FACES, DETECTOR, THRESHOLD, FAR, METRIC, TOP, WORKERS, BATCH, CAMERAS, WEBHOOK,
+    WEBHOOK_SECRET, MQTT, IMMICH_UPSTREAM,
+)  # fmt: skip
 def serve(
     context: typer.Context,
     host: Annotated[
@@ -124,23 +132,31 @@ def serve(
     if not (local or tls):
         say("no TLS: others on the way can read photos and keys; --cert and --key, or a proxy")
     address = _gallery(loaded, named=profile.given(GALLERY) is not None)
+    if loaded.serve.cameras and address is None:
+        raise UsageError("--camera: people are recognised by a gallery: name one, -g GALLERY")
     bound = listen(host, port)
     with waiting("loading models"):
         from facerec.serving.app import Settings, create_app
         from facerec.serving.audit import Audit
         from facerec.serving.bodies import MAX_BODY
         from facerec.serving.fetching import Fetcher
+        from facerec.serving.immich import Upstream
         from facerec.serving.keys import Keys
         from facerec.serving.metrics import Metrics
         from facerec.serving.retention import parse_duration
         from facerec.serving.running import run
         from facerec.serving.service import Service, open_engines
+        from facerec.serving.watching import sinks_of
 
+        upstream = loaded.serve.immich_upstream
         settings = Settings(
             keys=None if key_file is None else Keys(key_file),
             local=local,
             fetch=Fetcher(MAX_BODY).fetch if allow_urls else None,
             keep=None if keep is None else parse_duration(keep),
+            upstream=None if upstream is None else Upstream(upstream),
+            sinks=sinks_of(loaded, say),
+            say=say,
         )
         metrics, log = Metrics(), Audit(audit)
         service = Service(open_engines(loaded), loaded, address, log, metrics.note_batch)

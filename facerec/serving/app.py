@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +15,11 @@ from fastapi.responses import HTMLResponse
 
 from facerec import __version__
 from facerec.serving import people_routes, schema, v1
-from facerec.serving.answers import answer, map_errors
+from facerec.serving.answers import answer, log, map_errors
 from facerec.serving.bodies import Fetch
 from facerec.serving.callers import requires, scope_by_path
+from facerec.serving.camera_routes import camera_router
+from facerec.serving.cameras import Cameras
 from facerec.serving.compreface.routes import compreface_router
 from facerec.serving.failures import unavailable
 from facerec.serving.guard import Guard
@@ -26,6 +28,7 @@ from facerec.serving.keys import Keys
 from facerec.serving.metrics import Metrics
 from facerec.serving.retention import keep_faces
 from facerec.serving.service import Service
+from facerec.serving.watching import Sink
 
 _DESCRIPTION = (
     "Detect, embed, compare and recognise faces. A photo is the body itself, a part of a form, "
@@ -45,6 +48,8 @@ class Settings:
         fetch: gets photos by URL; None: these are refused.
         keep: how long faces are kept that were enrolled over HTTP; None: for ever.
         upstream: does Immich's tasks that are not ours; None: these are refused.
+        sinks: where the cameras' events are sent.
+        say: told in a line how the cameras are.
     """
 
     keys: Keys | None = None
@@ -52,6 +57,8 @@ class Settings:
     fetch: Fetch | None = None
     keep: timedelta | None = None
     upstream: Upstream | None = None
+    sinks: Sequence[Sink] = ()
+    say: Callable[[str], None] = log.warning
 
 
 def create_app(service: Service, settings: Settings, metrics: Metrics | None = None) -> FastAPI:
@@ -102,6 +109,8 @@ def create_app(service: Service, settings: Settings, metrics: Metrics | None = N
     by_path = [Depends(requires(scope_by_path))]
     app.include_router(compreface_router(service), dependencies=by_path)
     app.include_router(immich_router(service, settings.upstream), dependencies=by_path)
+    cameras = Cameras(service.profile, settings.say)
+    app.include_router(camera_router(cameras, settings.sinks), dependencies=by_path)
     app.add_middleware(Guard, keys=settings.keys, local=settings.local, observe=metrics.note_answer)
     return app
 

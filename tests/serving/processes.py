@@ -52,7 +52,7 @@ class Server:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.told.append(line)
-            if found := re.search(r"(https?://\S+)/ answers", line):
+            if found := re.search(r"(https?://\S+?)/? answers", line):
                 self.url = found[1]
                 self._ready.set()
         self._ready.set()
