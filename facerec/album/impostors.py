@@ -6,6 +6,8 @@ network and these people, and no calibration is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,9 +37,11 @@ class Cohort:
 
     Args:
         vectors: `(N, D) float32` unit vectors.
+        advance: progress callback, with the number of faces compared.
     """
 
-    def __init__(self, vectors: Floats) -> None:
+    def __init__(self, vectors: Floats, advance: Callable[[int], None]) -> None:
+        self._advance = advance
         step = -(-len(vectors) // EXACT)
         self._vectors = vectors
         self._rows = np.arange(0, len(vectors), max(step, 1))
@@ -84,6 +88,7 @@ class Cohort:
             sums = np.where(there, nearest, 0).sum(1)
             density[start : start + _STEP] = sums / np.maximum(there.sum(1), 1)
             density[start : start + _STEP][~there.any(1)] = np.nan
+            self._advance(len(cosines))
         density[np.isnan(density)] = np.nanmedian(density) if np.isfinite(density).any() else 0
         return density
 
@@ -95,6 +100,7 @@ class Cohort:
             block = products(similarity.left[start : start + _STEP], right)
             face, other = np.nonzero(block >= least)
             parts.append((face + start, self._rows[other], block[face, other]))
+            self._advance(len(block))
         faces, others, values = map(np.concatenate, zip(*parts, strict=True))
         apart = faces != others
         return Impostors(faces[apart], others[apart], values[apart], len(self._rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,18 @@ class Known:
             nobody if fixed is None else np.asarray(fixed, np.int64),
             nobody if previous is None else np.asarray(previous, np.int64),
             frozenset(forbidden), frozenset(different), measured < LATE_QUALITY,
+        )  # fmt: skip
+
+    def with_fixed(self, people: Sequence[int]) -> Known:
+        """The same and more faces, each fixed to a person and in a photo of its own."""
+        count = len(people)
+        start = int(self.photos.max(initial=0)) + 1
+        nobody = np.full(count, NOBODY, np.int64)
+        return Known(
+            np.concatenate([self.photos, start + np.arange(count)]),
+            np.concatenate([self.fixed, np.array(people, np.int64)]),
+            np.concatenate([self.previous, nobody]), self.forbidden, self.different,
+            np.concatenate([self.late, np.zeros(count, bool)]),
         )  # fmt: skip
 
     def sorted_by(self, order: NDArray[np.intp]) -> Known:
