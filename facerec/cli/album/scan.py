@@ -79,14 +79,16 @@ def scan(
         report.photos = len(listed)
         report.known += len(listed) - len(unknown)
         report.gone = remove_gone(album, listed)
-    results = Results("photos", "new", "known", "moved", "gone", "faces", as_json=as_json)
+    results = Results(
+        "photos", "new", "changed", "known", "moved", "gone", "faces", as_json=as_json
+    )
     counts = dataclasses.asdict(report)
-    shown = ("photos", "new", "known", "moved", "gone", "faces")
+    shown = ("photos", "new", "changed", "known", "moved", "gone", "faces")
     results.add({"album": str(loaded.album.path), **counts}, [str(counts[one]) for one in shown])
     results.close(title=str(loaded.album.path))
     say(
         f"{loaded.album.path}: {report.new} new photos with {report.faces} faces "
-        f"({report.no_face} without one), {report.known} known ({report.moved} moved), "
-        f"{report.gone} gone, {len(report.failed)} unreadable"
+        f"({report.no_face} without one), {report.changed} changed, {report.known} known "
+        f"({report.moved} moved), {report.gone} gone, {len(report.failed)} unreadable"
     )
     exit_with_failures(len(report.failed))
