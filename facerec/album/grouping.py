@@ -85,12 +85,12 @@ def group(
     # Sorted, so that neither ties nor rounding depend on the order of the faces.
     order = np.lexsort(vectors.T[:_KEYS])
     with single_threaded_blas():
-        labels, threshold, likely, reason = _Album(
+        labels, threshold, least, reason = _Album(
             vectors[order], known.sorted_by(order), card, distance, advance
         ).group()
     back = np.empty(len(order), np.intp)
     back[order] = np.arange(len(order))
-    return Grouping(lasting_people(labels[back], known, first_new), threshold, likely, reason)
+    return Grouping(lasting_people(labels[back], known, first_new), threshold, least, reason)
 
 
 class _Album:
@@ -116,12 +116,12 @@ class _Album:
         cosine = Similarity.of(self._vectors)
         labels = None
         if self._distance is None and len(self._vectors) >= MEASURABLE:
-            labels, _ = self._settle(cosine, self._lax())
+            labels, threshold = self._settle(cosine, self._lax())
         if labels is None or labels.max() + 1 < _FEW_GROUPS:
             threshold, reason = self._given()
-            likely = min(threshold, self._likely(threshold))
-            return self._link(cosine, threshold), threshold, likely, reason
-        scaled = Similarity.of(self._vectors, self._cohort.density(labels))
+            least = min(threshold, likely(self._card, threshold))
+            return self._link(cosine, threshold), threshold, least, reason
+        scaled = Similarity.of(self._vectors, self._cohort.density(labels, threshold))
         lax = self._lax()
         labels, threshold = self._settle(scaled, lax)
         return labels, threshold, (lax + threshold) / 2, "measured on the album's faces"
@@ -137,12 +137,12 @@ class _Album:
         threshold, labels = lax, cut(clusters.merges, count, lax)
         for _ in range(_ROUNDS):
             before = threshold
-            threshold = impostors.threshold(labels, lax)
+            threshold = impostors.threshold(self._known, labels, lax)
             labels = cut(clusters.merges, count, threshold)
             if threshold == before:
                 break
-        # Beyond what is linked exactly, merges below the threshold may have been in the way.
-        return labels if count <= EXACT else self._link(similarity, threshold), threshold
+        # Merges below the threshold may have been in the way of others.
+        return self._link(similarity, threshold), threshold
 
     def _link(self, similarity: Similarity, least: float) -> Rows:
         return cut(self._linked(similarity, least).merges, len(self._vectors), -np.inf)
@@ -150,12 +150,15 @@ class _Album:
     def _linked(self, similarity: Similarity, least: float) -> Clusters:
         clusters = Clusters(similarity, Rules(self._known))
         pairs = pairs_from(similarity, least, self._advance)
-        late = self._known.late[pairs].any(1)
-        clusters.link(pairs[~late], least)
-        if len(self._vectors) > EXACT:
-            while clusters.link_means(least):
+        turn = np.zeros(len(self._vectors), np.intp)
+        # Who was rejected resembles those it was taken for, and would keep them from their person.
+        turn[[row for row, _ in self._known.forbidden]] = 1
+        turn[self._known.late] = 2
+        turns = turn[pairs].max(1, initial=0)
+        for now in range(3):
+            clusters.link(pairs[turns == now], least)
+            while len(turn) > EXACT and clusters.link_means(least, turn > now):
                 pass
-        clusters.link(pairs[late], least)
         self._advance(len(self._vectors))
         return clusters
 
@@ -177,6 +180,10 @@ class _Album:
         choice = calibrated_threshold(self._card, metric)
         return distance_to_similarity(choice.threshold, metric), choice.reason
 
-    def _likely(self, threshold: float) -> float:
-        distance = distance_at(self._card, _LAXEST_RATE, self._card.metric)
-        return threshold if distance is None else distance_to_similarity(distance, self._card.metric)
+
+def likely(card: ModelCard, threshold: float) -> float:
+    """The similarity from which on two faces may be one person, by a card; without calibration the
+    threshold.
+    """
+    distance = distance_at(card, _LAXEST_RATE, card.metric)
+    return threshold if distance is None else distance_to_similarity(distance, card.metric)

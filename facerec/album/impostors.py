@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.album.known import Numbers
+from facerec.album.known import Known, Numbers, undecided
 from facerec.album.similarity import EXACT, Similarity
 from facerec.faces import Floats
 from facerec.parallel.products import products
@@ -71,11 +71,13 @@ class Cohort:
             low, middle = np.quantile(cosines, [_QUANTILE, 0.5])
         return float(middle + _FLOOR * (middle - low))
 
-    def density(self, labels: Rows) -> Floats:
+    def density(self, labels: Rows, threshold: float) -> Floats:
         """`(N,) float32` mean cosine of each face with the nearest of other groups.
 
         Args:
             labels: `(N,)` group of each face.
+            threshold: faces at least so similar may be one person, whatever the groups say, and do
+                not count.
         """
         cohort, own = self._vectors[self._rows], labels[self._rows]
         count = min(max(3, round(_DENSE * len(cohort))), len(cohort))
@@ -83,6 +85,7 @@ class Cohort:
         for start in range(0, len(labels), _STEP):
             cosines = products(self._vectors[start : start + _STEP], cohort)
             cosines[labels[start : start + _STEP, None] == own] = np.nan
+            cosines[cosines >= threshold] = np.nan
             nearest = -np.sort(np.partition(-cosines, count - 1, axis=1)[:, :count], axis=1)
             there = np.isfinite(nearest)
             sums = np.where(there, nearest, 0).sum(1)
@@ -120,15 +123,17 @@ class Impostors:
         self._values = values
         self._size = size
 
-    def threshold(self, labels: Rows, least: float) -> float:
+    def threshold(self, known: Known, labels: Rows, least: float) -> float:
         """The similarity that each face reaches with `ACCEPTED` faces of other groups on average.
 
+        Groups that a decision keeps apart do not count: twins told apart would raise it for all.
+
         Args:
+            known: what is known of the N faces.
             labels: `(N,)` group of each face.
             least: returned if fewer pairs are there.
         """
-        faces, others = self._pairs
-        values = self._values[labels[faces] != labels[others]]
+        values = self._values[undecided(known, labels, *self._pairs)]
         rank = max(1, round(ACCEPTED * self._size))
         if len(values) < rank:
             return least

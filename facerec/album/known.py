@@ -92,6 +92,35 @@ class Known:
         ).astype(np.int64)
 
 
+def undecided(
+    known: Known, labels: NDArray[np.intp], one: NDArray[np.intp], other: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Which pairs of rows are of two groups that nothing but their vectors keeps apart.
+
+    Args:
+        known: what is known of N faces.
+        labels: `(N,)` group of each, from 0.
+        one, other: `(E,)` rows.
+
+    Returns:
+        `(E,) bool`
+    """
+    mine, theirs = labels[one], labels[other]
+    open_ = mine != theirs
+    count = int(labels.max(initial=-1)) + 1
+    owned = np.zeros(count, bool)
+    owned[labels[known.fixed >= 0]] = True
+    open_ &= ~(owned[mine] & owned[theirs])
+    who = known.person()
+    apart = [(labels[[row]], labels[who == person]) for row, person in known.forbidden]
+    apart += [(labels[who == one], labels[who == other]) for one, other in known.different]
+    keys = [np.add.outer(a * count, b).ravel() for a, b in apart]
+    keys += [np.add.outer(b * count, a).ravel() for a, b in apart]
+    if keys:
+        open_ &= ~np.isin(mine * count + theirs, np.unique(np.concatenate(keys)))
+    return open_
+
+
 class _Facts:
     """What is known of a cluster, or of all clusters of a person.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from facerec.album.decisions import read_decisions
 from facerec.album.export import album_card
 from facerec.album.faces import assign_faces, read_columns
-from facerec.album.grouping import Grouping, group
+from facerec.album.grouping import Grouping, group, likely
 from facerec.album.journal import step
 from facerec.album.known import NOBODY, Known, Numbers
 from facerec.album.people import add_person, find_name
 from facerec.album.records import Decisions, FaceColumns
 from facerec.album.seeds import Seeds
 from facerec.album.store import Album
+from facerec.album.suggesting import Suggestion, suggestions
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 
@@ -82,7 +84,9 @@ def regroup(
                 continue
             with step(album, "group"):
                 people = _store(album, columns, found.person, names)
-            album.set_meta("grouping", json.dumps({"threshold": found.threshold, "likely": found.likely}))
+            album.set_meta(
+                "grouping", json.dumps({"threshold": found.threshold, "likely": found.likely})
+            )
         return _report(album, columns, people, found)
     raise UsageError(f"{album.path}: decisions keep being made while it is grouped; try again")
 
@@ -115,9 +119,7 @@ def _group(
             names += [name] if person is None else []
         known = known.with_fixed([people[name] for name in seeds.names])
         vectors = np.concatenate([vectors, seeds.vectors])
-    found = group(
-        vectors, known, card, _GIVEN + len(names), distance=distance, advance=advance
-    )
+    found = group(vectors, known, card, _GIVEN + len(names), distance=distance, advance=advance)
     return found, names
 
 
@@ -153,3 +155,24 @@ def _report(
         int(((before != NOBODY) & (people != NOBODY) & (before != people)).sum()),
         found.threshold, found.reason,
     )  # fmt: skip
+
+
+def suggest(album: Album, person: int, *, limit: int = 50) -> list[Suggestion]:
+    """Faces that may be somebody's, see `facerec.album.suggesting.suggestions`; `faces` are ids.
+
+    Args:
+        person: one with faces.
+        limit: suggestions, at most.
+    """
+    columns, card = read_columns(album), album_card(album)
+    stored = album.meta("grouping")
+    least = likely(card, -1.0) if stored is None else float(json.loads(stored)["likely"])
+    named = frozenset(one for (one,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL"))
+    found = suggestions(
+        columns.vectors, known_of(columns, read_decisions(album)), columns.person, person,
+        named=named, least=least, limit=limit,
+    )  # fmt: skip
+    return [
+        dataclasses.replace(one, faces=tuple(columns.ids[list(one.faces)].tolist()))
+        for one in found
+    ]

@@ -50,8 +50,8 @@ def group(
 ) -> None:
     """Group all faces by person.
 
-    Two faces of one photo are two people, and what you decided is binding. People keep their ids and
-    names; new photos join them. Faces that are like nobody's stay without a person.
+    Two faces of one photo are two people, and what you decided is binding. People keep their ids
+    and names; new photos join them. Faces that are like nobody's stay without a person.
     """
     with open_it(profile, write=True) as album:
         from facerec.album.grouping import PASSES
