@@ -27,9 +27,9 @@ from facerec.parallel.products import single_threaded_blas
 
 Rows = NDArray[np.intp]
 
-PASSES = 9
-"""Passes over all faces: two of comparing, one of linking, and again, with the density between
-these; of many faces both times one more of comparing and linking."""
+PASSES = 11
+"""Passes over all faces: two of comparing and one of linking, for the threshold; one of each at it;
+and all again, with the density between these."""
 MEASURABLE = 50
 """Faces from which on the threshold is measured."""
 _FEW_GROUPS = 10

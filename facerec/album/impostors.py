@@ -7,6 +7,7 @@ network and these people, and no calibration is needed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,13 @@ ACCEPTED = 0.35
 the best F1 on half of LFW's people, in albums of 100 to 3,000 faces, by two networks."""
 _DENSE = 0.01
 """Share of the other faces among which a face's density is measured, but at least three."""
-_FLOOR = 1.5
-"""Standard deviations above the median of other people's cosines, below which nothing is linked."""
+_FLOOR = 0.6
+"""How far above the median of other people's cosines linking begins, as against the threshold that
+a normal distribution would give."""
 _CERTAIN = 50
 """Pairs of faces in one photo that are enough to tell how alike different people are."""
 _STEP = 1024
-_QUANTILE = 0.1587
-"""Of a normal distribution, at one standard deviation below its mean."""
+_NORMAL = NormalDist()
 
 
 class Cohort:
@@ -64,12 +65,14 @@ class Cohort:
         if len(pairs) >= _CERTAIN:
             one, two = self._vectors[pairs[:, 0]], self._vectors[pairs[:, 1]]
             cosines = np.einsum("nd,nd->n", one, two)
-            low, middle = np.quantile(cosines, [_QUANTILE, 0.5])
+            spread = _quantile(cosines, _NORMAL.cdf(1)) - _quantile(cosines, 0.5)
         else:
             some = self._vectors[self._rows[:: max(1, len(self._rows) // 1000)]]
             cosines = products(some, some)[np.triu_indices(len(some), 1)]
-            low, middle = np.quantile(cosines, [_QUANTILE, 0.5])
-        return float(middle + _FLOOR * (middle - low))
+            # One person's pairs are among the greater ones.
+            spread = _quantile(cosines, 0.5) - _quantile(cosines, _NORMAL.cdf(-1))
+        rate = min(ACCEPTED / len(photos), 0.05)
+        return _quantile(cosines, 0.5) - _FLOOR * _NORMAL.inv_cdf(rate) * spread
 
     def density(self, labels: Rows, threshold: float) -> Floats:
         """`(N,) float32` mean cosine of each face with the nearest of other groups.
@@ -138,3 +141,7 @@ class Impostors:
         if len(values) < rank:
             return least
         return float(np.partition(values, len(values) - rank)[-rank])
+
+
+def _quantile(values: Floats, share: float) -> float:
+    return float(np.quantile(values, share))
