@@ -75,11 +75,15 @@ def lies_elsewhere(album: Album, photo: int, path: str) -> bool:
 
 
 def change_content(album: Album, photo: int, content: str, taken: str | None) -> None:
-    """A photo gets its new content; what could not be decoded as such before gives way."""
+    """A photo gets its new content, and is still known by the old; what could not be decoded as
+    the new one before gives way."""
     damaged = album.row("SELECT id FROM photos WHERE content = ?", (content,))
     if damaged is not None:
         album.execute("UPDATE places SET photo = ? WHERE photo = ?", (photo, damaged[0]))
         album.execute("DELETE FROM photos WHERE id = ?", damaged)
+    album.execute(
+        "INSERT OR IGNORE INTO contents SELECT content, id FROM photos WHERE id = ?", (photo,)
+    )
     album.execute("UPDATE photos SET content = ?, taken = ? WHERE id = ?", (content, taken, photo))
 
 

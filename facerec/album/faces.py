@@ -152,12 +152,15 @@ def _no_vectors() -> Floats:
 
 
 def assign_faces(album: Album, people: Iterable[tuple[int, int | None]]) -> None:
-    """Take faces for people, as a grouping does: confirmed faces stay whose they are.
+    """Take faces for people, as a grouping does: confirmed faces stay whose they are, and nobody
+    gets a face that the user said is not theirs.
 
     Args:
         people: face and person each; None: nobody yet.
     """
     album.execute_many(
-        "UPDATE faces SET person = ?2 WHERE id = ?1 AND state = 'grouped' AND person IS NOT ?2",
+        "UPDATE faces SET person = ?2 WHERE id = ?1 AND state = 'grouped' AND person IS NOT ?2"
+        " AND NOT EXISTS (SELECT 1 FROM decisions"
+        " WHERE kind = 'is-not' AND face = ?1 AND decisions.person = ?2)",
         people,
     )

@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from facerec.album.chips import cut_chips
@@ -26,6 +26,7 @@ from facerec.album.faces import add_faces
 from facerec.album.photos import (
     add_photo,
     find_photo,
+    known_contents,
     lies_whole,
     place_photo,
     places_of,
@@ -79,6 +80,19 @@ class Scan:
     faces: int = 0
     no_face: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+
+    def completed(self, listed: Sequence[Photo], unknown: Sequence[Photo], gone: int) -> Scan:
+        """This report on what was read, with what was not: the photos of `unknown_photos` were."""
+        known = self.known + len(listed) - len(unknown)
+        return replace(self, photos=len(listed), known=known, gone=gone)
+
+
+def merge_scans(reports: Sequence[Scan]) -> Scan:
+    """The report of several processes that have read a share of the photos each."""
+    failed = {name: error for report in reports for name, error in report.failed.items()}
+    counts = [one.name for one in fields(Scan) if one.name != "failed"]
+    sums = {name: sum(getattr(report, name) for report in reports) for name in counts}
+    return Scan(failed=failed, **sums)
 
 
 def place_of(photo: Photo) -> Place:
@@ -155,7 +169,7 @@ def require_model(album: Album, card: ModelCard) -> None:
     if model.fingerprint() != card.fingerprint():
         raise IncompatibleError(
             f"{album.path}: its vectors are {model.name}'s, the profile's model is {card.name}; "
-            "give the album's model (--set model.name=…), or another album (-a)"
+            "facerec album migrate moves it there; or give the album's (--set model.name=…)"
         )
 
 
@@ -207,9 +221,7 @@ class _Read:
 def _read_all(
     album: Album, photos: Sequence[Photo], engine: Engine, profile: Profile
 ) -> Iterator[_Read]:
-    contents = {
-        str(content) for (content,) in album.rows("SELECT content FROM photos WHERE error IS NULL")
-    }
+    contents = known_contents(album)
     waiting: deque[_Read] = deque()
 
     def read(photo: Photo) -> _Read:

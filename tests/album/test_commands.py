@@ -196,3 +196,33 @@ def test_a_closed_pipe_is_no_error(type_: Type, tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["face"] == 1
+
+
+def test_undo_takes_back_what_was_written_into_photos(type_: Type, tmp_path: Path) -> None:
+    pytest.importorskip("exiv2")
+    photo, sidecar = tmp_path / "photos" / "0.png", tmp_path / "photos" / "0.png.xmp"
+    before = photo.read_bytes()
+    assert type_("write --xmp sidecar --force")[0] == 0
+    assert type_("write --xmp embedded --force")[0] == 0
+    assert photo.read_bytes() != before
+    assert type_("undo")[0] == 0
+    assert photo.read_bytes() == before
+    sidecar.write_text(sidecar.read_text() + " ")
+    code, _, err = type_("undo")
+    assert (code, sidecar.exists(), "stays as it is" in err) == (3, True, True)
+    assert not (tmp_path / "photos" / "1.png.xmp").exists()
+    code, _, err = type_("undo")
+    assert (code, "undone: split" in err) == (0, True)
+
+
+def test_forgetting_names_the_metadata_that_keep_the_name(type_: Type, tmp_path: Path) -> None:
+    pytest.importorskip("exiv2")
+    assert type_("write --xmp sidecar --force")[0] == 0
+    assert type_("write --xmp embedded --force")[0] == 0
+    code, _, err = type_("forget ben --force")
+    assert code == 0
+    for name in ("0.png", "0.png.xmp"):
+        assert f"{tmp_path / 'photos' / name}: names ben" in err
+    assert "1.png: names" not in err
+    with open_album(tmp_path / "album.db") as album:
+        assert album.row("SELECT count(*) FROM writings") == (0,)

@@ -90,7 +90,7 @@ def test_the_more_alike_of_two_faces_in_a_photo_is_the_person():
 
 def test_twins_told_apart_do_not_raise_the_threshold_for_all():
     """Each has as many faces as all others together."""
-    vectors, _, photos = faces()
+    vectors, _, _photos = faces()
     dice = np.random.default_rng(2)
     twins = person(dice, 120, SIZE)
     every = np.concatenate([vectors, twins])

@@ -2,10 +2,10 @@
 
 python -m tests.benchmarks.album lfw-deepfunneled-pairs.tar FOLDER HALF [PROFILE]
 
-3,000 of the View 2 images of every other person, those who have several first, are pasted whole side
-by side, 2 to 6 people in a photo (seeded); all faces of all photos are found and embedded, bystanders
-included. The face in the middle of each image is that person's; bystanders take part and are not
-scored. Limits were chosen on half 0. FOLDER keeps vectors.
+3,000 of the View 2 images of every other person, those who have several first, are pasted whole
+side by side, 2 to 6 people in a photo (seeded); all faces of all photos are found and embedded. The
+face in the middle of each image is that person's; bystanders take part and are not scored. Limits
+were chosen on half 0, image by image. FOLDER keeps vectors.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.album.options import Faces, Person, complete_album_person, open_it
-from facerec.cli.console import say
+from facerec.cli.console import exit_with_failures, progress, say
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
     ALBUM,
@@ -194,14 +194,22 @@ def confirm(
 
 @profile_options(ALBUM)
 def undo(*, profile: ProfileOptions) -> None:
-    """Take back the last change; again, the one before."""
-    from facerec.album.journal import undo_step
+    """Take back the last change, also of photos' metadata; again, the one before."""
+    from facerec.album.journal import last_step, undo_step
+    from facerec.album.metadata.journal import files_of, take_back
 
+    kept = 0
     with open_it(profile, write=True) as album:
-        undone = undo_step(album)
-        if undone is None:
+        last = last_step(album)
+        if last is None:
             raise UsageError(f"{album.path}: there is nothing to undo")
-        say(f"undone: {undone.command}")
+        with progress("taking back", files_of(album, last.id)) as advance:
+            for problem in take_back(album, last.id, advance):
+                kept += 1
+                advance.say(problem)
+        undo_step(album)
+        say(f"undone: {last.command}")
+    exit_with_failures(kept)
 
 
 def _ask(force: bool, question: str) -> None:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from facerec.cli.album import decide, export, forget, grouping, people, scan, search
+from facerec.cli.album import (
+    decide,
+    export,
+    forget,
+    grouping,
+    metadata,
+    migrate,
+    people,
+    scan,
+    search,
+)
 from facerec.cli.help import App
 
 app = App(
@@ -23,5 +33,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, grouping, people, decide, search, forget, export):
+for theme in (scan, grouping, people, decide, search, forget, export, metadata, migrate):
     theme.register(app)
