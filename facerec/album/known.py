@@ -106,7 +106,7 @@ def undecided(
         `(E,) bool`
     """
     mine, theirs = labels[one], labels[other]
-    open_ = mine != theirs
+    open_: NDArray[np.bool_] = mine != theirs
     count = int(labels.max(initial=-1)) + 1
     owned = np.zeros(count, bool)
     owned[labels[known.fixed >= 0]] = True
