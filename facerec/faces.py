@@ -37,6 +37,7 @@ class Face:
         turn: degrees, 0, 90, 180 or 270, by which the photo had to be turned clockwise for the
             face to be found.
         among: how many faces its image shows.
+        quality: in [0, 1], see `facerec.engine.quality`; None where it was not measured.
     """
 
     box: Floats
@@ -45,6 +46,7 @@ class Face:
     embedding: Floats | None = None
     turn: int = 0
     among: int = 1
+    quality: float | None = None
 
     def __post_init__(self) -> None:
         for values in (self.box, self.landmarks, self.embedding):
@@ -64,13 +66,15 @@ class Face:
         return replace(self, box=box + first, landmarks=landmarks + first)
 
     def to_record(self) -> dict[str, Any]:
-        """Box, score and landmarks as JSON values, to a hundredth of a pixel; `turn` where the
-        photo was turned."""
-        record = {
+        """Box, score and landmarks as JSON values, to a hundredth of a pixel; `quality`
+        where it was measured, `turn` where the photo was turned."""
+        record: dict[str, Any] = {
             "box": self.box.astype(float).round(2).tolist(),
             "score": round(float(self.score), 4),
             "landmarks": self.landmarks.astype(float).round(2).tolist(),
         }
+        if self.quality is not None:
+            record["quality"] = round(self.quality, 4)
         return {**record, "turn": self.turn} if self.turn else record
 
 

@@ -137,6 +137,7 @@ def make_batch(vectors: Floats, people: Sequence[str], meta: Sequence[Where] = (
         np.zeros((rows, 4), np.float32),
         np.zeros((rows, 5, 2), np.float32),
         np.ones(rows, np.float32),
+        np.ones(rows, np.float32),
     )
 
 
@@ -167,6 +168,7 @@ def make_face(*vector: float, box: tuple[float, ...] = (0, 0, 10, 10)) -> Face:
         0.9,
         np.zeros((5, 2), np.float32),
         embedding / np.linalg.norm(embedding),
+        quality=0.7,
     )
 
 

@@ -37,6 +37,7 @@ def bench_search(profile: Profile, advance: Advance = ignore) -> list[Measuremen
             np.zeros((PEOPLE, 4), np.float32),
             np.zeros((PEOPLE, 5, 2), np.float32),
             np.ones(PEOPLE, np.float32),
+            np.ones(PEOPLE, np.float32),
         )
     )
     timer = Timer(1 + len(_QUERIES), advance)

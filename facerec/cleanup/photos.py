@@ -27,7 +27,7 @@ class Facts:
         faces: number of faces; 1 for an aligned image; -1 if it cannot be read.
         height, width: pixels; 0 if unknown.
         size: longer side of the chosen face's box in pixels; NaN for an aligned image.
-        yaw: see `survey.yaw`; NaN if unknown.
+        yaw: see `facerec.engine.quality.yaw`; NaN if unknown.
         sharpness: see `survey.sharpness`; NaN if unknown.
         looks: see `survey.perceptual_hash`; 0 if unknown.
     """

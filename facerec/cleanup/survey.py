@@ -14,6 +14,7 @@ from facerec.card import ModelCard
 from facerec.cleanup.photos import UNREADABLE, Facts
 from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
+from facerec.engine.quality import yaw
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.archives import Source
@@ -210,20 +211,6 @@ def sharpness(chip: Image) -> float:
     side = (_CHIP_SIDE, _CHIP_SIDE)
     grey = cv2.cvtColor(cv2.resize(chip, side, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
-
-
-def yaw(landmarks: Floats) -> float:
-    """Yaw of the head: the nose's offset from the eyes' midpoint, along the line through them, over
-    their distance. 0 is frontal; at 0.5 the nose is in front of an eye; infinite if the eyes
-    coincide.
-
-    Args:
-        landmarks: `(5, 2) float32` pixels.
-    """
-    left, right, nose = (landmarks[point].astype(np.float64) for point in range(3))
-    line = right - left
-    length = float(line @ line)
-    return abs(float((nose - (left + right) / 2) @ line)) / length if length > 0 else np.inf
 
 
 def perceptual_hash(image: Image) -> int:

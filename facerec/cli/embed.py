@@ -14,6 +14,7 @@ from facerec.cli.options import (
     CHIP_TEMPLATE,
     DETECTOR,
     FACES,
+    MIN_QUALITY,
     OUT,
     PERSON_LEVEL,
     WORKERS,
@@ -50,9 +51,10 @@ _MOST_REMARKS = 10
     examples=[
         "facerec embed people/ --out people.h5      # a folder per person",
         "facerec embed one.jpg two.jpg --name obama --meta team=red",
+        "facerec embed people/ --min-quality 0.3   # pass blurred and tiny faces by",
     ]
 )
-@profile_options(OUT, PERSON_LEVEL, FACES, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
+@profile_options(OUT, PERSON_LEVEL, FACES, MIN_QUALITY, DETECTOR, CHIP_TEMPLATE, WORKERS, BATCH)
 def embed(
     people: Annotated[
         list[str],
@@ -188,6 +190,10 @@ def embed(
     )
     if report.removed:
         say(f"{address}: what {report.removed} photos gave before was removed")
+    if report.low_quality:
+        count = sum(map(len, report.low_quality.values()))
+        least = loaded.gallery.min_quality
+        say(f"{address}: {count} faces of a quality below {least:g} were passed by")
     _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,12 +87,23 @@ def show(
     opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
     mean = mean_vector(rows.embeddings)
-    results = Results("photo", "distance", "score", as_json=as_json)
-    for source, cosine, score in zip(rows.source, rows.embeddings @ mean, rows.score, strict=True):
+    results = Results("photo", "distance", "score", "quality", as_json=as_json)
+    columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality)
+    for source, cosine, score, quality in zip(*columns, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
         results.add(
-            {"person": person, "source": source, "distance": round(distance, 6)},
-            (source, f"{distance:.4f}", f"{score:.3f}"),
+            {
+                "person": person,
+                "source": source,
+                "distance": round(distance, 6),
+                "quality": None if math.isnan(quality) else round(float(quality), 4),
+            },
+            (
+                source,
+                f"{distance:.4f}",
+                f"{score:.3f}",
+                "" if math.isnan(quality) else f"{quality:.2f}",
+            ),
         )
     results.close(title=person)
 

@@ -122,6 +122,7 @@ GALLERY = Key("gallery.path", ("--gallery", "-g"), RECOGNITION, metavar="ADDRESS
 ALBUM = Key("album.path", ("--album", "-a"), INPUT, Path, metavar="FILE")
 OUT = Key("gallery.path", ("--out", "-o"), OUTPUT, metavar="ADDRESS")
 FACES = Key("gallery.faces", ("--faces",), DETECTION)
+MIN_QUALITY = Key("gallery.min_quality", ("--min-quality",), DETECTION, float)
 DETECTOR = Key("detector.name", ("--detector",), DETECTION)
 MIN_FACE = Key("detector.min_face", ("--min-face",), DETECTION, float)
 SECOND_LOOK = Key("detector.second_look", ("--second-look",), DETECTION)

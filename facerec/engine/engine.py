@@ -18,6 +18,7 @@ from facerec.detection import Detector
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_model
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
+from facerec.engine.quality import adapt_chips, face_quality, quality_chips, upsampling
 from facerec.engine.second_look import with_second_look
 from facerec.engine.vectors import FaceVectors, FusedVectors, face_vectors
 from facerec.errors import InputError, UsageError
@@ -133,6 +134,10 @@ class Engine:
         """One chip per face on the model's template, `(N, H, W, 3) uint8` RGB."""
         return warp_to_template(image, faces, self.card.template, self._chip_size)
 
+    def quality(self, found: Sequence[tuple[Image, Face]]) -> Floats:
+        """Quality `(N,) float32` in [0, 1] of faces, each given with the image it was found in."""
+        return face_quality(quality_chips(found), [face for _, face in found])
+
     def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
         """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
         return self._vectors.of_found(found)
@@ -147,7 +152,7 @@ class Engine:
     def embed(
         self, images: Sequence[Image], *, aligned: bool = False, select: Select | None = None
     ) -> list[list[Face]]:
-        """Faces of each image with their embeddings.
+        """Faces of each image with their embeddings and quality.
 
         Args:
             images: `(H, W, 3) uint8` RGB each, of any sizes.
@@ -184,8 +189,9 @@ class Engine:
         return list(zip(frames, found, strict=True))
 
     def complete(self, located: Batch, *, embed: bool) -> list[list[Face]]:
-        """The second half of `faces_of`: faces in pixels of the original images, embedded."""
-        done = self._complete(located, aligned=False) if embed else _at_full_size(located)
+        """The second half of `faces_of`: faces in pixels of the original images, with their
+        quality, and embedded if `embed`."""
+        done = self._complete(located, aligned=False) if embed else self._measure(located)
         return [faces for _, faces in done]
 
     def faces(
@@ -224,7 +230,7 @@ class Engine:
         done = self._shared(
             self._batches(frames),
             lambda batches: _pipelined(
-                batches, lambda batch: _at_full_size(self.locate(batch, None))
+                batches, lambda batch: self._measure(self.locate(batch, None))
             ),
             select=None, embed=False,
         )  # fmt: skip
@@ -279,32 +285,28 @@ class Engine:
         return adapt_chip(image, self.card.template, self._chip_size, given)
 
     def _complete(self, located: Batch, *, aligned: bool) -> Batch:
-        """The frames' faces with their embeddings."""
-        wanted = [found for frame, faces in located for found in self._with_pixels(frame, faces)]
-        vectors = iter(
-            self.embed_chips(np.stack([image for image, _ in wanted]))
-            if aligned and wanted
-            else self.embed_found(wanted)
-        )
+        """The frames' faces with their embeddings and quality."""
+        enlargement = self._vectors.enlargement
+        wanted = [
+            found for frame, faces in located for found in _with_pixels(frame, faces, enlargement)
+        ]
+        if aligned and wanted:
+            images = np.stack([image for image, _ in wanted])
+            vectors = iter(self.embed_chips(images))
+            chips = adapt_chips(images, self.card.template)
+        else:
+            vectors, chips = iter(self.embed_found(wanted)), quality_chips(wanted)
         return [
             (frame, [dataclasses.replace(face, embedding=next(vectors)) for face in faces])
-            for frame, faces in _at_full_size(located)
+            for frame, faces in _rate(_at_full_size(located), chips)
         ]
 
-    def _with_pixels(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Image, Face]]:
-        """The faces, each with an image of enough resolution for the model's input: decoded again
-        if the frame was downscaled too far."""
-        image, factor = frame.image, _factor(frame)
-        if image is None:
-            return []
-        if faces and factor > 1:
-            upscaling = max(self._vectors.enlargement(face.landmarks) for face in faces)
-            wanted = power_of_two(factor / upscaling)
-            if wanted < factor:
-                with contextlib.suppress(InputError):  # keep the image already decoded
-                    image = read_again(frame, wanted)
-                    faces = [face.enlarged(factor // wanted) for face in faces]
-        return [(image, face) for face in faces]
+    def _measure(self, located: Batch) -> Batch:
+        """The frames' faces with their quality."""
+        wanted = [
+            found for frame, faces in located for found in _with_pixels(frame, faces, upsampling)
+        ]
+        return _rate(_at_full_size(located), quality_chips(wanted))
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Batches of at most `_batch_frames` frames and, beyond the first frame, `_BATCH_PIXELS`
@@ -328,6 +330,41 @@ def _pipelined(items: Iterable[Item], function: Callable[[Item], Batch]) -> Iter
 
 def _factor(frame: Frame) -> int:
     return 1 if frame.original is None else frame.original.factor
+
+
+def _with_pixels(
+    frame: Frame, faces: Sequence[Face], enlargement: Callable[[Floats], float]
+) -> list[tuple[Image, Face]]:
+    """The faces, each with an image of enough resolution: decoded again if the frame was downscaled
+    too far.
+
+    Args:
+        enlargement: scale from image to chip by a face's landmarks; above 1 a chip is upsampled.
+    """
+    image, factor = frame.image, _factor(frame)
+    if image is None:
+        return []
+    if faces and factor > 1:
+        upscaling = max(enlargement(face.landmarks) for face in faces)
+        wanted = power_of_two(factor / upscaling)
+        if wanted < factor:
+            with contextlib.suppress(InputError):  # keep the image already decoded
+                image = read_again(frame, wanted)
+                faces = [face.enlarged(factor // wanted) for face in faces]
+    return [(image, face) for face in faces]
+
+
+def _rate(located: Batch, chips: Image) -> Batch:
+    """Faces with their quality.
+
+    Args:
+        chips: of all of them, in order, see `quality_chips`.
+    """
+    qualities = iter(face_quality(chips, [face for _, faces in located for face in faces]).tolist())
+    return [
+        (frame, [dataclasses.replace(face, quality=next(qualities)) for face in faces])
+        for frame, faces in located
+    ]
 
 
 def _at_full_size(located: Batch) -> Batch:

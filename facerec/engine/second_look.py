@@ -23,9 +23,10 @@ _BORDERED_SIDE = 160
 large, and a border of half a 50-megapixel photo would take 6 GB."""
 _TURNS = (90, 180, 270)
 _MARGIN = 3.0
-"""Log-odds by which a turned image's face must exceed that of the image as it is. Of 514 of LFW's
-images, each turned in all four ways, this and MTCNN's `certain` of 0.98 leave every upright one as
-it is, and put 96.7, 90.5 and 94.4 % of those turned by 90, 180 and 270 degrees upright."""
+"""Evidence, in log-odds, by which a turned image's face must exceed that of the image as it is. Of
+514 of LFW's images, each turned in all four ways, this and MTCNN's `certain` of 0.98 leave every
+upright one as it is, and put 96.7, 90.5 and 94.4 % of those turned by 90, 180 and 270 degrees
+upright."""
 
 
 def with_second_look(detector: Detector, section: DetectorSection) -> Detector:
@@ -91,14 +92,14 @@ class SecondLook:
         views: Sequence[_View],
     ) -> None:
         """Put in the faces of the turn for which the views speak most, together."""
-        first = [_log_odds(found[i]) + _MARGIN if found[i] else 0.0 for i in where]
+        first = [_evidence(found[i]) + _MARGIN if found[i] else 0.0 for i in where]
         evidence = {i: defaultdict(float, {0: own}) for i, own in zip(where, first, strict=True)}
         faces_of = {i: {0: found[i]} for i in where}
         for view in views:
             seen = self._detector.detect([view.of(images[i]) for i in where])
             for i, faces in zip(where, seen, strict=True):
                 if faces:
-                    evidence[i][view.turn] += _log_odds(faces)
+                    evidence[i][view.turn] += _evidence(faces)
                     faces_of[i][view.turn] = [view.restored(face, images[i]) for face in faces]
         for i in where:
             found[i] = faces_of[i][max(faces_of[i], key=evidence[i].__getitem__)]
@@ -162,7 +163,10 @@ def _score(faces: Sequence[Face]) -> float:
     return max((face.score for face in faces), default=0.0)
 
 
-def _log_odds(faces: Sequence[Face]) -> float:
-    """Of the surest face, at least 0."""
-    score = min(max(_score(faces), 0.5), 1 - 1e-7)
-    return math.log(score / (1 - score))
+def _evidence(faces: Sequence[Face]) -> float:
+    """Of the surest face: minus the logarithm of the chance that it is none.
+
+    For a sure face this is its log-odds. It exceeds 0 for every face, also where a detector's
+    threshold lies below 0.5, so that a face counts for more than none.
+    """
+    return -math.log(1 - min(_score(faces), 1 - 1e-7))

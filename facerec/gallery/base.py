@@ -38,6 +38,7 @@ class Batch:
         box: `(B, 4) float32`.
         landmarks: `(B, 5, 2) float32`; NaN when unknown.
         score: `(B,) float32`.
+        quality: `(B,) float32` in [0, 1]; NaN when unknown.
     """
 
     person: Sequence[str]
@@ -48,6 +49,7 @@ class Batch:
     box: Floats
     landmarks: Floats
     score: Floats
+    quality: Floats
 
     def __len__(self) -> int:
         return len(self.person)
@@ -63,6 +65,7 @@ class Batch:
             self.box[rows],
             self.landmarks[rows],
             self.score[rows],
+            self.quality[rows],
         )
 
 

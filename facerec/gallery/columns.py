@@ -141,6 +141,7 @@ class GalleryColumns:
             rows.box,
             rows.landmarks,
             rows.score,
+            rows.quality,
         )
 
     def _settle(self) -> None:

@@ -10,6 +10,7 @@ from facerec.engine.engine import Engine
 from facerec.errors import FacerecError
 from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.entries import known_quality
 from facerec.gallery.outcomes import (
     Chunks,
     Held,
@@ -17,6 +18,7 @@ from facerec.gallery.outcomes import (
     Seen,
     describe_settings,
     embed_photos,
+    good_enough,
     is_refused,
 )
 from facerec.gallery.people import check_name
@@ -44,6 +46,8 @@ class Enrolment:
         replaced: those of them that replaced an earlier version of the photo.
         skipped: photos that were enrolled already.
         faces: faces that were added.
+        qualities: of those faces.
+        low_quality: quality of the faces below `gallery.min_quality`, by photo.
         no_face: photos without a face.
         several_faces: photos refused because they show several.
         failed: unreadable photos, with the error.
@@ -57,6 +61,8 @@ class Enrolment:
     replaced: int = 0
     skipped: int = 0
     faces: int = 0
+    qualities: list[float] = field(default_factory=list)
+    low_quality: dict[str, list[float]] = field(default_factory=dict)
     no_face: list[str] = field(default_factory=list)
     several_faces: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -195,7 +201,8 @@ def _enrol(
     report = Enrolment()
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
-            name, faces = str(photo), outcome.faces
+            name, faces = str(photo), good_enough(outcome.faces, profile)
+            poor = [known_quality(face) for face in outcome.faces if face not in faces]
             source = relative_source(name, folder)
             problem = outcome.error
             report.content.add(outcome.sha256)
@@ -203,22 +210,29 @@ def _enrol(
                 report.failed[name] = problem
             elif not outcome.looked or gallery.holds(person, outcome.sha256):
                 report.skipped += 1
+            elif is_refused(outcome.faces, profile):
+                report.several_faces.append(name)
+                problem = f"{name}: {len(outcome.faces)} faces, and only one is allowed"
             elif not faces:
-                report.no_face.append(name)
-                problem = f"{name}: no face found"
+                if poor:
+                    report.low_quality[name] = poor
+                    problem = f"{name}: face quality {max(poor):.2f}, passed by"
+                else:
+                    report.no_face.append(name)
+                    problem = f"{name}: no face found"
                 if sync and gallery.has_source(person, source):
                     gallery.remove_source(person, source)
                     saver.note_change()
-            elif is_refused(faces, profile):
-                report.several_faces.append(name)
-                problem = f"{name}: {len(faces)} faces, and only one is allowed"
             else:
                 report.replaced += gallery.has_source(person, source)
                 gallery.add(person, faces, source, outcome.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)
+                report.qualities += [face.quality for face in faces if face.quality is not None]
                 report.people[person] = None
-                if faces[0].among > len(faces):
+                if poor:
+                    report.low_quality[name] = poor
+                if faces[0].among > len(outcome.faces):
                     report.remarks.append(remark_on_others(name, faces[0].among))
                 saver.note_change()
             observe(problem)

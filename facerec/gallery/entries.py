@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import MissingError
-from facerec.faces import Floats
+from facerec.faces import Face, Floats
 from facerec.files.parsing import parse_json
 from facerec.gallery.base import Where
 
@@ -19,6 +20,11 @@ Texts = NDArray[Any]
 """`(N,)` UTF-8 bytes of one length, padded with zeros, or `object` str."""
 _WASTE = 4
 """A column is padded if that makes it at most this many times larger."""
+
+
+def known_quality(face: Face) -> float:
+    """A face's quality as stored; NaN where it was not measured."""
+    return math.nan if face.quality is None else face.quality
 
 
 def format_meta(meta: Mapping[str, str]) -> str:
@@ -83,6 +89,7 @@ class Entries:
         box: `(N, 4) float32`.
         landmarks: `(N, 5, 2) float32`; NaN when unknown.
         score: `(N,) float32`.
+        quality: `(N,) float32` in [0, 1]; NaN when unknown.
         meta: `(N,) object` str; the metadata as a JSON object, empty for none.
     """
 
@@ -93,6 +100,7 @@ class Entries:
     box: Floats
     landmarks: Floats
     score: Floats
+    quality: Floats
     meta: NDArray[np.object_]
 
     @classmethod
@@ -104,6 +112,7 @@ class Entries:
             np.empty(0, object),
             np.empty((0, 4), np.float32),
             np.empty((0, 5, 2), np.float32),
+            np.empty(0, np.float32),
             np.empty(0, np.float32),
             np.empty(0, object),
         )
@@ -190,6 +199,7 @@ class Base:
     box: Floats
     landmarks: Floats
     score: Floats
+    quality: Floats
     meta: NDArray[np.int32]
     metas: Sequence[str]
 
@@ -207,6 +217,7 @@ class Base:
             entries.box,
             entries.landmarks,
             entries.score,
+            entries.quality,
             np.array([codes[text] for text in entries.meta], np.int32),
             metas,
         )
@@ -225,6 +236,7 @@ class Base:
             self.box[rows],
             self.landmarks[rows],
             self.score[rows],
+            self.quality[rows],
             metas[self.meta[rows]],
         )
 

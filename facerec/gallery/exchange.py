@@ -1,7 +1,8 @@
 """Galleries in formats that other programs read: protobuf, npz, CSV, Parquet and the seed's HDF5.
 
 All but the last hold a row per face (person, source, sha256, meta, score, box, landmarks,
-embedding) and the model card. An exported gallery is imported unchanged, vectors to the bit.
+embedding, quality) and the model card. An exported gallery is imported unchanged, vectors to the
+bit.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet
 SEED_ENDINGS = {"seed-h5": ".h5"}
 """Written for egcode/facerec alone: `facerec gallery convert` reads them."""
 _CARD_KEY = "facerec.card"
-_NUMBERS = ("score", "box", "landmarks", "embeddings")
+_NUMBERS = ("score", "box", "landmarks", "embeddings", "quality")
+_SCALARS = ("score", "quality")
 _TEXTS = ("names", "source", "sha256", "meta")
 
 _CSV_TEXTS = ("person", *_TEXTS[1:])
 
 _Advance = Callable[[int], None]
 _Columns = dict[str, Any]
-"""`names`, `source`, `sha256`, `meta`: sequences of N str; the numbers as in `Entries`. A file
-without metadata lacks `meta`."""
+"""`names`, `source`, `sha256`, `meta`: sequences of N str; the numbers as in `Entries`. An older
+file lacks `meta` or `quality`."""
 
 
 def export_gallery(
@@ -90,6 +92,7 @@ def _means(gallery: Gallery) -> Gallery:
             np.full(count, "", object),
             np.full((count, 4), np.nan, np.float32),
             np.full((count, 5, 2), np.nan, np.float32),
+            np.full(count, np.nan, np.float32),
             np.full(count, np.nan, np.float32),
             np.full(count, "", object),
         ),
@@ -163,6 +166,7 @@ def _entries(columns: _Columns) -> tuple[Entries, list[str]]:
         np.asarray(columns["box"], np.float32).reshape(rows, 4),
         np.asarray(columns["landmarks"], np.float32).reshape(rows, 5, 2),
         np.asarray(columns["score"], np.float32).reshape(rows),
+        np.asarray(columns.get("quality", [np.nan] * rows), np.float32).reshape(rows),
         np.array([_checked(value) for value in columns.get("meta", [""] * rows)], object),
     )
     return entries, list(numbers)
@@ -203,12 +207,13 @@ def _read_npz(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
         return columns, str(file["card"])
 
 
-def _number_columns(size: int) -> list[str]:
+def _number_columns(size: int, *, quality: bool) -> list[str]:
     return [
         "score",
         *("x1", "y1", "x2", "y2"),
         *(f"landmark{point}_{axis}" for point in range(1, 6) for axis in "xy"),
         *(f"e{index}" for index in range(size)),
+        *(("quality",) if quality else ()),
     ]
 
 
@@ -219,7 +224,7 @@ def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
         # A spreadsheet shows the card in its first row; CSV readers skip comments.
         file.write(f"# {_CARD_KEY} {card.to_json()}\n")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*_CSV_TEXTS, *_number_columns(card.embedding_size)])
+        writer.writerow([*_CSV_TEXTS, *_number_columns(card.embedding_size, quality=True)])
         for row, values in enumerate(numbers):
             # The shortest digits that give the same float32.
             writer.writerow([*(columns[name][row] for name in _TEXTS), *map(str, values)])
@@ -245,17 +250,16 @@ def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
             rows.append(row)
             advance(1)
     count = 4 if header[3:4] == ["meta"] else 3
-    size = len(header) - count - 15
-    if size < 1 or header != [*_CSV_TEXTS[:count], *_number_columns(size)]:
+    quality = header[-1:] == ["quality"]
+    size = len(header) - count - 15 - quality
+    if size < 1 or header != [*_CSV_TEXTS[:count], *_number_columns(size, quality=quality)]:
         raise ValueError("other columns than a gallery's")
     if any(len(row) != len(header) for row in rows):
         raise ValueError("a row is cut off")
     numbers = np.array([row[count:] for row in rows], np.float32).reshape(len(rows), -1)
     texts = {name: [row[index] for row in rows] for index, name in enumerate(_TEXTS[:count])}
-    score, box, landmarks, embeddings = np.split(numbers, [1, 5, 15], axis=1)
-    return texts | {
-        "score": score, "box": box, "landmarks": landmarks, "embeddings": embeddings,
-    }, text  # fmt: skip
+    parts = np.split(numbers, [1, 5, 15, 15 + size], axis=1)
+    return texts | dict(zip(_NUMBERS if quality else _NUMBERS[:-1], parts, strict=False)), text
 
 
 def _pyarrow(path: Path) -> Any:
@@ -280,7 +284,7 @@ def _write_parquet(path: Path, columns: _Columns, card: ModelCard, advance: _Adv
         values = pyarrow.array(flat.reshape(-1), pyarrow.float32())
         arrays[name] = (
             values
-            if name == "score"
+            if name in _SCALARS
             else pyarrow.FixedSizeListArray.from_arrays(values, flat.shape[1])
         )
     table = pyarrow.table(arrays).replace_schema_metadata({_CARD_KEY: card.to_json()})
@@ -296,9 +300,9 @@ def _read_parquet(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     columns: _Columns = {
         name: table[name].to_pylist() for name in _TEXTS if name in table.column_names
     }
-    for name in _NUMBERS:
+    for name in (name for name in _NUMBERS if name in table.column_names):
         column = table[name].combine_chunks()
-        flat = column if name == "score" else column.flatten()
+        flat = column if name in _SCALARS else column.flatten()
         columns[name] = flat.to_numpy(zero_copy_only=False)
     advance(len(table))
     return columns, text.decode() if text is not None else None
@@ -317,7 +321,7 @@ def _dataset_message() -> Any:
     )
     face = file.message_type.add(name="FaceObject")
     face.field.add(name="name", number=1, type=text, label=field.LABEL_REQUIRED)
-    numbers = {"embeddings": 2, "box": 5, "landmarks": 6, "score": 7}
+    numbers = {"embeddings": 2, "box": 5, "landmarks": 6, "score": 7, "quality": 9}
     for name, number in numbers.items():
         added = face.field.add(name=name, number=number, type=double, label=field.LABEL_REPEATED)
         added.options.packed = True
@@ -372,6 +376,7 @@ def _read_protobuf(path: Path, advance: _Advance) -> tuple[_Columns, str | None]
         "score": [list(face.score) or [np.nan] for face in faces],
         "box": [list(face.box) or [np.nan] * 4 for face in faces],
         "landmarks": [list(face.landmarks) or [np.nan] * 10 for face in faces],
+        "quality": [list(face.quality) or [np.nan] for face in faces],
     }
     vectors = np.array([list(face.embeddings) for face in faces], np.float64)
     if not dataset.card and len(vectors):

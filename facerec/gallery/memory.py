@@ -20,6 +20,7 @@ from facerec.gallery.entries import (
     Entries,
     Growing,
     format_meta,
+    known_quality,
     mean_vectors,
 )
 from facerec.gallery.people import check_name
@@ -178,6 +179,7 @@ class MemoryGallery(GalleryColumns):
                 np.stack([face.box for face in faces]),
                 np.stack([face.landmarks for face in faces]),
                 np.array([face.score for face in faces], np.float32),
+                np.array([known_quality(face) for face in faces], np.float32),
             ),
             replace=True,
         )
@@ -283,6 +285,7 @@ class MemoryGallery(GalleryColumns):
                 np.asarray(batch.box, np.float32),
                 np.asarray(batch.landmarks, np.float32),
                 np.asarray(batch.score, np.float32),
+                np.asarray(batch.quality, np.float32),
                 np.array([format_meta(meta) for meta in batch.meta], object),
             )
         )

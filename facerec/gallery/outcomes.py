@@ -86,7 +86,7 @@ def embed_photos(
     stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)
     for (person, _), (frame, faces) in zip(photos, stream, strict=True):
         refused = is_refused(faces, profile)
-        seen(person, frame, () if refused else faces)
+        seen(person, frame, () if refused else good_enough(faces, profile))
         error = "" if frame.error is None else str(frame.error)
         yield Outcome(frame.sha256, error, frame.image is not None, tuple(faces))
 
@@ -94,6 +94,12 @@ def embed_photos(
 def is_refused(faces: Sequence[Face], profile: Profile) -> bool:
     """Whether a photo shows more faces than `gallery.faces` allows."""
     return profile.gallery.faces == "refuse" and len(faces) > 1
+
+
+def good_enough(faces: Sequence[Face], profile: Profile) -> list[Face]:
+    """The faces that are of `gallery.min_quality`."""
+    least = profile.gallery.min_quality
+    return [face for face in faces if face.quality is None or face.quality >= least]
 
 
 class Chunks:
@@ -181,7 +187,8 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
     arrays: dict[str, Any] = {
         name: np.array([getattr(face, name) for face in faces]) for name in _ARRAYS
     }
-    numbers = [[face.score for face in faces], [face.among for face in faces]]
+    names = ("score", "among", "quality")
+    numbers = [[getattr(face, name) for face in faces] for name in names]
     text = np.frombuffer(json.dumps([facts, numbers]).encode(), np.uint8)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, text=text, **arrays)
@@ -189,11 +196,12 @@ def _write(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 def _read(path: Path) -> list[Outcome]:
     with np.load(path, allow_pickle=False) as file:
-        facts, (scores, among) = parse_json(file["text"].tobytes())
+        facts, (scores, among, qualities) = parse_json(file["text"].tobytes())
         boxes, landmarks, embeddings = (file[name] for name in _ARRAYS)
-    rows = zip(boxes, scores, landmarks, embeddings, among, strict=True)
+    rows = zip(boxes, scores, landmarks, embeddings, among, qualities, strict=True)
     faces = (
-        Face(box, score, points, vector, among=shown) for box, score, points, vector, shown in rows
+        Face(box, score, points, vector, among=shown, quality=quality)
+        for box, score, points, vector, shown, quality in rows
     )
     return [
         Outcome(sha256, error, looked, tuple(islice(faces, count)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from facerec.card import Metric, similarity_to_distance
@@ -92,12 +93,24 @@ def enrolment_record(gallery: str, people: Mapping[str, int], report: Enrolment)
         "replaced": report.replaced,
         "skipped": report.skipped,
         "faces": report.faces,
+        "quality": _spread(report.qualities),
+        "low_quality": {
+            photo: [round(quality, 4) for quality in qualities]
+            for photo, qualities in report.low_quality.items()
+        },
         "no_face": report.no_face,
         "several_faces": report.several_faces,
         "failed": report.failed,
         "removed": report.removed,
         "warnings": [remark.record() for remark in report.remarks],
     }
+
+
+def _spread(qualities: Sequence[float]) -> dict[str, float] | None:
+    """Lowest and median quality of the faces enrolled; None for no faces."""
+    if not qualities:
+        return None
+    return {"lowest": round(min(qualities), 4), "median": round(median(qualities), 4)}
 
 
 def _candidate_record(candidate: Candidate) -> dict[str, Any]:

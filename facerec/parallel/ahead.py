@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -52,3 +52,21 @@ def map_ahead(
             raise failure
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_ahead(items: Generator[Item], count: int) -> Iterator[Item]:
+    """The items, of which a thread reads up to `count` while the consumer has an earlier one.
+
+    An error of the items is raised in its place. If the consumer stops early, the thread finishes
+    its item, and the generator is closed.
+    """
+    end = object()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    try:
+        pending = deque(pool.submit(next, items, end) for _ in range(count))
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(next, items, end))
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        items.close()

@@ -181,8 +181,8 @@ class RuntimeSection(Section):
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
     GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
     engine: RuntimeEngine | None = None
-    """What runs the embedding network; empty: torch (a model of another format: its own runtime),
-    and for `int8` OpenVINO."""
+    """What runs the embedding network; empty: OpenVINO for `dlib_resnet` on a processor and for
+    `int8`, else torch (a model of another format: its own runtime)."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Processor threads for the networks; 0: one per core."""
     processes: Annotated[int, Field(ge=0)] = 0
@@ -201,6 +201,8 @@ class GallerySection(Section):
     """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
     faces: Literal["central", "all", "refuse"] = "central"
     """Which face is enrolled when a photo shows several."""
+    min_quality: Share = 0.0
+    """Faces of lower quality, from 0 to 1, are not enrolled."""
 
 
 class RecognizeSection(Section):

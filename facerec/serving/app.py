@@ -12,7 +12,9 @@ from fastapi import FastAPI, Response
 from facerec import __version__
 from facerec.serving.answers import answer, map_errors
 from facerec.serving.bodies import Fetch
+from facerec.serving.compreface.routes import compreface_router
 from facerec.serving.failures import unavailable
+from facerec.serving.immich import Upstream, immich_router
 from facerec.serving.service import Service
 from facerec.serving.v1 import create_router
 
@@ -23,9 +25,11 @@ class Settings:
 
     Attributes:
         fetch: gets photos by URL; None: these are refused.
+        upstream: does Immich's tasks that are not ours; None: these are refused.
     """
 
     fetch: Fetch | None = None
+    upstream: Upstream | None = None
 
 
 def create_app(service: Service, settings: Settings) -> FastAPI:
@@ -66,4 +70,6 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         return answer({"status": "ready"})
 
     app.include_router(create_router(service, settings.fetch))
+    app.include_router(compreface_router(service))
+    app.include_router(immich_router(service, settings.upstream))
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import ssl
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _MAX_BACKOFF = 30.0
+_GOODBYE = 2.0
 _ONLINE, _OFFLINE = "online", "offline"
 _DISCOVERY = "homeassistant/sensor"
 # `+`, `#` and `$` have a meaning of their own in topics.
@@ -87,7 +89,7 @@ class Mqtt:
                     if away:
                         self._say(f"mqtt: {self._host}:{self._port} is back")
                     away = False
-                    await self._publish(client)
+                    await self._work(client)
             except (aiomqtt.MqttError, OSError) as error:
                 if not away:
                     self._say(f"mqtt: {self._host}:{self._port}: {_reason(error)}; trying again")
@@ -125,6 +127,32 @@ class Mqtt:
             "payload_available": _ONLINE,
             "payload_not_available": _OFFLINE,
         }
+
+    async def _work(self, client: aiomqtt.Client) -> None:
+        """Publish until the connection drops, or this is cancelled."""
+        import aiomqtt
+
+        tasks = [asyncio.create_task(work(client)) for work in (self._publish, self._notice_end)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except asyncio.CancelledError:
+            # The broker sends the will only where a connection breaks.
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.publish(
+                    f"{self._prefix}/status", _OFFLINE, qos=1, retain=True, timeout=_GOODBYE
+                )
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _notice_end(self, client: aiomqtt.Client) -> None:
+        """Raise when the broker is gone, also while there is nothing to publish."""
+        async for _ in client.messages:
+            pass
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         while True:

@@ -17,7 +17,7 @@ from facerec.faces import Floats, Match
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.enrol import Enrolment
 from facerec.gallery.entries import mean_vector
-from facerec.gallery.match import decision_threshold
+from facerec.gallery.match import Matcher, decision_threshold
 from facerec.gallery.outcomes import is_refused
 from facerec.gallery.people import check_name
 from facerec.gallery.remarks import remark_on_others
@@ -166,6 +166,22 @@ class Service:
             return Comparison((one, other), matcher.metric, matcher.threshold)
         return Comparison((one, other), *decision_threshold(self.card, self.profile.recognize))
 
+    async def read(self, function: Callable[[GalleryStore], Result]) -> Result:
+        """What a function reads from the newest gallery.
+
+        Raises:
+            RequestError: there is no gallery.
+        """
+        return await self._people.read(function)
+
+    async def matcher(self) -> Matcher:
+        """The newest gallery's matcher, for its threshold and metric.
+
+        Raises:
+            RequestError: there is no gallery.
+        """
+        return (await self._people.deciding())[1]
+
     async def people(self, where: Where | None = None) -> dict[str, int]:
         """Faces per person.
 
@@ -203,7 +219,7 @@ class Service:
             RequestError: the name or the metadata cannot be used; or there is no gallery.
         """
         _ = self._people.address
-        person = _usable(person)
+        person = usable_name(person)
         report = Enrolment()
         usable = await self._usable_photos(uploads, report)
         given = [(found, new_meta(meta)) for found in usable]
@@ -233,7 +249,7 @@ class Service:
         Raises:
             RequestError: the person is unknown, or the name is taken or unusable.
         """
-        name = _usable(name)
+        name = usable_name(name)
 
         def rename(store: GalleryStore) -> None:
             rows_of(store, person)
@@ -370,7 +386,7 @@ def open_engines(profile: Profile) -> Engines:
     return Engines(plain, turned)
 
 
-def _usable(name: str) -> str:
+def usable_name(name: str) -> str:
     """A person's name as it is stored.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ import av
 
 from facerec.errors import InputError, MissingError
 from facerec.imaging.photos import MAX_PIXELS
+from facerec.parallel.ahead import read_ahead
 from facerec.video.frames import DEFAULT_RATE, TimedFrame, Warn, ignore
 from facerec.video.losses import Losses
 from facerec.video.pixels import Deinterlacer, PixelReader
 
+_AHEAD = 3
+"""Frames decoded while an earlier one is looked at."""
 _MOST_FAILURES = 100
 """Reads that fail in a row before a container is given up."""
 _TURNED_BACK = 1.0
@@ -69,6 +72,16 @@ class FileSource:
         self._losses = Losses(container.format.name, self.rate, self._duration)
 
     def frames(self) -> Iterator[TimedFrame]:
+        # A pipe is not read ahead: its next frame may never come, and Ctrl-C would wait for it.
+        frames = self._frames()
+        yield from frames if self.path is None else read_ahead(frames, _AHEAD)
+        if (told := self._losses.summary()) is not None:
+            self._warn(f"{self.name}: {told}")
+        self.lost = self._losses.lost()
+        if self._losses.decoded == 0:
+            raise MissingError(f"{self.name}: FFmpeg cannot decode a single frame of it")
+
+    def _frames(self) -> Generator[TimedFrame]:
         reader = PixelReader(self._stream.sample_aspect_ratio)
         seconds = 0.0
         shift = -self._start
@@ -84,11 +97,6 @@ class FileSource:
                     now = seconds + step
                 seconds = max(now, seconds)
                 yield TimedFrame(index, seconds, reader.read(frame))
-        if (told := self._losses.summary()) is not None:
-            self._warn(f"{self.name}: {told}")
-        self.lost = self._losses.lost()
-        if self._losses.decoded == 0:
-            raise MissingError(f"{self.name}: FFmpeg cannot decode a single frame of it")
 
     def _decoded(self) -> Iterator[Any]:
         """Frames in the order of presentation, not interlaced; those that fail are counted."""

@@ -17,6 +17,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.faces import Image
 from facerec.files.writing import replacing
 from facerec.video.frames import TimedFrame
+from facerec.video.pixels import ONE_THREAD
 from facerec.video.sound import Sound
 
 _TICKS = 60_000
@@ -178,7 +179,9 @@ class VideoWriter:
         """The `av.VideoFrame` of an image, at the video's size."""
         fitted = _fit(image, self._stream.width, self._stream.height)
         frame = av.VideoFrame.from_ndarray(fitted, format="rgb24")
-        return self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=_BT709)
+        return self._reformatter.reformat(
+            frame, format="yuv420p", dst_colorspace=_BT709, **ONE_THREAD
+        )
 
     def _encode(self, picture: Any, seconds: float) -> None:
         self._ticks = max(round(seconds / self._base), self._ticks + 1)
@@ -205,7 +208,8 @@ def _fit(image: Image, width: int, height: int) -> Image:
     scale = min(width / columns, height / rows)
     size = (min(round(columns * scale), width), min(round(rows * scale), height))
     whole = av.VideoFrame.from_ndarray(image, format="rgb24")
-    small = whole.reformat(*size, interpolation="AREA" if scale < 1 else "BICUBIC").to_ndarray()
+    kind = "AREA" if scale < 1 else "BICUBIC"
+    small = whole.reformat(*size, interpolation=kind, **ONE_THREAD).to_ndarray()
     fitted = np.zeros((height, width, 3), np.uint8)
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
     fitted[top : top + size[1], left : left + size[0]] = small

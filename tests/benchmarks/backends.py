@@ -40,6 +40,7 @@ def simulate(entries: int) -> Iterator[Batch]:
             np.zeros((count, 4), np.float32),
             np.zeros((count, 5, 2), np.float32),
             np.ones(count, np.float32),
+            np.ones(count, np.float32),
         )
 
 

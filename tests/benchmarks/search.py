@@ -95,6 +95,7 @@ def approximate(faces: Path, distractors: int, seed: int) -> None:
             np.zeros((rows, 4), np.float32),
             np.zeros((rows, 5, 2), np.float32),
             np.ones(rows, np.float32),
+            np.ones(rows, np.float32),
         )
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ def test_detect_prints_boxes_scores_and_landmarks(run: Run, picture: Path, tmp_p
     )
     (record,) = records(out)
     assert (code, record["width"], len(record["faces"])) == (0, 1260, 2)
-    assert set(record["faces"][0]) == {"box", "score", "landmarks"}
+    assert set(record["faces"][0]) == {"box", "score", "landmarks", "quality"}
     assert read_image(tmp_path / "drawn" / "picture.jpg", 10**7).shape == (560, 1260, 3)
     crops = sorted((tmp_path / "crops").iterdir())
     assert [crop.name for crop in crops] == ["picture-1.png", "picture-2.png"]

@@ -34,12 +34,22 @@ FACE = {
             "minItems": 5,
             "maxItems": 5,
         },
+        "quality": {"type": "number", "minimum": 0, "maximum": 1},
         "name": {"type": ["string", "null"]},
         "similarity": {"type": ["number", "null"], "minimum": -1, "maximum": 1},
         "distance": {"type": ["number", "null"], "minimum": 0},
         "candidates": {"type": "array", "items": CANDIDATE},
     },
-    "required": ["box", "score", "landmarks", "name", "similarity", "distance", "candidates"],
+    "required": [
+        "box",
+        "score",
+        "landmarks",
+        "quality",
+        "name",
+        "similarity",
+        "distance",
+        "candidates",
+    ],
     "additionalProperties": False,
 }
 PICTURE = {

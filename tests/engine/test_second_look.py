@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -88,6 +89,22 @@ def test_an_empty_large_photo_is_looked_at_small() -> None:
     SecondLook(markers, turns=False, certain=0).detect([np.zeros((3000, 2000, 3), np.uint8)])
     assert markers.seen[0] == (3000, 2000, 3)
     assert max(max(shape) for shape in markers.seen[1:]) == 320
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("only_upright", [True, False])
+def test_the_surest_of_unsure_faces_is_kept(turn: int, only_upright: bool) -> None:
+    """Below 0.5, as CenterFace scores many."""
+
+    class Unsure(Markers):
+        def _detect(self, image: Image) -> list[Face]:
+            faces = super()._detect(image)
+            upright = [face for face in faces if face.score == self.score or not only_upright]
+            return [replace(face, score=face.score / 3) for face in upright]
+
+    photo = np.rot90(marked(90, 60, 0, 0, 24), turn // 90)
+    (face,) = SecondLook(Unsure(), turns=True, certain=0).detect([photo])[0]
+    assert (face.turn, face.score) == (turn, 0.33)
 
 
 def test_a_turned_face_must_be_clearly_surer() -> None:

@@ -17,7 +17,7 @@ from tests.gallery.test_milvus import ENTRIES, SIZE, random_batch
 
 
 def everything(address: str) -> list[tuple]:
-    numbers = ("embeddings", "box", "landmarks", "score")
+    numbers = ("embeddings", "box", "landmarks", "score", "quality")
     return [
         (
             batch.person[row],

@@ -38,6 +38,7 @@ def random_batch(seed: int = 0) -> Batch:
         generator.uniform(0, 100, (ENTRIES, 4)).astype(np.float32),
         np.full((ENTRIES, 5, 2), np.nan, np.float32),
         generator.uniform(0, 1, ENTRIES).astype(np.float32),
+        generator.uniform(0, 1, ENTRIES).astype(np.float32),
     )
 
 
@@ -91,14 +92,14 @@ def test_decisions_are_those_of_the_file(both: tuple[str, str]) -> None:
 def test_vectors_and_boxes_come_back_to_the_bit(both: tuple[str, str]) -> None:
     stored = random_batch()
     (batch,) = open_gallery(both[1]).batches()
-    for name in ("embeddings", "box", "landmarks", "score"):
+    for name in ("embeddings", "box", "landmarks", "score", "quality"):
         assert getattr(batch, name).tobytes() == getattr(stored, name).tobytes()
 
 
 def test_a_writer_killed_while_adding_leaves_what_was_there(address: str) -> None:
     rows = [
         {"id": number, "person": "Eve", "source": "e", "sha256": "", "meta": {},
-         "face": pack_face(np.zeros(4), np.zeros((5, 2)), 1.0), "embedding": [0, 0, 1, 0]}
+         "face": pack_face(np.zeros(4), np.zeros((5, 2)), 1.0, 0.5), "embedding": [0, 0, 1, 0]}
         for number in (2, 3)
     ]  # fmt: skip
     store = MilvusBackend().open(address, None)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
-from facerec.parallel.ahead import map_ahead
+from facerec.parallel.ahead import map_ahead, read_ahead
 
 
 def test_results_come_in_the_items_order_whichever_is_done_first() -> None:
@@ -83,3 +83,47 @@ def test_whoever_stops_early_stops_the_threads() -> None:
     for thread in workers:
         thread.join(10)
     assert threading.active_count() <= before
+
+
+def test_items_are_read_while_the_consumer_has_an_earlier_one() -> None:
+    third_read = threading.Event()
+
+    def read() -> Generator[int]:
+        for number in range(5):
+            if number == 2:
+                third_read.set()
+            yield number
+
+    seen = []
+    for number in read_ahead(read(), 2):
+        assert third_read.wait(10)
+        seen.append(number)
+    assert seen == list(range(5))
+
+
+def test_an_error_of_what_is_read_ahead_comes_in_its_place() -> None:
+    def read() -> Generator[int]:
+        yield 0
+        yield 1
+        raise ValueError("two")
+
+    seen = []
+    with pytest.raises(ValueError, match="two"):
+        seen += read_ahead(read(), 3)
+    ahead = read_ahead(read(), 3)
+    assert [next(ahead), next(ahead)] == [0, 1]
+
+
+def test_what_is_read_ahead_is_closed_where_the_consumer_stops() -> None:
+    closed = threading.Event()
+
+    def read() -> Generator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
+    for number in read_ahead(read(), 3):
+        if number == 4:
+            break
+    assert closed.wait(10)

@@ -17,6 +17,7 @@ from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Image
 from facerec.video.film import open_container
 from facerec.video.live import LiveSource, Stream
+from facerec.video.pixels import ONE_THREAD, PixelReader
 from facerec.video.sources import open_video
 from tests.conftest import noise
 from tests.video.films import cut, damage, grey, scenes, write_film
@@ -42,6 +43,17 @@ def test_every_frame_of_every_container_comes_at_its_time(name, tmp_path):
     assert levels(images) == [20 + 10 * number for number in range(12)]
     assert times == pytest.approx([number / 25 for number in range(12)], abs=0.002)
     assert (lost, told) == (0, [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of threads")
+def test_pixels_are_converted_without_a_thread_per_core():
+    reader = PixelReader()
+    before = set(Path("/proc/self/task").iterdir())
+    image = reader.read(av.VideoFrame.from_ndarray(noise(480, 640), format="rgb24").reformat(
+        format="yuv420p", **ONE_THREAD
+    ))  # fmt: skip
+    assert image.shape == (480, 640, 3)
+    assert set(Path("/proc/self/task").iterdir()) <= before
 
 
 def test_times_of_a_variable_rate_are_the_containers(tmp_path):

@@ -258,7 +258,8 @@ def _identify(gallery: Gallery, folds: str) -> str:
     digest.update(json.dumps([gallery.card.to_json(), gallery.people]).encode())
     for rows in gallery.blocks(_ROWS):
         digest.update(json.dumps([*map(list, (rows.source, rows.sha256, rows.meta))]).encode())
-        for numbers in (rows.embeddings, rows.person, rows.box, rows.landmarks, rows.score):
+        places = (rows.box, rows.landmarks, rows.score, rows.quality)
+        for numbers in (rows.embeddings, rows.person, *places):
             digest.update(np.ascontiguousarray(numbers).data)
     return digest.hexdigest()
 

@@ -2,7 +2,8 @@
 
 Version 1: datasets `embeddings (N, D) float32`, `person (N) int32`, `people (P) str`,
 `templates (P, D) float32`, `source (N) str`, `sha256 (N) str`, `box (N, 4)`,
-`landmarks (N, 5, 2)`, `score (N)`, `meta (N) int32` into `metas (M) str` (JSON objects, or empty);
+`landmarks (N, 5, 2)`, `score (N)`, `quality (N)` (absent in older files), `meta (N) int32` into
+`metas (M) str` (JSON objects, or empty);
 attributes `facerec_gallery` = 1, `card` (JSON), `id` and `folds` (see `files.backend`).
 Numbers and fixed-length texts are contiguous, so that they are memory-mapped, not read.
 """
@@ -38,7 +39,8 @@ _CHECKED, _RUNS = 4096, 64
 _MOST_COMPRESSION, _ALWAYS_READ = 64, 1 << 24
 """Bytes that a dataset may take in memory: so many times the file's, and so many more."""
 _TEXT = h5py.string_dtype("utf-8")
-_NUMBERS = ("embeddings", "person", "box", "landmarks", "score", "meta")
+_FLOATS = ("embeddings", "box", "landmarks", "score", "quality")
+_NUMBERS = (*_FLOATS, "person", "meta")
 _TEXTS = ("source", "sha256")
 
 
@@ -121,7 +123,7 @@ def write_gallery(
         first = 0
         for entries in gallery.blocks(_ROWS):
             rows = slice(first, first + len(entries))
-            for name in ("embeddings", "box", "landmarks", "score"):
+            for name in _FLOATS:
                 file[name][rows] = getattr(entries, name)
             file["person"][rows] = np.searchsorted(numbers, entries.person)
             file["meta"][rows] = [codes.setdefault(text, len(codes)) for text in entries.meta]
@@ -156,6 +158,7 @@ def find_inconsistency(
         "box": (count, 4),
         "landmarks": (count, 5, 2),
         "score": (count,),
+        "quality": (count,),
         "meta": (count,),
     }
     for name, shape in shapes.items():
@@ -213,7 +216,9 @@ def _content(file: BinaryIO) -> mmap.mmap | bytes:
 
 def _read_base(file: h5py.File, mapped: mmap.mmap | bytes) -> Base:
     people = _column(file, "people", mapped)
-    numbers = {name: _column(file, name, mapped) for name in (*_NUMBERS[:-1], *_TEXTS)}
+    known = [name for name in (*_NUMBERS[:-1], *_TEXTS) if name != "quality" or name in file]
+    numbers = {name: _column(file, name, mapped) for name in known}
+    numbers.setdefault("quality", np.full(len(numbers["person"]), np.nan, np.float32))
     if "metas" in file:
         meta, metas = _column(file, "meta", mapped), _column(file, "metas", mapped)
     else:
@@ -310,6 +315,7 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[
         np.full(count, "", object),
         np.full((count, 4), np.nan, np.float32),
         np.full((count, 5, 2), np.nan, np.float32),
+        np.full(count, np.nan, np.float32),
         np.full(count, np.nan, np.float32),
         np.full(count, "", object),
     )

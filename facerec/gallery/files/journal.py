@@ -4,13 +4,15 @@ It begins with a magic string and the identity of the file that it continues. Ea
 record:
 its length (uint64), the CRC-32 of its content and that of these two (uint32), the length of a JSON
 text (uint32), that text (a list of changes), then the numbers of added faces, `(n, D + 15)
-float32`: embedding, box, landmarks, score. All little-endian. A record that ends beyond the file,
-or a last one with a wrong checksum, is what a killed writer left: it was never committed.
+float32`: embedding, box, landmarks, score; qualities are in the text. All little-endian. A record
+that ends beyond the file, or a last one with a wrong checksum, is what a killed writer left: it was
+never committed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import zlib
@@ -184,6 +186,12 @@ def _texts(values: Any, count: int | None = None) -> list[str]:
     return values
 
 
+def _qualities(values: list[float | None], count: int) -> Floats:
+    if len(values) != count:
+        raise ValueError("other faces than qualities")
+    return np.array([math.nan if value is None else value for value in values], np.float32)
+
+
 def _numbers(batch: Batch) -> Floats:
     rows = len(batch)
     parts = (batch.embeddings, batch.box, batch.landmarks, batch.score)
@@ -201,6 +209,7 @@ def _to_json(change: Change) -> dict[str, Any]:
             "source": list(batch.source),
             "sha256": list(batch.sha256),
             "meta": [dict(meta) for meta in batch.meta],
+            "quality": [None if math.isnan(one) else one for one in batch.quality.tolist()],
         }
     if isinstance(change, Remove):
         return {"change": "remove", "name": change.person, "source": change.source}
@@ -230,6 +239,7 @@ def _from_json(fields: dict[str, Any], rows: Floats) -> Change:
                 box,
                 landmarks.reshape(-1, 5, 2),
                 score.reshape(-1),
+                _qualities(fields.get("quality", [None] * count), count),
             ),
             bool(fields["replace"]),
         )

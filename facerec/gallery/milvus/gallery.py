@@ -20,7 +20,7 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
 from facerec.gallery.base import Batch, Where
-from facerec.gallery.entries import mean_vectors
+from facerec.gallery.entries import known_quality, mean_vectors
 from facerec.gallery.milvus.client import explained, parse_address
 from facerec.gallery.milvus.reading import IDS, NAMES, MilvusReader, chunks
 from facerec.gallery.milvus.schema import (
@@ -124,7 +124,7 @@ class MilvusGallery(MilvusReader):
         if self.has_source(person, source):
             self._drop(person, self._people[person].of_source(escape_text(source)))
         for face in faces:
-            numbers = (face.box, face.landmarks, face.score, face.embedding)
+            numbers = (face.box, face.landmarks, face.score, known_quality(face), face.embedding)
             self._append(person, source, sha256, meta or {}, *numbers)
 
     def append(self, batch: Batch) -> None:
@@ -133,7 +133,7 @@ class MilvusGallery(MilvusReader):
             check_name(name)
         for row in range(len(batch)):
             texts = (batch.person[row], batch.source[row], batch.sha256[row], batch.meta[row])
-            numbers = (batch.box[row], batch.landmarks[row], batch.score[row])
+            numbers = (batch.box[row], batch.landmarks[row], batch.score[row], batch.quality[row])
             self._append(*texts, *numbers, batch.embeddings[row])
 
     def rename(self, old: str, new: str) -> None:
@@ -236,6 +236,7 @@ class MilvusGallery(MilvusReader):
         box: Floats,
         landmarks: Floats,
         score: float,
+        quality: float,
         embedding: Floats | None,
     ) -> None:
         number = self._following
@@ -246,7 +247,7 @@ class MilvusGallery(MilvusReader):
             "source": escape_text(source),
             "sha256": sha256,
             "meta": dict(meta),
-            "face": pack_face(box, landmarks, score),
+            "face": pack_face(box, landmarks, score, quality),
             "embedding": embedding,
         }
         self._people.setdefault(person, _Person()).entries[number] = sha256, escape_text(source)

@@ -203,9 +203,9 @@ def _gallery_of_means(card: ModelCard, sums: Mapping[str, NDArray[np.float64]]) 
         joined = np.array(list(sums.values()))
         means = (joined / np.linalg.norm(joined, axis=1, keepdims=True)).astype(np.float32)
         box = np.zeros((count, 4), np.float32)
-        landmarks, score = np.zeros((count, 5, 2), np.float32), np.zeros(count, np.float32)
-        texts = [""] * count
-        gallery.append(Batch(list(sums), texts, texts, [{}] * count, means, box, landmarks, score))
+        landmarks, zeros = np.zeros((count, 5, 2), np.float32), np.zeros(count, np.float32)
+        texts, places = [""] * count, (box, landmarks, zeros, zeros)
+        gallery.append(Batch(list(sums), texts, texts, [{}] * count, means, *places))
     return gallery
 
 

@@ -1,7 +1,8 @@
 """The collections of a gallery in Milvus.
 
 `NAME` holds the entries: `id` (their order), `person`, `source`,
-`sha256`, `meta` (JSON), `face` (box, landmarks and score, base64 of 15 little-endian float32) and
+`sha256`, `meta` (JSON), `face` (box, landmarks, score and, since it is measured, quality, base64 of
+15 or 16 little-endian float32) and
 `embedding`. `NAME_people` holds each person's mean vector, under the `id` of their first entry.
 `NAME_state` holds one row: the model card, and the `id` that the next entry gets.
 """
@@ -23,6 +24,8 @@ Row = dict[str, Any]
 VERSION = 1
 ENTRY_FIELDS = ["id", "person", "source", "sha256", "meta", "face", "embedding"]
 _SHORT, _LONG = 4096, 65535
+_NUMBERS = 16
+"""Of an entry's `face`."""
 
 
 def create_collections(client: Any, name: str, size: int) -> None:
@@ -68,14 +71,17 @@ def read_state(client: Any, collection: str) -> Row | None:
     return json.loads(rows[0]["state"]) if rows else None
 
 
-def pack_face(box: Floats, landmarks: Floats, score: float) -> str:
-    """Box `(4,)`, landmarks `(5, 2)` and score as an entry's `face`."""
-    numbers = np.concatenate([box, landmarks.reshape(-1), [score]]).astype("<f4")
+def pack_face(box: Floats, landmarks: Floats, score: float, quality: float) -> str:
+    """Box `(4,)`, landmarks `(5, 2)`, score and quality as an entry's `face`."""
+    numbers = np.concatenate([box, landmarks.reshape(-1), [score, quality]]).astype("<f4")
     return base64.b64encode(numbers.tobytes()).decode()
 
 
 def _unpack_face(text: str) -> Floats:
-    return np.frombuffer(base64.b64decode(text), "<f4")
+    numbers = np.full(_NUMBERS, np.nan, np.float32)
+    stored = np.frombuffer(base64.b64decode(text), "<f4")
+    numbers[: len(stored)] = stored
+    return numbers
 
 
 def escape_text(text: str) -> str:
@@ -95,7 +101,7 @@ def conditions_of(where: Where) -> str:
 
 def batch_of(rows: Sequence[Row], size: int) -> Batch:
     """Rows as a batch, with embeddings of `size` values."""
-    faces = np.array([_unpack_face(row["face"]) for row in rows], np.float32).reshape(-1, 15)
+    faces = np.array([_unpack_face(row["face"]) for row in rows], np.float32).reshape(-1, _NUMBERS)
     return Batch(
         [row["person"] for row in rows],
         [row["source"] for row in rows],
@@ -105,4 +111,5 @@ def batch_of(rows: Sequence[Row], size: int) -> Batch:
         faces[:, :4],
         faces[:, 4:14].reshape(-1, 5, 2),
         faces[:, 14],
+        faces[:, 15],
     )

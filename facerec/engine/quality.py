@@ -1,0 +1,140 @@
+"""Quality of a face: how well it will be told from others, from its pixels and landmarks.
+
+The product of four aspects in [0, 1]: sharpness, size, pose and exposure. The weights were fitted
+on LFW's folds 1-5, plain and degraded, by `python -m tests.benchmarks.quality`: quality halves
+with every standard deviation of genuine pairs' cosines (0.017 with dlib's network) that a defect
+costs. `docs/evaluate.md` shows how much discarding the worst lowers the error on the other folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from facerec.alignment.templates import arcface_template
+from facerec.alignment.warp import enlargement, similarity_to_template, warp, warp_to_template
+from facerec.card import Template
+from facerec.faces import Face, Floats, Image
+
+SIDE = 64
+"""Side of the chips that quality is measured on, in pixels."""
+_TEMPLATE = arcface_template(SIDE)
+_FULL_SIZE = arcface_template(112)
+"""The scale from which on more pixels no longer help."""
+_INNER = slice(8, 60), slice(10, 54)
+"""Rows and columns of a chip that show the face rather than its surroundings."""
+_BLACK, _WHITE = 8, 247
+_SHARP, _SOFTNESS, _TURNED, _CLIPPED, _CONTRAST = -1.3, 0.2, 0.2, 0.05, 2.2
+"""Where sharpness, yaw, the clipped share and contrast begin to cost; the first with a soft
+knee, so that sharp faces keep an order."""
+_HALVINGS = {"sharpness": 2.1, "size": 0.44, "pose": 6.3, "clipped": 2.3, "contrast": 0.6}
+"""Halvings of quality per unit of each defect."""
+
+
+class Aspects(NamedTuple):
+    """What quality is the product of, each `(N,) float32` in [0, 1].
+
+    Attributes:
+        sharpness: detail as against contrast.
+        size: of the face in the photo, in pixels; 1 from 112 pixels of ArcFace's crop on.
+        pose: by the yaw; 1 where no landmarks are known.
+        exposure: neither clipped nor flat.
+    """
+
+    sharpness: Floats
+    size: Floats
+    pose: Floats
+    exposure: Floats
+
+
+def face_quality(chips: Image, faces: Sequence[Face]) -> Floats:
+    """Quality of each face, `(N,) float32` in [0, 1]; see the module.
+
+    Args:
+        chips: `(N, 64, 64, 3) uint8` RGB, of `quality_chips`.
+        faces: the same N faces, in pixels of the original photos.
+    """
+    quality: Floats = np.prod(face_aspects(chips, faces), axis=0)
+    return quality
+
+
+def face_aspects(chips: Image, faces: Sequence[Face]) -> Aspects:
+    """The aspects of each face's quality; arguments as of `face_quality`."""
+    pixels = np.array([_measure(chip) for chip in chips], np.float64).reshape(-1, 3)
+    detail, contrast, clipped = pixels.T
+    places = np.array([_place(face) for face in faces], np.float64).reshape(-1, 2)
+    # Unknown landmarks: an aligned image, of which size and pose cost nothing.
+    scale, yaws = np.where(np.isnan(places), 0, places).T
+    costs = {
+        "sharpness": _SOFTNESS * np.logaddexp(0, (_SHARP - detail) / _SOFTNESS),
+        "size": np.maximum(0, scale),
+        "pose": np.maximum(0, yaws - _TURNED) ** 2,
+        "clipped": np.maximum(0, clipped - _CLIPPED),
+        "contrast": np.maximum(0, _CONTRAST - contrast),
+    }
+    kept = {name: np.exp2(-_HALVINGS[name] * cost) for name, cost in costs.items()}
+    exposure = kept["clipped"] * kept["contrast"]
+    aspects = (kept["sharpness"], kept["size"], kept["pose"], exposure)
+    return Aspects(*(aspect.astype(np.float32) for aspect in aspects))
+
+
+def quality_chips(found: Sequence[tuple[Image, Face]]) -> Image:
+    """`(N, 64, 64, 3) uint8` RGB: faces, each given with the image it was found in, warped to
+    ArcFace's template."""
+    chips = np.empty((len(found), SIDE, SIDE, 3), np.uint8)
+    for out, (image, face) in zip(chips, found, strict=True):
+        out[:] = warp_to_template(image, [face], _TEMPLATE, (SIDE, SIDE))[0]
+    return chips
+
+
+def adapt_chips(chips: Image, template: Template) -> Image:
+    """Chips `(N, H, W, 3) uint8` on another template as `quality_chips` gives them."""
+    matrix = similarity_to_template(np.asarray(template.points, np.float32), _TEMPLATE)
+    adapted = np.empty((len(chips), SIDE, SIDE, 3), np.uint8)
+    for chip, out in zip(chips, adapted, strict=True):
+        warp(chip, matrix, (SIDE, SIDE), out=out)
+    return adapted
+
+
+def upsampling(landmarks: Floats) -> float:
+    """Scale from a photo to a face's chip of `quality_chips`; above 1 it is upsampled."""
+    return enlargement(landmarks, _TEMPLATE)
+
+
+def yaw(landmarks: Floats) -> float:
+    """Yaw of the head: the nose's offset from the eyes' midpoint, along the line through them, over
+    their distance. 0 is frontal; at 0.5 the nose is in front of an eye; infinite if the eyes
+    coincide.
+
+    Args:
+        landmarks: `(5, 2) float32` pixels.
+    """
+    left, right, nose = (landmarks[point].astype(np.float64) for point in range(3))
+    line = right - left
+    length = float(line @ line)
+    return abs(float((nose - (left + right) / 2) @ line)) / length if length > 0 else np.inf
+
+
+def _measure(chip: Image) -> tuple[float, float, float]:
+    """Logarithms of detail as against contrast and of contrast, and the clipped share."""
+    grey = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
+    face = grey[_INNER]
+    _, spread = cv2.meanStdDev(face)
+    _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S)[_INNER])
+    middle = cv2.countNonZero(cv2.inRange(face, _BLACK, _WHITE))
+    contrast, detail = float(spread[0, 0]), float(edges[0, 0])
+    return (
+        np.log((detail + 0.5) / (contrast + 2)),
+        np.log(contrast + 1),
+        1 - middle / face.size,
+    )
+
+
+def _place(face: Face) -> tuple[float, float]:
+    """Logarithm of the scale from photo to full size, and the yaw; NaN without landmarks."""
+    if not np.isfinite(face.landmarks).all():
+        return np.nan, np.nan
+    return float(np.log(enlargement(face.landmarks, _FULL_SIZE))), yaw(face.landmarks)

@@ -1,0 +1,176 @@
+"""CompreFace's face collection: subjects, and the examples of each."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from facerec.serving.answers import answer
+from facerec.serving.compreface.lookups import known_name, page_of_entries
+from facerec.serving.compreface.options import LeastScore, photo_schema, read_photos
+from facerec.serving.compreface.shapes import counted
+from facerec.serving.failures import RequestError
+from facerec.serving.service import Service, usable_name
+
+_MOST_IDS = 1000
+Subject = Annotated[str, Query(description="The subject's name.", examples=["Grace Hopper"])]
+Page = Annotated[int, Query(ge=0, le=10**9)]
+PageSize = Annotated[int, Query(ge=1, le=10_000)]
+
+
+class SubjectName(BaseModel):
+    """A subject by name."""
+
+    subject: str = Field(examples=["Grace Hopper"])
+
+
+def subject_routes(router: APIRouter, service: Service) -> None:
+    """Add the routes of subjects to CompreFace's router.
+
+    A gallery holds people with faces. A subject without any is remembered by this process until
+    one is added.
+    """
+    empty: set[str] = set()
+
+    async def named(subject: str) -> str:
+        """The name as it is known, or RequestError."""
+        known = known_name(dict.fromkeys(empty, 0) | await service.people(), subject)
+        if known is None:
+            raise RequestError(404, "unknown_person", f"Subject {subject} not found")
+        return known
+
+    async def list_subjects() -> Response:
+        people = await service.people()
+        empty.difference_update(people)
+        return answer({"subjects": [*people, *sorted(empty)]})
+
+    # CompreFace's documentation writes it with a slash, its SDKs without.
+    router.get("/recognition/subjects", summary="List subjects")(list_subjects)
+    router.get("/recognition/subjects/", include_in_schema=False)(list_subjects)
+
+    @router.post("/recognition/subjects", status_code=201, summary="Add a subject without faces")
+    async def add_subject(body: SubjectName) -> Response:
+        name = usable_name(body.subject)
+        if known_name(dict.fromkeys(empty, 0) | await service.people(), name) is not None:
+            raise RequestError(409, "name_taken", "Subject already exists")
+        empty.add(name)
+        return answer({"subject": name}, 201)
+
+    @router.put("/recognition/subjects/{subject}", summary="Rename a subject, or merge it")
+    async def rename_subject(subject: str, body: SubjectName) -> Response:
+        old, new = await named(subject), usable_name(body.subject)
+        if new == old:
+            return answer({"updated": False})
+        people = await service.people()
+        into = known_name(people, new)
+        if old in empty and old not in people:
+            empty.discard(old)
+            if into is None:
+                empty.add(new)
+        elif into is None or into == old:
+            await service.rename(old, new)
+        else:
+            await service.merge(old, into)
+        return answer({"updated": True})
+
+    @router.delete("/recognition/subjects/{subject}", summary="Delete a subject and its faces")
+    async def delete_subject(subject: str) -> Response:
+        name = await named(subject)
+        if name in await service.people():
+            await service.delete_person(name)
+        empty.discard(name)
+        return answer({"subject": name})
+
+    @router.delete("/recognition/subjects", summary="Delete all subjects")
+    async def delete_subjects() -> Response:
+        people = await service.people()
+        for person in people:
+            await service.delete_person(person)
+        deleted = len(empty.union(people))
+        empty.clear()
+        return answer({"deleted": deleted})
+
+
+def example_routes(router: APIRouter, service: Service) -> None:
+    """Add the routes of subjects' faces to CompreFace's router."""
+
+    @router.post(
+        "/recognition/faces",
+        status_code=201,
+        summary="Add a face to a subject",
+        openapi_extra=photo_schema("file"),
+    )
+    async def add_face(
+        request: Request, subject: Subject, det_prob_threshold: LeastScore = None
+    ) -> Response:
+        (upload,) = await read_photos(request, "file")
+        name = usable_name(subject)
+        name = known_name(await service.people(), name) or name
+        found = await service.faces(upload, embed=False)
+        strong = counted(found.faces, least=det_prob_threshold or 0.0, limit=0)
+        if len(strong) > 1:
+            raise RequestError(422, "several_faces", f"{upload.name}: {len(strong)} faces")
+        if found.faces and not strong:
+            raise RequestError(422, "no_face", f"{upload.name}: no face found")
+        enrolled = await service.enrol(name, [upload])
+        return answer({"image_id": enrolled.ids[0], "subject": name}, 201)
+
+    @router.get("/recognition/faces", summary="List faces")
+    async def list_faces(
+        page: Page = 0, size: PageSize = 20, subject: Subject | None = None
+    ) -> Response:
+        shown, count = await service.read(
+            lambda store: page_of_entries(store, page, size, subject or None)
+        )
+        return answer(
+            {
+                "faces": [_example(face, person) for face, person in shown],
+                "page_number": page,
+                "page_size": size,
+                "total_pages": math.ceil(count / size),
+                "total_elements": count,
+            }
+        )
+
+    @router.delete("/recognition/faces", summary="Delete the faces of a subject, or all")
+    async def delete_faces(subject: Subject | None = None) -> Response:
+        people = await service.people()
+        if subject:
+            known = known_name(people, subject)
+            return answer({"deleted": await service.delete_person(known) if known else 0})
+        return answer({"deleted": sum([await service.delete_person(one) for one in people])})
+
+    @router.delete("/recognition/faces/{image_id}", summary="Delete a face")
+    async def delete_face(image_id: str) -> Response:
+        entry = await service.delete_face(image_id)
+        return answer(_example(entry.id, entry.person))
+
+    @router.post("/recognition/faces/delete", summary="Delete several faces; unknown ids count not")
+    async def delete_several(body: Annotated[list[str], Field(max_length=_MOST_IDS)]) -> Response:
+        deleted = []
+        for image_id in body:
+            try:
+                entry = await service.delete_face(image_id)
+            except RequestError as error:
+                if error.code != "unknown_face":
+                    raise
+            else:
+                deleted.append(_example(entry.id, entry.person))
+        return answer(deleted)
+
+    @router.get(
+        "/recognition/faces/{image_id}/img",
+        summary="The photo of a face: empty, as photos are not kept",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}},
+    )
+    async def image(image_id: str) -> Response:
+        await service.face(image_id)
+        return Response(b"", media_type="application/octet-stream")
+
+
+def _example(face: str, person: str) -> dict[str, Any]:
+    return {"image_id": face, "subject": person}
