@@ -32,7 +32,8 @@ def layer_factors(backbone: nn.Module, decay: float) -> dict[int, float]:
     A layer is a module with weights of more than one dimension; what follows it, such as its
     normalisation, shares its rate.
     """
-    depth, depths = 0, {}
+    depth = 0
+    depths: dict[int, int] = {}
     for module in backbone.modules():
         own = list(module.parameters(recurse=False))
         depth += any(parameter.dim() > 1 for parameter in own)
