@@ -1,0 +1,177 @@
+"""Grouping: who each face of an album is, from all vectors and all that the user decided.
+
+A first grouping by cosine shows which faces are different people. From these the density around
+each face is measured, and the threshold, until groups and threshold agree; the second grouping
+uses both. Few faces are grouped by the model card's calibration. The outcome depends on the faces,
+not on their order, nor on how the last grouping came about: that only gives people their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.album.impostors import Cohort
+from facerec.album.known import Known, Numbers, Rules
+from facerec.album.lasting import lasting_people
+from facerec.album.linkage import Clusters, cut
+from facerec.album.similarity import EXACT, Similarity, pairs_from
+from facerec.card import ModelCard, distance_to_similarity
+from facerec.cleanup.threshold import calibrated_threshold, distance_at
+from facerec.errors import UsageError
+from facerec.faces import Floats
+from facerec.parallel.products import single_threaded_blas
+
+Rows = NDArray[np.intp]
+
+MEASURABLE = 50
+"""Faces from which on the threshold is measured."""
+_FEW_GROUPS = 10
+_FALSE_PAIRS = 3e-3
+"""False-accept rate of the card's threshold for few faces, times their number."""
+_LAXEST_RATE = 1e-2
+_ROUNDS = 10
+_KEYS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """Who each face is.
+
+    Attributes:
+        person: `(N,) int64`, `NOBODY` for a face that joins nobody yet. People who are new have
+            ids from `first_new` on.
+        threshold: mean similarity, at least, of two groups that became one.
+        density: `(N,) float32` see `facerec.album.similarity`; None: similarities are cosines.
+        reason: where the threshold comes from, a clause.
+    """
+
+    person: Numbers
+    threshold: float
+    density: Floats | None
+    reason: str
+
+
+def group(
+    vectors: Floats,
+    known: Known,
+    card: ModelCard,
+    first_new: int,
+    *,
+    distance: float | None = None,
+    advance: Callable[[str], None] = lambda _: None,
+) -> Grouping:
+    """Group all faces of an album by person.
+
+    Args:
+        vectors: `(N, D) float32` unit vectors.
+        known: what else is known of the faces.
+        card: of the model that made the vectors.
+        first_new: id of the first new person.
+        distance: threshold on the card's metric, instead of one that is measured.
+        advance: called with what is done next.
+
+    Raises:
+        UsageError: there are too few faces to measure a threshold, and the card has none.
+    """
+    if not len(vectors):
+        return Grouping(np.empty(0, np.int64), 0.0, None, "there are no faces")
+    # Sorted, so that neither ties nor rounding depend on the order of the faces.
+    order = np.lexsort(vectors.T[:_KEYS])
+    with single_threaded_blas():
+        labels, threshold, density, reason = _Album(
+            vectors[order], known.sorted_by(order), card, distance, advance
+        ).group()
+    back = np.empty(len(order), np.intp)
+    back[order] = np.arange(len(order))
+    person = lasting_people(labels[back], known, first_new)
+    return Grouping(person, threshold, None if density is None else density[back], reason)
+
+
+class _Album:
+    """One grouping under way, of faces in sorted order."""
+
+    def __init__(
+        self,
+        vectors: Floats,
+        known: Known,
+        card: ModelCard,
+        distance: float | None,
+        advance: Callable[[str], None],
+    ) -> None:
+        self._vectors = vectors
+        self._known = known
+        self._card = card
+        self._distance = distance
+        self._advance = advance
+        self._cohort = Cohort(vectors)
+
+    def group(self) -> tuple[Rows, float, Floats | None, str]:
+        """Labels from 0, threshold, density and reason."""
+        cosine = Similarity.of(self._vectors)
+        if self._distance is not None:
+            threshold = distance_to_similarity(self._distance, self._card.metric)
+            return self._link(cosine, threshold), threshold, None, "as given"
+        labels = None
+        if len(self._vectors) >= MEASURABLE:
+            labels, _ = self._settle(cosine, self._lax())
+        if labels is None or labels.max() + 1 < _FEW_GROUPS:
+            threshold, reason = self._calibrated()
+            return self._link(cosine, threshold), threshold, None, reason
+        density = self._cohort.density(labels)
+        scaled = Similarity.of(self._vectors, density)
+        labels, threshold = self._settle(scaled, self._lax())
+        return labels, threshold, density, "measured on the album's faces"
+
+    def _lax(self) -> float:
+        return self._cohort.floor(self._known.photos)
+
+    def _settle(self, similarity: Similarity, lax: float) -> tuple[Rows, float]:
+        """Groups at the threshold that is measured on those very groups."""
+        self._advance("comparing faces")
+        impostors = self._cohort.pairs(similarity, lax)
+        self._advance("linking faces")
+        clusters = self._linked(similarity, lax)
+        count = len(self._vectors)
+        threshold, labels = lax, cut(clusters.merges, count, lax)
+        for _ in range(_ROUNDS):
+            before = threshold
+            threshold = impostors.threshold(labels, lax)
+            labels = cut(clusters.merges, count, threshold)
+            if threshold == before:
+                break
+        # Beyond what is linked exactly, merges below the threshold may have been in the way.
+        return labels if count <= EXACT else self._link(similarity, threshold), threshold
+
+    def _link(self, similarity: Similarity, least: float) -> Rows:
+        return cut(self._linked(similarity, least).merges, len(self._vectors), -np.inf)
+
+    def _linked(self, similarity: Similarity, least: float) -> Clusters:
+        clusters = Clusters(similarity, Rules(self._known))
+        pairs = pairs_from(similarity, least)
+        late = self._known.late[pairs].any(1)
+        clusters.link(pairs[~late], least)
+        if len(self._vectors) > EXACT:
+            while clusters.link_means(least):
+                pass
+        clusters.link(pairs[late], least)
+        return clusters
+
+    def _calibrated(self) -> tuple[float, str]:
+        """The card's threshold, for so many faces."""
+        count = len(self._vectors)
+        rate = min(_FALSE_PAIRS / count, _LAXEST_RATE)
+        distance = distance_at(self._card, rate, self._card.metric)
+        if distance is not None:
+            reason = f"the card's for two images, extended to FAR {rate:.0e}"
+            return distance_to_similarity(distance, self._card.metric), reason
+        if self._card.calibration is None:
+            raise UsageError(
+                f"{self._card.name} is not calibrated, and {count} faces are too few to measure a "
+                "threshold; give --distance-threshold"
+            )
+        choice = calibrated_threshold(self._card, self._card.metric)
+        return distance_to_similarity(choice.threshold, self._card.metric), choice.reason

@@ -1,0 +1,167 @@
+"""What an album knows of its faces, whatever their vectors say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+NOBODY = -1
+"""The person of a face that belongs to nobody yet."""
+
+LATE_QUALITY = 0.25
+"""Faces of less quality are late. Quality halves with each standard deviation of genuine pairs'
+cosines that a face's defects cost; see `facerec.engine.quality`."""
+
+Numbers = NDArray[np.int64]
+Pairs = frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of N faces beside their vectors.
+
+    Attributes:
+        photos: `(N,) int64` photo of each face. Two faces of one photo are two people, unless both
+            are fixed.
+        fixed: `(N,) int64` the person that a face is, as the user said; `NOBODY` for most.
+        previous: `(N,) int64` the person that the last grouping took it for; `NOBODY` for new ones.
+        forbidden: row of a face, and a person that it is not.
+        different: pairs of people who are not one.
+        late: `(N,) bool` faces of low quality: they may join a group, and never begin one.
+    """
+
+    photos: Numbers
+    fixed: Numbers
+    previous: Numbers
+    forbidden: Pairs
+    different: Pairs
+    late: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, photos: ArrayLike, *, fixed: ArrayLike | None = None,
+        previous: ArrayLike | None = None, forbidden: Iterable[tuple[int, int]] = (),
+        different: Iterable[tuple[int, int]] = (), quality: ArrayLike | None = None,
+    ) -> Known:  # fmt: skip
+        """What is not given is not known.
+
+        Args:
+            quality: `(N,)` in [0, 1], NaN where it was not measured.
+        """
+        shared = np.asarray(photos, np.int64)
+        nobody = np.full(len(shared), NOBODY, np.int64)
+        measured = np.full(len(shared), np.nan) if quality is None else np.asarray(quality)
+        return cls(
+            shared,
+            nobody if fixed is None else np.asarray(fixed, np.int64),
+            nobody if previous is None else np.asarray(previous, np.int64),
+            frozenset(forbidden), frozenset(different), measured < LATE_QUALITY,
+        )  # fmt: skip
+
+    def sorted_by(self, order: NDArray[np.intp]) -> Known:
+        """The same with row n being what was row `order[n]`."""
+        row = np.empty(len(order), np.int64)
+        row[order] = np.arange(len(order))
+        forbidden = frozenset((int(row[face]), person) for face, person in self.forbidden)
+        return Known(
+            self.photos[order], self.fixed[order], self.previous[order], forbidden,
+            self.different, self.late[order],
+        )  # fmt: skip
+
+    def person(self) -> Numbers:
+        """`(N,) int64` whom each face stands for in decisions about people: the person it is fixed
+        to, or of people without fixed faces the one it was taken for."""
+        tentative = ~np.isin(self.previous, self.fixed[self.fixed >= 0])
+        return np.where(
+            self.fixed >= 0, self.fixed, np.where(tentative, self.previous, NOBODY)
+        ).astype(np.int64)
+
+
+class _Facts:
+    """What is known of a cluster, or of all clusters of a person.
+
+    Attributes:
+        photos: its faces' photos.
+        were: people that it stands for, as far as decisions name them.
+        barred: people that it is not.
+    """
+
+    __slots__ = ("barred", "photos", "were")
+
+    def __init__(self, photo: int) -> None:
+        self.photos = {photo}
+        self.were: set[int] = set()
+        self.barred: set[int] = set()
+
+    def add(self, other: _Facts) -> None:
+        self.photos |= other.photos
+        self.were |= other.were
+        self.barred |= other.barred
+
+    def contradicts(self, other: _Facts) -> bool:
+        return not (
+            self.photos.isdisjoint(other.photos)
+            and self.barred.isdisjoint(other.were)
+            and self.were.isdisjoint(other.barred)
+        )
+
+
+class Rules:
+    """Which clusters of faces may become one; told of each merge.
+
+    What keeps two clusters apart keeps apart all that they become. A cluster is named after one of
+    its rows. Several clusters may be one person; these share what is known of that person.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self.person: list[int] = known.fixed.tolist()
+        self._waiting: list[bool] = known.late.tolist()
+        self._alone = [True] * len(self.person)
+        self._facts = list(map(_Facts, known.photos.tolist()))
+        self._decide(known)
+        shared: dict[int, _Facts] = {}
+        for row in np.flatnonzero(known.fixed >= 0).tolist():
+            facts = shared.setdefault(self.person[row], self._facts[row])
+            facts.add(self._facts[row])
+            self._facts[row] = facts
+
+    def apart(self, one: int, other: int) -> bool:
+        """Whether two clusters must stay two."""
+        mine, theirs = self.person[one], self.person[other]
+        if mine >= 0 and theirs >= 0:
+            return mine != theirs
+        if self._waiting[one] or self._waiting[other]:
+            alone = self._alone[other] if self._waiting[one] else self._alone[one]
+            if alone and mine < 0 and theirs < 0:
+                return True
+        return self._facts[one].contradicts(self._facts[other])
+
+    def merge(self, one: int, other: int) -> None:
+        """`one` becomes part of `other`."""
+        if self.person[other] < 0 <= self.person[one]:
+            self.person[other] = self.person[one]
+            self._facts[one], self._facts[other] = self._facts[other], self._facts[one]
+        if self._facts[one] is not self._facts[other]:
+            self._facts[other].add(self._facts[one])
+        self._alone[other] = self._waiting[other] = False
+
+    def _decide(self, known: Known) -> None:
+        if not known.forbidden and not known.different:
+            return
+        named = {person for _, person in known.forbidden}
+        others: dict[int, set[int]] = {}
+        for one, other in known.different:
+            others.setdefault(one, set()).add(other)
+            others.setdefault(other, set()).add(one)
+        named |= others.keys()
+        for facts, person in zip(self._facts, known.person().tolist(), strict=True):
+            if person in named:
+                facts.were.add(person)
+                facts.barred |= others.get(person, set())
+        for row, person in known.forbidden:
+            if self.person[row] != person:
+                self._facts[row].barred.add(person)
+                self._facts[row].were.discard(person)
