@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facerec.album.people import read_people
-from facerec.album.records import Person, parse_lasting_id
+from facerec.album.people import find_person, read_people
+from facerec.album.records import Person
 from facerec.album.store import Album, open_album
+from facerec.errors import UsageError
 
 # Of a photo that lies nowhere any more, nothing is listed anywhere.
 _LISTED = "EXISTS (SELECT 1 FROM places WHERE places.photo = faces.photo)"
@@ -75,21 +76,24 @@ class Library:
         """A person with faces, by number."""
         return next((one for one in self.people() if one.person.id == number), None)
 
-    def find(self, text: str, *, kind: str = "all", exact: bool = False) -> Sequence[Known]:
+    def find(self, text: str, kind: str = "all") -> Sequence[Known]:
         """People whose name or lasting id holds a text, in any case and with or without accents.
 
         Args:
             kind: `named`, `unnamed` or `all`.
-            exact: only whom that is all of the name or id of, in the name's own case.
         """
         people = self.people()
         if kind != "all":
             people = [one for one in people if (one.person.name is None) == (kind == "unnamed")]
-        if exact:
-            number = parse_lasting_id(text)
-            return [one for one in people if text == one.person.name or number == one.person.id]
         wanted = fold(text)
         return [one for one in people if wanted in one.folded] if wanted else people
+
+    def find_one(self, text: str) -> Known | None:
+        """Whom a name or lasting id means on the command line; None: nobody with faces."""
+        try:
+            return self.person(find_person(self.reader, text))
+        except UsageError:
+            return None
 
     def faces(
         self, person: int | None, offset: int, limit: int

@@ -30,11 +30,14 @@ def _state(request: Request) -> Response:
 def _people(request: Request) -> Response:
     asked = request.query_params
     offset, limit = page_of(request)
-    found = library_of(request).find(
-        asked.get("find", ""), kind=asked.get("kind", "all"), exact="exact" in asked
-    )
+    found = library_of(request).find(asked.get("find", ""), asked.get("kind", "all"))
     shown = [describe(one) for one in found[offset : offset + limit]]
     return JSONResponse({"total": len(found), "items": shown})
+
+
+def _who(request: Request) -> Response:
+    found = library_of(request).find_one(request.query_params.get("name", ""))
+    return JSONResponse({"person": None if found is None else describe(found)})
 
 
 def _person(request: Request) -> Response:
@@ -93,6 +96,7 @@ def _chip(request: Request) -> Response:
 READING = (
     Route("/api/state", _state),
     Route("/api/people", _people),
+    Route("/api/who", _who),
     Route("/api/people/{person:int}", _person),
     Route("/api/people/{person:int}/faces", _faces),
     Route("/api/loose", _faces),

@@ -81,11 +81,8 @@ export async function namePerson(person) {
   return act("name", { person: person.id, name }, () => `${called(person)} is now ${name}`);
 }
 
-// The person of exactly that name or id.
-async function findPerson(name) {
-  const { items } = await get("people", { find: name, exact: 1, limit: 1 });
-  return items[0] ?? null;
-}
+// The person of that name or id, as the command line understands it.
+const findPerson = async (name) => (await get("who", { name })).person;
 
 export async function mergeAsked(people, into) {
   const names = people.map(called).join(", ");
