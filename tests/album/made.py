@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from facerec.album.store import open_album
-
-NAMES = ("Anna", "Ben", "Zoë", "Carl")
+from facerec.album.store import Album, open_album
+from facerec.faces import Floats
 
 
 def drawn_chip(seed: int, side: int = 96) -> bytes:
@@ -26,57 +27,82 @@ def drawn_chip(seed: int, side: int = 96) -> bytes:
     return cv2.imencode(".jpg", image)[1].tobytes()
 
 
-def make_album(
-    path: Path,
-    counts: dict[str | None, int] | list[int],
-    *,
-    loose: int = 0,
-    chips: list[bytes] | None = None,
-    size: int = 8,
-) -> Path:
-    """An album of people with so many faces each, one face a photo, years 2001 to 2020.
+@dataclass(frozen=True)
+class Group:
+    """Faces of one person, or of nobody.
 
-    Args:
-        counts: faces by name; or of unnamed people, the first.
-        loose: faces that are nobody's.
-        chips: taken in turn.
-        size: of the vectors, which lie near their person's.
+    Attributes:
+        faces: how many, each in a photo of its own.
+        name: None: unnamed; faces of people with names are confirmed.
+        like: who has faces of the same kind, by place among the groups; None: nobody.
+        nobody: whether they are no person's.
     """
 
-    people = list(counts.items()) if isinstance(counts, dict) else [(None, n) for n in counts]
+    faces: int
+    name: str | None = None
+    like: int | None = None
+    nobody: bool = False
+
+
+def make_album(
+    path: Path, groups: Sequence[Group], *, chips: list[bytes] | None = None, size: int = 16
+) -> Path:
+    """An album of groups, of the years 2001 to 2020; people are numbered from 1.
+
+    Args:
+        chips: taken in turn.
+        size: of the vectors.
+    """
     chips = chips or [drawn_chip(seed) for seed in range(40)]
     rng = np.random.default_rng(0)
+    centres = rng.normal(size=(len(groups), size))
     with open_album(path, create=True) as album, album.transaction():
         album.set_meta("model", "made")
-        face = 0
-        for number, (name, count) in enumerate([*people, (None, loose)], start=1):
-            nobody = number > len(people)
-            if not nobody:
-                album.execute("INSERT INTO people (id, name) VALUES (?, ?)", (number, name))
-            centre = rng.normal(size=size)
-            rows = range(face + 1, face + count + 1)
-            face += count
-            vectors = centre + 0.3 * rng.normal(size=(count, size))
+        album.set_meta("grouping", '{"threshold": 0.8, "likely": 0.7}')
+        last = 0
+        for place, group in enumerate(groups):
+            person = None if group.nobody else place + 1
+            if person is not None:
+                values = (person, group.name)
+                album.execute("INSERT INTO people (id, name) VALUES (?, ?)", values)
+            centre = centres[place if group.like is None else group.like]
+            rows = range(last + 1, last + group.faces + 1)
+            last += group.faces
+            vectors = centre + 0.2 * rng.normal(size=(group.faces, size))
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            taken = [f"{2001 + row % 20}-{1 + row % 12:02}-15T12:00:00" for row in rows]
-            album.execute_many(
-                "INSERT INTO photos (id, content, width, height, taken) VALUES (?, ?, 600, 400, ?)",
-                ((row, f"{row:064x}", when) for row, when in zip(rows, taken, strict=True)),
-            )
-            album.execute_many(
-                "INSERT INTO places (path, photo, size, mtime_ns) VALUES (?, ?, 1, 1)",
-                ((f"/photos/{row}.jpg", row) for row in rows),
-            )
-            album.execute_many(
-                "INSERT INTO faces VALUES (?, ?, 200, 100, 300, 220, ?, 0.9, ?, ?, 'grouped')",
-                ((row, row, bytes(40), 0.5, None if nobody else number) for row in rows),
-            )
-            album.execute_many(
-                "INSERT INTO vectors VALUES (?, ?, 'made', 0)",
-                ((row, v.astype("<f4").tobytes()) for row, v in zip(rows, vectors, strict=True)),
-            )
-            album.execute_many(
-                "INSERT INTO chips VALUES (?, ?)",
-                ((row, chips[(7 * number + row % 3) % len(chips)]) for row in rows),
-            )
+            own = [chips[(7 * place + number % 3) % len(chips)] for number in rows]
+            _add(album, rows, person, group.name is not None, vectors, own)
     return path
+
+
+def _add(
+    album: Album, rows: range, person: int | None, confirmed: bool, vectors: Floats,
+    chips: list[bytes],
+) -> None:  # fmt: skip
+    taken = [f"{2001 + row % 20}-{1 + row % 12:02}-15T12:00:00" for row in rows]
+    album.execute_many(
+        "INSERT INTO photos (id, content, width, height, taken) VALUES (?, ?, 600, 400, ?)",
+        ((row, f"{row:064x}", when) for row, when in zip(rows, taken, strict=True)),
+    )
+    album.execute_many(
+        "INSERT INTO places (path, photo, size, mtime_ns) VALUES (?, ?, 1, 1)",
+        ((f"/photos/{row}.jpg", row) for row in rows),
+    )
+    state = "confirmed" if confirmed else "grouped"
+    album.execute_many(
+        "INSERT INTO faces (id, photo, x1, y1, x2, y2, landmarks, score, quality, person, state)"
+        " VALUES (?, ?, 200, 100, 300, 220, ?, 0.9, 0.5, ?, ?)",
+        ((row, row, bytes(40), person, state) for row in rows),
+    )
+    if confirmed:
+        album.execute_many(
+            "INSERT INTO decisions (kind, face, person) VALUES ('is', ?, ?)",
+            ((row, person) for row in rows),
+        )
+    album.execute_many(
+        "INSERT INTO vectors (face, vector, model) VALUES (?, ?, 'made')",
+        ((row, one.astype("<f4").tobytes()) for row, one in zip(rows, vectors, strict=True)),
+    )
+    album.execute_many(
+        "INSERT INTO chips (face, jpeg) VALUES (?, ?)", zip(rows, chips, strict=True)
+    )

@@ -67,6 +67,13 @@ class Merging(_Body):
     into: Number
 
 
+class TellingApart(_Body):
+    """Two people who are not one."""
+
+    person: Number
+    other: Number
+
+
 class Undoing(_Body):
     """The step that the page saw: another one is not taken back unseen."""
 
@@ -164,6 +171,12 @@ def _confirm_all(album: Album, values: OfPerson) -> Told:
     return {"person": label_of(album, values.person)}
 
 
+def _tell_apart(album: Album, values: TellingApart) -> Told:
+    _require(album, values.person, values.other)
+    decisions.tell_apart(album, values.person, values.other)
+    return {"person": label_of(album, values.person)}
+
+
 def _undo(album: Album, values: Undoing) -> Told:
     with album.transaction():
         last = last_step(album)
@@ -199,5 +212,6 @@ ACTIONS = (
     _route(FacesOfPerson, "reject", _reject),
     _route(FacesOfPerson, "confirm", _confirm),
     _route(OfPerson, "confirm-all", _confirm_all),
+    _route(TellingApart, "apart", _tell_apart),
     _route(Undoing, "undo", _undo),
 )

@@ -12,7 +12,8 @@ from facerec.album.journal import last_step
 from facerec.album.people import find_person
 from facerec.album.records import lasting_id
 from facerec.album.store import Album
-from facerec.album.web.library import Known, Library
+from facerec.album.web.library import Library, Shown
+from facerec.album.web.suggesting import Asker
 from facerec.errors import FacerecError, InputError
 
 _LONGEST_PAGE = 500
@@ -22,6 +23,12 @@ def library_of(request: Request) -> Library:
     """The album that the application shows."""
     library: Library = request.app.state.library
     return library
+
+
+def asker_of(request: Request) -> Asker:
+    """What finds suggestions in it."""
+    asker: Asker = request.app.state.asker
+    return asker
 
 
 def number_of(request: Request, name: str, default: int | None = None) -> int | None:
@@ -56,7 +63,7 @@ def page_of(request: Request) -> tuple[int, int]:
     return offset or 0, min(limit or 0, _LONGEST_PAGE)
 
 
-def known_of(request: Request) -> Known:
+def person_of(request: Request) -> Shown:
     """The person of the path; of somebody merged, whom they became.
 
     Raises:
@@ -65,23 +72,23 @@ def known_of(request: Request) -> Known:
     """
     library = library_of(request)
     label = lasting_id(id_of(request, "person"))
-    known = library.person(find_person(library.reader, label))
-    if known is None:
+    shown = library.person(find_person(library.reader, label))
+    if shown is None:
         raise HTTPException(404, f"there is no {label} with faces")
-    return known
+    return shown
 
 
-def describe(known: Known) -> dict[str, Any]:
+def describe(shown: Shown) -> dict[str, Any]:
     """A person as JSON."""
-    person = known.person
+    person = shown.person
     return {
         "id": person.id,
         "person": lasting_id(person.id),
         "name": person.name,
         "faces": person.faces,
         "photos": person.photos,
-        "confirmed": known.confirmed,
-        "face": known.cover,
+        "confirmed": shown.confirmed,
+        "face": shown.cover,
         "first": person.first,
         "last": person.last,
     }

@@ -19,6 +19,7 @@ from facerec.album.web.answers import tell_failure
 from facerec.album.web.guard import Guard
 from facerec.album.web.library import Library
 from facerec.album.web.reading import READING
+from facerec.album.web.suggesting import Asker
 from facerec.errors import FacerecError
 
 _TYPES = {
@@ -36,7 +37,9 @@ def make_app(library: Library, *, names: frozenset[str], token: str | None, cook
         exception_handlers={FacerecError: tell_failure, HTTPException: tell_failure},
         middleware=[Middleware(Guard, names=names, token=token, cookie=cookie)],
     )
+    app.router.redirect_slashes = False
     app.state.library = library
+    app.state.asker = Asker(library)
     return app
 
 

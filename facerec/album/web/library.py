@@ -20,7 +20,7 @@ _LISTED = "EXISTS (SELECT 1 FROM places WHERE places.photo = faces.photo)"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Shown:
     """A person in the grid.
 
     Attributes:
@@ -48,7 +48,7 @@ class Library:
         self._changing = threading.Lock()
         self._listing = threading.Lock()
         self._version = -1
-        self._people: list[Known] = []
+        self._people: list[Shown] = []
 
     def close(self) -> None:
         """Close the album."""
@@ -61,7 +61,7 @@ class Library:
         with self._changing:
             yield self._writer
 
-    def people(self) -> Sequence[Known]:
+    def people(self) -> Sequence[Shown]:
         """People with faces, those with most first; read again only after a change."""
         with self._listing:
             # Another connection's commits count, which the writer's are too.
@@ -72,11 +72,11 @@ class Library:
                 self._version = found[0]
             return self._people
 
-    def person(self, number: int) -> Known | None:
+    def person(self, number: int) -> Shown | None:
         """A person with faces, by number."""
         return next((one for one in self.people() if one.person.id == number), None)
 
-    def find(self, text: str, kind: str = "all") -> Sequence[Known]:
+    def find(self, text: str, kind: str = "all") -> Sequence[Shown]:
         """People whose name or lasting id holds a text, in any case and with or without accents.
 
         Args:
@@ -88,7 +88,7 @@ class Library:
         wanted = fold(text)
         return [one for one in people if wanted in one.folded] if wanted else people
 
-    def find_one(self, text: str) -> Known | None:
+    def find_one(self, text: str) -> Shown | None:
         """Whom a name or lasting id means on the command line; None: nobody with faces."""
         try:
             return self.person(find_person(self.reader, text))
@@ -141,7 +141,7 @@ def fold(text: str) -> str:
     return "".join(one for one in apart if not unicodedata.combining(one))
 
 
-def _read_known(album: Album) -> list[Known]:
+def _read_known(album: Album) -> list[Shown]:
     covers = {
         person: (cover, confirmed)
         for person, cover, confirmed, _ in album.rows(
@@ -154,6 +154,6 @@ def _read_known(album: Album) -> list[Known]:
     for person in read_people(album):
         if person.id in covers:
             cover, confirmed = covers[person.id]
-            known.append(Known(person, confirmed, cover, fold(person.label)))
+            known.append(Shown(person, confirmed, cover, fold(person.label)))
     known.sort(key=lambda one: (-one.person.faces, one.person.id))
     return known

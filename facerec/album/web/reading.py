@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,12 +13,14 @@ from facerec.album.faces import read_chip, read_faces
 from facerec.album.photos import read_photo
 from facerec.album.records import StoredPhoto, lasting_id
 from facerec.album.web.answers import (
+    asker_of,
     describe,
     describe_step,
     id_of,
-    known_of,
     library_of,
+    number_of,
     page_of,
+    person_of,
 )
 from facerec.album.web.pictures import make_picture
 from facerec.files.text import readable
@@ -41,13 +45,24 @@ def _who(request: Request) -> Response:
 
 
 def _person(request: Request) -> Response:
-    return JSONResponse(describe(known_of(request)))
+    return JSONResponse(describe(person_of(request)))
 
 
 def _faces(request: Request) -> Response:
     person = id_of(request, "person") if request.path_params else None
     total, faces = library_of(request).faces(person, *page_of(request))
     return JSONResponse({"total": total, "items": faces})
+
+
+def _suggestions(request: Request) -> Response:
+    person = number_of(request, "person")
+    limit = page_of(request)[1]
+    asker = asker_of(request)
+    if person is not None:
+        asked = asker.about(person, limit)
+    else:
+        asked = asker.after(number_of(request, "after"), limit)
+    return JSONResponse(asdict(asked))
 
 
 def _photo(request: Request) -> Response:
@@ -100,6 +115,7 @@ READING = (
     Route("/api/people/{person:int}", _person),
     Route("/api/people/{person:int}/faces", _faces),
     Route("/api/loose", _faces),
+    Route("/api/suggestions", _suggestions),
     Route("/api/photos/{photo:int}", _photo),
     Route("/faces/{face:int}.jpg", _chip),
     Route("/photos/{photo:int}.jpg", _picture),

@@ -1,12 +1,18 @@
-"""Serve an ASGI application until Ctrl-C."""
+"""Serve an album's page until Ctrl-C."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import secrets
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from facerec.album.web.app import make_app
+from facerec.album.web.library import Library
+from facerec.listening import is_loopback, listen, names_of, url_of
 
 _GRACE_SECONDS = 2
 """Seconds that requests in flight get after Ctrl-C."""
@@ -32,8 +38,23 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer requests on a socket until Ctrl-C, which is no error."""
-    # After it has ended, uvicorn raises the signal again that ended it.
-    with contextlib.suppress(KeyboardInterrupt):
-        make_server(app).run(sockets=[listening])
+def serve_album(path: str | Path, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Show an album at an address until Ctrl-C, which is no error.
+
+    Args:
+        port: 0: any free one.
+        ready: is given the page's URL; off the loopback address with a token of its own.
+
+    Raises:
+        MissingError: there is no such album.
+        UsageError: it cannot be written, or the address cannot be listened on.
+    """
+    with closing(Library(path)) as library, closing(listen(host, port)) as listening:
+        address, bound = listening.getsockname()[:2]
+        token = None if is_loopback(address) else secrets.token_urlsafe(16)
+        # Browsers keep one set of cookies for all ports of a host.
+        app = make_app(library, names=names_of(host), token=token, cookie=f"facerec-album-{bound}")
+        ready(url_of(host.strip("[]"), bound) + ("" if token is None else f"?token={token}"))
+        # After it has ended, uvicorn raises the signal again that ended it.
+        with suppress(KeyboardInterrupt):
+            make_server(app).run(sockets=[listening])

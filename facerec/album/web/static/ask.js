@@ -1,66 +1,77 @@
-// "Is this Anna?": one face after the other, answered by keys.
+// "Is this Anna?": one face or group after the other, answered by keys.
 
 import { chipOf, get } from "./api.js";
 import { accept, reject } from "./decide.js";
 import { announce } from "./dialogs.js";
-import { button, called, day, element } from "./elements.js";
+import { button, called, count, day, element } from "./elements.js";
 import { showPhoto } from "./photo.js";
 
 const AHEAD = 30; // suggestions asked for at a time
 
-const keyOf = (one) => `${one.face} ${one.person.id}`;
+const keyOf = ({ group, faces, person }) => `${group ?? "face"} ${group ?? faces[0]} ${person.id}`;
 
 export function askView({ id }) {
   const skipped = new Set(); // for as long as this view lasts
   const answered = []; // that undo asks again, the last one last
-  let queue = [], current = null, busy = false, complete = false;
+  let queue = [], current = null, busy = false;
+  let after = null, complete = false; // which people were looked at
 
-  const question = element("h1", { id: "question", tabIndex: -1 }, "");
-  const face = element("img", { className: "large", alt: "The face in question" });
+  const question = element("h1", { id: "question", tabIndex: -1 }, "Looking for suggestions …");
+  const unknown = element("div", { className: "faces", role: "group", "aria-label": "In question" });
   const when = element("figcaption", {});
-  const known = element("div", { className: "known", role: "group" });
+  const known = element("div", { className: "faces", role: "group" });
   const knownCaption = element("figcaption", {});
-  const answer = (text, key, act, className = "") =>
-    button(text, act, { className, "aria-keyshortcuts": key });
-  const yes = answer("Yes", "a", () => decide(accept), "main");
-  const no = answer("No", "r", () => decide(reject));
-  const later = answer("Skip", "s", () => skip());
-  for (const [one, key] of [[yes, "a"], [no, "r"], [later, "s"]])
-    one.append(element("kbd", { "aria-hidden": "true" }, key));
-  const photo = button("Photo", () => showPhoto(current.photo, current.face));
-  const body = element("div", { className: "pair" },
-    element("figure", {}, face, when), element("figure", {}, known, knownCaption));
-  const choices = element("div", { className: "answers" }, yes, no, later, photo);
+  const answer = (text, key, act, className = "") => {
+    const made = button(text, act, { className, "aria-keyshortcuts": key });
+    made.append(element("kbd", { "aria-hidden": "true" }, key));
+    return made;
+  };
+  const choices = element("div", { className: "answers", hidden: true },
+    answer("Yes", "a", () => decide(accept), "main"), answer("No", "r", () => decide(reject)),
+    answer("Skip", "s", () => skip()),
+    answer("Photo", "p", () => showPhoto(current.photo, current.faces[0])));
+  const body = element("div", { className: "pair", hidden: true },
+    element("figure", {}, unknown, when), element("figure", {}, known, knownCaption));
   const node = element("section", { className: "ask", "aria-labelledby": "question" },
     question, body, choices);
 
+  // Asks about one person after the other, until there is something to ask.
   async function fill() {
-    const values = { limit: AHEAD + skipped.size };
-    if (id !== null) values.person = id;
-    const { items } = await get("suggestions", values);
-    complete = items.length < values.limit;
-    queue = items.filter((one) => !skipped.has(keyOf(one)));
+    while (!queue.length && !complete) {
+      const values = { limit: AHEAD + skipped.size };
+      if (id !== null) values.person = id;
+      else if (after !== null) values.after = after;
+      const found = await get("suggestions", values);
+      queue = found.items.filter((one) => !skipped.has(keyOf(one)));
+      complete = found.complete && !queue.length;
+      // Who had questions is asked about again: each answer tells more.
+      if (!queue.length) after = found.last;
+    }
   }
 
   async function next() {
-    if (!queue.length && !complete) await fill();
+    await fill();
     current = queue.shift() ?? null;
     show();
   }
+
+  const pictures = (faces) =>
+    faces.map((face) => element("img", { src: chipOf(face), alt: "" }));
 
   function show() {
     body.hidden = choices.hidden = !current;
     if (!current) {
       question.textContent = skipped.size ? "Nothing left but what was skipped" : "No suggestions";
     } else {
-      const name = called(current.person);
-      question.textContent = `Is this ${name}?`;
-      face.src = chipOf(current.face);
-      when.textContent = [day(current.taken), `similarity ${current.similarity.toFixed(2)}`]
-        .filter(Boolean).join(" · ");
+      const name = called(current.person), many = current.count > 1;
+      question.textContent = many ? `Are these ${name}?` : `Is this ${name}?`;
+      unknown.classList.toggle("one", !many);
+      unknown.replaceChildren(...pictures(current.faces));
+      when.textContent = [many ? count(current.count, "face") : day(current.taken),
+        `similarity ${current.similarity.toFixed(2)}`].filter(Boolean).join(" · ");
       known.setAttribute("aria-label", `Faces of ${name}`);
-      known.replaceChildren(...current.examples.map((one) =>
-        element("img", { src: chipOf(one), alt: "" })));
+      known.classList.toggle("one", current.examples.length === 1);
+      known.replaceChildren(...pictures(current.examples));
       knownCaption.textContent = name;
     }
     // So that Space skips, and a screen reader reads the next question.
@@ -70,12 +81,11 @@ export function askView({ id }) {
   async function decide(act) {
     if (!current || busy) return;
     busy = true;
-    const asked = current;
     try {
-      if (await act(asked.face, asked.person)) {
-        answered.push(asked);
-        // Whose face it is answers every other question about it.
-        if (act === accept) queue = queue.filter((one) => one.face !== asked.face);
+      if (await act(current)) {
+        answered.push(current);
+        // Who is in a photo is there once.
+        if (act === accept) queue = queue.filter((one) => one.photo !== current.photo);
         await next();
       } else await restart();
     } finally {
@@ -90,11 +100,11 @@ export function askView({ id }) {
     return next();
   }
 
-  async function restart() {
+  function restart() {
+    queue = [];
+    after = null;
     complete = false;
-    await fill();
-    current = queue.shift() ?? null;
-    show();
+    return next();
   }
 
   return {
@@ -108,6 +118,6 @@ export function askView({ id }) {
       show();
     },
     keys: { a: () => decide(accept), r: () => decide(reject), s: skip, " ": skip,
-      p: () => current && showPhoto(current.photo, current.face) },
+      p: () => current && showPhoto(current.photo, current.faces[0]) },
   };
 }

@@ -29,9 +29,10 @@ function setLast(step) {
 // Does one thing; false if it was refused, which is told.
 async function act(path, values, told) {
   try {
-    const answer = await post(path, values);
+    const before = last?.id, answer = await post(path, values);
     setLast(answer.step);
-    tell(told(answer), path === "undo" ? null : undo);
+    // What changed nothing, as confirming twice, is no step.
+    tell(told(answer), path === "undo" || last?.id === before ? null : undo);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     tell(error.message);
@@ -59,11 +60,16 @@ export const rejectFaces = (faces, person) =>
 export const splitFaces = (faces) =>
   act("split", { faces }, (answer) => `${count(faces.length, "face is", "faces are")} now ${answer.person}`);
 
-export const accept = (face, person) =>
-  act("confirm", { faces: [face], person: person.id }, () => `Yes, ${called(person)}`);
+// Answers to a suggestion, which is about a face or about a whole group.
+export const accept = ({ faces, group, person }) =>
+  group === null
+    ? act("confirm", { faces, person: person.id }, () => `Yes, ${called(person)}`)
+    : act("merge", { people: [group], into: person.id }, () => `Yes, ${called(person)}`);
 
-export const reject = (face, person) =>
-  act("reject", { faces: [face], person: person.id }, () => `Not ${called(person)}`);
+export const reject = ({ faces, group, person }) =>
+  group === null
+    ? act("reject", { faces, person: person.id }, () => `Not ${called(person)}`)
+    : act("apart", { person: person.id, other: group }, () => `Not ${called(person)}`);
 
 // Faces become somebody who is there, or a new person of that name.
 export async function moveFaces(faces) {

@@ -9,18 +9,19 @@ import { Pages } from "./pages.js";
 const HINT = "Arrow keys move, Enter opens, Space selects, n names, m merges.";
 
 function show(card, person) {
-  const about = [count(person.faces, "face"), years(person.first, person.last)].filter(Boolean);
+  const faces = count(person.faces, "face"), time = years(person.first, person.last);
   card.picture.src = chipOf(person.face);
   card.classList.toggle("unnamed", person.name === null);
   card.words.replaceChildren(
-    element("b", {}, called(person)), element("span", {}, about.join(" · ")));
-  card.setAttribute("aria-label", [called(person), ...about].join(", "));
+    element("b", {}, called(person)),
+    element("span", {}, faces, element("i", {}, time && ` · ${time}`)));
+  card.setAttribute("aria-label", [called(person), faces, time].filter(Boolean).join(", "));
 }
 
 export function peopleView({ scroller, kind, find }) {
   const source = new Pages("people", { kind, find });
   const grid = new Grid({
-    scroller, source, smallest: 108, caption: 46, show, draggable: true,
+    scroller, source, smallest: innerWidth < 640 ? 108 : 128, caption: 46, show, draggable: true,
     label: kind === "unnamed" ? "Unnamed people" : "People", hint: HINT,
     keyOf: (person) => person.id,
     open: (person) => { location.hash = `#/person/${person.id}`; },

@@ -34,6 +34,7 @@ export function personView({ scroller, id }) {
   const faces = () => [...grid.selected.keys()];
   let person = null;
 
+  const name = button("Name", () => namePerson(person), { className: "main" });
   const about = element("div", { className: "tools" });
   const each = element("div", { className: "tools", hidden: true });
   const split = button("Split off", () => splitFaces(faces()), { title: "They are one new person" });
@@ -41,7 +42,7 @@ export function personView({ scroller, id }) {
   if (loose) each.append(chosen, split, move);
   else {
     about.append(
-      button("Name", () => namePerson(person), { className: "main" }),
+      name,
       button("Merge into", () => mergeNamed(person)),
       button("Confirm all", () => confirmPerson(person)),
       element("a", { href: `#/ask/${id}`, className: "button" }, "Suggestions"));
@@ -73,6 +74,7 @@ export function personView({ scroller, id }) {
     // Merged: the id means another by now.
     if (person.id !== id) return void (location.hash = `#/person/${person.id}`);
     title.textContent = called(person);
+    name.textContent = person.name === null ? "Name" : "Rename";
     document.title = `${called(person)} – facerec album`;
     const parts = [count(person.faces, "face"), `${person.confirmed.toLocaleString()} confirmed`,
       years(person.first, person.last)];
