@@ -24,39 +24,42 @@ def from_stored(path: str | bytes) -> str:
 
 
 def find_photo(album: Album, content: str) -> int | None:
-    """The photo of that content that could be decoded; None: there is none."""
-    found = album.row("SELECT id FROM photos WHERE content = ? AND error IS NULL", (content,))
+    """The photo of that content that could be decoded, or of one that names were written into;
+    None: there is none."""
+    found = album.row(
+        "SELECT id FROM photos WHERE content = ?1 AND error IS NULL"
+        " UNION ALL SELECT photo FROM contents WHERE content = ?1",
+        (content,),
+    )
     return None if found is None else int(found[0])
+
+
+def known_contents(album: Album) -> set[str]:
+    """The contents for which `find_photo` finds a photo."""
+    sql = "SELECT content FROM photos WHERE error IS NULL UNION SELECT content FROM contents"
+    return {str(content) for (content,) in album.rows(sql)}
 
 
 def add_photo(
     album: Album, content: str, width: int, height: int, taken: str | None, error: str | None
-) -> tuple[int, bool]:
-    """Add a content, or take the one that is there.
+) -> int:
+    """Add a content that the album has not, or that could not be decoded before; returns its id.
 
     Args:
-        error: why it cannot be decoded; a photo that was so and now can be loses its error.
-
-    Returns:
-        the photo, and whether its faces are still to be added.
+        error: why it cannot be decoded.
     """
-    known = album.row("SELECT id, error FROM photos WHERE content = ?", (content,))
-    facts = (width, height, taken, error)
-    if known is None:
-        added = album.execute(
-            "INSERT INTO photos (content, width, height, taken, error) VALUES (?, ?, ?, ?, ?)",
-            (content, *facts),
-        ).lastrowid
-        assert added is not None, "a row was inserted"
-        return added, error is None
-    photo, before = known
-    if before is None:
-        return int(photo), False
-    album.execute(
-        "UPDATE photos SET width = ?, height = ?, taken = ?, error = ? WHERE id = ?",
-        (*facts, photo),
-    )
-    return int(photo), error is None
+    facts = (width, height, taken, error, content)
+    known = album.row("SELECT id FROM photos WHERE content = ?", (content,))
+    if known is not None:
+        album.execute(
+            "UPDATE photos SET width = ?, height = ?, taken = ?, error = ? WHERE content = ?", facts
+        )
+        return int(known[0])
+    added = album.execute(
+        "INSERT INTO photos (width, height, taken, error, content) VALUES (?, ?, ?, ?, ?)", facts
+    ).lastrowid
+    assert added is not None, "a row was inserted"
+    return added
 
 
 def place_photo(album: Album, photo: int, place: Place) -> None:
@@ -65,6 +68,15 @@ def place_photo(album: Album, photo: int, place: Place) -> None:
         "INSERT OR REPLACE INTO places (path, photo, size, mtime_ns) VALUES (?, ?, ?, ?)",
         (to_stored(place.path), photo, place.size, place.mtime_ns),
     )
+
+
+def lies_whole(album: Album, path: str) -> bool:
+    """Whether a photo that could be decoded lay at a path when it was last looked at."""
+    found = album.row(
+        "SELECT 1 FROM places JOIN photos ON photos.id = photo WHERE path = ? AND error IS NULL",
+        (to_stored(path),),
+    )
+    return found is not None
 
 
 def read_places(album: Album) -> Iterator[tuple[Place, int]]:
