@@ -8,7 +8,9 @@ import threading
 import cv2
 import numpy as np
 
+from facerec.album.photos import find_photo
 from facerec.album.records import StoredPhoto
+from facerec.album.store import Album
 from facerec.errors import FacerecError, InputError
 from facerec.faces import Image
 from facerec.imaging.decode import decode_downscaled
@@ -23,24 +25,24 @@ _JPEG_QUALITY = 85
 _decoding = threading.BoundedSemaphore(2)
 
 
-def make_picture(photo: StoredPhoto) -> bytes:
+def make_picture(album: Album, photo: StoredPhoto) -> bytes:
     """A JPEG of a photo, upright, of at most 1600 pixels a side, without metadata.
 
     Raises:
         InputError: it lies in none of its places any more, or cannot be decoded.
     """
     with _decoding:
-        return _encode(_decode(photo))
+        return _encode(_decode(album, photo))
 
 
-def _decode(photo: StoredPhoto) -> Image:
+def _decode(album: Album, photo: StoredPhoto) -> Image:
     for path in photo.paths:
         try:
             data = next(iter(find_photos([path]))).read(MAX_PIXELS)
         except FacerecError:
             continue
         # Another photo may have taken its place; the boxes are not that one's.
-        if hashlib.sha256(data).hexdigest() == photo.content:
+        if find_photo(album, hashlib.sha256(data).hexdigest()) == photo.id:
             return decode_downscaled(data, path, MAX_PIXELS, _factor)[0]
     raise InputError("the photo is no longer where the last scan found it")
 

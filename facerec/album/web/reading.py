@@ -91,7 +91,8 @@ def _photo(request: Request) -> Response:
 
 
 def _picture(request: Request) -> Response:
-    return Response(make_picture(_photo_of(request)), media_type="image/jpeg")
+    picture = make_picture(library_of(request).reader, _photo_of(request))
+    return Response(picture, media_type="image/jpeg")
 
 
 def _photo_of(request: Request) -> StoredPhoto:

@@ -93,7 +93,7 @@ class Asker:
         key = (*key, album.meta("model"))
         if self._columns is None or key != self._key:
             self._columns, self._key = read_columns(album), key
-        who = dict(album.rows("SELECT id, person FROM faces"))
+        who: dict[int, int | None] = dict(album.rows("SELECT id, person FROM faces"))
         person = [who.get(face) for face in self._columns.ids.tolist()]
         return replace(
             self._columns,

@@ -11,6 +11,7 @@ from facerec.cli.album import (
     people,
     scan,
     search,
+    web,
 )
 from facerec.cli.help import App
 
@@ -32,5 +33,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, people, decide, search, forget, export, metadata, migrate):
+for theme in (scan, people, decide, search, forget, export, web, metadata, migrate):
     theme.register(app)

@@ -241,6 +241,15 @@ def test_a_photo_is_shown_small_with_its_boxes(photo, page):
     assert shown.shape == (1067, 1600, 3)
 
 
+def test_a_photo_that_names_were_written_into_is_the_same_photo(photo, page, path):
+    photo.write_bytes(photo.read_bytes() + b"names")
+    assert page.get("/photos/1.jpg").status_code == 404
+    with open_album(path) as album:
+        content = hashlib.sha256(photo.read_bytes()).hexdigest()
+        album.execute("INSERT INTO contents VALUES (?, 1)", (content,))
+    assert page.get("/photos/1.jpg").status_code == 200
+
+
 def test_another_photo_in_its_place_is_not_shown(photo, page):
     write_image(photo, noise(1600, 2400))
     answer = page.get("/photos/1.jpg")
