@@ -13,8 +13,9 @@ import numpy as np
 
 from facerec.album.decisions import read_decisions
 from facerec.album.faces import read_columns
-from facerec.album.known import NOBODY, Known
-from facerec.album.records import Decisions, FaceColumns, lasting_id
+from facerec.album.known import NOBODY
+from facerec.album.records import FaceColumns, lasting_id
+from facerec.album.regroup import known_of
 from facerec.album.store import Album
 from facerec.album.suggesting import Suggestion, suggestions
 from facerec.album.web.library import Library, Shown
@@ -71,7 +72,7 @@ class Asker:
             return Asked([], None, True)
         with self._looking:
             columns = self._read(album)
-        known = _known(columns, read_decisions(album))
+        known = known_of(columns, read_decisions(album))
         named = frozenset(
             one.person.id for one in self._library.people() if one.person.name is not None
         )
@@ -124,20 +125,6 @@ class Asker:
                 }
             )
         return items
-
-
-def _known(columns: FaceColumns, decisions: Decisions) -> Known:
-    """What was decided about the columns' faces."""
-    rows = {face: row for row, face in enumerate(columns.ids.tolist())}
-    fixed = np.full(len(rows), NOBODY, np.int64)
-    for face, person in decisions.fixed.items():
-        if face in rows:
-            fixed[rows[face]] = person
-    forbidden = [(rows[face], person) for face, person in decisions.forbidden if face in rows]
-    return Known.of(
-        columns.photos, fixed=fixed, previous=columns.person, forbidden=forbidden,
-        different=decisions.different, quality=columns.quality,
-    )  # fmt: skip
 
 
 def _likely(album: Album) -> float | None:

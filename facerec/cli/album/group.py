@@ -6,6 +6,7 @@ from facerec.cli.album import (
     decide,
     export,
     forget,
+    grouping,
     metadata,
     migrate,
     people,
@@ -33,5 +34,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, people, decide, search, forget, export, web, metadata, migrate):
+for theme in (scan, grouping, people, decide, search, forget, export, web, metadata, migrate):
     theme.register(app)
