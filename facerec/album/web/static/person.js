@@ -35,7 +35,7 @@ export function personView({ scroller, id }) {
   let person = null;
 
   const name = button("Name", () => namePerson(person), { className: "main" });
-  const about = element("div", { className: "tools" });
+  const about = element("div", { className: "tools", hidden: true });
   const each = element("div", { className: "tools", hidden: true });
   const split = button("Split off", () => splitFaces(faces()), { title: "They are one new person" });
   const move = button("Who is this?", () => moveFaces(faces()));
@@ -58,7 +58,7 @@ export function personView({ scroller, id }) {
 
   grid.selecting = (chosenFaces) => {
     each.hidden = !chosenFaces.length;
-    about.hidden = chosenFaces.length > 0;
+    about.hidden = !person || chosenFaces.length > 0;
     chosen.textContent = `${chosenFaces.length} selected`;
   };
   const layout = source.changed;
@@ -74,6 +74,7 @@ export function personView({ scroller, id }) {
     // Merged: the id means another by now.
     if (person.id !== id) return void (location.hash = `#/person/${person.id}`);
     title.textContent = called(person);
+    about.hidden = grid.selected.size > 0;
     name.textContent = person.name === null ? "Name" : "Rename";
     document.title = `${called(person)} – facerec album`;
     const parts = [count(person.faces, "face"), `${person.confirmed.toLocaleString()} confirmed`,
@@ -96,10 +97,10 @@ export function personView({ scroller, id }) {
       await grid.refresh();
     },
     keys: {
-      n: () => (loose ? faces().length && moveFaces(faces()) : namePerson(person)),
-      m: () => !loose && mergeNamed(person),
-      c: () => !loose && faces().length && confirmFaces(faces(), person),
-      r: () => !loose && faces().length && rejectFaces(faces(), person),
+      n: () => (loose ? faces().length && moveFaces(faces()) : person && namePerson(person)),
+      m: () => person && mergeNamed(person),
+      c: () => person && faces().length && confirmFaces(faces(), person),
+      r: () => person && faces().length && rejectFaces(faces(), person),
       x: () => faces().length && splitFaces(faces()),
     },
   };
