@@ -40,6 +40,7 @@ from facerec.album.journal import step, undo_step
 from facerec.album.migrate import migrate
 from facerec.album.people import add_person, find_person
 from facerec.album.records import lasting_id
+from facerec.album.regroup import regroup
 from facerec.album.store import open_album
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats, Frame, Image
@@ -161,6 +162,15 @@ class Library(RuleBasedStateMachine):
             made = [*self._living(), add_person(self.album)]
             chosen = [made[answer[n % len(answer)] % len(made)] for n in range(len(faces))]
             assign_faces(self.album, zip(faces, chosen, strict=True))
+        assert self._state()[1] == decisions
+        assert people.items() <= self._state()[0].items()
+
+    @precondition(lambda self: self._faces())
+    @rule(distance=st.sampled_from([0.1, 0.5, 0.9]))
+    def regroup(self, distance: float) -> None:
+        people, decisions, _ = self._state()
+        with self._step():
+            regroup(self.album, distance=distance)
         assert self._state()[1] == decisions
         assert people.items() <= self._state()[0].items()
 
