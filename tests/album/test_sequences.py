@@ -1,5 +1,5 @@
-"""Random sequences of scan, group, decide, move, edit, delete, forget and undo: nothing corrected
-comes undone, no id changes or comes again, no face is there twice."""
+"""Random sequences of scan, migrate, group, decide, move, edit, delete, forget and undo: nothing
+corrected comes undone, no id changes or comes again, no face is there twice."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ from facerec.album.decisions import (
 from facerec.album.faces import assign_faces
 from facerec.album.forget import forget_person
 from facerec.album.journal import step, undo_step
+from facerec.album.migrate import migrate
 from facerec.album.people import add_person, find_person
 from facerec.album.records import lasting_id
 from facerec.album.store import open_album
 from facerec.errors import UsageError
-from tests.album.faking import scan, write_photo
+from tests.album.faking import FakeEngine, OtherEngine, scan, write_photo
 
 ANY = st.integers(0, 40)
 NAMES = st.sampled_from(["Ann", "Ben", "Zoë", "李", "Ann B."])
@@ -57,6 +58,7 @@ class Library(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp())
         self.folder = self.home / "photos"
         self.album = open_album(self.home / "album.db", create=True)
+        self.engine = FakeEngine()
         self.drawn: list[list[int]] = []
         self.face_ids: dict[tuple[str, float], int] = {}
         self.people_ids: set[int] = set()
@@ -101,7 +103,7 @@ class Library(RuleBasedStateMachine):
     @rule()
     def scan(self) -> None:
         people, decisions, faces = self._state()
-        assert scan(self.album, self.folder).failed == {}
+        assert scan(self.album, self.folder, engine=self.engine).failed == {}
         assert self._state(faces) == (people, decisions, faces)
         for file in self._files():
             content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -112,6 +114,19 @@ class Library(RuleBasedStateMachine):
                 (content, str(file)),
             )
             assert found == (len(self.drawn[int(file.stem.partition("_")[0])]),)
+
+    @precondition(lambda self: self._faces())
+    @rule()
+    def migrate(self) -> None:
+        """To another model, or back; if photos have left since the last scan the album stays."""
+        target = FakeEngine() if isinstance(self.engine, OtherEngine) else OtherEngine()
+        before = self._state()
+        if not migrate(self.album, target, 10**6).left:  # type: ignore[arg-type]
+            self.engine = target
+        assert self._state() == before
+        model = self.engine.card.fingerprint()
+        assert [*self.album.rows("SELECT DISTINCT model FROM vectors")] == [(model,)]
+        assert self.album.meta("model") == model
 
     # Groupings and decisions
 
