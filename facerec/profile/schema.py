@@ -12,13 +12,14 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainSerializer,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
-from facerec.errors import UsageError
+from facerec.errors import UsageError, without_credentials
 from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -236,6 +237,26 @@ class VideoSection(Section):
     """Write the distance to the nearest person on the labels."""
 
 
+Secret = Annotated[str, PlainSerializer(without_credentials, when_used="json")]
+"""A URL, shown without its name, password and query."""
+CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class ServeSection(Section):
+    cameras: dict[CameraName, Secret] = {}
+    """Cameras that the server watches: a name of letters, digits, `-` and `_`, and a source as
+    `recognize cam` takes it. Passwords in URLs are not shown."""
+    webhook: Secret | None = None
+    """URL that *identified* and *unknown* events of the cameras are posted to, as JSON."""
+    webhook_secret: Path | None = None
+    """File whose content signs the webhook's posts (HMAC-SHA256)."""
+    mqtt: Secret | None = None
+    """Broker that the same events are published to: `mqtt://HOST[:PORT][/PREFIX]`, or `mqtts://`;
+    with `USER:PASSWORD@` before the host where it asks for them."""
+    immich_upstream: Secret | None = None
+    """URL of Immich's own machine-learning server, which does the tasks other than faces."""
+
+
 class DownloadSection(Section):
     out: Path | None = None
     """Folder that downloads are laid out in, `OUT/lfw_112/`, where training and evaluation then
@@ -310,9 +331,19 @@ class TrainSection(Section):
     """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
     `weight`; people are matched by name."""
     teacher: str | None = None
-    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`; of equal size."""
+    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of 1 - cosine to the teacher's vectors beside the loss."""
+    start_weight: Annotated[float, Field(ge=0)] = 0.0
+    """L2-SP: weight of half the squared distance of the weights from where they started."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each layer of the network to the one before it."""
+    freeze_normalisation: bool = False
+    """Leave the normalisation layers as they are, weights and statistics."""
+    head_warmup: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs at the beginning that train the classifier alone."""
+    head_factor: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the learning rate of the classifier."""
 
     loss: Annotated[str, Registered(LOSSES)] = "arcface"
     """The loss; softmax has no margin and no normalisation."""
@@ -397,6 +428,14 @@ class TrainSection(Section):
     def _sampling_is_possible(self) -> TrainSection:
         if self.share < 1 and (self.loss == "softmax" or self.accumulate > 1):
             raise ValueError("train.share below 1 needs a margin loss and train.accumulate 1")
+        return self
+
+    @model_validator(mode="after")
+    def _start_is_given(self) -> TrainSection:
+        if self.teacher == "initial" and self.initial is None:
+            raise ValueError("train.teacher initial needs train.initial")
+        if self.head_warmup >= self.epochs:
+            raise ValueError("train.head_warmup must be less than train.epochs")
         return self
 
 
