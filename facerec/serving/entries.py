@@ -126,6 +126,31 @@ def find_entry(store: GalleryStore, wanted: str, person: str | None = None) -> E
     raise RequestError(404, "unknown_face", f"no enrolled face has the id {wanted[:64]}")
 
 
+def expired(store: GalleryStore, before: datetime) -> list[Entry]:
+    """Entries that were enrolled over HTTP before a time."""
+    owners: dict[str, None] = {}
+    for batch in store.batches():
+        for person, meta in zip(batch.person, batch.meta, strict=True):
+            if _is_before(meta.get(ENROLLED), before):
+                owners[person] = None
+    return [
+        entry
+        for person in owners
+        for entry in entries_of(store, person)
+        if _is_before(entry.enrolled, before)
+    ]
+
+
+def _is_before(enrolled: str | None, moment: datetime) -> bool:
+    if enrolled is None:
+        return False
+    try:
+        return datetime.fromisoformat(enrolled) < moment
+    except (ValueError, TypeError):
+        # Metadata of that name that somebody else wrote.
+        return False
+
+
 def _owners(store: GalleryStore, wanted: str) -> Iterator[str]:
     """Who may have an entry with that id."""
     for batch in store.batches(where={ID: wanted}):
