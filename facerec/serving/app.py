@@ -17,7 +17,7 @@ from facerec import __version__
 from facerec.serving import people_routes, schema, v1
 from facerec.serving.answers import answer, log, map_errors
 from facerec.serving.bodies import Fetch
-from facerec.serving.callers import requires, scope_by_path
+from facerec.serving.callers import requires
 from facerec.serving.camera_routes import camera_router
 from facerec.serving.cameras import Cameras
 from facerec.serving.compreface.routes import compreface_router
@@ -106,11 +106,10 @@ def create_app(service: Service, settings: Settings, metrics: Metrics | None = N
 
     app.include_router(v1.create_router(service, settings.fetch))
     app.include_router(people_routes.create_router(service, settings.fetch))
-    by_path = [Depends(requires(scope_by_path))]
-    app.include_router(compreface_router(service), dependencies=by_path)
-    app.include_router(immich_router(service, settings.upstream), dependencies=by_path)
+    app.include_router(compreface_router(service))
+    app.include_router(immich_router(service, settings.upstream))
     cameras = Cameras(service.profile, settings.say)
-    app.include_router(camera_router(cameras, settings.sinks), dependencies=by_path)
+    app.include_router(camera_router(cameras, settings.sinks))
     app.add_middleware(Guard, keys=settings.keys, local=settings.local, observe=metrics.note_answer)
     return app
 

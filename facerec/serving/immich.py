@@ -18,8 +18,9 @@ from fastapi.responses import PlainTextResponse
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats
 from facerec.files.parsing import parse_json
-from facerec.serving.answers import answer
+from facerec.serving.answers import FAILURES, answer
 from facerec.serving.bodies import Part, parse_form, read_body
+from facerec.serving.callers import READ
 from facerec.serving.client import Target, parse_url, send
 from facerec.serving.failures import RequestError, unavailable
 from facerec.serving.immich_schema import PREDICT_BODY, Greeting, Prediction
@@ -169,7 +170,7 @@ def immich_router(service: Service, upstream: Upstream | None) -> APIRouter:
     Args:
         upstream: does the tasks that are not ours; None: these are refused.
     """
-    router = APIRouter(tags=["Immich"])
+    router = APIRouter(tags=["Immich"], dependencies=READ, responses=FAILURES)
 
     @router.get(
         "/ping",

@@ -14,9 +14,11 @@ from schemathesis.core.failures import FailureGroup  # noqa: E402
 from schemathesis.specs.openapi import checks as openapi_checks  # noqa: E402
 
 from facerec.serving.app import Settings, create_app  # noqa: E402
+from facerec.serving.audit import Audit  # noqa: E402
 from facerec.serving.service import Engines, Service  # noqa: E402
 
 EXAMPLES = 12
+HERE = {"Host": "127.0.0.1"}
 # Not: that what is of the described form is accepted. Random bytes are no photo.
 CHECKS = [
     checks.not_a_server_error,
@@ -33,12 +35,12 @@ def api(engines: Engines, profile, portraits: dict[str, Path], tmp_path_factory)
     from fastapi.testclient import TestClient
 
     address = tmp_path_factory.mktemp("serve") / "g.h5"
-    service = Service(engines, profile, str(address))
+    service = Service(engines, profile, str(address), Audit(None))
     app = create_app(service, Settings())
     photo = next(iter(portraits.values())).read_bytes()
     client = TestClient(app, base_url="http://127.0.0.1")
     assert client.post("/api/v1/recognition/faces?subject=Grace", files={"file": photo}).is_success
-    yield schemathesis.openapi.from_asgi("/openapi.json", app)
+    yield schemathesis.openapi.from_asgi("/openapi.json", app, headers=HERE)
     service.close()
 
 
@@ -61,7 +63,7 @@ def test_requests_of_all_kinds_are_answered_as_described(api):
         )
         @given(case=operation.as_strategy())
         def check(case):
-            case.call_and_validate(headers={"Host": "127.0.0.1"}, checks=CHECKS)
+            case.call_and_validate(headers=HERE, checks=CHECKS)
 
         try:
             check()
