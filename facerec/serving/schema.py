@@ -41,9 +41,12 @@ class FoundFace(_Answer):
     score: Annotated[float, Field(ge=0, le=1, examples=[0.9999])]
     landmarks: Landmarks
     turn: Annotated[
-        Literal[90, 180, 270],
+        Literal[90, 180, 270] | None,
         Field(description="Degrees by which the photo was turned clockwise to find it."),
-    ] = 90
+    ] = None
+    quality: Annotated[
+        float | None, Field(ge=0, le=1, description="Where it was measured.", examples=[0.93])
+    ] = None
 
 
 class EmbeddedFace(FoundFace):
@@ -162,6 +165,7 @@ class EnrolledFace(_Answer):
     person: str
     source: str
     distance: Annotated[float, Field(description="From the person's mean vector.")]
+    quality: float | None
     score: float | None
     enrolled: Annotated[str | None, Field(examples=["2026-11-28T12:00:00+00:00"])]
     meta: dict[str, str]
@@ -187,6 +191,8 @@ class Enrolment(_Answer):
     several_faces: list[str]
     failed: dict[str, str]
     removed: int
+    quality: dict[str, float] | None
+    low_quality: dict[str, list[float]]
     warnings: list[dict[str, Any]]
     ids: Annotated[list[str], Field(description="Of each photo that is enrolled now, in order.")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from facerec.alignment.warp import only_central_face
@@ -16,9 +16,9 @@ from facerec.errors import FacerecError, InputError, UsageError
 from facerec.faces import Floats, Match
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.enrol import Enrolment
-from facerec.gallery.entries import mean_vector
+from facerec.gallery.entries import known_quality, mean_vector
 from facerec.gallery.match import decision_threshold
-from facerec.gallery.outcomes import is_refused
+from facerec.gallery.outcomes import good_enough, is_refused
 from facerec.gallery.remarks import remark_on_others
 from facerec.imaging.portraits import portrait_files
 from facerec.profile.loading import Profile
@@ -215,12 +215,14 @@ class Service(Directory):
             for found, facts in given:
                 if store.holds(person, found.sha256):
                     report.skipped += 1
-                    known = [one for one in entries_of(store, person) if one.sha256 == found.sha256]
-                    ids.append(known[0].id)
+                    entries = entries_of(store, person)
+                    ids.append(next(one.id for one in entries if one.sha256 == found.sha256))
                     continue
                 store.add(person, found.faces, f"api://{facts[ID]}", found.sha256, facts)
                 report.enrolled += 1
                 report.faces += len(found.faces)
+                known = (face.quality for face in found.faces)
+                report.qualities += [quality for quality in known if quality is not None]
                 ids.append(facts[ID])
             count = len(store.person(person)) if ids else 0
             return Enrolled(person, report, ids, count)
@@ -285,9 +287,17 @@ class Service(Directory):
                 problem = RequestError(422, "several_faces", told)
                 report.several_faces.append(upload.name)
             else:
-                usable.append(found)
-                if found.faces[0].among > len(found.faces):
-                    report.remarks.append(remark_on_others(upload.name, found.faces[0].among))
+                good = good_enough(found.faces, self.profile)
+                poor = [known_quality(face) for face in found.faces if face not in good]
+                if poor:
+                    report.low_quality[upload.name] = poor
+                if not good:
+                    told = f"{upload.name}: face quality {max(poor):.2f} is too low"
+                    problem = RequestError(422, "low_quality", told)
+                else:
+                    usable.append(replace(found, faces=good))
+                    if good[0].among > len(found.faces):
+                        report.remarks.append(remark_on_others(upload.name, good[0].among))
             if problem is not None and len(uploads) == 1:
                 raise problem
         return usable

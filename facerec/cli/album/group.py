@@ -6,6 +6,7 @@ from facerec.cli.album import (
     decide,
     export,
     forget,
+    grouping,
     metadata,
     migrate,
     people,
@@ -32,5 +33,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, people, decide, search, forget, export, metadata, migrate):
+for theme in (scan, grouping, people, decide, search, forget, export, metadata, migrate):
     theme.register(app)
