@@ -210,6 +210,9 @@ class RecognizeSection(Section):
     """Largest distance that still counts as the same person; empty: the card's at `far`."""
     far: Rate = 1e-3
     """False-accept rate whose calibrated threshold is used."""
+    max_false_names: Rate | None = None
+    """Share of strangers that may be named as somebody of this gallery, however many it holds; in
+    the place of `far`. Needs a card that was calibrated with a cohort of strangers."""
     metric: Metric | None = None
     """Distance shown and thresholded; empty: the card's."""
     match: Literal["template", "exemplar"] = "template"

@@ -15,9 +15,10 @@ from facerec.engine.second_look import with_second_look
 from facerec.errors import FacerecError, InputError, UsageError
 from facerec.faces import Floats, Match
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
 from facerec.gallery.entries import mean_vector
-from facerec.gallery.match import Matcher, decision_threshold
+from facerec.gallery.match import Matcher, certainty_of, decision_threshold
 from facerec.gallery.outcomes import is_refused
 from facerec.gallery.people import check_name
 from facerec.gallery.remarks import remark_on_others
@@ -63,6 +64,7 @@ class Comparison(NamedTuple):
     vectors: tuple[Floats, Floats]
     metric: Metric
     threshold: float
+    certainty: Certainty | None
 
 
 class Enrolled(NamedTuple):
@@ -163,8 +165,11 @@ class Service:
         one, other = await asyncio.gather(self._vector(first), self._vector(second))
         if isinstance(first, str) or isinstance(second, str):
             _, matcher = await self._people.deciding()
-            return Comparison((one, other), matcher.metric, matcher.threshold)
-        return Comparison((one, other), *decision_threshold(self.card, self.profile.recognize))
+            return Comparison(
+                (one, other), matcher.metric, matcher.threshold, certainty_of(matcher.card)
+            )
+        metric, threshold = decision_threshold(self.card, self.profile.recognize)
+        return Comparison((one, other), metric, threshold, certainty_of(self.card))
 
     async def read(self, function: Callable[[GalleryStore], Result]) -> Result:
         """What a function reads from the newest gallery.
