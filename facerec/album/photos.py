@@ -24,9 +24,20 @@ def from_stored(path: str | bytes) -> str:
 
 
 def find_photo(album: Album, content: str) -> int | None:
-    """The photo of that content that could be decoded; None: there is none."""
-    found = album.row("SELECT id FROM photos WHERE content = ? AND error IS NULL", (content,))
+    """The photo of that content that could be decoded, or of one that names were written into;
+    None: there is none."""
+    found = album.row(
+        "SELECT id FROM photos WHERE content = ?1 AND error IS NULL"
+        " UNION ALL SELECT photo FROM contents WHERE content = ?1",
+        (content,),
+    )
     return None if found is None else int(found[0])
+
+
+def known_contents(album: Album) -> set[str]:
+    """The contents for which `find_photo` finds a photo."""
+    sql = "SELECT content FROM photos WHERE error IS NULL UNION SELECT content FROM contents"
+    return {str(content) for (content,) in album.rows(sql)}
 
 
 def add_photo(

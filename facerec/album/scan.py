@@ -18,6 +18,7 @@ from facerec.album.faces import add_faces
 from facerec.album.photos import (
     add_photo,
     find_photo,
+    known_contents,
     place_photo,
     places_of,
     read_places,
@@ -144,7 +145,7 @@ def require_model(album: Album, card: ModelCard) -> None:
     if model.fingerprint() != card.fingerprint():
         raise IncompatibleError(
             f"{album.path}: its vectors are {model.name}'s, the profile's model is {card.name}; "
-            "give the album's model (--set model.name=…), or another album (-a)"
+            "facerec album migrate moves it there; or give the album's (--set model.name=…)"
         )
 
 
@@ -196,9 +197,7 @@ class _Read:
 def _read_all(
     album: Album, photos: Sequence[Photo], engine: Engine, profile: Profile
 ) -> Iterator[_Read]:
-    contents = {
-        str(content) for (content,) in album.rows("SELECT content FROM photos WHERE error IS NULL")
-    }
+    contents = known_contents(album)
     waiting: deque[_Read] = deque()
 
     def read(photo: Photo) -> _Read:

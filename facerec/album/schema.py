@@ -16,6 +16,10 @@
 - `decisions`: the user's, binding for every grouping: a face `is` a person or `is-not`, and two
   people are `different` (the smaller id is `person`).
 - `steps` and `changes`: the undo journal, see `facerec.album.journal`.
+- `writings`: files that a step has changed, see `facerec.album.metadata.journal`; `contents`: what
+  a photo's content became by that, as `photos` has what it was.
+- `migrated`: vectors of the model that a migration goes to, until it has all of them; `meta` then
+  has its fingerprint as `migrating`.
 - `erased`: boxes of forgotten faces, by the content of their photo, so that no scan brings them
   back; nothing in it tells people apart.
 """
@@ -82,6 +86,21 @@ MIGRATIONS = (
         y2 REAL NOT NULL
     );
     CREATE INDEX erased_of_photo ON erased (content);
+    """,
+    """
+    CREATE TABLE writings (
+        id INTEGER PRIMARY KEY, step INTEGER NOT NULL REFERENCES steps ON DELETE CASCADE,
+        path TEXT NOT NULL, photo INTEGER NOT NULL REFERENCES photos, before TEXT,
+        after TEXT NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL, old BLOB NOT NULL,
+        mtime_ns INTEGER
+    );
+    CREATE INDEX writings_of_step ON writings (step);
+    CREATE TABLE contents (
+        content TEXT PRIMARY KEY, photo INTEGER NOT NULL REFERENCES photos
+    ) WITHOUT ROWID;
+    CREATE TABLE migrated (
+        face INTEGER PRIMARY KEY REFERENCES faces ON DELETE CASCADE, vector BLOB NOT NULL
+    );
     """,
 )
 """What makes version n + 1 (SQLite's `user_version`) of version n."""

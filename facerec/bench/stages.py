@@ -11,6 +11,7 @@ from facerec.engine.building import build_detector, open_embedder
 from facerec.engine.engine import Engine
 from facerec.imaging.portraits import compose_picture
 from facerec.models.embedder import TorchEmbedder
+from facerec.models.graph_embedder import GraphEmbedder
 from facerec.parallel.devices import choose_device
 from facerec.profile.loading import Profile
 
@@ -57,8 +58,8 @@ def bench_embedding(profile: Profile, advance: Advance = ignore) -> list[Measure
         )
         seconds = timer.seconds_of(lambda chips=chips: engine.embed_chips(chips)) / count  # type: ignore[misc]
         share, of = None, ""
-        if isinstance(embedder, TorchEmbedder):
-            precision = embedder.arithmetic.removeprefix("torch ")
+        if isinstance(embedder, TorchEmbedder | GraphEmbedder):
+            precision = embedder.arithmetic.rpartition(" ")[2]
             peak = matmul_peak(precision, choose_device(profile.runtime.device))
             share = 2 * embedder.multiply_adds() * engine.passes / seconds / 1e9 / peak
             of = f"{peak:.0f} GFLOP/s of a {precision} matrix product"

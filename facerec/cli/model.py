@@ -139,8 +139,9 @@ def show(
 def _size(architecture: str, embedder: Embedder) -> dict[str, int]:
     """Parameters and multiply-adds of one face, where the network is one of facerec's own."""
     from facerec.models.embedder import TorchEmbedder
+    from facerec.models.graph_embedder import GraphEmbedder
 
-    if not isinstance(embedder, TorchEmbedder):
+    if not isinstance(embedder, TorchEmbedder | GraphEmbedder):
         return {}
     return {"parameters": embedder.parameters(), "multiply_adds": embedder.multiply_adds()}
 

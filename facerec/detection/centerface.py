@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import torch
 
-from facerec.detection.mtcnn.openvino import Network, has_bfloat16, is_installed
 from facerec.detection.reduction import OneStage
 from facerec.errors import MissingError
 from facerec.faces import Face, Floats, Image
+from facerec.parallel.openvino import Network, has_bfloat16, is_installed
 from facerec.parallel.threads import TorchThreads
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS

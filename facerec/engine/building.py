@@ -23,6 +23,7 @@ from facerec.imaging.portraits import portrait_files
 from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
 from facerec.models.fusion import Fusion, equal_weights, fused_card, normalised_weights
+from facerec.models.graph_embedder import GraphEmbedder
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import processor, without_averaging
 from facerec.models.runtimes.graphs import (
@@ -38,9 +39,11 @@ from facerec.models.runtimes.graphs import (
 from facerec.models.runtimes.onnx import embedded_card, embeds_preprocessing, load_onnx, onnx_sha256
 from facerec.models.runtimes.openvino import import_openvino, load_openvino
 from facerec.parallel.devices import choose_device
+from facerec.parallel.openvino import is_installed
 from facerec.parallel.threads import TorchThreads
 from facerec.profile.loading import Profile
 from facerec.profile.schema import ModelSection, RuntimeEngine, RuntimePrecision
+from facerec.registry import BACKBONES
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue
 from facerec.weights.downloads import require_download
@@ -145,6 +148,12 @@ def open_embedder(profile: Profile) -> Embedder:
         card.require_same_model(given := read_card(given_card), str(given_card))
         card = given
     card = card.with_augment(section.augment)
+    graph = BACKBONES.fact(card.architecture, "graph")
+    if graph is not None and plan.runs_graphs:
+        return GraphEmbedder(
+            load_network(card, state), card, graph,
+            precision=plan.precision, threads=torch.get_num_threads(),
+        )  # fmt: skip
     if plan.engine == "torch":
         return create_embedder(
             card, state, device=plan.device, batch=profile.runtime.batch,
@@ -186,6 +195,8 @@ class _Plan:
 
     Attributes:
         kept: precision of a converted file's weights.
+        runs_graphs: whether a network that has a graph of OpenVINO runs in it: asked for, or by
+            itself on a processor, as it is faster with AVX2, AVX-512 and bf16 alike.
 
     Raises:
         MissingError: the device or the runtime is missing.
@@ -209,6 +220,10 @@ class _Plan:
         self.device = "cpu" if automatic else choose_device(runtime.device)
         self.precision = choose_precision(runtime.precision, self.engine, self.device)
         self.kept: Precision = "int8" if self.precision == "int8" else "fp32"
+        chosen = runtime.engine is None and self.engine == "torch" and self.device == "cpu"
+        self.runs_graphs = self.precision in ("fp32", "bf16") and (
+            self.engine == "openvino" or (chosen and is_installed())
+        )
 
     def require_unrounded(self, *offered: RuntimePrecision) -> None:
         """Refuse a precision that an exported file cannot run in.

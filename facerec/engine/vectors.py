@@ -20,6 +20,7 @@ from facerec.faces import Face, Floats, Image
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.fusion import Fusion, fused_card, normalised_weights
+from facerec.models.graph_embedder import GraphEmbedder
 from facerec.models.whole_batches import WholeBatches
 
 _FIXED_BATCH = 8
@@ -90,12 +91,7 @@ class NetworkVectors:
 
     def in_whole_batches(self, usual: int) -> NetworkVectors:
         """See `FaceVectors`."""
-        embedder = (
-            self._embedder.in_whole_batches(usual)
-            if isinstance(self._embedder, TorchEmbedder)
-            else WholeBatches(self._embedder, _FIXED_BATCH)
-        )
-        return NetworkVectors(embedder, self._batch)
+        return NetworkVectors(_in_whole_batches(self._embedder, usual), self._batch)
 
     def enlargement(self, landmarks: Floats) -> float:
         """See `FaceVectors`."""
@@ -149,6 +145,14 @@ class NetworkVectors:
         means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
         unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
         return unit
+
+
+def _in_whole_batches(embedder: Embedder, usual: int) -> Embedder:
+    if isinstance(embedder, TorchEmbedder):
+        return embedder.in_whole_batches(usual)
+    if isinstance(embedder, GraphEmbedder):
+        return embedder.in_whole_batches()
+    return WholeBatches(embedder, _FIXED_BATCH)
 
 
 class FusedVectors:

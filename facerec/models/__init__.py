@@ -48,3 +48,10 @@ def require_chips(chips: Image, card: ModelCard) -> None:
 def fill_batch(chips: Image, size: int) -> Image:
     """The chips, padded with black ones to a multiple of `size`."""
     return np.concatenate([chips, np.zeros((-len(chips) % size, *chips.shape[1:]), np.uint8)])
+
+
+def unit_vectors(vectors: Floats) -> Floats:
+    """The vectors `(N, D)`, each of L2 norm 1."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit

@@ -42,7 +42,7 @@ class TorchEmbedder:
         self._batch = batch
         self._pool, self._threads = pool, torch.get_num_threads()
         self._whole: int | None = None
-        self._parameters = sum(parameter.numel() for parameter in network.parameters())
+        self._parameters = count_parameters(network)
         network = fold_batch_norms(network.eval())
         network = network.to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last)
@@ -110,12 +110,22 @@ class TorchEmbedder:
         """Learned parameters."""
         return self._parameters
 
-    @torch.inference_mode()
     def multiply_adds(self) -> int:
         """Multiply-adds (MACs) of convolutions and linear layers per face."""
-        from torch.utils.flop_counter import FlopCounterMode
+        return count_multiply_adds(self._network, self.card)
 
-        size = (1, 3, self.card.input_height, self.card.input_width)
-        with FlopCounterMode(display=False) as counter:
-            self._network(torch.zeros(size, device=self._device, dtype=self._dtype))
-        return int(counter.get_total_flops()) // 2
+
+def count_parameters(network: nn.Module) -> int:
+    """Learned parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.inference_mode()
+def count_multiply_adds(network: nn.Module, card: ModelCard) -> int:
+    """Multiply-adds (MACs) of a network's convolutions and linear layers per face."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    weight = next(network.parameters())
+    with FlopCounterMode(display=False) as counter:
+        network(weight.new_zeros(1, 3, card.input_height, card.input_width))
+    return int(counter.get_total_flops()) // 2

@@ -181,8 +181,8 @@ class RuntimeSection(Section):
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
     GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
     engine: RuntimeEngine | None = None
-    """What runs the embedding network; empty: torch (a model of another format: its own runtime),
-    and for `int8` OpenVINO."""
+    """What runs the embedding network; empty: OpenVINO for `dlib_resnet` on a processor and for
+    `int8`, else torch (a model of another format: its own runtime)."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Processor threads for the networks; 0: one per core."""
     processes: Annotated[int, Field(ge=0)] = 0

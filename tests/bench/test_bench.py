@@ -12,6 +12,8 @@ import pytest
 
 from facerec.bench import search, timing
 from facerec.bench.verify import Verdict
+from facerec.engine.building import open_embedder
+from facerec.profile.loading import Profile
 from tests.conftest import Run
 
 
@@ -31,7 +33,8 @@ def test_embedding_is_told_beside_the_machines_own_peak(run: Run) -> None:
     code, out, err = run("bench", "embed", "--set", "runtime.batch=2", "--json")
     assert code == 0, err
     one, two = lines(out)
-    assert one["part"] == "dlib_resnet, torch fp32, batches of 1"
+    arithmetic = open_embedder(Profile.load()).arithmetic
+    assert one["part"] == f"dlib_resnet, {arithmetic}, batches of 1"
     assert two["per_second"] == pytest.approx(1000 / two["milliseconds"], rel=1e-2)
     assert one["share"] > 0
     assert one["of"].endswith("GFLOP/s of a fp32 matrix product")
@@ -120,7 +123,7 @@ def test_verify_measures_lfw_twice_and_exits_with_1_when_the_setting_costs_too_m
     different = "".join(f"{one}\t{n}\t{other}\t{n}\n" for n in (1, 2))
     pairs.write_text("2\t2\n" + (same + different) * 2)
     verify = ("bench", "--verify", "--data", tmp_path / "lfw", "--pairs", pairs, "--json",
-              "--set", "runtime.precision=bf16")  # fmt: skip
+              "--set", "runtime.precision=bf16", "--set", "runtime.engine=torch")  # fmt: skip
     code, out, err = run(*verify)
     assert code == 0, err
     (record,) = lines(out)

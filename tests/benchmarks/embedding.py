@@ -36,6 +36,7 @@ from facerec.weights.store import load_model
 BATCH = 32
 OURS = {
     "facerec (auto)": (),
+    "facerec torch": ("runtime.engine=torch",),
     "facerec openvino": ("runtime.engine=openvino",),
     "facerec int8": ("runtime.precision=int8",),
     "facerec int8 onnxruntime": ("runtime.precision=int8", "runtime.engine=onnxruntime"),
@@ -114,7 +115,9 @@ def measure(model: str, folder: Path, rounds: int) -> None:
     faces = calibration_chips(build_detector(Profile.load()), card, list(portrait_files().values()))
     batch = faces[:BATCH]
     exact = open_embedder(
-        Profile.load(settings=[f"model.name={model}", "runtime.precision=fp32"])
+        Profile.load(
+            settings=[f"model.name={model}", "runtime.precision=fp32", "runtime.engine=torch"]
+        )
     ).embed(faces)
     embedders: dict[str, Embedder] = {}
     refused: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """From LFW's JPEG files to vectors: `python -m tests.benchmarks.pipeline [--images N] [--peer M]`.
 
 facerec with a profile (`--profile`, `--set`), from the tar, over N images (all 7,701 by default),
-beside facenet-pytorch's MTCNN with the same embedding network in fp32, over M of them (`pip
+beside facenet-pytorch's MTCNN with the same embedding network in PyTorch fp32, over M of them (`pip
 install --no-deps facenet-pytorch`). Prints images a second, and what facerec's stages take by
 themselves.
 """
@@ -88,7 +88,9 @@ def facenet_pytorch(source: Source, names: Sequence[str]) -> None:
         min_face_size=20, thresholds=[0.6, 0.7, 0.8], keep_all=True, post_process=False,
         device="cpu",
     )  # fmt: skip
-    engine = Engine.from_profile(Profile.load(settings=["runtime.precision=fp32"]))
+    engine = Engine.from_profile(
+        Profile.load(settings=["runtime.precision=fp32", "runtime.engine=torch"])
+    )
     started = time.perf_counter()
     for name in names:
         image = decode_image(source.read(name), name, 10**8)

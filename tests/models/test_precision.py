@@ -110,7 +110,6 @@ def test_cached_vectors_of_two_precisions_lie_in_two_files(tmp_path) -> None:
         *(
             pytest.param("dlib_resnet", settings, least, marks=pytest.mark.slow)
             for settings, least in (
-                (("runtime.engine=openvino",), 0.9999),
                 (("runtime.precision=int8",), 0.99),
                 (("runtime.engine=onnxruntime", "runtime.precision=int8"), 0.99),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,12 +51,14 @@ class Change:
         before: its bytes; None: it is not there yet.
         after: its bytes then.
         names: whom it then names anew.
+        embedded: whether it is the photo.
     """
 
     path: Path
     before: bytes | None
     after: bytes
     names: tuple[str, ...]
+    embedded: bool = False
 
 
 def read_regions(path: str | Path) -> list[Region]:
@@ -160,42 +163,59 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     header = _header(data, str(path))
     embedded = _embedded(path, data, header)
     if where == "embedded" and embeddable(data) is not None:
-        merged = _merged(embedded, faces, header, str(path), sidecar=False)
-        if merged is None:
+        packet = _merged(embedded, faces, header, str(path), sidecar=False)
+        if packet is None:
             return []
-        packet, names = merged
-        return [Change(path, data, put_packet(data, packet, str(path)), names)]
+        names = _new_names(embedded, packet, header, str(path))
+        return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
     changes: list[Change] = []
     for sidecar in sidecars_to_write(path):
         before = _read_sidecar(sidecar)
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
-        merged = _merged(before or embedded, faces, header, str(sidecar), sidecar=True)
-        if merged is not None:
-            changes.append(Change(sidecar, before, *merged))
+        packet = _merged(before or embedded, faces, header, str(sidecar), sidecar=True)
+        if packet is not None:
+            names = _new_names(before, packet, header, str(sidecar))
+            changes.append(Change(sidecar, before, packet, names))
+        elif not before and embedded:
+            after = Xmp(embedded, str(path)).encode(sidecar=True)
+            names = _new_names(None, after, header, str(sidecar))
+            changes.append(Change(sidecar, before, after, names))
     return changes
 
 
 def _merged(
     packet: bytes | None, faces: Sequence[Region], header: Header, name: str, *, sidecar: bool
-) -> tuple[bytes, tuple[str, ...]] | None:
-    """The packet with the names in it, and those that were not; None: it has them all."""
+) -> bytes | None:
+    """The packet with the names in it; None: it has them all."""
     if packet:
         require_kept(packet, name)
     xmp = Xmp(packet or None, name)
     size = header.width, header.height
-    before = [region.name for _, region in mwg_regions(xmp, header.orientation)]
     if not merge_faces(xmp, faces, size, header.orientation):
         return None
     merged = xmp.encode(sidecar=sidecar)
-    after = [region.name for _, region in mwg_regions(Xmp(merged, name), header.orientation)]
-    missing = {face.name for face in faces} - set(after)
+    written = {region.name for _, region in mwg_regions(Xmp(merged, name), header.orientation)}
+    missing = {face.name for face in faces} - written
     if missing:
         raise unreadable(name, f"exiv2 cannot write the name {min(missing)!r}")
-    for known in before:
-        if known in after:
-            after.remove(known)
-    return merged, tuple(after)
+    return merged
+
+
+def _new_names(before: bytes | None, after: bytes, header: Header, name: str) -> tuple[str, ...]:
+    """The names of regions that a packet had not, in order."""
+    counts = Counter(_names(before, header, name)) if before else Counter()
+    new: list[str] = []
+    for one in _names(after, header, name):
+        if counts[one]:
+            counts[one] -= 1
+        elif one:
+            new.append(one)
+    return tuple(new)
+
+
+def _names(packet: bytes, header: Header, name: str) -> list[str]:
+    return [region.name for _, region in mwg_regions(Xmp(packet, name), header.orientation)]
 
 
 def write_regions(path: str | Path, faces: Sequence[Region], where: Where) -> list[Change]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facerec.cli.album import people, scan
+from facerec.cli.album import metadata, migrate, people, scan
 from facerec.cli.help import App
 
 app = App(
@@ -19,5 +19,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, people):
+for theme in (scan, people, metadata, migrate):
     theme.register(app)

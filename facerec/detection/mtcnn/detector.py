@@ -35,13 +35,7 @@ from facerec.detection.mtcnn.boxes import (
     suppress,
 )
 from facerec.detection.mtcnn.networks import ONet, PNet, RNet
-from facerec.detection.mtcnn.openvino import (
-    Network,
-    Refinement,
-    build_onet,
-    build_rnet,
-    is_installed,
-)
+from facerec.detection.mtcnn.openvino import Refinement, build_onet, build_rnet
 from facerec.detection.mtcnn.packing import STRIDE, Level
 from facerec.detection.mtcnn.proposals import Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
@@ -49,6 +43,7 @@ from facerec.detection.mtcnn.screening import ERROR, open_cell_scans, open_scree
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.detection.reduction import Reducible
 from facerec.faces import Face, Floats, Image
+from facerec.parallel.openvino import Network, is_installed
 from facerec.parallel.threads import TorchThreads, map_serially
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS

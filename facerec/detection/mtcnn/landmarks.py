@@ -21,8 +21,9 @@ from facerec.detection import Detector
 from facerec.detection.mtcnn.arrays import in_chunks, pad_to_multiple
 from facerec.detection.mtcnn.boxes import crop, squared
 from facerec.detection.mtcnn.networks import Arrays, ONet
-from facerec.detection.mtcnn.openvino import Network, Refinement, build_onet, is_installed
+from facerec.detection.mtcnn.openvino import Refinement, build_onet
 from facerec.faces import Face, Floats, Image
+from facerec.parallel.openvino import Network, is_installed
 
 Turns = NDArray[np.intp]
 """`(N,)`, quarter turns clockwise."""

@@ -1,14 +1,8 @@
-"""MTCNN's networks in OpenVINO.
-
-Unlike PyTorch's, its kernels fuse bias, activation and pooling into the convolution and reorder the
-weights once; a whole forward pass is one call without the GIL.
-"""
+"""MTCNN's networks in OpenVINO."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,76 +11,9 @@ from torch import Tensor
 
 from facerec.detection.mtcnn.networks import Arrays, dense_kernel, merged_heads
 from facerec.faces import Floats
-from facerec.parallel.devices import takes_all_cores
+from facerec.parallel.openvino import Network
 
 _SCALE = np.float32(1 / 128)
-_KEPT_KERNELS = "64"
-"""Compiled kernels that OpenVINO caches; with its default of 5,000 memory keeps growing."""
-
-
-def is_installed() -> bool:
-    """Whether OpenVINO can be imported."""
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-@cache
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies bf16."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-class Network:
-    """A network, compiled at its first call; thread-safe.
-
-    Args:
-        build: makes OpenVINO's model, with one float32 input and output.
-        precision: `bf16` or `f32`.
-        threads: concurrent calls, each on one core.
-    """
-
-    def __init__(self, build: Callable[[], Any], precision: str, threads: int) -> None:
-        self._build = build
-        self._precision = precision
-        self._threads = threads
-        self._compiled: Any = None
-        self._compiling = threading.Lock()
-        self._mine = threading.local()
-
-    def _compile(self) -> Any:
-        import openvino
-
-        with self._compiling:
-            if self._compiled is None:
-                self._compiled = openvino.Core().compile_model(
-                    self._build(),
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": self._precision,
-                        "INFERENCE_NUM_THREADS": self._threads,
-                        "NUM_STREAMS": self._threads,
-                        "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
-                        "ENABLE_CPU_PINNING": takes_all_cores(self._threads),
-                    },
-                )
-            return self._compiled
-
-    def __call__(self, values: Floats) -> Floats:
-        """The output for a contiguous input."""
-        import openvino
-
-        if not hasattr(self._mine, "request"):
-            self._mine.request = self._compile().create_infer_request()
-        request = self._mine.request
-        request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
-        request.infer(share_outputs=True)
-        output: Floats = request.get_output_tensor().data.copy()
-        return output
 
 
 class Refinement:

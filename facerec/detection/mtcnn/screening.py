@@ -13,14 +13,9 @@ from functools import partial
 from typing import NamedTuple
 
 from facerec.detection.mtcnn.networks import Arrays
-from facerec.detection.mtcnn.openvino import (
-    Network,
-    build_pnet,
-    build_rnet,
-    has_bfloat16,
-    is_installed,
-)
+from facerec.detection.mtcnn.openvino import build_pnet, build_rnet
 from facerec.faces import Floats
+from facerec.parallel.openvino import Network, has_bfloat16, is_installed
 
 ERROR = 0.35
 """Error bound of bf16 log-odds. Over the 48,000 cells of five photos whose log-odds exceed -2 the

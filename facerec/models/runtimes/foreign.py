@@ -10,7 +10,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
-from facerec.models import require_chips
+from facerec.models import require_chips, unit_vectors
 from facerec.models.runtimes.checks import require_right_here, without_averaging
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
@@ -109,8 +109,8 @@ class ForeignEmbedder:
             x = (x - self._mean) * self._scale
         y = self._run(x)
         if self.card.augment != "none":
-            y = _unit(y) + _unit(self._run(x[..., ::-1]))
-        return _unit(y)
+            y = unit_vectors(y) + unit_vectors(self._run(x[..., ::-1]))
+        return unit_vectors(y)
 
     def _run(self, x: Floats) -> Floats:
         count = len(x)
@@ -141,9 +141,3 @@ def carried_card(text: str, path: Path) -> ModelCard:
     if not text:
         raise MissingError(f"{path}: carries no model card")
     return ModelCard.from_json(text, str(path))
-
-
-def _unit(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit

@@ -169,6 +169,14 @@ def test_a_new_sidecar_begins_with_what_the_photo_says(tmp_path: Path) -> None:
     assert photo.read_bytes() == before
 
 
+def test_a_sidecar_is_written_also_where_the_photo_has_the_names(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    write_regions(photo, [ANNA], "embedded")
+    (change,) = write_regions(photo, [ANNA], "sidecar")
+    assert (change.path.name, change.names) == ("photo.jpg.xmp", ("Anna",))
+    assert write_regions(photo, [ANNA], "sidecar") == []
+
+
 @needs_exiftool
 @pytest.mark.parametrize("suffix", ["avif", "heic", "jxl"])
 def test_what_exiv2_cannot_write_gets_a_sidecar(tmp_path: Path, suffix: str) -> None:

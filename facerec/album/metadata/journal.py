@@ -1,0 +1,120 @@
+"""Files that `album write` has changed: noted before each is written, so a kill loses nothing.
+
+A written photo has another content. The album knows both as the same photo, so it keeps its faces
+whichever of the two a scan finds: here, in a copy of before, or after `album undo`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from facerec.album.journal import step
+from facerec.album.metadata.patches import Patch, earlier_bytes, is_before, make_patch
+from facerec.album.metadata.photo import Change, write_change
+from facerec.album.photos import from_stored, place_photo, to_stored
+from facerec.album.records import Place
+from facerec.album.store import Album
+from facerec.errors import FacerecError
+from facerec.files.writing import replacing
+
+OUTSIDE = "files"
+"""What `Step.undo` says of a step whose files lie in the table `writings`."""
+
+
+def begin_writing(album: Album, command: str) -> int:
+    """A step for files that are about to be written; returns its id."""
+    with step(album, command, OUTSIDE) as begun:
+        return begun
+
+
+def write_file(album: Album, begun: int, photo: int, change: Change) -> None:
+    """Note a change in a step, then make it.
+
+    Args:
+        photo: the photo that it is, or belongs to.
+
+    Raises:
+        UsageError: the file cannot be written; then nothing is noted.
+    """
+    patch = make_patch(change.before, change.after)
+    mtime = None if change.before is None else change.path.stat().st_mtime_ns
+    with album.transaction():
+        noted = album.execute(
+            "INSERT INTO writings (step, path, photo, before, after, start, length, old, mtime_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                begun, to_stored(str(change.path)), photo, patch.before, patch.after, patch.start,
+                patch.length, patch.old, mtime,
+            ),
+        ).lastrowid  # fmt: skip
+        if change.embedded:
+            album.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (patch.after, photo))
+    try:
+        write_change(change)
+    except FacerecError:
+        album.execute("DELETE FROM writings WHERE id = ?", (noted,))
+        raise
+    if change.embedded:
+        _place_again(album, photo, change.path)
+
+
+def take_back(
+    album: Album, begun: int, advance: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    """Give the files of a step their earlier bytes and times, the last one first.
+
+    Yields:
+        of each file that was changed since, or cannot be written: what is wrong; it stays as it is.
+    """
+    rows = album.rows(
+        "SELECT path, photo, before, after, start, length, old, mtime_ns FROM writings"
+        " WHERE step = ? ORDER BY id DESC",
+        (begun,),
+    )
+    for path, photo, before, after, start, length, old, mtime in list(rows):
+        patch = Patch(before, after, start, length, old)
+        problem = _restore(Path(from_stored(path)), patch, mtime)
+        if problem is None:
+            _place_again(album, photo, Path(from_stored(path)))
+        else:
+            yield problem
+        advance()
+
+
+def files_of(album: Album, begun: int) -> int:
+    """How many files a step has written."""
+    found = album.row("SELECT count(*) FROM writings WHERE step = ?", (begun,))
+    assert found is not None, "a count is a row"
+    return int(found[0])
+
+
+def _restore(path: Path, patch: Patch, mtime: int | None) -> str | None:
+    """Returns what is wrong, if anything is."""
+    try:
+        data = path.read_bytes() if path.exists() else None
+        if is_before(patch, data):
+            return None  # a kill came before it was written, or while it was taken back
+        earlier = None if data is None else earlier_bytes(patch, data)
+        if earlier is None:
+            return f"{path}: stays as it is: it was changed, moved or deleted since"
+        if patch.before is None:
+            path.unlink()
+            return None
+        with replacing(path) as temporary:
+            temporary.write_bytes(earlier)
+        if mtime is not None:
+            os.utime(path, ns=(path.stat().st_atime_ns, mtime))
+    except OSError as error:
+        return f"{path}: stays as it is: {error.strerror or error}"
+    except FacerecError as error:
+        return str(error)
+    return None
+
+
+def _place_again(album: Album, photo: int, path: Path) -> None:
+    """Note the size and time of a photo's file anew, so that a scan need not read it."""
+    if album.row("SELECT 1 FROM places WHERE path = ?", (to_stored(str(path)),)) is not None:
+        facts = path.stat()
+        place_photo(album, photo, Place(str(path), facts.st_size, facts.st_mtime_ns))

@@ -1,0 +1,149 @@
+"""`album read`: names that other programs wrote, as decisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+
+from tests.album.faking import scan, write_photo
+from tests.album.metadata.naming import name_face, undo
+from tests.album.metadata.writers import exiftool, needs_exiftool
+from tests.conftest import Run
+
+pytest.importorskip("exiv2")
+
+from facerec.album.faces import read_faces
+from facerec.album.metadata.photo import write_regions
+from facerec.album.metadata.regions import Region
+from facerec.album.store import Album, open_album
+
+LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return write_photo(tmp_path / "photos" / "one.png", [1, 2])
+
+
+@pytest.fixture
+def album(tmp_path: Path, photo: Path) -> Iterator[Album]:
+    with open_album(tmp_path / "album.db", create=True) as opened:
+        scan(opened, photo.parent)
+        yield opened
+
+
+def read(run: Run, album: Album, code: int = 0) -> list[tuple[str, str]]:
+    got, out, err = run("album", "read", "-a", album.path, "--json")
+    assert got == code, err
+    return [(one["name"], one["outcome"]) for one in map(json.loads, out.splitlines())]
+
+
+def names(album: Album) -> list[tuple[str | None, bool]]:
+    return [(face.name, face.confirmed) for face in read_faces(album)]
+
+
+def test_names_become_decisions_and_undo_takes_them_back(
+    album: Album, photo: Path, run: Run
+) -> None:
+    write_regions(photo, [Region("Anna", LEFT), Region("Ben", RIGHT)], "sidecar")
+    assert read(run, album) == [("Anna", "confirmed"), ("Ben", "confirmed")]
+    assert names(album) == [("Anna", True), ("Ben", True)]
+    assert [kind for (kind,) in album.rows("SELECT kind FROM decisions")] == ["is", "is"]
+    assert read(run, album) == [("Anna", "known"), ("Ben", "known")]
+    undo(album)
+    assert names(album) == [(None, False), (None, False)]
+
+
+@needs_exiftool
+@pytest.mark.parametrize(
+    ("orientation", "area"),
+    [
+        # The left face of two, in the stored image: MWG 2.0, 5.9.
+        (1, "X=0.25,Y=0.5,W=0.5,H=1"), (3, "X=0.75,Y=0.5,W=0.5,H=1"),
+        (6, "X=0.5,Y=0.75,W=1,H=0.5"), (8, "X=0.5,Y=0.25,W=1,H=0.5"),
+        # In the upright picture, as some programs write it; turned by 3 that is the other face.
+        (6, "X=0.25,Y=0.5,W=0.5,H=1"), (8, "X=0.25,Y=0.5,W=0.5,H=1"),
+    ],
+)  # fmt: skip
+def test_regions_of_either_frame_find_their_face(
+    tmp_path: Path, orientation: int, area: str, run: Run
+) -> None:
+    photo = write_photo(tmp_path / "a.png", [1, 2])
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    upright = Pillow.open(photo)
+    turned = upright.rotate({1: 0, 3: 180, 6: 90, 8: 270}[orientation], expand=True)
+    turned.save(photo, exif=exif.tobytes())
+    exiftool(
+        "-overwrite_original",
+        "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=32,H=16,Unit=pixel},RegionList=["
+        f"{{Area={{{area},Unit=normalized}},Name=Anna,Type=Face}}]}}",
+        photo,
+    )
+    with open_album(tmp_path / "album.db", create=True) as album:
+        scan(album, photo)
+        assert read(run, album) == [("Anna", "confirmed")]
+        assert names(album) == [("Anna", True), (None, False)]
+
+
+def test_names_without_a_face_are_reported(album: Album, photo: Path, run: Run) -> None:
+    (photo.parent / ".picasa.ini").write_text(
+        "[one.png]\nfaces=rect64(c000c000ffffffff),1\n[Contacts2]\n1=Ben"
+    )
+    write_regions(photo, [Region("Anna", LEFT)], "sidecar")
+    assert read(run, album) == [("Anna", "confirmed"), ("Ben", "no face")]
+
+
+def test_what_the_user_decided_stays(album: Album, photo: Path, run: Run) -> None:
+    first, second = (face.id for face in read_faces(album))
+    name_face(album, first, "Anna")
+    name_face(album, second, "Carl")
+    person = album.row("SELECT id FROM people WHERE name = 'Carl'")
+    assert person is not None
+    album.execute("DELETE FROM decisions WHERE face = ?", (second,))
+    album.execute("UPDATE faces SET person = NULL, state = 'grouped' WHERE id = ?", (second,))
+    album.execute(
+        "INSERT INTO decisions (kind, face, person) VALUES ('is-not', ?, ?)", (second, person[0])
+    )
+    write_regions(photo, [Region("Zoe", LEFT), Region("Carl", RIGHT)], "sidecar")
+    assert read(run, album) == [("Zoe", "conflict"), ("Carl", "conflict")]
+    assert names(album) == [("Anna", True), (None, False)]
+
+
+def test_a_group_that_has_one_name_gets_it_and_keeps_its_id(
+    album: Album, photo: Path, run: Run
+) -> None:
+    album.execute("INSERT INTO people (id, name) VALUES (7, NULL)")
+    album.execute("UPDATE faces SET person = 7 WHERE id = 1")
+    write_regions(photo, [Region("Anna", LEFT)], "sidecar")
+    read(run, album)
+    assert list(album.rows("SELECT id, name FROM people")) == [(7, "Anna")]
+    undo(album)
+    assert list(album.rows("SELECT id, name FROM people")) == [(7, None)]
+
+
+def test_a_name_that_cannot_be_one_is_said(album: Album, photo: Path, run: Run) -> None:
+    write_regions(photo, [Region("a/b", LEFT), Region("Ben", RIGHT)], "sidecar")
+    assert read(run, album) == [("a/b", "unusable"), ("Ben", "confirmed")]
+
+
+def test_hostile_xmp_is_one_line_and_the_rest_is_read(album: Album, photo: Path, run: Run) -> None:
+    (photo.parent / "one.xmp").write_text("<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>")
+    (photo.parent / ".picasa.ini").write_text(
+        "[one.png]\nfaces=rect64(8000ffff),1\n[Contacts2]\n1=Anna"
+    )
+    got, out, err = run("album", "read", "-a", album.path, "--json")
+    assert got == 3
+    assert "one.xmp: its XMP declares a document type or entities" in err
+    assert json.loads(out)["name"] == "Anna"
+    assert names(album)[0] == ("Anna", True)
+
+
+def test_pets_are_not_people(album: Album, photo: Path, run: Run) -> None:
+    (change,) = write_regions(photo, [Region("Rex", LEFT)], "sidecar")
+    change.path.write_bytes(change.after.replace(b'"Face"', b'"Pet"'))
+    assert [one for one in read(run, album) if one[1] == "confirmed"] == []
