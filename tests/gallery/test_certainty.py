@@ -75,8 +75,8 @@ def test_probabilities_rise_with_the_cosine_and_fall_with_the_gallery(cohort: Co
         assert (np.diff(one) >= 0).all()
         assert 0 < one.min() < 0.01
         assert one.max() < 1
-    assert (told[0] >= told[1] - 1e-4).all()
-    assert (told[1] >= told[2] - 1e-4).all()
+    assert (told[0] >= told[1] - 2e-3).all()
+    assert (told[1] >= told[2] - 2e-3).all()
 
 
 def test_a_share_p_of_pairs_told_with_probability_p_shows_one_person(cohort: Cohort) -> None:
