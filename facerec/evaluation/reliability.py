@@ -27,17 +27,17 @@ class Reliability(NamedTuple):
     Attributes:
         told: `(B,)` mean probability.
         right: `(B,)` share of right answers.
-        count: `(B,)` answers.
+        answers: `(B,)` how many.
     """
 
     told: Reals
     right: Reals
-    count: NDArray[np.int64]
+    answers: NDArray[np.int64]
 
     @property
     def error(self) -> float:
         """Expected calibration error."""
-        return float(np.average(np.abs(self.told - self.right), weights=self.count))
+        return float(np.average(np.abs(self.told - self.right), weights=self.answers))
 
 
 def reliability(probability: ArrayLike, right: ArrayLike) -> Reliability:

@@ -90,7 +90,7 @@ def test_a_share_p_of_pairs_told_with_probability_p_shows_one_person(cohort: Coh
 
 def test_reliability_counts_every_answer_once() -> None:
     curve = reliability([0.0, 0.02, 0.5, 1.0], [False, False, True, True])
-    assert curve.count.tolist() == [2, 1, 1]
+    assert curve.answers.tolist() == [2, 1, 1]
     assert curve.right.tolist() == [0, 1, 1]
     assert curve.error == pytest.approx((2 * 0.01 + 0.5) / 4)
 
