@@ -12,7 +12,7 @@ from facerec.album.records import FaceColumns, NewFace, StoredFace
 from facerec.album.store import Album, Row
 from facerec.faces import Floats
 
-_SAME_BOX = 0.5
+SAME_BOX = 0.5
 """Intersection over union from which two boxes of one photo are one face."""
 
 _FACE = (
@@ -24,19 +24,21 @@ _FACE = (
 
 def add_faces(
     album: Album, photo: int, content: str, faces: Sequence[NewFace], model: str
-) -> list[int]:
-    """Add the faces of a photo that has none yet, without those that were erased from it.
+) -> list[int | None]:
+    """Add faces of a photo, without those that were erased from it.
 
     Args:
         content: the photo's.
         model: fingerprint of the card that made the vectors.
 
     Returns:
-        their ids.
+        their ids; None for an erased one.
     """
     erased = read_erased(album, content)
-    kept = [one for one in faces if not _overlaps(one.face.box, erased)]
-    return [_add_face(album, photo, one, model) for one in kept]
+    return [
+        None if _is_among(one.face.box, erased) else _add_face(album, photo, one, model)
+        for one in faces
+    ]
 
 
 def _add_face(album: Album, photo: int, new: NewFace, model: str) -> int:
@@ -47,7 +49,7 @@ def _add_face(album: Album, photo: int, new: NewFace, model: str) -> int:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             photo, *face.box.astype(float).tolist(), face.landmarks.astype("<f4").tobytes(),
-            float(face.score), new.quality,
+            float(face.score), face.quality,
         ),
     ).lastrowid  # fmt: skip
     assert added is not None, "a row was inserted"
@@ -76,8 +78,8 @@ def overlaps(box: Floats, boxes: Floats) -> Floats:
     return result
 
 
-def _overlaps(box: Floats, boxes: Floats) -> bool:
-    return bool((overlaps(box, boxes) >= _SAME_BOX).any())
+def _is_among(box: Floats, boxes: Floats) -> bool:
+    return bool((overlaps(box, boxes) >= SAME_BOX).any())
 
 
 def read_faces(
@@ -150,12 +152,15 @@ def _no_vectors() -> Floats:
 
 
 def assign_faces(album: Album, people: Iterable[tuple[int, int | None]]) -> None:
-    """Take faces for people, as a grouping does: confirmed faces stay whose they are.
+    """Take faces for people, as a grouping does: confirmed faces stay whose they are, and nobody
+    gets a face that the user said is not theirs.
 
     Args:
         people: face and person each; None: nobody yet.
     """
     album.execute_many(
-        "UPDATE faces SET person = ?2 WHERE id = ?1 AND state = 'grouped' AND person IS NOT ?2",
+        "UPDATE faces SET person = ?2 WHERE id = ?1 AND state = 'grouped' AND person IS NOT ?2"
+        " AND NOT EXISTS (SELECT 1 FROM decisions"
+        " WHERE kind = 'is-not' AND face = ?1 AND decisions.person = ?2)",
         people,
     )

@@ -27,6 +27,9 @@ from facerec.parallel.products import single_threaded_blas
 
 Rows = NDArray[np.intp]
 
+PASSES = 11
+"""Passes over all faces: two of comparing and one of linking, for the threshold; one of each at it;
+and all again, with the density between these."""
 MEASURABLE = 50
 """Faces from which on the threshold is measured."""
 _FEW_GROUPS = 10
@@ -45,13 +48,13 @@ class Grouping:
         person: `(N,) int64`, `NOBODY` for a face that joins nobody yet. People who are new have
             ids from `first_new` on.
         threshold: mean similarity, at least, of two groups that became one.
-        density: `(N,) float32` see `facerec.album.similarity`; None: similarities are cosines.
+        likely: similarity from which on two faces may be one person, and a user may be asked.
         reason: where the threshold comes from, a clause.
     """
 
     person: Numbers
     threshold: float
-    density: Floats | None
+    likely: float
     reason: str
 
 
@@ -62,7 +65,7 @@ def group(
     first_new: int,
     *,
     distance: float | None = None,
-    advance: Callable[[str], None] = lambda _: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Grouping:
     """Group all faces of an album by person.
 
@@ -72,23 +75,22 @@ def group(
         card: of the model that made the vectors.
         first_new: id of the first new person.
         distance: threshold on the card's metric, instead of one that is measured.
-        advance: called with what is done next.
+        advance: progress callback, with the number of faces compared: at most `PASSES` times all.
 
     Raises:
         UsageError: there are too few faces to measure a threshold, and the card has none.
     """
     if not len(vectors):
-        return Grouping(np.empty(0, np.int64), 0.0, None, "there are no faces")
+        return Grouping(np.empty(0, np.int64), 1.0, 1.0, "there are no faces")
     # Sorted, so that neither ties nor rounding depend on the order of the faces.
     order = np.lexsort(vectors.T[:_KEYS])
     with single_threaded_blas():
-        labels, threshold, density, reason = _Album(
+        labels, threshold, least, reason = _Album(
             vectors[order], known.sorted_by(order), card, distance, advance
         ).group()
     back = np.empty(len(order), np.intp)
     back[order] = np.arange(len(order))
-    person = lasting_people(labels[back], known, first_new)
-    return Grouping(person, threshold, None if density is None else density[back], reason)
+    return Grouping(lasting_people(labels[back], known, first_new), threshold, least, reason)
 
 
 class _Album:
@@ -100,78 +102,88 @@ class _Album:
         known: Known,
         card: ModelCard,
         distance: float | None,
-        advance: Callable[[str], None],
+        advance: Callable[[int], None],
     ) -> None:
         self._vectors = vectors
         self._known = known
         self._card = card
         self._distance = distance
         self._advance = advance
-        self._cohort = Cohort(vectors)
+        self._cohort = Cohort(vectors, advance)
 
-    def group(self) -> tuple[Rows, float, Floats | None, str]:
-        """Labels from 0, threshold, density and reason."""
+    def group(self) -> tuple[Rows, float, float, str]:
+        """Labels from 0; threshold, likely and reason as of `Grouping`."""
         cosine = Similarity.of(self._vectors)
-        if self._distance is not None:
-            threshold = distance_to_similarity(self._distance, self._card.metric)
-            return self._link(cosine, threshold), threshold, None, "as given"
         labels = None
-        if len(self._vectors) >= MEASURABLE:
-            labels, _ = self._settle(cosine, self._lax())
+        if self._distance is None and len(self._vectors) >= MEASURABLE:
+            labels, threshold = self._settle(cosine, self._lax())
         if labels is None or labels.max() + 1 < _FEW_GROUPS:
-            threshold, reason = self._calibrated()
-            return self._link(cosine, threshold), threshold, None, reason
-        density = self._cohort.density(labels)
-        scaled = Similarity.of(self._vectors, density)
-        labels, threshold = self._settle(scaled, self._lax())
-        return labels, threshold, density, "measured on the album's faces"
+            threshold, reason = self._given()
+            least = min(threshold, likely(self._card, threshold))
+            return self._link(cosine, threshold), threshold, least, reason
+        scaled = Similarity.of(self._vectors, self._cohort.density(labels, threshold))
+        lax = self._lax()
+        labels, threshold = self._settle(scaled, lax)
+        return labels, threshold, (lax + threshold) / 2, "measured on the album's faces"
 
     def _lax(self) -> float:
         return self._cohort.floor(self._known.photos)
 
     def _settle(self, similarity: Similarity, lax: float) -> tuple[Rows, float]:
         """Groups at the threshold that is measured on those very groups."""
-        self._advance("comparing faces")
         impostors = self._cohort.pairs(similarity, lax)
-        self._advance("linking faces")
         clusters = self._linked(similarity, lax)
         count = len(self._vectors)
         threshold, labels = lax, cut(clusters.merges, count, lax)
         for _ in range(_ROUNDS):
             before = threshold
-            threshold = impostors.threshold(labels, lax)
+            threshold = impostors.threshold(self._known, labels, lax)
             labels = cut(clusters.merges, count, threshold)
             if threshold == before:
                 break
-        # Beyond what is linked exactly, merges below the threshold may have been in the way.
-        return labels if count <= EXACT else self._link(similarity, threshold), threshold
+        # Merges below the threshold may have been in the way of others.
+        return self._link(similarity, threshold), threshold
 
     def _link(self, similarity: Similarity, least: float) -> Rows:
         return cut(self._linked(similarity, least).merges, len(self._vectors), -np.inf)
 
     def _linked(self, similarity: Similarity, least: float) -> Clusters:
         clusters = Clusters(similarity, Rules(self._known))
-        pairs = pairs_from(similarity, least)
-        late = self._known.late[pairs].any(1)
-        clusters.link(pairs[~late], least)
-        if len(self._vectors) > EXACT:
-            while clusters.link_means(least):
+        pairs = pairs_from(similarity, least, self._advance)
+        turn = np.zeros(len(self._vectors), np.intp)
+        # Who was rejected resembles those it was taken for, and would keep them from their person.
+        turn[[row for row, _ in self._known.forbidden]] = 1
+        turn[self._known.late] = 2
+        turns = turn[pairs].max(1, initial=0)
+        for now in range(3):
+            clusters.link(pairs[turns == now], least)
+            while len(turn) > EXACT and clusters.link_means(least, turn > now):
                 pass
-        clusters.link(pairs[late], least)
+        self._advance(len(self._vectors))
         return clusters
 
-    def _calibrated(self) -> tuple[float, str]:
-        """The card's threshold, for so many faces."""
-        count = len(self._vectors)
+    def _given(self) -> tuple[float, str]:
+        """The threshold that is asked for, or the card's for so many faces."""
+        metric, count = self._card.metric, len(self._vectors)
+        if self._distance is not None:
+            return distance_to_similarity(self._distance, metric), "as given"
         rate = min(_FALSE_PAIRS / count, _LAXEST_RATE)
-        distance = distance_at(self._card, rate, self._card.metric)
+        distance = distance_at(self._card, rate, metric)
         if distance is not None:
             reason = f"the card's for two images, extended to FAR {rate:.0e}"
-            return distance_to_similarity(distance, self._card.metric), reason
+            return distance_to_similarity(distance, metric), reason
         if self._card.calibration is None:
             raise UsageError(
                 f"{self._card.name} is not calibrated, and {count} faces are too few to measure a "
                 "threshold; give --distance-threshold"
             )
-        choice = calibrated_threshold(self._card, self._card.metric)
-        return distance_to_similarity(choice.threshold, self._card.metric), choice.reason
+        choice = calibrated_threshold(self._card, metric)
+        return distance_to_similarity(choice.threshold, metric), choice.reason
+
+
+def likely(card: ModelCard, threshold: float) -> float:
+    """The similarity from which on two faces may be one person, by a card; without calibration the
+    threshold.
+    """
+    distance = distance_at(card, _LAXEST_RATE, card.metric)
+    return threshold if distance is None else distance_to_similarity(distance, card.metric)

@@ -6,10 +6,13 @@ network and these people, and no calibration is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.album.known import Numbers
+from facerec.album.known import Known, Numbers, undecided
 from facerec.album.similarity import EXACT, Similarity
 from facerec.faces import Floats
 from facerec.parallel.products import products
@@ -21,13 +24,13 @@ ACCEPTED = 0.35
 the best F1 on half of LFW's people, in albums of 100 to 3,000 faces, by two networks."""
 _DENSE = 0.01
 """Share of the other faces among which a face's density is measured, but at least three."""
-_FLOOR = 1.5
-"""Standard deviations above the median of other people's cosines, below which nothing is linked."""
+_FLOOR = 0.6
+"""How far above the median of other people's cosines linking begins, as against the threshold that
+a normal distribution would give."""
 _CERTAIN = 50
 """Pairs of faces in one photo that are enough to tell how alike different people are."""
 _STEP = 1024
-_QUANTILE = 0.1587
-"""Of a normal distribution, at one standard deviation below its mean."""
+_NORMAL = NormalDist()
 
 
 class Cohort:
@@ -35,9 +38,11 @@ class Cohort:
 
     Args:
         vectors: `(N, D) float32` unit vectors.
+        advance: progress callback, with the number of faces compared.
     """
 
-    def __init__(self, vectors: Floats) -> None:
+    def __init__(self, vectors: Floats, advance: Callable[[int], None]) -> None:
+        self._advance = advance
         step = -(-len(vectors) // EXACT)
         self._vectors = vectors
         self._rows = np.arange(0, len(vectors), max(step, 1))
@@ -60,18 +65,22 @@ class Cohort:
         if len(pairs) >= _CERTAIN:
             one, two = self._vectors[pairs[:, 0]], self._vectors[pairs[:, 1]]
             cosines = np.einsum("nd,nd->n", one, two)
-            low, middle = np.quantile(cosines, [_QUANTILE, 0.5])
+            spread = _quantile(cosines, _NORMAL.cdf(1)) - _quantile(cosines, 0.5)
         else:
             some = self._vectors[self._rows[:: max(1, len(self._rows) // 1000)]]
             cosines = products(some, some)[np.triu_indices(len(some), 1)]
-            low, middle = np.quantile(cosines, [_QUANTILE, 0.5])
-        return float(middle + _FLOOR * (middle - low))
+            # One person's pairs are among the greater ones.
+            spread = _quantile(cosines, 0.5) - _quantile(cosines, _NORMAL.cdf(-1))
+        rate = min(ACCEPTED / len(photos), 0.05)
+        return _quantile(cosines, 0.5) - _FLOOR * _NORMAL.inv_cdf(rate) * spread
 
-    def density(self, labels: Rows) -> Floats:
+    def density(self, labels: Rows, threshold: float) -> Floats:
         """`(N,) float32` mean cosine of each face with the nearest of other groups.
 
         Args:
             labels: `(N,)` group of each face.
+            threshold: faces at least so similar may be one person, whatever the groups say, and do
+                not count.
         """
         cohort, own = self._vectors[self._rows], labels[self._rows]
         count = min(max(3, round(_DENSE * len(cohort))), len(cohort))
@@ -79,11 +88,13 @@ class Cohort:
         for start in range(0, len(labels), _STEP):
             cosines = products(self._vectors[start : start + _STEP], cohort)
             cosines[labels[start : start + _STEP, None] == own] = np.nan
+            cosines[cosines >= threshold] = np.nan
             nearest = -np.sort(np.partition(-cosines, count - 1, axis=1)[:, :count], axis=1)
             there = np.isfinite(nearest)
             sums = np.where(there, nearest, 0).sum(1)
             density[start : start + _STEP] = sums / np.maximum(there.sum(1), 1)
             density[start : start + _STEP][~there.any(1)] = np.nan
+            self._advance(len(cosines))
         density[np.isnan(density)] = np.nanmedian(density) if np.isfinite(density).any() else 0
         return density
 
@@ -95,6 +106,7 @@ class Cohort:
             block = products(similarity.left[start : start + _STEP], right)
             face, other = np.nonzero(block >= least)
             parts.append((face + start, self._rows[other], block[face, other]))
+            self._advance(len(block))
         faces, others, values = map(np.concatenate, zip(*parts, strict=True))
         apart = faces != others
         return Impostors(faces[apart], others[apart], values[apart], len(self._rows))
@@ -114,16 +126,22 @@ class Impostors:
         self._values = values
         self._size = size
 
-    def threshold(self, labels: Rows, least: float) -> float:
+    def threshold(self, known: Known, labels: Rows, least: float) -> float:
         """The similarity that each face reaches with `ACCEPTED` faces of other groups on average.
 
+        Groups that a decision keeps apart do not count: twins told apart would raise it for all.
+
         Args:
+            known: what is known of the N faces.
             labels: `(N,)` group of each face.
             least: returned if fewer pairs are there.
         """
-        faces, others = self._pairs
-        values = self._values[labels[faces] != labels[others]]
+        values = self._values[undecided(known, labels, *self._pairs)]
         rank = max(1, round(ACCEPTED * self._size))
         if len(values) < rank:
             return least
         return float(np.partition(values, len(values) - rank)[-rank])
+
+
+def _quantile(values: Floats, share: float) -> float:
+    return float(np.quantile(values, share))

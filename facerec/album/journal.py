@@ -88,7 +88,11 @@ def _restore(album: Album, place: str, row: int, before: dict[str, object] | Non
     columns = _COLUMNS[place]
     if before is None:
         if place == "people":
-            album.execute("UPDATE faces SET person = NULL WHERE person = ?", (row,))
+            # A scan is no step, and may have copied decisions to another copy of a photo.
+            album.execute(
+                "UPDATE faces SET person = NULL, state = 'grouped' WHERE person = ?", (row,)
+            )
+            album.execute("DELETE FROM decisions WHERE ? IN (person, other)", (row,))
         album.execute(f"DELETE FROM {place} WHERE id = ?", (row,))
         return
     values = [before[column] for column in columns]

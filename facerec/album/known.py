@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,18 @@ class Known:
             frozenset(forbidden), frozenset(different), measured < LATE_QUALITY,
         )  # fmt: skip
 
+    def with_fixed(self, people: Sequence[int]) -> Known:
+        """The same and more faces, each fixed to a person and in a photo of its own."""
+        count = len(people)
+        start = int(self.photos.max(initial=0)) + 1
+        nobody = np.full(count, NOBODY, np.int64)
+        return Known(
+            np.concatenate([self.photos, start + np.arange(count)]),
+            np.concatenate([self.fixed, np.array(people, np.int64)]),
+            np.concatenate([self.previous, nobody]), self.forbidden, self.different,
+            np.concatenate([self.late, np.zeros(count, bool)]),
+        )  # fmt: skip
+
     def sorted_by(self, order: NDArray[np.intp]) -> Known:
         """The same with row n being what was row `order[n]`."""
         row = np.empty(len(order), np.int64)
@@ -78,6 +90,35 @@ class Known:
         return np.where(
             self.fixed >= 0, self.fixed, np.where(tentative, self.previous, NOBODY)
         ).astype(np.int64)
+
+
+def undecided(
+    known: Known, labels: NDArray[np.intp], one: NDArray[np.intp], other: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Which pairs of rows are of two groups that nothing but their vectors keeps apart.
+
+    Args:
+        known: what is known of N faces.
+        labels: `(N,)` group of each, from 0.
+        one, other: `(E,)` rows.
+
+    Returns:
+        `(E,) bool`
+    """
+    mine, theirs = labels[one], labels[other]
+    open_: NDArray[np.bool_] = mine != theirs
+    count = int(labels.max(initial=-1)) + 1
+    owned = np.zeros(count, bool)
+    owned[labels[known.fixed >= 0]] = True
+    open_ &= ~(owned[mine] & owned[theirs])
+    who = known.person()
+    apart = [(labels[[row]], labels[who == person]) for row, person in known.forbidden]
+    apart += [(labels[who == one], labels[who == other]) for one, other in known.different]
+    keys = [np.add.outer(a * count, b).ravel() for a, b in apart]
+    keys += [np.add.outer(b * count, a).ravel() for a, b in apart]
+    if keys:
+        open_ &= ~np.isin(mine * count + theirs, np.unique(np.concatenate(keys)))
+    return open_
 
 
 class _Facts:

@@ -52,7 +52,8 @@ class Clusters:
             return 0
         before = len(self.merges)
         heap: list[tuple[float, int, int, int, int]] = []
-        ends = self._into[np.concatenate([pairs, pairs[:, ::-1]])]
+        roots = self._roots(pairs.ravel()).reshape(-1, 2)
+        ends = np.concatenate([roots, roots[:, ::-1]])
         ends = ends[np.argsort(ends[:, 0], kind="stable")]
         starts, firsts = np.unique(ends[:, 0], return_index=True)
         for one, others in zip(starts.tolist(), np.split(ends[:, 1], firsts[1:]), strict=True):
@@ -70,9 +71,13 @@ class Clusters:
             self._push(heap, other, least)
         return len(self.merges) - before
 
-    def link_means(self, least: float) -> int:
-        """Merge along pairs of clusters whose means are similar enough; returns how often."""
-        roots = np.flatnonzero(self._into == np.arange(len(self._into)))
+    def link_means(self, least: float, held: NDArray[np.bool_]) -> int:
+        """Merge along pairs of clusters whose means are similar enough; returns how often.
+
+        Args:
+            held: `(N,)` rows that are not yet linked.
+        """
+        roots = np.flatnonzero((self._into == np.arange(len(self._into))) & ~held)
         sizes = self._sizes[roots, None]
         means = Similarity(self._left[roots] / sizes, self._right[roots] / sizes)
         return self.link(roots[pairs_from(means, least)], least)

@@ -42,32 +42,24 @@ def known_contents(album: Album) -> set[str]:
 
 def add_photo(
     album: Album, content: str, width: int, height: int, taken: str | None, error: str | None
-) -> tuple[int, bool]:
-    """Add a content, or take the one that is there.
+) -> int:
+    """Add a content that the album has not, or that could not be decoded before; returns its id.
 
     Args:
-        error: why it cannot be decoded; a photo that was so and now can be loses its error.
-
-    Returns:
-        the photo, and whether its faces are still to be added.
+        error: why it cannot be decoded.
     """
-    known = album.row("SELECT id, error FROM photos WHERE content = ?", (content,))
-    facts = (width, height, taken, error)
-    if known is None:
-        added = album.execute(
-            "INSERT INTO photos (content, width, height, taken, error) VALUES (?, ?, ?, ?, ?)",
-            (content, *facts),
-        ).lastrowid
-        assert added is not None, "a row was inserted"
-        return added, error is None
-    photo, before = known
-    if before is None:
-        return int(photo), False
-    album.execute(
-        "UPDATE photos SET width = ?, height = ?, taken = ?, error = ? WHERE id = ?",
-        (*facts, photo),
-    )
-    return int(photo), error is None
+    facts = (width, height, taken, error, content)
+    known = album.row("SELECT id FROM photos WHERE content = ?", (content,))
+    if known is not None:
+        album.execute(
+            "UPDATE photos SET width = ?, height = ?, taken = ?, error = ? WHERE content = ?", facts
+        )
+        return int(known[0])
+    added = album.execute(
+        "INSERT INTO photos (width, height, taken, error, content) VALUES (?, ?, ?, ?, ?)", facts
+    ).lastrowid
+    assert added is not None, "a row was inserted"
+    return added
 
 
 def place_photo(album: Album, photo: int, place: Place) -> None:
@@ -76,6 +68,15 @@ def place_photo(album: Album, photo: int, place: Place) -> None:
         "INSERT OR REPLACE INTO places (path, photo, size, mtime_ns) VALUES (?, ?, ?, ?)",
         (to_stored(place.path), photo, place.size, place.mtime_ns),
     )
+
+
+def lies_whole(album: Album, path: str) -> bool:
+    """Whether a photo that could be decoded lay at a path when it was last looked at."""
+    found = album.row(
+        "SELECT 1 FROM places JOIN photos ON photos.id = photo WHERE path = ? AND error IS NULL",
+        (to_stored(path),),
+    )
+    return found is not None
 
 
 def read_places(album: Album) -> Iterator[tuple[Place, int]]:

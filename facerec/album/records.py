@@ -68,12 +68,10 @@ class NewFace:
     Attributes:
         face: with its embedding, in pixels of the upright picture.
         chip: a small JPEG of it.
-        quality: 0 to 1; None if it was not measured.
     """
 
     face: Face
     chip: bytes
-    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

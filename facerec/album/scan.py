@@ -10,15 +10,24 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from facerec.album.chips import cut_chips
+from facerec.album.edited import (
+    carry_erased,
+    change_content,
+    copy_decisions,
+    lies_elsewhere,
+    photo_before,
+    same_faces,
+)
 from facerec.album.faces import add_faces
 from facerec.album.photos import (
     add_photo,
     find_photo,
     known_contents,
+    lies_whole,
     place_photo,
     places_of,
     read_places,
@@ -54,6 +63,7 @@ class Scan:
         photos: how many there are.
         new: contents that the album had not.
         known: photos whose content it had.
+        changed: photos whose bytes changed, and whose faces did not.
         moved: those of them that lie elsewhere now.
         gone: places where photos no longer lie.
         faces: faces that were added.
@@ -63,12 +73,26 @@ class Scan:
 
     photos: int = 0
     new: int = 0
+    changed: int = 0
     known: int = 0
     moved: int = 0
     gone: int = 0
     faces: int = 0
     no_face: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+
+    def completed(self, listed: Sequence[Photo], unknown: Sequence[Photo], gone: int) -> Scan:
+        """This report on what was read, with what was not: the photos of `unknown_photos` were."""
+        known = self.known + len(listed) - len(unknown)
+        return replace(self, photos=len(listed), known=known, gone=gone)
+
+
+def merge_scans(reports: Sequence[Scan]) -> Scan:
+    """The report of several processes that have read a share of the photos each."""
+    failed = {name: error for report in reports for name, error in report.failed.items()}
+    counts = [one.name for one in fields(Scan) if one.name != "failed"]
+    sums = {name: sum(getattr(report, name) for report in reports) for name in counts}
+    return Scan(failed=failed, **sums)
 
 
 def place_of(photo: Photo) -> Place:
@@ -238,8 +262,9 @@ def _add(album: Album, read: _Read, model: str, report: Scan) -> None:
     report.photos += 1
     if frame.error is not None:
         report.failed[frame.source] = str(frame.error)
-        if frame.sha256:
-            photo, _ = add_photo(album, frame.sha256, 0, 0, None, str(frame.error))
+        # What was whole before may be half written; its faces stay until it is whole again.
+        if frame.sha256 and not lies_whole(album, read.place.path):
+            photo = add_photo(album, frame.sha256, 0, 0, None, str(frame.error))
             place_photo(album, photo, read.place)
         return
     known = find_photo(album, frame.sha256)
@@ -248,13 +273,37 @@ def _add(album: Album, read: _Read, model: str, report: Scan) -> None:
         report.moved += _move(album, known, read.place)
         return
     assert frame.image is not None, "a photo that is not known was decoded"
+    before = photo_before(album, read.place.path, frame.size)
+    same: dict[int, int] = {}
+    if before is not None:
+        carry_erased(album, before, frame.sha256)
+        same = same_faces(album, before, read.faces)
+        if same and not lies_elsewhere(album, before, read.place.path):
+            missing = [face for number, face in enumerate(read.faces) if number not in same]
+            change_content(album, before, frame.sha256, read.taken)
+            report.faces += _count(add_faces(album, before, frame.sha256, missing, model))
+            report.changed += 1
+            place_photo(album, before, read.place)
+            return
     height, width = frame.size
-    photo, new = add_photo(album, frame.sha256, width, height, read.taken, None)
-    added = add_faces(album, photo, frame.sha256, read.faces, model) if new else []
+    photo = add_photo(album, frame.sha256, width, height, read.taken, None)
+    added = add_faces(album, photo, frame.sha256, read.faces, model)
+    copy_decisions(
+        album,
+        {
+            face: same[place]
+            for place, face in enumerate(added)
+            if face is not None and place in same
+        },
+    )
     place_photo(album, photo, read.place)
     report.new += 1
-    report.faces += len(added)
-    report.no_face += not added
+    report.faces += _count(added)
+    report.no_face += not read.faces
+
+
+def _count(faces: Sequence[int | None]) -> int:
+    return sum(face is not None for face in faces)
 
 
 def _move(album: Album, photo: int, place: Place) -> bool:

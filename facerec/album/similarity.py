@@ -9,6 +9,7 @@ section 2.3), each taken from the median, so that similarities stay on the scale
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +49,15 @@ class Similarity:
         return cls(np.hstack([vectors, less, ones]), np.hstack([vectors, ones, less]))
 
 
-def pairs_from(similarity: Similarity, least: float) -> NDArray[np.intp]:
+def pairs_from(
+    similarity: Similarity, least: float, advance: Callable[[int], None] = lambda _: None
+) -> NDArray[np.intp]:
     """`(E, 2)` pairs i < j of rows that are at least so similar.
 
     Of more than `EXACT` rows those among the `NEIGHBOURS` nearest of either.
+
+    Args:
+        advance: progress callback, with the number of rows compared.
     """
     count = len(similarity.left)
     step = max(1, _CELLS // max(count, 1))
@@ -65,6 +71,7 @@ def pairs_from(similarity: Similarity, least: float) -> NDArray[np.intp]:
         one, two = np.nonzero(block >= least)
         one += start
         keys.append(np.unique(np.minimum(one, two) * count + np.maximum(one, two)))
+        advance(len(block))
     return np.stack(np.divmod(np.unique(np.concatenate(keys)), max(count, 1)), 1)
 
 

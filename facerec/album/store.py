@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from facerec.album.purge import purge
 from facerec.album.schema import APPLICATION, MIGRATIONS
 from facerec.errors import FacerecError, IncompatibleError, MissingError, UsageError
 from facerec.files.writing import check_output
@@ -30,11 +31,13 @@ class Album:
     Attributes:
         path: of its file.
         writable: whether it was opened for changes.
+        patience: seconds for which another process is waited for.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection, *, writable: bool) -> None:
         self.path = path
         self.writable = writable
+        self.patience = _BUSY_SECONDS
         self._database = database
         self._depth = 0
 
@@ -207,6 +210,8 @@ def _prepare_for_changes(album: Album) -> None:
     album.execute("PRAGMA synchronous = FULL")
     # What is deleted is overwritten.
     album.execute("PRAGMA secure_delete = ON").fetchall()
+    if album.meta("purge") is not None:
+        purge(album)
 
 
 def _migrate(album: Album, version: int) -> None:

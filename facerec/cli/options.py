@@ -66,6 +66,24 @@ def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
     return parsed or None
 
 
+def parse_cameras(cameras: list[str] | None) -> dict[str, str] | None:
+    """`NAME=SOURCE` texts as a dictionary; None where there are none.
+
+    Raises:
+        UsageError: one is not of that form, or two have one name.
+    """
+    parsed: dict[str, str] = {}
+    for text in cameras or ():
+        name, equals, source = text.partition("=")
+        # A source may hold `=` itself, and a name no `:` or `/`: what is a URL alone has no name.
+        if not equals or not source or not name.replace("-", "").replace("_", "").isalnum():
+            raise UsageError(f"--camera {text}: give NAME=SOURCE, such as front=rtsp://camera/1")
+        if name in parsed:
+            raise UsageError(f"--camera {name}: is given twice")
+        parsed[name] = source
+    return parsed or None
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """An option that sets a profile key.
@@ -157,6 +175,14 @@ PERSON_LEVEL = Key(
     "data.person_level", ("--person-level",), INPUT, metavar="auto|top|parent|file|N"
 )
 FONT_SIZE = Key("video.font_size", ("--font-size",), OUTPUT, int, min=6)
+CAMERAS = Key(
+    "serve.cameras", ("--camera",), INPUT, list[str], metavar="NAME=SOURCE", note="Repeatable.",
+    parse=lambda cameras: parse_cameras(cameras),
+)  # fmt: skip
+WEBHOOK = Key("serve.webhook", ("--webhook",), OUTPUT, metavar="URL")
+WEBHOOK_SECRET = Key("serve.webhook_secret", ("--webhook-secret",), OUTPUT, Path, metavar="FILE")
+MQTT = Key("serve.mqtt", ("--mqtt",), OUTPUT, metavar="URL")
+IMMICH_UPSTREAM = Key("serve.immich_upstream", ("--immich-upstream",), OUTPUT, metavar="URL")
 SHOW_DISTANCE = Key("video.show_distance", ("--show-distance/--names-only",), OUTPUT, bool)
 DOWNLOAD_OUT = Key("download.out", ("--out", "-o"), OUTPUT, Path, metavar="DIR")
 SETS_FOLDER = Key("download.out", ("--data",), INPUT, Path, metavar="DIR")

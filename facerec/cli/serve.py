@@ -9,18 +9,23 @@ from facerec.cli.console import say, waiting
 from facerec.cli.help import RUNTIME, App
 from facerec.cli.options import (
     BATCH,
+    CAMERAS,
     DETECTOR,
     FACES,
     FAR,
     GALLERY,
+    IMMICH_UPSTREAM,
     METRIC,
+    MQTT,
     THRESHOLD,
+    WEBHOOK,
+    WEBHOOK_SECRET,
     WORKERS,
     ProfileOptions,
     option,
     profile_options,
 )
-from facerec.errors import MissingError
+from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from facerec.profile.loading import Profile
@@ -29,7 +34,10 @@ app = App()
 
 
 @app.command(examples=["facerec serve -g people.h5", "facerec serve -g people.h5 --port 9000"])
-@profile_options(GALLERY, FACES, DETECTOR, THRESHOLD, FAR, METRIC, WORKERS, BATCH)
+@profile_options(
+    GALLERY, FACES, DETECTOR, THRESHOLD, FAR, METRIC, WORKERS, BATCH, CAMERAS, WEBHOOK,
+    WEBHOOK_SECRET, MQTT, IMMICH_UPSTREAM,
+)  # fmt: skip
 def serve(
     host: Annotated[
         str, option("--host", panel=RUNTIME, help="Address to listen on.")
@@ -48,14 +56,24 @@ def serve(
     loaded = profile.load()
     address = _gallery(loaded, named=profile.given(GALLERY) is not None)
     _require_packages()
+    if loaded.serve.cameras and address is None:
+        raise UsageError("--camera: people are recognised by a gallery: name one, -g GALLERY")
     with waiting("loading models"):
         from facerec.serving.app import Settings, create_app
+        from facerec.serving.immich import Upstream
         from facerec.serving.running import run
         from facerec.serving.service import Service, open_engines
+        from facerec.serving.watching import sinks_of
 
+        upstream = loaded.serve.immich_upstream
+        settings = Settings(
+            upstream=None if upstream is None else Upstream(upstream),
+            sinks=sinks_of(loaded, say),
+            say=say,
+        )
         service = Service(open_engines(loaded), loaded, address)
         asyncio.run(service.warm_up())
-    run(create_app(service, Settings()), host, port, say)
+    run(create_app(service, settings), host, port, say)
 
 
 def _gallery(profile: Profile, *, named: bool) -> str | None:

@@ -35,6 +35,7 @@ from facerec.profile.schema import (
     RuntimeSection,
     SecondLook,
     Section,
+    ServeSection,
     TrainSection,
     VideoSection,
 )
@@ -56,6 +57,7 @@ class Profile(Section):
     recognize: RecognizeSection = RecognizeSection()
     album: AlbumSection = AlbumSection()
     video: VideoSection = VideoSection()
+    serve: ServeSection = ServeSection()
     download: DownloadSection = DownloadSection()
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()

@@ -12,13 +12,14 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainSerializer,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
-from facerec.errors import UsageError
+from facerec.errors import UsageError, without_credentials
 from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -234,6 +235,26 @@ class VideoSection(Section):
     """Height of the labels in a video's frames, in pixels; empty: by the size of the face."""
     show_distance: bool = False
     """Write the distance to the nearest person on the labels."""
+
+
+Secret = Annotated[str, PlainSerializer(without_credentials, when_used="json")]
+"""A URL, shown without its name, password and query."""
+CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class ServeSection(Section):
+    cameras: dict[CameraName, Secret] = {}
+    """Cameras that the server watches: a name of letters, digits, `-` and `_`, and a source as
+    `recognize cam` takes it. Passwords in URLs are not shown."""
+    webhook: Secret | None = None
+    """URL that *identified* and *unknown* events of the cameras are posted to, as JSON."""
+    webhook_secret: Path | None = None
+    """File whose content signs the webhook's posts (HMAC-SHA256)."""
+    mqtt: Secret | None = None
+    """Broker that the same events are published to: `mqtt://HOST[:PORT][/PREFIX]`, or `mqtts://`;
+    with `USER:PASSWORD@` before the host where it asks for them."""
+    immich_upstream: Secret | None = None
+    """URL of Immich's own machine-learning server, which does the tasks other than faces."""
 
 
 class DownloadSection(Section):

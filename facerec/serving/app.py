@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Response
 
 from facerec import __version__
-from facerec.serving.answers import answer, map_errors
+from facerec.serving.answers import answer, log, map_errors
 from facerec.serving.bodies import Fetch
+from facerec.serving.camera_routes import camera_router
+from facerec.serving.cameras import Cameras
 from facerec.serving.compreface.routes import compreface_router
 from facerec.serving.failures import unavailable
 from facerec.serving.immich import Upstream, immich_router
 from facerec.serving.service import Service
 from facerec.serving.v1 import create_router
+from facerec.serving.watching import Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,14 @@ class Settings:
     Attributes:
         fetch: gets photos by URL; None: these are refused.
         upstream: does Immich's tasks that are not ours; None: these are refused.
+        sinks: where the cameras' events are sent.
+        say: told in a line how the cameras are.
     """
 
     fetch: Fetch | None = None
     upstream: Upstream | None = None
+    sinks: Sequence[Sink] = ()
+    say: Callable[[str], None] = log.warning
 
 
 def create_app(service: Service, settings: Settings) -> FastAPI:
@@ -72,4 +79,6 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     app.include_router(create_router(service, settings.fetch))
     app.include_router(compreface_router(service))
     app.include_router(immich_router(service, settings.upstream))
+    cameras = Cameras(service.profile, settings.say)
+    app.include_router(camera_router(cameras, settings.sinks))
     return app

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from facerec.serving.cameras import Cameras
 from facerec.serving.events import Hub, Record
+from facerec.serving.watching import Sink, watching
 
 _HEARTBEAT = 15.0
 """Seconds without an event after which a comment is sent: proxies close what is silent."""
@@ -29,13 +31,22 @@ class CameraList(BaseModel):
     cameras: list[CameraState]
 
 
-def camera_router(cameras: Cameras, *, heartbeat: float = _HEARTBEAT) -> APIRouter:
-    """The routes below `/v1/cameras`.
+def camera_router(
+    cameras: Cameras, sinks: Sequence[Sink] = (), *, heartbeat: float = _HEARTBEAT
+) -> APIRouter:
+    """The routes below `/v1/cameras`; while the server runs the cameras are watched.
 
     Args:
+        sinks: where events are sent.
         heartbeat: seconds between signs of life.
     """
-    router = APIRouter(prefix="/v1/cameras", tags=["cameras"])
+
+    @asynccontextmanager
+    async def watch(app: FastAPI) -> AsyncIterator[None]:
+        async with watching(cameras, sinks, app.state.ending):
+            yield
+
+    router = APIRouter(prefix="/v1/cameras", tags=["cameras"], lifespan=watch)
 
     @router.get("", summary="Cameras and whether they are live")
     async def list_cameras() -> CameraList:

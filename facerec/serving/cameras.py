@@ -3,72 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from facerec.engine.engine import Engine
-from facerec.errors import FacerecError, UsageError, without_credentials
+from facerec.errors import FacerecError
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.serving.events import Hub, Record
+from facerec.video.people import People
 from facerec.video.recognizer import Event, VideoRecognizer, with_weak_faces
 from facerec.video.sources import open_video
 from facerec.video.tracks import Track
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PATIENCE = 1.0
 """Seconds that a track stays without a name before it is told as unknown: a name near the threshold
 is confirmed within fewer."""
 _MAX_BACKOFF = 30.0
 _JOIN_SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class CameraAddress:
-    """A camera by name.
-
-    Attributes:
-        name: letters, digits, `-` and `_`; part of the events' URL.
-        source: as `recognize cam` takes it; may hold a password.
-    """
-
-    name: str
-    source: str = field(repr=False)
-
-    @classmethod
-    def parse(cls, text: str) -> CameraAddress:
-        """From `NAME=SOURCE`.
-
-        Raises:
-            UsageError: it is not of that form.
-        """
-        name, equals, source = text.partition("=")
-        if not equals or not source or not _NAME.fullmatch(name):
-            told = without_credentials(text)
-            raise UsageError(f"--camera {told}: give NAME=SOURCE, as in front=rtsp://camera/1")
-        if source == "-":
-            raise UsageError(f"--camera {name}=-: stdin is no camera of a server")
-        return cls(name, source)
-
-
-def unique_cameras(cameras: Iterable[str]) -> list[CameraAddress]:
-    """The cameras of `NAME=SOURCE` texts.
-
-    Raises:
-        UsageError: one is not of that form, or two have one name.
-    """
-    parsed = [CameraAddress.parse(text) for text in cameras]
-    names = [camera.name for camera in parsed]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"--camera {name}: is given twice")
-    return parsed
+_LOOK_SECONDS = 0.2
 
 
 class Strangers:
@@ -106,7 +63,8 @@ class Camera:
     A film is watched once.
 
     Args:
-        address: of the camera.
+        name: of the camera, in the events' URL.
+        source: as `recognize cam` takes it; may hold a password.
         engine: detects and embeds.
         turn: held while the engine works.
         matcher: gives that of the newest gallery.
@@ -121,13 +79,13 @@ class Camera:
     """
 
     def __init__(
-        self, address: CameraAddress, engine: Engine, turn: threading.Lock,
+        self, name: str, source: str, engine: Engine, turn: threading.Lock,
         matcher: Callable[[], Matcher], *, strong: float, max_pixels: int,
         tell: Callable[[Record], None], say: Callable[[str], None], pause: float = 1.0,
     ) -> None:  # fmt: skip
-        self.name, self.state = address.name, "connecting"
+        self.name, self.state = name, "connecting"
         self._source, self._engine, self._turn, self._matcher = (
-            address.source, engine, turn, matcher,
+            source, engine, turn, matcher,
         )  # fmt: skip
         self._strong, self._max_pixels, self._pause = strong, max_pixels, pause
         self._tell, self._say = tell, say
@@ -176,9 +134,9 @@ class Camera:
             FacerecError: it cannot be opened, or gives no more pictures.
         """
         source = open_video(self._source, stdin=None, max_pixels=self._max_pixels)
-        recognizer = VideoRecognizer(
-            self._engine, self._matcher(), rate=source.rate, strong=self._strong
-        )
+        with self._turn:
+            matcher = self._matcher()
+        recognizer = VideoRecognizer(self._engine, matcher, rate=source.rate, strong=self._strong)
         strangers = Strangers()
         seconds = 0.0
         with closing(source.frames()) as frames:  # type: ignore[type-var]
@@ -205,58 +163,81 @@ class Camera:
                 self._stopped.set()
 
 
+class _Newest:
+    """The matcher of the newest gallery, of one that may not be there yet. It is asked in turn."""
+
+    def __init__(self, profile: Profile, engine: Engine, say: Callable[[str], None]) -> None:
+        self._profile, self._engine, self._say = profile, engine, say
+        self._people: People | None = None
+
+    def __call__(self) -> Matcher:
+        """Raises FacerecError while the gallery cannot be read."""
+        if self._people is None:
+            self._people = People(self._profile, self._engine, self._say)
+        return self._people.newest()
+
+
 class Cameras:
     """All cameras of a server, which take turns at one engine.
 
     Args:
-        addresses: of the cameras.
-        profile: of the engine.
-        matcher: gives that of the newest gallery; called in the cameras' threads.
+        profile: names the cameras, and is the engine's and the gallery's.
         say: told in a line what is wrong with a camera.
 
     Attributes:
         hubs: the events of each camera, by its name.
     """
 
-    def __init__(
-        self, addresses: Sequence[CameraAddress], profile: Profile,
-        matcher: Callable[[], Matcher], say: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self.hubs = {address.name: Hub() for address in addresses}
-        self._addresses, self._profile = addresses, profile
-        self._matcher, self._say = matcher, say
+    def __init__(self, profile: Profile, say: Callable[[str], None]) -> None:
+        self.hubs = {name: Hub() for name in profile.serve.cameras}
+        self._profile, self._say = profile, say
         self._cameras: list[Camera] = []
+        self._ending: asyncio.Task[None] | None = None
 
     def states(self) -> dict[str, str]:
         """`connecting`, `live`, `away` or `ended`, by the camera's name."""
         known = {camera.name: camera.state for camera in self._cameras}
         return {name: known.get(name, "connecting") for name in self.hubs}
 
-    async def start(self) -> None:
+    async def start(self, ending: threading.Event) -> None:
         """Load the engine and watch all cameras.
+
+        Args:
+            ending: set when the server is asked to end; all streams end then.
 
         Raises:
             MissingError: weights or a package are missing.
         """
-        if not self._addresses:
+        if not self.hubs:
             return
+        self._ending = asyncio.create_task(self._end_with(ending))
         profile, strong = with_weak_faces(self._profile.looking_again("none"))
         engine = await asyncio.to_thread(Engine.from_profile, profile)
-        turn = threading.Lock()
+        turn, newest = threading.Lock(), _Newest(profile, engine, self._say)
         self._cameras = [
             Camera(
-                address, engine, turn, self._matcher, strong=strong,
-                max_pixels=profile.runtime.max_pixels, tell=self.hubs[address.name].publish,
+                name, source, engine, turn, newest, strong=strong,
+                max_pixels=profile.runtime.max_pixels, tell=self.hubs[name].publish,
                 say=self._say,
             )
-            for address in self._addresses
+            for name, source in profile.serve.cameras.items()
         ]  # fmt: skip
 
     async def close(self) -> None:
         """End all streams and stop watching."""
-        for hub in self.hubs.values():
-            hub.close()
+        if self._ending is not None:
+            self._ending.cancel()
+        self._close_streams()
         for camera in self._cameras:
             camera.stop()
         for camera in self._cameras:
             await asyncio.to_thread(camera.join)
+
+    async def _end_with(self, ending: threading.Event) -> None:
+        while not ending.is_set():
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._close_streams()
+
+    def _close_streams(self) -> None:
+        for hub in self.hubs.values():
+            hub.close()

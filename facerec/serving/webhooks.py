@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 from facerec.serving.client import parse_url, send
 from facerec.serving.events import TOLD, Outbox, Record
 
@@ -42,13 +42,16 @@ class Webhook:
         failed: events given up.
 
     Raises:
-        InputError: the URL is none.
+        UsageError: the URL is none.
     """
 
     def __init__(
         self, url: str, secret: bytes | None, say: Callable[[str], None], *, pause: float = 1.0
     ) -> None:
-        self._target = parse_url(url)
+        try:
+            self._target = parse_url(url)
+        except InputError as error:
+            raise UsageError(f"--webhook {error}") from error
         self._secret, self._say, self._pause = secret, say, pause
         self.outbox = Outbox()
         self.sent = self.failed = 0

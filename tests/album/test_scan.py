@@ -173,7 +173,7 @@ def test_the_commands_print_what_others_read(run: Run, people: Path, tmp_path: P
     assert "2 new photos with 2 faces" in err
     code, out, _ = run("album", "show", "-a", tmp_path / "a.db")
     assert code == 0
-    assert out.count('"person": null, "name": null, "confirmed": false, "quality": null') == 2
+    assert out.count('"person": null, "name": null, "confirmed": false, "quality": 0.99') == 2
     assert run("album", "people", "-a", tmp_path / "a.db")[:2] == (0, "")
     code, _, err = run("album", "show", "nobody", "-a", tmp_path / "a.db")
     assert (code, "knows nobody called nobody" in err) == (2, True)

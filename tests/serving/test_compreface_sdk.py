@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 import urllib3.contrib
 
+from tests.serving.processes import serving
 from tests.serving.running import running
 
 # The SDK asks for requests-toolbelt 0.9.1, which imports a module that urllib3 2 has no more, for
@@ -97,16 +96,5 @@ def test_home_assistant_names_who_is_before_the_camera(make_client, portraits, t
 
 @pytest.mark.slow
 def test_the_sdk_runs_unchanged_against_a_process(portraits, picture, tmp_path):
-    command = [sys.executable, "-m", "facerec", "serve", "-g", tmp_path / "g.h5", "--port", "0"]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"(http://127\.0\.0\.1:\d+) answers", line):
-                use_all_of_it(found[1], portraits, picture)
-                break
-        else:
-            pytest.fail("the server did not start")
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0
+    with serving("-g", tmp_path / "g.h5") as server:
+        use_all_of_it(server.url, portraits, picture)

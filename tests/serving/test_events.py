@@ -17,7 +17,7 @@ import aiomqtt
 import pytest
 from amqtt.broker import Broker
 
-from facerec.errors import InputError, UsageError
+from facerec.errors import UsageError
 from facerec.serving.events import Hub, Outbox
 from facerec.serving.mqtt import Mqtt
 from facerec.serving.webhooks import Webhook
@@ -224,7 +224,7 @@ def test_an_event_that_is_not_wanted_is_given_up_and_told_without_the_token(stat
 
 
 def test_a_webhook_must_be_a_web_address():
-    with pytest.raises(InputError):
+    with pytest.raises(UsageError, match="--webhook"):
         Webhook("mailto:me@example.com", None, pytest.fail)
 
 

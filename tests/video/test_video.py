@@ -115,7 +115,7 @@ def test_a_saved_live_video_takes_as_long_as_it_took_whatever_was_dropped(tmp_pa
 
 
 def test_a_changed_gallery_is_read_again_while_it_runs(run, clip, gallery, portraits, monkeypatch):
-    monkeypatch.setattr("facerec.cli.video.people.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("facerec.video.people.CHECK_SECONDS", 0.0)
     somebody = next(iter(portraits))
     from facerec import Gallery
     from facerec.video.recognizer import VideoRecognizer
@@ -451,15 +451,15 @@ def test_the_face_that_was_clicked_is_enrolled_under_the_typed_name(
 
 def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, portraits):
     from facerec import Engine, Gallery
-    from facerec.cli.video.people import People
     from facerec.errors import IncompatibleError, UsageError
     from facerec.files.locking import locked
     from facerec.profile.loading import Profile
+    from facerec.video.people import People
 
     profile = Profile.load(flags={"gallery.path": str(gallery)})
     engine = Engine.from_profile(profile)
     ((face, *_),) = engine.embed([read_image(next(iter(portraits.values())), 10**8)])
-    people = People(profile, engine)
+    people = People(profile, engine, print)
     before = gallery.read_bytes()
     with locked(gallery), pytest.raises(UsageError, match="another facerec is writing it"):
         people.enrol("Ada", face, "camera")

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from facerec.cli.album import metadata, migrate, people, scan
+from facerec.cli.album import (
+    decide,
+    export,
+    forget,
+    grouping,
+    metadata,
+    migrate,
+    people,
+    scan,
+    search,
+)
 from facerec.cli.help import App
 
 app = App(
     no_args_is_help=True,
-    examples=["facerec album scan ~/Pictures", "facerec album people"],
+    examples=[
+        "facerec album scan ~/Pictures",
+        "facerec album name person-0007 anna",
+        "facerec album search --with anna --with ben --from 2019",
+    ],
 )
 
 
@@ -19,5 +33,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, people, metadata, migrate):
+for theme in (scan, grouping, people, decide, search, forget, export, metadata, migrate):
     theme.register(app)

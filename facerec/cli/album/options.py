@@ -38,6 +38,9 @@ def complete_album_person(ctx: typer.Context) -> Iterable[str]:
         return labels(album)
 
 
+Faces = Annotated[
+    list[int], argument("FACE…", help="Faces, by the number that `album show` prints.")
+]
 Person = Annotated[
     str,
     argument(

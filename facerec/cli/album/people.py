@@ -95,7 +95,7 @@ def face_record(face: StoredFace) -> dict[str, Any]:
         "person": None if face.person is None else lasting_id(face.person),
         "name": face.name,
         "confirmed": face.confirmed,
-        "quality": face.quality,
+        "quality": None if face.quality is None else round(face.quality, 4),
         "taken": face.taken,
         "face": face.id,
     }

@@ -39,7 +39,6 @@ from facerec.cli.options import (
 )
 from facerec.cli.thresholds import remark_on_threshold
 from facerec.cli.video.outputs import Blur, Outputs, check_outputs
-from facerec.cli.video.people import People
 
 if TYPE_CHECKING:
     from facerec.cli.video.window import Window
@@ -172,11 +171,12 @@ def _run(
         source, stdin=standard_input(), max_pixels=profile.runtime.max_pixels, warn=say
     )
     with waiting("loading models"):
+        from facerec.video.people import People
         from facerec.video.recognizer import VideoRecognizer, with_weak_faces
 
     lenient, strong = with_weak_faces(profile.looking_again("none"))
     engine = load_engine(lenient)
-    people = People(profile, engine)
+    people = People(profile, engine, say)
     remark_on_threshold(people.matcher.card, profile.recognize)
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong

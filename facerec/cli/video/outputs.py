@@ -13,10 +13,10 @@ from facerec.errors import UsageError
 from facerec.files.writing import check_output, check_output_folder, refuse_to_replace
 
 if TYPE_CHECKING:
-    from facerec.cli.video.people import People
     from facerec.cli.video.window import Window
     from facerec.faces import Image
     from facerec.video.frames import TimedFrame, VideoSource
+    from facerec.video.people import People
     from facerec.video.recognizer import VideoRecognizer
     from facerec.video.server import LivePage
     from facerec.video.tracks import Track

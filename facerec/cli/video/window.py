@@ -15,9 +15,9 @@ from facerec.cli.console import say
 from facerec.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from facerec.cli.video.people import People
     from facerec.faces import Image
     from facerec.video.frames import TimedFrame
+    from facerec.video.people import People
     from facerec.video.tracks import Track
 
 _TITLE = "facerec"

@@ -6,9 +6,10 @@ import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from facerec.serving.answers import answer
+from facerec.serving.compreface import schema
 from facerec.serving.compreface.lookups import known_name, page_of_entries
 from facerec.serving.compreface.options import LeastScore, photo_schema, read_photos
 from facerec.serving.compreface.shapes import counted
@@ -19,12 +20,6 @@ _MOST_IDS = 1000
 Subject = Annotated[str, Query(description="The subject's name.", examples=["Grace Hopper"])]
 Page = Annotated[int, Query(ge=0, le=10**9)]
 PageSize = Annotated[int, Query(ge=1, le=10_000)]
-
-
-class SubjectName(BaseModel):
-    """A subject by name."""
-
-    subject: str = Field(examples=["Grace Hopper"])
 
 
 def subject_routes(router: APIRouter, service: Service) -> None:
@@ -48,19 +43,30 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         return answer({"subjects": [*people, *sorted(empty)]})
 
     # CompreFace's documentation writes it with a slash, its SDKs without.
-    router.get("/recognition/subjects", summary="List subjects")(list_subjects)
+    router.get("/recognition/subjects", response_model=schema.Subjects, summary="List subjects")(
+        list_subjects
+    )
     router.get("/recognition/subjects/", include_in_schema=False)(list_subjects)
 
-    @router.post("/recognition/subjects", status_code=201, summary="Add a subject without faces")
-    async def add_subject(body: SubjectName) -> Response:
+    @router.post(
+        "/recognition/subjects",
+        response_model=schema.SubjectName,
+        status_code=201,
+        summary="Add a subject without faces",
+    )
+    async def add_subject(body: schema.SubjectName) -> Response:
         name = usable_name(body.subject)
         if known_name(dict.fromkeys(empty, 0) | await service.people(), name) is not None:
             raise RequestError(409, "name_taken", "Subject already exists")
         empty.add(name)
         return answer({"subject": name}, 201)
 
-    @router.put("/recognition/subjects/{subject}", summary="Rename a subject, or merge it")
-    async def rename_subject(subject: str, body: SubjectName) -> Response:
+    @router.put(
+        "/recognition/subjects/{subject}",
+        response_model=schema.Updated,
+        summary="Rename a subject, or merge it",
+    )
+    async def rename_subject(subject: str, body: schema.SubjectName) -> Response:
         old, new = await named(subject), usable_name(body.subject)
         if new == old:
             return answer({"updated": False})
@@ -76,7 +82,11 @@ def subject_routes(router: APIRouter, service: Service) -> None:
             await service.merge(old, into)
         return answer({"updated": True})
 
-    @router.delete("/recognition/subjects/{subject}", summary="Delete a subject and its faces")
+    @router.delete(
+        "/recognition/subjects/{subject}",
+        response_model=schema.SubjectName,
+        summary="Delete a subject and its faces",
+    )
     async def delete_subject(subject: str) -> Response:
         name = await named(subject)
         if name in await service.people():
@@ -84,7 +94,9 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         empty.discard(name)
         return answer({"subject": name})
 
-    @router.delete("/recognition/subjects", summary="Delete all subjects")
+    @router.delete(
+        "/recognition/subjects", response_model=schema.Deleted, summary="Delete all subjects"
+    )
     async def delete_subjects() -> Response:
         people = await service.people()
         for person in people:
@@ -99,6 +111,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/faces",
+        response_model=schema.Example,
         status_code=201,
         summary="Add a face to a subject",
         openapi_extra=photo_schema("file"),
@@ -118,7 +131,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
         enrolled = await service.enrol(name, [upload])
         return answer({"image_id": enrolled.ids[0], "subject": name}, 201)
 
-    @router.get("/recognition/faces", summary="List faces")
+    @router.get("/recognition/faces", response_model=schema.Examples, summary="List faces")
     async def list_faces(
         page: Page = 0, size: PageSize = 20, subject: Subject | None = None
     ) -> Response:
@@ -135,7 +148,11 @@ def example_routes(router: APIRouter, service: Service) -> None:
             }
         )
 
-    @router.delete("/recognition/faces", summary="Delete the faces of a subject, or all")
+    @router.delete(
+        "/recognition/faces",
+        response_model=schema.Deleted,
+        summary="Delete the faces of a subject, or all",
+    )
     async def delete_faces(subject: Subject | None = None) -> Response:
         people = await service.people()
         if subject:
@@ -143,12 +160,18 @@ def example_routes(router: APIRouter, service: Service) -> None:
             return answer({"deleted": await service.delete_person(known) if known else 0})
         return answer({"deleted": sum([await service.delete_person(one) for one in people])})
 
-    @router.delete("/recognition/faces/{image_id}", summary="Delete a face")
+    @router.delete(
+        "/recognition/faces/{image_id}", response_model=schema.Example, summary="Delete a face"
+    )
     async def delete_face(image_id: str) -> Response:
         entry = await service.delete_face(image_id)
         return answer(_example(entry.id, entry.person))
 
-    @router.post("/recognition/faces/delete", summary="Delete several faces; unknown ids count not")
+    @router.post(
+        "/recognition/faces/delete",
+        response_model=list[schema.Example],
+        summary="Delete several faces; unknown ids count not",
+    )
     async def delete_several(body: Annotated[list[str], Field(max_length=_MOST_IDS)]) -> Response:
         deleted = []
         for image_id in body:

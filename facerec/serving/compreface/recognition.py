@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
 
 from facerec.faces import Face, Floats
 from facerec.gallery.match import decision_threshold
 from facerec.serving.answers import answer
+from facerec.serving.compreface import schema
 from facerec.serving.compreface.lookups import nearest_people, unit_vectors, vector_of
 from facerec.serving.compreface.options import (
     Options,
@@ -25,23 +25,9 @@ from facerec.serving.compreface.shapes import Scale, counted, face_record
 from facerec.serving.failures import RequestError
 from facerec.serving.service import Service, Upload
 
-Vectors = Annotated[list[list[float]], Field(min_length=1, max_length=1000)]
 DetectFaces = Annotated[
     bool, Query(description="If false, the photo is one cropped face: its largest counts.")
 ]
-
-
-class Embeddings(BaseModel):
-    """Embeddings to look up."""
-
-    embeddings: Vectors
-
-
-class Verification(BaseModel):
-    """Embeddings to compare with one."""
-
-    source: list[float]
-    targets: Vectors
 
 
 class Seen:
@@ -92,6 +78,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/recognize",
+        response_model=schema.Recognized,
         summary="Recognise the faces of a photo",
         openapi_extra=photo_schema("file"),
     )
@@ -120,6 +107,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/faces/{image_id}/verify",
+        response_model=schema.Verified,
         summary="Compare the faces of a photo with an example",
         openapi_extra=photo_schema("file"),
     )
@@ -140,6 +128,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/detection/detect",
+        response_model=schema.Detected,
         summary="Detect the faces of a photo",
         openapi_extra=photo_schema("file"),
     )
@@ -150,6 +139,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/verification/verify",
+        response_model=schema.Matches,
         summary="Compare the one face of a photo with the faces of another",
         openapi_extra=photo_schema("source_image", "target_image"),
     )
@@ -167,8 +157,14 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         both = {"source_image_face": source.record(source.faces[0]), "face_matches": matches}
         return answer({"result": [told(both, options)]})
 
-    @router.post("/recognition/embeddings/recognize", summary="Recognise embeddings")
-    async def recognize_embeddings(body: Embeddings, prediction_count: Predictions = 1) -> Response:
+    @router.post(
+        "/recognition/embeddings/recognize",
+        response_model=schema.RecognizedEmbeddings,
+        summary="Recognise embeddings",
+    )
+    async def recognize_embeddings(
+        body: schema.Embeddings, prediction_count: Predictions = 1
+    ) -> Response:
         vectors = unit_vectors(body.embeddings, service.card.embedding_size)
         scale = await gallery_scale()
         found = await service.read(
@@ -188,15 +184,20 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/embeddings/faces/{image_id}/verify",
+        response_model=schema.ComparedEmbeddings,
         summary="Compare embeddings with an example",
     )
-    async def verify_embeddings(image_id: str, body: Embeddings) -> Response:
+    async def verify_embeddings(image_id: str, body: schema.Embeddings) -> Response:
         vectors = unit_vectors(body.embeddings, service.card.embedding_size)
         _, known = await service.read(lambda store: vector_of(store, image_id))
         return answer(_similarities(body.embeddings, vectors @ known, await gallery_scale()))
 
-    @router.post("/verification/embeddings/verify", summary="Compare embeddings with one")
-    async def compare_embeddings(body: Verification) -> Response:
+    @router.post(
+        "/verification/embeddings/verify",
+        response_model=schema.ComparedEmbeddings,
+        summary="Compare embeddings with one",
+    )
+    async def compare_embeddings(body: schema.Verification) -> Response:
         size = service.card.embedding_size
         (source,) = unit_vectors([body.source], size)
         targets = unit_vectors(body.targets, size)

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
-from facerec.cli.console import say
+from facerec.engine.engine import Engine
 from facerec.errors import MissingError, UsageError
-
-if TYPE_CHECKING:
-    from facerec.engine.engine import Engine
-    from facerec.faces import Face
-    from facerec.gallery.match import Matcher
-    from facerec.profile.loading import Profile
+from facerec.faces import Face
+from facerec.gallery.addresses import backend_of, changing, open_gallery
+from facerec.gallery.match import Matcher
+from facerec.profile.loading import Profile
+from facerec.video.frames import Warn
 
 CHECK_SECONDS = 1.0
 """Seconds between checks of the gallery's version."""
 
 
 class People:
-    """The gallery's matcher, rebuilt when the gallery changes."""
+    """The gallery's matcher, rebuilt when the gallery changes.
 
-    def __init__(self, profile: Profile, engine: Engine) -> None:
-        self._profile, self._engine = profile, engine
+    Args:
+        profile: names the gallery, and says how people are matched.
+        engine: embeds the faces.
+        say: told in a line when it was read again, or could not be.
+
+    Raises:
+        MissingError: there is no gallery, or it is damaged.
+        IncompatibleError: it was built with another model.
+    """
+
+    def __init__(self, profile: Profile, engine: Engine, say: Warn) -> None:
+        self._profile, self._engine, self._say = profile, engine, say
         self._address = profile.gallery.path
         self._checked = time.monotonic()
         self._version: object = None
@@ -41,9 +49,9 @@ class People:
     def reload(self) -> None:
         try:
             self.matcher = self._read()
-            say(f"{self._address}: reloaded")
+            self._say(f"{self._address}: reloaded")
         except (MissingError, UsageError) as error:
-            say(f"{error}; keeping the gallery that was read before")
+            self._say(f"{error}; keeping the gallery that was read before")
 
     def enrol(self, name: str, face: Face, source: str) -> None:
         """Add a face with its embedding to the gallery, and reload it.
@@ -54,17 +62,13 @@ class People:
             IncompatibleError: it was replaced by a gallery of another model.
             MissingError: it is damaged.
         """
-        from facerec.gallery.addresses import changing
-
         with changing(self._address, create=self._engine.card) as gallery:
             gallery.add(name, [face], source)
-        say(f"{self._address}: {name} enrolled")
+        self._say(f"{self._address}: {name} enrolled")
         self._version = self._read_version()
         self.reload()
 
     def _read_version(self) -> object:
-        from facerec.gallery.addresses import backend_of
-
         try:
             return backend_of(self._address).version(self._address)
         except (MissingError, UsageError):
@@ -72,8 +76,5 @@ class People:
             return self._version
 
     def _read(self) -> Matcher:
-        from facerec.gallery.addresses import open_gallery
-        from facerec.gallery.match import Matcher
-
         gallery = open_gallery(self._address)
         return Matcher(gallery, self._profile.recognize, self._engine.card, self._address)

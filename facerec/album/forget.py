@@ -1,0 +1,85 @@
+"""Forgetting a person for good: vectors, chips, decisions, name, and what the file kept of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from facerec.album.journal import purge_steps
+from facerec.album.photos import from_stored
+from facerec.album.purge import purge
+from facerec.album.store import Album
+
+_XMP = re.compile(rb"<x:xmpmeta.*?</x:xmpmeta>", re.DOTALL)
+
+
+def forget_person(album: Album, person: int) -> tuple[int, bool]:
+    """Erase a person and all faces taken for them. The undo journal, which knows them, goes too.
+
+    Of each face the photo's content and the box are kept, so that no scan brings it back. Photos
+    that the album has not seen yet may show the person again, as a stranger: to know them by their
+    face, the face would have to be kept.
+
+    Returns:
+        how many faces were erased, and whether the file holds nothing of them any more; else
+        another process reads it at the moment, and the next command that writes completes it.
+    """
+    with album.transaction():
+        erased = album.execute(
+            "INSERT INTO erased SELECT content, x1, y1, x2, y2 FROM faces"
+            " JOIN photos ON photos.id = photo WHERE person = ?",
+            (person,),
+        ).rowcount
+        purge_steps(album)
+        album.execute("DELETE FROM faces WHERE person = ?", (person,))
+        for one in (*_merged_into(album, person), person):
+            album.execute("DELETE FROM decisions WHERE ? IN (person, other)", (one,))
+            album.execute("UPDATE people SET merged = NULL WHERE merged = ?", (one,))
+            album.execute("DELETE FROM people WHERE id = ?", (one,))
+        album.set_meta("purge", "1")
+    return erased, purge(album)
+
+
+def _merged_into(album: Album, person: int) -> list[int]:
+    """Those who have become this person, directly or not."""
+    return [
+        one
+        for (one,) in album.rows(
+            "WITH RECURSIVE all_of(id) AS (SELECT id FROM people WHERE merged = ? UNION"
+            " SELECT people.id FROM people JOIN all_of ON people.merged = all_of.id)"
+            " SELECT id FROM all_of",
+            (person,),
+        )
+    ]
+
+
+def photos_of(album: Album, person: int) -> list[str]:
+    """Where the photos lie that show a person."""
+    rows = album.rows(
+        "SELECT DISTINCT path FROM places JOIN faces USING (photo) WHERE person = ?", (person,)
+    )
+    return sorted(from_stored(path) for (path,) in rows)
+
+
+def named_in_metadata(photos: Iterable[str], name: str) -> list[str]:
+    """The files that name a person in their XMP, those beside photos (`.xmp`) among them.
+
+    Members of archives and URLs are not looked at.
+    """
+    files = (file for photo in photos for file in _with_sidecars(Path(photo)))
+    return [str(file) for file in files if _names(file, name)]
+
+
+def _with_sidecars(photo: Path) -> list[Path]:
+    return [photo, photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")]
+
+
+def _names(file: Path, name: str) -> bool:
+    try:
+        data = file.read_bytes()
+    except (OSError, ValueError):
+        return False
+    escaped = escape(name).encode()
+    return any(escaped in packet for packet in _XMP.findall(data))

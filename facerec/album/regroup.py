@@ -1,0 +1,178 @@
+"""Grouping an album: its faces and decisions in, its people out, as one step of `undo`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.album.decisions import read_decisions
+from facerec.album.export import album_card
+from facerec.album.faces import assign_faces, read_columns
+from facerec.album.grouping import Grouping, group, likely
+from facerec.album.journal import step
+from facerec.album.known import NOBODY, Known, Numbers
+from facerec.album.people import add_person, find_name
+from facerec.album.records import Decisions, FaceColumns
+from facerec.album.seeds import Seeds
+from facerec.album.store import Album
+from facerec.album.suggesting import Suggestion, suggestions
+from facerec.card import ModelCard
+from facerec.errors import UsageError
+
+_GIVEN = 1 << 40
+"""From here on people are numbered who are in the gallery and not in the album, and above them
+new ones, until the album gives them their ids."""
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Regrouped:
+    """What a grouping made of an album.
+
+    Attributes:
+        faces: all faces.
+        people: people with a name who have a face.
+        unnamed: groups without a name.
+        nobody: faces that joined nobody.
+        joined, left, moved: faces that belong to somebody now and did not before, the other way
+            round, and that belong to another person.
+        threshold: cosine, at least, on average between two groups that became one.
+        reason: where it comes from.
+    """
+
+    faces: int
+    people: int
+    unnamed: int
+    nobody: int
+    joined: int
+    left: int
+    moved: int
+    threshold: float
+    reason: str
+
+
+def regroup(
+    album: Album,
+    *,
+    seeds: Seeds | None = None,
+    distance: float | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Regrouped:
+    """Group all faces of an album. Nothing is changed until all is done, and then all at once.
+
+    Args:
+        seeds: named faces from elsewhere: who they draw gets their name.
+        distance: threshold on the card's metric, instead of one that is measured.
+        advance: progress callback, see `facerec.album.grouping.group`.
+
+    Raises:
+        UsageError: the album is empty, or has too few faces to measure a threshold and a card
+            without one; or others kept deciding while it was grouped.
+    """
+    card = album_card(album)
+    for _ in range(_ATTEMPTS):
+        columns, decisions = read_columns(album), read_decisions(album)
+        found, names = _group(album, columns, decisions, card, seeds, distance, advance)
+        with album.transaction():
+            # What was decided meanwhile binds too.
+            if read_decisions(album) != decisions:
+                continue
+            with step(album, "group"):
+                people = _store(album, columns, found.person, names)
+            album.set_meta(
+                "grouping", json.dumps({"threshold": found.threshold, "likely": found.likely})
+            )
+        return _report(album, columns, people, found)
+    raise UsageError(f"{album.path}: decisions keep being made while it is grouped; try again")
+
+
+def known_of(columns: FaceColumns, decisions: Decisions) -> Known:
+    """What the decisions say, by row."""
+    rows = {face: row for row, face in enumerate(columns.ids.tolist())}
+    fixed = np.full(len(rows), NOBODY, np.int64)
+    for face, person in decisions.fixed.items():
+        if face in rows:
+            fixed[rows[face]] = person
+    forbidden = [(rows[face], person) for face, person in decisions.forbidden if face in rows]
+    return Known.of(
+        columns.photos, fixed=fixed, previous=columns.person, forbidden=forbidden,
+        different=decisions.different, quality=columns.quality,
+    )  # fmt: skip
+
+
+def _group(
+    album: Album, columns: FaceColumns, decisions: Decisions, card: ModelCard,
+    seeds: Seeds | None, distance: float | None, advance: Callable[[int], None],
+) -> tuple[Grouping, list[str]]:  # fmt: skip
+    """People of the columns' faces, and the names of those from `_GIVEN` on."""
+    known, vectors, names = known_of(columns, decisions), columns.vectors, list[str]()
+    if seeds is not None and len(seeds.names) and len(columns.ids):
+        people: dict[str, int] = {}
+        for name in dict.fromkeys(seeds.names):
+            person = find_name(album, name)
+            people[name] = _GIVEN + len(names) if person is None else person
+            names += [name] if person is None else []
+        known = known.with_fixed([people[name] for name in seeds.names])
+        vectors = np.concatenate([vectors, seeds.vectors])
+    found = group(vectors, known, card, _GIVEN + len(names), distance=distance, advance=advance)
+    return found, names
+
+
+def _store(
+    album: Album, columns: FaceColumns, person: Numbers, names: list[str]
+) -> NDArray[np.int64]:
+    """Write who each face is; returns it with the album's own ids."""
+    people = person[: len(columns.ids)].copy()
+    for number in np.unique(people[people >= _GIVEN]).tolist():
+        place = number - _GIVEN
+        name = names[place] if place < len(names) else None
+        people[people == number] = add_person(album, name)
+    changed = np.flatnonzero(people != columns.person)
+    assign_faces(
+        album,
+        (
+            (int(columns.ids[row]), None if people[row] == NOBODY else int(people[row]))
+            for row in changed
+        ),
+    )
+    return people
+
+
+def _report(
+    album: Album, columns: FaceColumns, people: NDArray[np.int64], found: Grouping
+) -> Regrouped:
+    named = {person for (person,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL")}
+    before, there = columns.person, set(np.unique(people[people != NOBODY]).tolist())
+    return Regrouped(
+        len(people), len(there & named), len(there - named), int((people == NOBODY).sum()),
+        int(((before == NOBODY) & (people != NOBODY)).sum()),
+        int(((before != NOBODY) & (people == NOBODY)).sum()),
+        int(((before != NOBODY) & (people != NOBODY) & (before != people)).sum()),
+        found.threshold, found.reason,
+    )  # fmt: skip
+
+
+def suggest(album: Album, person: int, *, limit: int = 50) -> list[Suggestion]:
+    """Faces that may be somebody's, see `facerec.album.suggesting.suggestions`; `faces` are ids.
+
+    Args:
+        person: one with faces.
+        limit: suggestions, at most.
+    """
+    columns, card = read_columns(album), album_card(album)
+    stored = album.meta("grouping")
+    least = likely(card, -1.0) if stored is None else float(json.loads(stored)["likely"])
+    named = frozenset(one for (one,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL"))
+    found = suggestions(
+        columns.vectors, known_of(columns, read_decisions(album)), columns.person, person,
+        named=named, least=least, limit=limit,
+    )  # fmt: skip
+    return [
+        dataclasses.replace(one, faces=tuple(columns.ids[list(one.faces)].tolist()))
+        for one in found
+    ]

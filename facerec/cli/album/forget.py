@@ -1,0 +1,57 @@
+"""`facerec album forget`: erase a person for good."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from facerec.cli.album.options import Person, open_it
+from facerec.cli.console import say
+from facerec.cli.help import App
+from facerec.cli.options import ALBUM, ProfileOptions, force_option, profile_options
+from facerec.errors import UsageError
+
+
+def register(app: App) -> None:
+    """Add the commands of this theme."""
+    app.command(examples=["facerec album forget anna"])(forget)
+
+
+@profile_options(ALBUM)
+def forget(
+    person: Person,
+    force: Annotated[bool, force_option("Remove the person without asking.")] = False,
+    *,
+    profile: ProfileOptions,
+) -> None:
+    """Erase a person's vectors, faces, decisions and name for good (asks, unless --force).
+
+    The undo journal goes too. The photos stay as they are. Their faces of this person are not found
+    again; other photos may show the person again, as a stranger.
+    """
+    from facerec.album.decisions import faces_of
+    from facerec.album.forget import forget_person, named_in_metadata, photos_of
+    from facerec.album.people import find_person, label_of
+
+    with open_it(profile, write=True) as album:
+        number = find_person(album, person)
+        label, count = label_of(album, number), len(faces_of(album, number))
+        question = f"Erase {label} with {count} faces from {album.path}? This cannot be undone."
+        if not force and not typer.confirm(question, err=True):
+            raise UsageError("nothing was erased")
+        photos = photos_of(album, number)
+        erased, whole = forget_person(album, number)
+        say(f"{label}: {erased} faces erased; steps before this can no longer be undone")
+        if not whole:
+            say(
+                f"{album.path}: another process reads it, so its log may still hold them; the next "
+                "command that changes the album after that process has ended completes this"
+            )
+        remains = named_in_metadata(photos, label)
+        say(
+            f"not erased: the photos, of which {len(remains)} name {label} in their metadata, and "
+            "galleries that were exported"
+        )
+        for path in remains:
+            say(f"{path}: names {label}")

@@ -1,0 +1,106 @@
+"""Forgetting: nothing of a person is left in the album's files, and no scan brings them back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from facerec.album.decisions import confirm_faces, merge_people, name_person, split_faces
+from facerec.album.faces import read_chip, read_columns, read_faces
+from facerec.album.forget import forget_person, named_in_metadata
+from facerec.album.journal import last_step
+from facerec.album.people import add_person, find_person, read_people
+from facerec.album.store import Album, open_album
+from facerec.errors import UsageError
+from tests.album.faking import scan, vector_of, write_photo
+
+NAME = "Annabella Quiller"
+
+
+@pytest.fixture
+def named(album: Album, tmp_path: Path) -> Album:
+    """Face 1 is Annabella, face 2 Ben, face 3 nobody yet."""
+    write_photo(tmp_path / "photos" / "1.png", [1, 2, 3])
+    scan(album, tmp_path / "photos")
+    split_faces(album, [1], NAME)
+    split_faces(album, [2], "Ben")
+    return album
+
+
+def traces(album: Album, chip: bytes) -> list[str]:
+    """What the album's files hold of Annabella."""
+    wanted = {"name": NAME.encode(), "vector": vector_of(1).tobytes(), "chip": chip}
+    files = album.path.parent.glob(f"{album.path.name}*")
+    data = b"".join(file.read_bytes() for file in files)
+    return [what for what, bytes_ in wanted.items() if bytes_ in data]
+
+
+def test_nothing_is_left_in_the_files(named: Album) -> None:
+    chip = read_chip(named, 1)
+    assert chip is not None
+    assert traces(named, chip) == ["name", "vector", "chip"]
+    assert forget_person(named, 1) == (1, True)
+    assert traces(named, chip) == []
+    assert last_step(named) is None
+    assert [one.label for one in read_people(named)] == ["Ben"]
+    assert read_columns(named).ids.tolist() == [2, 3]
+    with pytest.raises(UsageError):
+        find_person(named, NAME)
+
+
+def test_no_scan_brings_a_face_back(named: Album, tmp_path: Path) -> None:
+    forget_person(named, 1)
+    photo = tmp_path / "photos" / "1.png"
+    shutil.copy(photo, photo.with_name("copy.png"))
+    scan(named, photo.parent)
+    # Also where the photo must be looked at again.
+    named.execute("UPDATE photos SET error = 'was not read'")
+    named.execute("DELETE FROM faces")
+    scan(named, photo.parent)
+    assert [face.box[0] for face in read_faces(named)] == [16, 32]
+
+
+def test_an_id_is_not_used_again(named: Album) -> None:
+    forget_person(named, 2)
+    assert add_person(named) == 3
+
+
+def test_those_who_were_merged_into_the_person_go_too(named: Album) -> None:
+    merge_people(named, [2], 1)
+    third = add_person(named)
+    confirm_faces(named, [3], third)
+    merge_people(named, [1], third)
+    name_person(named, third, "Zoe")
+    assert forget_person(named, third) == (3, True)
+    assert list(named.rows("SELECT * FROM people UNION SELECT * FROM people")) == []
+
+
+def test_another_reader_delays_it_and_the_next_writer_completes_it(
+    named: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.album.purge._PATIENCE", 10)
+    chip = read_chip(named, 1)
+    assert chip is not None
+    with open_album(named.path, write=False) as reader:
+        rows = reader.rows("SELECT * FROM faces")
+        next(rows)
+        assert forget_person(named, 1) == (1, False)
+        rows.close()
+    named.close()
+    with open_album(named.path) as album:
+        assert traces(album, chip) == []
+        assert album.meta("purge") is None
+
+
+def test_files_whose_metadata_name_the_person_are_told(tmp_path: Path) -> None:
+    packet = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:li>Ann &amp; Co</rdf:li></x:xmpmeta>"
+    photo, other = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    photo.write_bytes(b"\xff\xd8" + packet.encode())
+    other.write_bytes(b"\xff\xd8 Ann & Co")
+    sidecar = tmp_path / "b.jpg.xmp"
+    sidecar.write_text(packet)
+    places = [str(photo), str(other), str(tmp_path / "none.jpg"), "https://x/y.jpg"]
+    assert named_in_metadata(places, "Ann & Co") == [str(photo), str(sidecar)]
+    assert named_in_metadata(places, "Nobody") == []
