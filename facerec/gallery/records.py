@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -76,6 +77,22 @@ def comparison_record(
         "distance": round(distance, 6),
         "threshold": round(threshold, 6),
         "metric": metric,
+    }
+
+
+def entry_record(person: str, source: str, distance: float, quality: float) -> dict[str, Any]:
+    """Of an enrolled face, as `facerec gallery show` tells it.
+
+    Args:
+        source: its photo, as the gallery names it.
+        distance: from the person's mean vector, in the card's metric.
+        quality: in [0, 1]; NaN when unknown.
+    """
+    return {
+        "person": person,
+        "source": source,
+        "distance": round(distance, 6),
+        "quality": None if math.isnan(quality) else round(quality, 4),
     }
 
 

@@ -13,8 +13,9 @@ from facerec.serving.compreface import schema
 from facerec.serving.compreface.lookups import known_name, page_of_entries
 from facerec.serving.compreface.options import LeastScore, photo_schema, read_photos
 from facerec.serving.compreface.shapes import counted
+from facerec.serving.directory import usable_name
 from facerec.serving.failures import RequestError
-from facerec.serving.service import Service, usable_name
+from facerec.serving.service import Service
 
 _MOST_IDS = 1000
 Subject = Annotated[str, Query(description="The subject's name.", examples=["Grace Hopper"])]
