@@ -177,7 +177,7 @@ class ModelSection(Section):
 
 class RuntimeSection(Section):
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:1`."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` (Apple's GPU); `auto`: a GPU where there is one."""
     precision: RuntimePrecision = "auto"
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
     GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
