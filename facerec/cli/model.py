@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from facerec.cli.completing import complete_model
 from facerec.cli.console import Results, print_json, waiting
-from facerec.cli.help import App
+from facerec.cli.help import INPUT, App
 from facerec.cli.options import (
     AUGMENT,
     CARD,
     Json,
     ProfileOptions,
     argument,
+    option,
     profile_options,
 )
 from facerec.registry import BACKBONES
@@ -34,9 +35,17 @@ def model() -> None:
     """List models and show their cards."""
 
 
-@app.command("list", examples=["facerec model list"])
+@app.command("list", examples=["facerec model list", "facerec model list --commercial"])
 @profile_options()
-def list_(as_json: Json = None, *, profile: ProfileOptions) -> None:
+def list_(
+    commercial: Annotated[
+        bool,
+        option("--commercial", panel=INPUT, help="Only named models whose licence allows that."),
+    ] = False,
+    as_json: Json = None,
+    *,
+    profile: ProfileOptions,
+) -> None:
     """List the models that have a name, and the networks that can be trained.
 
     The profile's own model comes first, where it is a file.
@@ -45,21 +54,23 @@ def list_(as_json: Json = None, *, profile: ProfileOptions) -> None:
 
     results = Results("name", "kind", "network", "weights", as_json=as_json, least=("network",))
     used = [member.only_name for member in profile.load().model.members()]
-    for own in filter(Path.is_file, map(Path, used)):
+    for own in filter(Path.is_file, map(Path, [] if commercial else used)):
         size = own.stat().st_size
         results.add(
             {"name": str(own), "kind": "file", "architecture": None, "weights": "here",
-             "size": size, "used": True},
+             "size": size, "used": True, "commercial": None},
             (str(own), "file", "", "here, the profile's"),
         )  # fmt: skip
     for name, record in catalogue().items():
+        if commercial and not record.commercial:
+            continue
         architecture, weights = record.card.architecture, _where_weights_are(name, record)
         results.add(
             {"name": name, "kind": "model", "architecture": architecture, "weights": weights,
-             "size": record.size, "used": name in used},
+             "size": record.size, "used": name in used, "commercial": record.commercial},
             (name, "model", architecture, _with_size(weights, record.size)),
         )  # fmt: skip
-    for name in sorted(BACKBONES.names()):
+    for name in [] if commercial else sorted(BACKBONES.names()):
         results.add(
             {"name": name, "kind": "network", "architecture": name, "weights": None, "size": None},
             (name, "network", name, "to be trained"),

@@ -177,7 +177,7 @@ class ModelSection(Section):
 
 class RuntimeSection(Section):
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:1`."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` (Apple's GPU); `auto`: a GPU where there is one."""
     precision: RuntimePrecision = "auto"
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
     GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
@@ -211,6 +211,9 @@ class RecognizeSection(Section):
     """Largest distance that still counts as the same person; empty: the card's at `far`."""
     far: Rate = 1e-3
     """False-accept rate whose calibrated threshold is used."""
+    max_false_names: Rate | None = None
+    """Share of strangers that may be named as somebody of this gallery, however many it holds; in
+    the place of `far`. Needs a card that was calibrated with a cohort of strangers."""
     metric: Metric | None = None
     """Distance shown and thresholded; empty: the card's."""
     match: Literal["template", "exemplar"] = "template"
@@ -331,9 +334,19 @@ class TrainSection(Section):
     """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
     `weight`; people are matched by name."""
     teacher: str | None = None
-    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`; of equal size."""
+    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of 1 - cosine to the teacher's vectors beside the loss."""
+    start_weight: Annotated[float, Field(ge=0)] = 0.0
+    """L2-SP: weight of half the squared distance of the weights from where they started."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each layer of the network to the one before it."""
+    freeze_normalisation: bool = False
+    """Leave the normalisation layers as they are, weights and statistics."""
+    head_warmup: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs at the beginning that train the classifier alone."""
+    head_factor: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the learning rate of the classifier."""
 
     loss: Annotated[str, Registered(LOSSES)] = "arcface"
     """The loss; softmax has no margin and no normalisation."""
@@ -418,6 +431,14 @@ class TrainSection(Section):
     def _sampling_is_possible(self) -> TrainSection:
         if self.share < 1 and (self.loss == "softmax" or self.accumulate > 1):
             raise ValueError("train.share below 1 needs a margin loss and train.accumulate 1")
+        return self
+
+    @model_validator(mode="after")
+    def _start_is_given(self) -> TrainSection:
+        if self.teacher == "initial" and self.initial is None:
+            raise ValueError("train.teacher initial needs train.initial")
+        if self.head_warmup >= self.epochs:
+            raise ValueError("train.head_warmup must be less than train.epochs")
         return self
 
 

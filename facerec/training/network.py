@@ -18,7 +18,10 @@ from facerec.weights.store import load_model
 
 Head = Classifier | TripletLoss
 # Keys of `train` that a loss without a classifier does not take.
-_HEAD_KEYS = ("m1", "m2", "m3", "sub_centres", "focal_gamma", "label_smoothing", "share")
+_HEAD_KEYS = (
+    "m1", "m2", "m3", "sub_centres", "focal_gamma", "label_smoothing", "share",
+    "head_warmup", "head_factor",
+)  # fmt: skip
 _PLACEHOLDER = "0" * 64
 
 

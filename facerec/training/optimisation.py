@@ -15,14 +15,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from facerec.parallel.ranks import world_size
 from facerec.profile.schema import TrainSection
+from facerec.training.finetuning import NORMALISATIONS, layer_factors
 from facerec.training.network import Head
 
-_NORMALISATIONS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-)
 _SECOND_BETA = 0.999
 Group = dict[str, Any]
 
@@ -34,9 +29,10 @@ def create_optimizers(
 
     The head's parameters are shards: each rank steps its own.
     """
+    head = {"params": classifier.trainable(), "factor": section.head_factor}
     return {
         "backbone": create_optimizer(backbone_groups(backbone, section), section),
-        "head": create_optimizer([{"params": classifier.trainable()}], section),
+        "head": create_optimizer([head], section),
     }
 
 
@@ -72,45 +68,61 @@ def create_optimizer(groups: Iterable[Group], section: TrainSection) -> Optimize
 
 
 def backbone_groups(backbone: nn.Module, section: TrainSection) -> list[Group]:
-    """Parameter groups of the network; for sgd_bn and adamw, normalisation layers without decay.
+    """Parameter groups of the network, one for each learning rate; for sgd_bn and adamw,
+    normalisation layers apart, without decay.
 
     Layers are recognised by type, not by name.
     """
-    trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-    if section.optimizer not in ("sgd_bn", "adamw"):
-        return [{"params": trainable}]
-    undecayed = {
-        id(parameter)
-        for module in backbone.modules()
-        if isinstance(module, _NORMALISATIONS)
-        for parameter in module.parameters(recurse=False)
-    }
-    groups: list[Group] = [
-        {"params": [parameter for parameter in trainable if id(parameter) not in undecayed]},
-        {
-            "params": [parameter for parameter in trainable if id(parameter) in undecayed],
-            "weight_decay": 0.0,
-        },
-    ]
-    return [group for group in groups if group["params"]]
+    factors = layer_factors(backbone, section.layer_decay)
+    undecayed = set()
+    if section.optimizer in ("sgd_bn", "adamw"):
+        undecayed = {
+            id(parameter)
+            for module in backbone.modules()
+            if isinstance(module, NORMALISATIONS)
+            for parameter in module.parameters(recurse=False)
+        }
+    groups: dict[tuple[bool, float], Group] = {}
+    for parameter in backbone.parameters():
+        if not parameter.requires_grad:
+            continue
+        free, factor = id(parameter) in undecayed, factors[id(parameter)]
+        group = groups.setdefault(
+            (free, factor),
+            {"params": [], "factor": factor, "weight_decay": 0.0 if free else 1.0},
+        )
+        group["params"].append(parameter)
+    # Decayed ones first, as checkpoints number them.
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
 
 
 def learning_rate(step: int, steps_per_epoch: int, section: TrainSection) -> float:
     """Learning rate of a step, counted from 0.
 
-    Linear warm-up to `lr` (Goyal et al. 2017, section 2.2), then multi-step, a half cosine to 0
-    (Loshchilov & Hutter 2017, eq. 5, without restarts), or (1 - t)^power.
+    `lr` while the head alone is trained. Then linear warm-up to `lr` (Goyal et al. 2017, section
+    2.2), then multi-step, a half cosine to 0 (Loshchilov & Hutter 2017, eq. 5, without restarts),
+    or (1 - t)^power.
     """
+    before = head_steps(steps_per_epoch, section)
+    if step < before:
+        return section.lr
+    step -= before
     epoch = step / steps_per_epoch
     if epoch < section.warmup:
         return section.lr * (step + 1) / math.ceil(section.warmup * steps_per_epoch)
     if section.schedule == "steps":
         passed = sum(epoch >= milestone for milestone in section.steps)
         return section.lr * math.pow(section.gamma, passed)
-    done = (epoch - section.warmup) / max(section.epochs - section.warmup, 1e-9)
+    epochs = section.epochs - section.head_warmup
+    done = (epoch - section.warmup) / max(epochs - section.warmup, 1e-9)
     if section.schedule == "cosine":
         return section.lr * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
     return section.lr * math.pow(max(1 - done, 0), section.power)
+
+
+def head_steps(steps_per_epoch: int, section: TrainSection) -> int:
+    """Steps at the beginning in which the head alone is trained."""
+    return round(section.head_warmup * steps_per_epoch)
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:

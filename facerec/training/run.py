@@ -42,6 +42,7 @@ from facerec.training.data.loader import Batch, Loader
 from facerec.training.data.opening import open_training_data
 from facerec.training.evaluation import Evaluator
 from facerec.training.find_rate import STEPS, RateCurve, draw_curve, rate_at
+from facerec.training.finetuning import StartPenalty, freeze_normalisation, keep_statistics
 from facerec.training.head import load_head
 from facerec.training.losses.centres import CentreLoss
 from facerec.training.losses.classifier import Classifier
@@ -49,10 +50,11 @@ from facerec.training.network import create_backbone, create_head, require_keys_
 from facerec.training.optimisation import (
     create_optimizers,
     create_scaler,
+    head_steps,
     learning_rate,
     set_learning_rate,
 )
-from facerec.training.teacher import Teacher
+from facerec.training.teacher import Teacher, teacher_of
 
 _MAX_ROLLBACKS = 5
 
@@ -187,9 +189,9 @@ class Run:
             data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
         )
         self._teacher = None
-        if recipe.teacher is not None:
+        if (teacher := teacher_of(recipe)) is not None:
             remember = augmentation.changes_nothing and not data.random_crop
-            self._teacher = Teacher(recipe.teacher, card, str(device), remember=remember)
+            self._teacher = Teacher(teacher, card, str(device), remember=remember)
         self._loader = Loader(
             self._data.examples, self._data.training,
             template=card.template, size=(card.input_height, card.input_width),
@@ -199,10 +201,14 @@ class Run:
             per_person=data.per_person if data.balance else None,
         )  # fmt: skip
         self._total_steps = recipe.max_steps or round(recipe.epochs * self._loader.steps_per_epoch)
+        self._head_steps = head_steps(self._loader.steps_per_epoch, recipe)
         self._evaluate_every = max(1, round(recipe.evaluate_every * self._loader.steps_per_epoch))
 
         # Loss: a classifier over all people, sharded over ranks; optionally Center loss beside it.
         backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.freeze_normalisation:
+            freeze_normalisation(backbone)
+        self._start = StartPenalty(backbone) if recipe.start_weight else None
         classifier = create_head(recipe, classes, card.embedding_size).to(device)
         if recipe.initial_head is not None and isinstance(classifier, Classifier):
             load_head(recipe.initial_head, classifier, self.people, callbacks.on_message)
@@ -341,6 +347,8 @@ class Run:
         """Loss and accuracy of one optimiser step; a loss of None: non-finite, nothing changed."""
         state, parts = self.state, self._recipe.accumulate
         state.backbone.train()
+        if self._recipe.freeze_normalisation:
+            keep_statistics(state.backbone)
         if state.centres is not None:
             state.centres.forget()
         labels = torch.from_numpy(batch.labels).to(self._device, non_blocking=True)
@@ -373,21 +381,28 @@ class Run:
         x = (x - self._mean) * self._scale
         state = self.state
         with self._autocast:
-            features = self._network(x)
+            with torch.no_grad() if self._head_alone else nullcontext():
+                features = self._network(x)
             outcome = state.classifier(features, people)
             loss: Tensor = outcome.loss
             if state.centres is not None:
                 loss = loss + self._recipe.centre_weight * state.centres(features, people)
+        if self._head_alone:
+            return loss, outcome.accuracy
+        if self._start is not None:
+            loss = loss + self._recipe.start_weight * self._start()
         if self._teacher is not None:
             loss = loss + self._recipe.teacher_weight * self._teacher.loss(features, chips)
         return loss, outcome.accuracy
 
     def _update(self) -> None:
         state, clip = self.state, self._recipe.clip
-        if clip is not None:
+        if clip is not None and not self._head_alone:
             state.scaler.unscale_(state.optimizers["backbone"])
             nn.utils.clip_grad_norm_(state.backbone.parameters(), clip)
-        for optimizer in state.optimizers.values():
+        for name, optimizer in state.optimizers.items():
+            if name == "backbone" and self._head_alone:
+                continue
             # Not every loss has a head with weights.
             if any(group["params"] for group in optimizer.param_groups):
                 state.scaler.step(optimizer)
@@ -397,6 +412,11 @@ class Run:
             state.centres.move(self._recipe.centre_lr)
         if isinstance(state.average, AveragedModel):
             state.average.update_parameters(state.backbone)
+
+    @property
+    def _head_alone(self) -> bool:
+        """Whether this step trains the head alone."""
+        return self.state.step < self._head_steps
 
     def _announce(self) -> None:
         step, training = self.state.step, self._data.training

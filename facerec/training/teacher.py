@@ -16,7 +16,13 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Floats, Image
 from facerec.models.factory import create_embedder
+from facerec.profile.schema import TrainSection
 from facerec.weights.store import load_model
+
+
+def teacher_of(section: TrainSection) -> str | None:
+    """The model that teaches; None without one."""
+    return section.initial if section.teacher == "initial" else section.teacher
 
 
 class Teacher:

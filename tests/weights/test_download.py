@@ -316,3 +316,20 @@ def test_a_data_set_is_extracted(tmp_path: Path, home: Path, run: Run) -> None:
         code, out, err = run("download", "data", "set", "--json")
     assert code == 0, err
     assert (Path(json.loads(out)["path"]) / "set" / "Zoë" / "1.jpg").read_bytes() == b"x"
+
+
+def test_models_for_commercial_use_are_listed_by_their_licence(run):
+    code, out, _ = run("model", "list", "--commercial", "--json")
+    listed = [json.loads(line) for line in out.splitlines()]
+    records = read_catalogue().models
+    assert code == 0
+    assert {record["name"] for record in listed} == {
+        name for name, record in records.items() if record.commercial
+    }
+    assert {"dlib_resnet", "sface", "sface_int8", "auraface"} <= {one["name"] for one in listed}
+    _, out, _ = run("model", "list", "--json")
+    told = {
+        record["name"]: record.get("commercial") for record in map(json.loads, out.splitlines())
+    }
+    assert told["w600k_mbf"] is False
+    assert "ir_50" in told

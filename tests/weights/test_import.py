@@ -54,6 +54,11 @@ CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, 
     ),
     "IR-SE-50": ("ir", lambda: layouts.SeedIR(se=True), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface iresnet18": ("iresnet", layouts.IResNet18, lambda s: s, 112, 112, HALF, "RGB"),
+    "insightface ViT-T": ("vit", seed_network("vit_t"), lambda s: s, 112, 112, HALF, "RGB"),
+    "insightface ViT-S, DataParallel": (
+        "vit", seed_network("vit_s"), lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112,
+        HALF, "RGB",
+    ),
     "AdaFace IR-18, Lightning": (
         "adaface", layouts.AdaFace,
         lambda s: {

@@ -77,6 +77,20 @@ def _iresnet(state: State) -> Imported:
     )
 
 
+_VITS = {(256, 12): "vit_t", (512, 12): "vit_s", (512, 24): "vit_b"}
+
+
+def _vit(state: State) -> Imported:
+    tokens, size = state["pos_embed"].shape[1:]
+    blocks = _count(state, r"blocks\.(\d+)\.")
+    if (size, blocks) not in _VITS:
+        raise ValueError(f"{blocks} blocks of {size}, which no vit_t, vit_s or vit_b has")
+    # Patches are of 9 pixels; what is left over of 112 is not seen.
+    side = 112 if tokens == 144 else 9 * round(tokens**0.5)
+    head = state["feature.2.weight"]
+    return Imported(_VITS[size, blocks], state, _fields(side, len(head), arcface_template(side)))
+
+
 def _resnet(state: State) -> Imported:
     units = {16: "50", 33: "101", 50: "152"}.get(_count(state, r"(layer\d\.\d+)\."))
     if units is None:
@@ -176,6 +190,8 @@ TORCH_LAYOUTS = (
     Layout("ir", "egcode/facerec, face.evoLVe, InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir),
     Layout("iresnet", "insightface, arcface_torch",
            _has("layer1.0.prelu.weight", "features.weight"), _iresnet),
+    Layout("vit", "insightface, arcface_torch: ViT",
+           _has("pos_embed", "patch_embed.proj.weight", "feature.2.weight"), _vit),
     Layout("resnet", "egcode/facerec, face.evoLVe: ResNet",
            _has("bn_o1.weight", "fc.weight"), _resnet),
     Layout("mobilenet_v3", "egcode/facerec: MobileNet V3", _is_mobilenet_v3, _mobilenet_v3),
