@@ -225,6 +225,11 @@ def test_faces_are_deleted_by_id_several_ids_and_subject(enrolled):
 
 def test_the_faces_of_a_subject_or_all_are_deleted(enrolled):
     client, _ = enrolled
+    for lost in ("", " "):
+        answer = client.delete(FACES, params={"subject": lost})
+        assert (answer.status_code, answer.json()["code"]) == (400, 26)
+    assert client.delete(f"{SUBJECTS}/").status_code == 405
+    assert client.get(FACES).json()["total_elements"] == 2
     assert client.delete(FACES, params={"subject": HOPPER}).json() == {"deleted": 1}
     assert client.delete(FACES).json() == {"deleted": 1}
     assert client.get(SUBJECTS).json() == {"subjects": []}
@@ -258,6 +263,12 @@ def test_a_subject_may_be_added_before_its_faces(client, portrait_bytes):
     client.post(SUBJECTS, json={"subject": "Nobody yet"})
     assert client.delete(SUBJECTS).json() == {"deleted": 2}
     assert client.get(SUBJECTS).json() == {"subjects": []}
+
+
+def test_subjects_without_faces_are_not_remembered_without_end(client, monkeypatch):
+    monkeypatch.setattr("facerec.serving.compreface.collection._MOST_EMPTY", 2)
+    added = [client.post(SUBJECTS, json={"subject": name}).status_code for name in "abc"]
+    assert added == [201, 201, 429]
 
 
 # ---- errors

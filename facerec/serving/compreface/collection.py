@@ -21,11 +21,12 @@ from facerec.serving.compreface.options import (
 )
 from facerec.serving.compreface.shapes import counted
 from facerec.serving.directory import usable_name
-from facerec.serving.failures import RequestError
+from facerec.serving.failures import RequestError, too_busy
 from facerec.serving.service import Service
 
 _MOST_BYTES = 1 << 17
 """Bytes of a body without photos."""
+_MOST_EMPTY = 10_000
 _SUBJECT = TypeAdapter(schema.SubjectName)
 _IDS = TypeAdapter(Annotated[list[str], Field(max_length=1000)])
 Subject = Annotated[str, Query(description="The subject's name.", examples=["Grace Hopper"])]
@@ -75,6 +76,8 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         name = usable_name(body.subject)
         if known_name(dict.fromkeys(empty, 0) | await service.people(), name) is not None:
             raise RequestError(409, "name_taken", "Subject already exists")
+        if len(empty) >= _MOST_EMPTY:
+            raise too_busy(f"{_MOST_EMPTY} subjects without faces are remembered; add faces")
         empty.add(name)
         return answer({"subject": name}, 201)
 
@@ -122,10 +125,7 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         summary="Delete all subjects",
     )
     async def delete_subjects() -> Response:
-        people = await service.people()
-        for person in people:
-            await service.delete_person(person)
-        deleted = len(empty.union(people))
+        deleted = len(empty.union(await service.delete_everybody()))
         empty.clear()
         return answer({"deleted": deleted})
 
@@ -185,11 +185,13 @@ def example_routes(router: APIRouter, service: Service) -> None:
         summary="Delete the faces of a subject, or all",
     )
     async def delete_faces(subject: Subject | None = None) -> Response:
-        people = await service.people()
-        if subject:
-            known = known_name(people, subject)
-            return answer({"deleted": await service.delete_person(known) if known else 0})
-        return answer({"deleted": sum([await service.delete_person(one) for one in people])})
+        if subject is None:
+            return answer({"deleted": sum((await service.delete_everybody()).values())})
+        # A client that has lost a name does not mean everybody.
+        if not subject.strip():
+            raise RequestError(400, "invalid", "Subject name is empty")
+        known = known_name(await service.people(), subject)
+        return answer({"deleted": await service.delete_person(known) if known else 0})
 
     @router.delete(
         "/recognition/faces/{image_id}",
