@@ -21,7 +21,7 @@ from facerec.album.store import open_album
 from facerec.album.web.app import make_app
 from facerec.album.web.library import Library
 from facerec.imaging.draw import write_image
-from tests.album.made import Group, make_album
+from tests.album.made import Group, make_album, real_photo
 from tests.conftest import noise
 
 ORIGIN = "http://127.0.0.1:8000"
@@ -219,16 +219,7 @@ def test_only_the_page_s_own_files_and_numbers_are_served(page):
 
 @pytest.fixture
 def photo(tmp_path: Path, path: Path) -> Path:
-    """A real photo that the first face is from."""
-    file = tmp_path / "photo.jpg"
-    write_image(file, cv2.resize(noise(40, 60), (2400, 1600), interpolation=cv2.INTER_NEAREST))
-    with open_album(path) as album:
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        album.execute(
-            "UPDATE photos SET content = ?, width = 2400, height = 1600 WHERE id = 1", (content,)
-        )
-        album.execute("UPDATE places SET path = ? WHERE photo = 1", (str(file),))
-    return file
+    return real_photo(tmp_path / "photo.jpg", path, 1)
 
 
 def test_a_photo_is_shown_small_with_its_boxes(photo, page):
