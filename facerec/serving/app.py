@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
 
-from fastapi import Depends, FastAPI, Response
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from facerec import __version__
 from facerec.serving import people_routes, schema, v1
 from facerec.serving.answers import answer, log, map_errors
 from facerec.serving.bodies import Fetch
-from facerec.serving.callers import requires, scope_by_path
+from facerec.serving.callers import READ
 from facerec.serving.camera_routes import camera_router
 from facerec.serving.cameras import Cameras
 from facerec.serving.compreface.routes import compreface_router
@@ -93,7 +93,7 @@ def create_app(service: Service, settings: Settings, metrics: Metrics | None = N
     map_errors(app)
     _add_health(app, service)
 
-    @app.get("/metrics", tags=["server"], dependencies=[Depends(requires("read"))])
+    @app.get("/metrics", tags=["server"], dependencies=READ, response_class=PlainTextResponse)
     async def figures() -> Response:
         """Requests, latencies, batches and memory, for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -106,11 +106,10 @@ def create_app(service: Service, settings: Settings, metrics: Metrics | None = N
 
     app.include_router(v1.create_router(service, settings.fetch))
     app.include_router(people_routes.create_router(service, settings.fetch))
-    by_path = [Depends(requires(scope_by_path))]
-    app.include_router(compreface_router(service), dependencies=by_path)
-    app.include_router(immich_router(service, settings.upstream), dependencies=by_path)
+    app.include_router(compreface_router(service))
+    app.include_router(immich_router(service, settings.upstream))
     cameras = Cameras(service.profile, settings.say)
-    app.include_router(camera_router(cameras, settings.sinks), dependencies=by_path)
+    app.include_router(camera_router(cameras, settings.sinks))
     app.add_middleware(Guard, keys=settings.keys, local=settings.local, observe=metrics.note_answer)
     return app
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.datastructures import Headers
 
 from facerec.listening import host_of, is_loopback
 from facerec.serving.failures import RequestError
-from facerec.serving.keys import Key, Keys
+from facerec.serving.keys import SCOPES, Key, Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,7 @@ def given_key(headers: Headers) -> str | None:
     return key
 
 
-def scope_by_path(request: Request) -> str:
-    """The scope that a request to another server's API needs, by what it does."""
-    path, method = request.url.path.rstrip("/"), request.method
-    if method in ("PUT", "PATCH", "DELETE") or path.endswith("/delete"):
-        return "admin"
-    changes = method == "POST" and path.endswith(("/subjects", "/faces"))
-    return "enrol" if changes else "read"
-
-
-def requires(scope: str | Callable[[Request], str]) -> Callable[[Request], Awaitable[None]]:
+def requires(scope: str) -> Callable[[Request], Awaitable[None]]:
     """A dependency of routes: the request's key must allow what `scope` allows.
 
     It takes the keys from `app.state.keys`; where these are None everything is allowed.
@@ -83,9 +74,12 @@ def requires(scope: str | Callable[[Request], str]) -> Callable[[Request], Await
                 401, "no_key", "a valid key is needed: X-API-Key, or Authorization: Bearer",
                 {"WWW-Authenticate": "Bearer"},
             )  # fmt: skip
-        needed = scope if isinstance(scope, str) else scope(request)
-        if not found.allows(needed):
-            told = f"the key {found.name} has the scope {found.scope}; {needed} is needed"
+        if not found.allows(scope):
+            told = f"the key {found.name} has the scope {found.scope}; {scope} is needed"
             raise RequestError(403, "scope", told)
 
     return check
+
+
+READ, ENROL, ADMIN = ([Depends(requires(scope))] for scope in SCOPES)
+"""Dependencies of routes, by what their requests need."""

@@ -44,6 +44,7 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
         "/{person}/faces",
         status_code=201,
         response_model=schema.Enrolment,
+        responses={200: {"model": schema.Enrolment, "description": "Enrolled already"}},
         dependencies=_ENROL,
         openapi_extra=schema.photo_body(meta="Metadata of the faces: a JSON object of texts."),
     )

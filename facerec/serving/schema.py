@@ -30,6 +30,12 @@ Landmarks = Annotated[
 ]  # fmt: skip
 
 
+Probability = Annotated[
+    float | None,
+    Field(ge=0, le=1, description="Null: the model's card tells none.", examples=[0.999958]),
+]
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -69,6 +75,7 @@ class RecognizedFace(FoundFace):
     name: Annotated[str | None, Field(description="Null: a stranger.", examples=["ann"])]
     similarity: float | None
     distance: float | None
+    probability: Probability
     candidates: list[Candidate]
 
 
@@ -141,6 +148,7 @@ class Compared(_Answer):
     same: bool
     similarity: Annotated[float, Field(ge=-1, le=1, examples=[0.965396])]
     distance: Number
+    probability: Probability
     threshold: Annotated[float, Field(description="Largest distance of the same person.")]
     metric: Literal["cosine", "euclidean"]
 

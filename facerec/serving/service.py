@@ -15,9 +15,10 @@ from facerec.engine.second_look import with_second_look
 from facerec.errors import FacerecError, InputError, UsageError
 from facerec.faces import Floats, Match
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
 from facerec.gallery.entries import known_quality, mean_vector
-from facerec.gallery.match import decision_threshold
+from facerec.gallery.match import certainty_of, decision_threshold
 from facerec.gallery.outcomes import good_enough, is_refused
 from facerec.gallery.remarks import remark_on_others
 from facerec.imaging.portraits import portrait_files
@@ -63,6 +64,7 @@ class Comparison(NamedTuple):
     vectors: tuple[Floats, Floats]
     metric: Metric
     threshold: float
+    certainty: Certainty | None
 
 
 class Enrolled(NamedTuple):
@@ -167,8 +169,11 @@ class Service(Directory):
         one, other = await asyncio.gather(self._vector(first), self._vector(second))
         if isinstance(first, str) or isinstance(second, str):
             _, matcher = await self._people.deciding()
-            return Comparison((one, other), matcher.metric, matcher.threshold)
-        return Comparison((one, other), *decision_threshold(self.card, self.profile.recognize))
+            return Comparison(
+                (one, other), matcher.metric, matcher.threshold, certainty_of(matcher.card)
+            )
+        metric, threshold = decision_threshold(self.card, self.profile.recognize)
+        return Comparison((one, other), metric, threshold, certainty_of(self.card))
 
     async def model_record(self) -> dict[str, Any]:
         """The model's card as JSON values, and what decides whether two faces are one person's;

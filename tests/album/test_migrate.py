@@ -12,39 +12,20 @@ import numpy as np
 import pytest
 
 from facerec.album.faces import read_columns, read_faces
-from facerec.album.migrate import Migration, count_wanted, migrate
+from facerec.album.migrate import Migration, is_migrated, migrate, plan_migration
 from facerec.album.store import Album, open_album
 from facerec.album.translation import fit_translation
 from facerec.errors import IncompatibleError
 from facerec.faces import Face, Floats, Image
-from tests.album.faking import SIDE, FakeEngine, scan, vector_of, write_photo
+from tests.album.faking import SIDE, FakeEngine, OtherEngine, scan, write_photo
+from tests.album.test_kill import content, points
 from tests.conftest import Run, make_card
 
 PEOPLE = 100
 
 
-class OtherEngine(FakeEngine):
-    """A model of 6 values, which are a linear map of the first one's, and so can be learned."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.card = make_card(6)
-        self.embedded = 0
-
-    def in_whole_batches(self) -> OtherEngine:
-        return self
-
-    def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
-        self.embedded += len(found)
-        return np.stack(
-            [other_vector(int(image[0, int(face.landmarks[0, 0]), 0])) for image, face in found]
-        )
-
-
 def other_vector(person: int) -> Floats:
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:4]
-    vector: Floats = (vector_of(person) @ turn).astype(np.float32)
-    return vector
+    return OtherEngine().vector(person)
 
 
 @pytest.fixture
@@ -66,6 +47,11 @@ def run_migration(album: Album, engine: FakeEngine | None = None) -> Migration:
     return migrate(album, engine or OtherEngine(), 10**6)  # type: ignore[arg-type]
 
 
+def planned(album: Album) -> tuple[int, int]:
+    plan = plan_migration(album, make_card(6))
+    return plan.embedded, plan.translated
+
+
 def people_shown(album: Album) -> list[int]:
     """Whom each face shows, by its drawing."""
     return [
@@ -81,7 +67,7 @@ def test_all_is_embedded_again_and_nothing_else_changes(album: Album) -> None:
     album.execute("INSERT INTO decisions (kind, face, person) VALUES ('is', 5, 7)")
     before = list(read_faces(album))
     decisions = list(album.rows("SELECT * FROM decisions"))
-    assert count_wanted(album, make_card(6)) == (2 * PEOPLE, 2 * PEOPLE)
+    assert planned(album) == (2 * PEOPLE, 0)
     report = run_migration(album)
     assert (report.faces, report.embedded, report.translated) == (200, 200, 0)
     assert list(read_faces(album)) == before
@@ -111,7 +97,7 @@ def test_what_has_no_photo_is_translated_until_it_has(
     for number in range(PEOPLE, PEOPLE + 20):
         write_photo(photos / f"{number:03d}.png", [1 + number, 1 + (number + 7) % 200])
     scan(album, photos / "100.png", *(photos / f"{n}.png" for n in range(101, 120)))
-    assert count_wanted(album, make_card(6)) == (240, 224)
+    assert planned(album) == (224, 16)
     report = run_migration(album)
     assert (report.embedded, report.translated, report.left) == (224, 16, 0)
     assert report.translation is not None
@@ -147,11 +133,37 @@ def test_a_run_that_was_stopped_goes_on(album: Album) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_migration(album, Stopping())
     assert np.array_equal(read_columns(album).vectors, before.vectors)
-    assert count_wanted(album, make_card(6)) == (72, 72)
+    assert planned(album) == (72, 0)
     engine = OtherEngine()
     assert run_migration(album, engine).embedded == 200
     assert engine.embedded == 72
     assert len(read_columns(album).ids) == 200
+
+
+def test_a_killed_run_leaves_the_old_model_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.album.migrate._BATCH", 2)
+    folder, path = tmp_path / "photos", tmp_path / "album.db"
+    for number in range(3):
+        write_photo(folder / f"{number}.png", [1 + number, 7], number)
+    with open_album(path, create=True) as album:
+        scan(album, folder)
+    before = content(path)
+    states = []
+    for place in points(path, run_migration):
+        states.append(content(place))
+        with open_album(place) as album:
+            engine = OtherEngine()
+            if not is_migrated(album, engine.card):
+                run_migration(album, engine)
+            assert np.allclose(
+                read_columns(album).vectors, [other_vector(one) for one in (1, 7, 2, 7, 3, 7)]
+            )
+    with open_album(path) as album:
+        run_migration(album)
+    assert all(state in (before, content(path)) for state in states)
+    assert before in states
 
 
 def test_what_another_migration_gathered_is_not_used(album: Album) -> None:
@@ -172,7 +184,12 @@ def test_photos_in_archives_are_found_and_changed_ones_are_not_used(
         scan(album, tmp_path / "some.zip", photos / "050.png")
         write_photo(photos / "050.png", [9, 9])
         report = run_migration(album)
-        assert (report.embedded, report.left) == (6, 2)
+        assert (report.embedded, report.left, report.failed) == (6, 2, {})
+        (tmp_path / "some.zip").write_bytes(b"PK\3\4 damaged")
+        album.set_meta("migrating", None)
+        report = run_migration(album)
+        assert (report.embedded, report.left, list(report.failed)) == (
+            0, 8, [str(tmp_path / "some.zip")])  # fmt: skip
 
 
 def test_an_unreadable_photo_is_named(album: Album, photos: Path, monkeypatch) -> None:

@@ -46,16 +46,15 @@ def migrate(
     interrupted run goes on where it stopped; until it is done the album is of its old model.
     """
     loaded = profile.load()
-    from facerec.album.migrate import LEAST, Migration, count_wanted
+    from facerec.album.migrate import LEAST, is_migrated, plan_migration
     from facerec.album.migrate import migrate as migrate_album
 
     with open_it(profile, write=not dry_run) as album:
         engine = load_engine(loaded)
-        wanted, there = count_wanted(album, engine.card)
-        if dry_run or not wanted:
-            report = Migration(wanted, there, wanted - there)
-        else:
-            with progress("embedding", wanted) as advance:
+        plan = report = plan_migration(album, engine.card)
+        done = is_migrated(album, engine.card)
+        if not (dry_run or done):
+            with progress("embedding", plan.embedded) as advance:
                 report = migrate_album(album, engine, loaded.runtime.max_pixels, observe=advance)
                 for problem in report.failed.values():
                     advance.say(problem)
@@ -69,11 +68,12 @@ def migrate(
     }  # fmt: skip
     results.add(record, (name, *map(str, (report.faces, report.embedded, report.translated))))
     results.close(title=str(album.path))
-    if dry_run or not wanted:
+    if dry_run or done:
         told = (
-            f"would embed {there} faces from their photos, and translate {wanted - there}"
-            if wanted
-            else f"all faces have vectors of {name} already"
+            f"all faces have vectors of {name} already"
+            if done
+            else f"would embed {plan.embedded} faces from their photos, and translate "
+            f"{plan.translated}"
         )
         say(f"{album.path}: {told}")
         return
