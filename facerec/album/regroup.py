@@ -101,7 +101,7 @@ def known_of(columns: FaceColumns, decisions: Decisions) -> Known:
     forbidden = [(rows[face], person) for face, person in decisions.forbidden if face in rows]
     return Known.of(
         columns.photos, fixed=fixed, previous=columns.person, forbidden=forbidden,
-        different=decisions.different, quality=columns.quality,
+        different=decisions.different, quality=columns.quality, taken=columns.taken.tolist(),
     )  # fmt: skip
 
 

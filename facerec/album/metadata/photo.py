@@ -14,7 +14,7 @@ from facerec.album.metadata.picasa import picasa_regions
 from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
 from facerec.album.metadata.regions import Region, overlap
 from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
-from facerec.album.metadata.xmp import Xmp, require_kept
+from facerec.album.metadata.xmp import LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
 from facerec.imaging.contents import START, image_kind
@@ -134,13 +134,16 @@ def _packets(
 
 
 def _embedded(path: Path, data: bytes, header: Header) -> bytes | None:
-    if embeddable(data) in ("JPEG", "PNG"):
+    if image_kind(data[:START]) in ("JPEG", "PNG"):
         return take_packet(data, str(path))
     return header.xmp
 
 
 def _read_sidecar(path: Path) -> bytes | None:
     try:
+        size = path.stat().st_size
+        if size > LONGEST_PACKET:
+            raise unreadable(path, f"{size:,} bytes of XMP; at most {LONGEST_PACKET:,} are read")
         return path.read_bytes()
     except FileNotFoundError:
         return None
@@ -162,7 +165,7 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     data = read_file(path)
     header = _header(data, str(path))
     embedded = _embedded(path, data, header)
-    if where == "embedded" and embeddable(data) is not None:
+    if where == "embedded" and embeddable(data, path.name) is not None:
         packet = _merged(embedded, faces, header, str(path), sidecar=False)
         if packet is None:
             return []

@@ -19,6 +19,7 @@ from tests.album.metadata.writers import (
 
 pytest.importorskip("exiv2")
 
+from facerec.album.metadata.containers import embeddable
 from facerec.album.metadata.photo import read_regions, write_regions
 from facerec.album.metadata.regions import Region
 from facerec.errors import InputError
@@ -195,6 +196,16 @@ def test_what_exiv2_cannot_write_gets_a_sidecar(tmp_path: Path, suffix: str) -> 
     assert photo.read_bytes() == before
     assert list(areas(change.path)) == ["Anna"]
     assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+@pytest.mark.parametrize("name", ["photo.nef", "photo.dng", "photo.tif"])
+def test_a_cameras_raw_file_is_not_written(tmp_path: Path, name: str) -> None:
+    """Most are TIFF files; a DNG is told by its tag, whatever its name."""
+    photo = tmp_path / name
+    tagged = {0xC612: b"\1\4\0\0"} if name == "photo.tif" else {}
+    picture().save(photo, "TIFF", tiffinfo=tagged)
+    assert embeddable(photo.read_bytes(), name) is None
+    assert embeddable(photo.read_bytes(), "scan.tif") == (None if tagged else "TIFF")
 
 
 def test_a_photo_keeps_its_mode(tmp_path: Path) -> None:
