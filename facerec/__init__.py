@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # import to Google Analytics, unless this package does not import: it then takes its own stub.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+# PyTorch reads it when it is imported: what it cannot compute on Apple's GPU, the processor does.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,15 +50,51 @@ class Template(_Record):
     points: Points
 
 
+Rates = tuple[Annotated[float, Field(ge=0, le=1)], ...]
+
+
+class Cohort(_Record):
+    """How alike strangers, and a person's own photos, look to a model: rates, no faces.
+
+    `impostor` and `genuine` say, by the number of photos that an enrolled person's mean vector is
+    made of, with which probability a photo of a stranger, and another photo of that person, reach
+    each of the cosines. `spread` is the squared coefficient of variation of a stranger's own rate
+    over strangers: some look like many people. `people` is the cohort's size. Made by
+    `facerec evaluate lfw --calibrate`, used by `facerec.gallery.certainty`.
+    """
+
+    people: Annotated[int, Field(gt=1)]
+    cosines: Annotated[tuple[float, ...], Field(min_length=2)]
+    impostor: dict[Annotated[int, Field(gt=0)], Rates]
+    genuine: dict[Annotated[int, Field(gt=0)], Rates]
+    spread: tuple[Annotated[float, Field(gt=0)], ...]
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Cohort:
+        cosines = self.cosines
+        if any(one >= other for one, other in pairwise(cosines)):
+            raise ValueError("a cohort's cosines do not rise")
+        if 1 not in self.impostor or self.impostor.keys() != self.genuine.keys():
+            raise ValueError("a cohort needs the rates of one photo, and both for each number")
+        columns = [*self.impostor.values(), *self.genuine.values(), self.spread]
+        if any(len(column) != len(cosines) for column in columns):
+            raise ValueError("a cohort's columns differ in length")
+        if any(min(rates) <= 0 for rates in self.impostor.values()):
+            raise ValueError("a cohort's strangers have a rate of 0")
+        return self
+
+
 class Calibration(_Record):
     """Calibrated thresholds: the distance at or below which two faces match, by FAR.
 
-    `thresholds` maps a rate such as `"1e-3"` to a distance in the card's metric.
+    `thresholds` maps a rate such as `"1e-3"` to a distance in the card's metric. `cohort` is None
+    in older cards, and where the pairs do not say who is who.
     """
 
     data: str
     pairs: Annotated[int, Field(gt=0)]
     thresholds: dict[str, float]
+    cohort: Cohort | None = None
 
     @field_validator("thresholds")
     @classmethod

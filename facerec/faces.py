@@ -145,11 +145,14 @@ class Match:
         name: the person, or None for a stranger.
         nearest: that person, or a stranger's nearest; None in an empty gallery.
         candidates: the nearest people, nearest first; empty for an empty gallery.
+        probability: that the face is `nearest`, see `facerec.gallery.certainty`; None where the
+            card tells none.
     """
 
     name: str | None
     nearest: Candidate | None = None
     candidates: tuple[Candidate, ...] = ()
+    probability: float | None = None
 
 
 def face_label(name: str | None, unknown: str) -> str:

@@ -107,7 +107,16 @@ def gallery(sandbox: Sandbox) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["detect people", "cleanup people", "demo", "profile show", "model list", "download list"],
+    [
+        "detect people",
+        "album scan people",
+        "album people",
+        "cleanup people",
+        "demo",
+        "profile show",
+        "model list",
+        "download list",
+    ],
 )
 def test_a_command_keeps_to_itself(sandbox: Sandbox, command: str) -> None:
     sandbox.run(*command.split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -12,6 +12,9 @@ from facerec.album.photos import from_stored
 from facerec.album.purge import purge
 from facerec.album.store import Album
 
+_PICASA = ".picasa.ini"
+_ENDS = 1 << 22
+"""Bytes at either end of a file in which metadata are sought; pixels lie between."""
 _XMP = re.compile(rb"<x:xmpmeta.*?</x:xmpmeta>", re.DOTALL)
 
 
@@ -38,6 +41,8 @@ def forget_person(album: Album, person: int) -> tuple[int, bool]:
             album.execute("DELETE FROM decisions WHERE ? IN (person, other)", (one,))
             album.execute("UPDATE people SET merged = NULL WHERE merged = ?", (one,))
             album.execute("DELETE FROM people WHERE id = ?", (one,))
+        # Its faces would give a later grouping the name again.
+        album.set_meta("gallery", None)
         album.set_meta("purge", "1")
     return erased, purge(album)
 
@@ -63,23 +68,39 @@ def photos_of(album: Album, person: int) -> list[str]:
     return sorted(from_stored(path) for (path,) in rows)
 
 
-def named_in_metadata(photos: Iterable[str], name: str) -> list[str]:
-    """The files that name a person in their XMP, those beside photos (`.xmp`) among them.
+def named_in_metadata(
+    photos: Iterable[str], name: str, advance: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    """The files that name a person in their XMP, also beside photos, and Picasa's lists.
 
     Members of archives and URLs are not looked at.
+
+    Args:
+        advance: called after each photo.
     """
-    files = (file for photo in photos for file in _with_sidecars(Path(photo)))
-    return [str(file) for file in files if _names(file, name)]
+    seen: set[Path] = set()
+    for photo in photos:
+        for file in _with_sidecars(Path(photo)):
+            if file not in seen and _names(file, name):
+                yield str(file)
+            seen.add(file)
+        advance()
 
 
 def _with_sidecars(photo: Path) -> list[Path]:
-    return [photo, photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")]
+    beside = (f"{photo.name}.xmp", f"{photo.stem}.xmp", _PICASA)
+    return [photo, *map(photo.with_name, beside)]
 
 
 def _names(file: Path, name: str) -> bool:
     try:
-        data = file.read_bytes()
+        with file.open("rb") as stream:
+            data = stream.read(_ENDS)
+            stream.seek(max(len(data), file.stat().st_size - _ENDS))
+            data += stream.read()
     except (OSError, ValueError):
         return False
+    if file.name == _PICASA:
+        return name.encode() in data
     escaped = escape(name).encode()
     return any(escaped in packet for packet in _XMP.findall(data))

@@ -68,6 +68,13 @@ class _Wanted:
     """Id and landmarks."""
 
 
+def is_migrated(album: Album, card: ModelCard) -> bool:
+    """Whether an album is of a model, and no vector is translated."""
+    if album.meta("model") != card.fingerprint():
+        return False
+    return album.row("SELECT 1 FROM vectors WHERE translated") is None
+
+
 def count_wanted(album: Album, card: ModelCard) -> tuple[int, int]:
     """Faces that have no vector of a model's own, and how many of them lie in photos that are
     there."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from facerec.album.records import Person, lasting_id, parse_lasting_id
 from facerec.album.store import Album
 from facerec.errors import UsageError, did_you_mean
-from facerec.gallery.people import check_name
 from facerec.imaging.photos import normalise_person
 
 
@@ -31,6 +30,9 @@ def usable_name(name: str) -> str:
     Raises:
         UsageError: it is empty, holds a slash or a control character, or looks like an id.
     """
+    # HDF5, which the room of galleries brings, is not waited for by who only looks.
+    from facerec.gallery.people import check_name
+
     stored = normalise_person(name).strip()
     check_name(stored)
     if parse_lasting_id(stored) is not None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facerec.album.chips import cut_chips
 from facerec.album.edited import (
@@ -36,7 +37,6 @@ from facerec.album.photos import (
 from facerec.album.records import NewFace, Place
 from facerec.album.store import Album
 from facerec.card import ModelCard
-from facerec.engine.engine import Engine
 from facerec.errors import IncompatibleError, InputError
 from facerec.faces import Face, Frame
 from facerec.imaging.names import is_archive, is_url
@@ -45,6 +45,10 @@ from facerec.imaging.reader import decode_frame
 from facerec.imaging.taken import taken_at
 from facerec.parallel.ahead import map_ahead
 from facerec.profile.loading import Profile
+
+if TYPE_CHECKING:
+    # A scan that finds nothing new does not wait for PyTorch.
+    from facerec.engine.engine import Engine
 
 _BATCH = 32
 """Photos that are committed together."""

@@ -30,7 +30,9 @@ def matmul_peak(precision: str, device: str) -> float:
 
     def multiply() -> None:
         torch.mm(a, b)
-        if device != "cpu":
+        if device == "mps":
+            torch.mps.synchronize()
+        elif device != "cpu":
             torch.cuda.synchronize(device)
 
     return 2 * _SIDE**3 / seconds_of(multiply) / 1e9

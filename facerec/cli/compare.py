@@ -15,6 +15,7 @@ from facerec.cli.options import (
     CHIP_TEMPLATE,
     FAR,
     GALLERY,
+    MAX_FALSE_NAMES,
     METRIC,
     THRESHOLD,
     WHERE,
@@ -24,7 +25,7 @@ from facerec.cli.options import (
     argument,
     profile_options,
 )
-from facerec.cli.thresholds import remark_on_threshold
+from facerec.cli.thresholds import percent, remark_on_threshold
 from facerec.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ app = App()
 @app.command(
     examples=["facerec compare one.jpg other.jpg", "facerec compare one.jpg obama -g people.h5"]
 )
-@profile_options(GALLERY, CHIP_TEMPLATE, THRESHOLD, FAR, METRIC, WHERE)
+@profile_options(GALLERY, CHIP_TEMPLATE, THRESHOLD, FAR, MAX_FALSE_NAMES, METRIC, WHERE)
 def compare(
     a: Annotated[
         str,
@@ -63,7 +64,7 @@ def compare(
     loaded = profile.load().looking_again("turns")
     engine = load_engine(loaded)
     from facerec.gallery.addresses import backend_of, open_gallery
-    from facerec.gallery.match import deciding_card, decision_threshold
+    from facerec.gallery.match import certainty_of, deciding_card, decision_threshold
     from facerec.gallery.records import comparison_record
 
     with waiting("comparing"):
@@ -85,11 +86,12 @@ def compare(
 
     used, limit = decision_threshold(card, loaded.recognize)
     remark_on_threshold(card, loaded.recognize)
-    record = comparison_record(a, b, (first, second), used, limit)
+    record = comparison_record(a, b, (first, second), used, limit, certainty_of(card))
     same = record["same"]
     cells = (f"{record[key]:.4f}" for key in ("similarity", "distance", "threshold"))
-    results = Results("same person", "similarity", "distance", "threshold", as_json=as_json)
-    results.add(record, ("yes" if same else "no", *cells))
+    columns = ("same person", "similarity", "distance", "threshold", "probability")
+    results = Results(*columns, as_json=as_json, least=("probability",))
+    results.add(record, ("yes" if same else "no", *cells, percent(record["probability"])))
     results.close()
     if not same:
         raise typer.Exit(1)

@@ -67,7 +67,7 @@ def key_values(key: str) -> Sequence[str]:
         from facerec.weights.catalog import catalogue
 
         return list(catalogue())
-    return ("auto", "cpu", "cuda") if key == "runtime.device" else choices(key)
+    return ("auto", "cpu", "cuda", "mps") if key == "runtime.device" else choices(key)
 
 
 def complete_setting(incomplete: str) -> list[Any]:

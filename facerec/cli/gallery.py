@@ -83,6 +83,7 @@ def show(
     from facerec.card import similarity_to_distance
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
+    from facerec.gallery.records import entry_record
 
     opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
@@ -92,12 +93,7 @@ def show(
     for source, cosine, score, quality in zip(*columns, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
         results.add(
-            {
-                "person": person,
-                "source": source,
-                "distance": round(distance, 6),
-                "quality": None if math.isnan(quality) else round(float(quality), 4),
-            },
+            entry_record(person, source, distance, float(quality)),
             (
                 source,
                 f"{distance:.4f}",

@@ -162,6 +162,9 @@ CARD = Key("model.card", ("--card",), MODEL, Path, metavar="FILE")
 AUGMENT = Key("model.augment", ("--augment",), MODEL)
 THRESHOLD = Key("recognize.threshold", ("--threshold",), RECOGNITION, float, min=0)
 FAR = Key("recognize.far", ("--far",), RECOGNITION, float)
+MAX_FALSE_NAMES = Key(
+    "recognize.max_false_names", ("--max-false-names",), RECOGNITION, float, metavar="RATE"
+)
 METRIC = Key("recognize.metric", ("--metric",), RECOGNITION)
 MATCH = Key("recognize.match", ("--match",), RECOGNITION)
 UNIQUE = Key("recognize.unique", ("--unique/--repeats",), RECOGNITION, bool)

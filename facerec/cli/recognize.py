@@ -21,6 +21,7 @@ from facerec.cli.options import (
     FAR,
     GALLERY,
     MATCH,
+    MAX_FALSE_NAMES,
     METRIC,
     SECOND_LOOK,
     THRESHOLD,
@@ -39,7 +40,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.cli.saved_images import SavedImages
-from facerec.cli.thresholds import remark_on_threshold
+from facerec.cli.thresholds import percent, remark_on_threshold
 from facerec.cli.video.command import cam, video
 from facerec.errors import MissingError
 
@@ -51,8 +52,8 @@ app = App(
     examples=["facerec recognize image party.jpg -g people.h5", "facerec recognize cam"],
 )
 
-LABELS = ("photo", "name", "similarity", "distance", "box")
-LEAST = ("similarity", "box")
+LABELS = ("photo", "name", "similarity", "distance", "probability", "box")
+LEAST = ("similarity", "box", "probability")
 """Columns that a narrow terminal does without."""
 
 
@@ -81,6 +82,7 @@ app.command(
     CHIP_TEMPLATE,
     THRESHOLD,
     FAR,
+    MAX_FALSE_NAMES,
     METRIC,
     MATCH,
     UNIQUE,
@@ -118,7 +120,7 @@ def image(
     ] = None,
     show_distance: Annotated[
         bool,
-        option("--show-distance", panel=OUTPUT, help="Write the distance on the labels."),
+        option("--show-distance", panel=OUTPUT, help="Label faces with distance and probability."),
     ] = False,
     aligned: Aligned = False,
     null: NullSeparated = False,
@@ -191,13 +193,14 @@ def table_rows(record: dict[str, Any], unknown: str, threshold: float) -> list[t
     from facerec.faces import face_label
 
     if not record["faces"]:
-        return [(record["image"], "(no face)", "", "", "")]
+        return [(record["image"], "(no face)", "", "", "", "")]
     return [
         (
             record["image"] if number == 0 else "",
             face_label(face["name"], unknown),
             _number(face["similarity"]),
             _distance(face, threshold),
+            percent(face["probability"]),
             " ".join(f"{side:.0f}" for side in face["box"]),
         )
         for number, face in enumerate(record["faces"])
@@ -232,7 +235,7 @@ def draw_matches(
     for face, match in zip(faces, matches, strict=True):
         text = face_label(match.name, unknown)
         if show_distance and match.nearest:
-            text = f"{text} {match.nearest.distance:.3f}"
+            text = f"{text} {match.nearest.distance:.3f} {percent(match.probability)}".rstrip()
         labels.append(Label(face.box, text, known=match.name is not None))
     return annotate(image, labels, font_size=font_size)
 

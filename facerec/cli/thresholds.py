@@ -1,4 +1,4 @@
-"""Warning of thresholds beyond the calibrated ones."""
+"""What a card says of strangers: thresholds beyond the calibrated ones, probabilities."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
 
 def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
-    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown.
+    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown, and of a
+    card without a cohort, which tells no probabilities.
 
-    No warning without calibration, or where `far` chooses the threshold.
+    No warning of a threshold without calibration, or where `far` chooses it.
 
     Args:
         card: whose thresholds hold; see `deciding_card`.
     """
     given, calibration = section.threshold, card.calibration
+    if calibration is None or calibration.cohort is None:
+        say(
+            f"{card.name}: its card knows no cohort of strangers, so no probability is told; "
+            "facerec evaluate lfw --calibrate CARD measures one"
+        )
     if given is None or calibration is None or not calibration.thresholds:
         return
     metric = section.metric or card.metric
@@ -30,3 +36,12 @@ def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
             f"threshold {given:g}: looser than any calibrated for {card.name}; {limit:.4f} accepts "
             f"{100 * float(loosest):g} % of strangers, how many more this accepts is not known"
         )
+
+
+def percent(probability: float | None) -> str:
+    """A probability as tables and labels show it, never as certain."""
+    if probability is None:
+        return ""
+    if 0.0005 <= probability < 0.9995:
+        return f"{100 * probability:.1f} %"
+    return "> 99.9 %" if probability > 0.5 else "< 0.1 %"

@@ -24,7 +24,7 @@ from facerec.models import Embedder
 from facerec.models.factory import create_embedder, load_network
 from facerec.models.fusion import Fusion, equal_weights, fused_card, normalised_weights
 from facerec.models.graph_embedder import GraphEmbedder
-from facerec.models.precision import choose_precision
+from facerec.models.precision import choose_precision, runs_on
 from facerec.models.runtimes.checks import processor, without_averaging
 from facerec.models.runtimes.graphs import (
     OPSET,
@@ -216,8 +216,9 @@ class _Plan:
             )
         if self.engine == "openvino":
             import_openvino(f"runtime.engine {self.engine}")
-        automatic = self.engine == "openvino" and runtime.device == "auto"
-        self.device = "cpu" if automatic else choose_device(runtime.device)
+        self.device = choose_device(runtime.device)
+        if runtime.device == "auto" and not runs_on(self.engine, self.device):
+            self.device = "cpu"
         self.precision = choose_precision(runtime.precision, self.engine, self.device)
         self.kept: Precision = "int8" if self.precision == "int8" else "fp32"
         chosen = runtime.engine is None and self.engine == "torch" and self.device == "cpu"

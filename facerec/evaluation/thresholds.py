@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facerec.card import Calibration, Metric, ModelCard, similarity_to_distance
+from facerec.card import Calibration, Cohort, Metric, ModelCard, similarity_to_distance
 from facerec.errors import UsageError
 from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.metrics import allowed_impostors, tar_at_far
@@ -12,11 +12,14 @@ CALIBRATED = (1e-2, 1e-3, 1e-4)
 """False-accept rates calibrated, if there are enough impostor pairs."""
 
 
-def calibrate(curve: ScoreCurve, metric: Metric, data: str) -> Calibration:
+def calibrate(
+    curve: ScoreCurve, metric: Metric, data: str, cohort: Cohort | None = None
+) -> Calibration:
     """The thresholds, as distances in `metric`.
 
     Args:
         data: name of the set.
+        cohort: of its people, see `facerec.evaluation.cohort`.
 
     Raises:
         UsageError: there are fewer than 100 impostor pairs.
@@ -34,6 +37,7 @@ def calibrate(curve: ScoreCurve, metric: Metric, data: str) -> Calibration:
             rate_name(far): similarity_to_distance(tar_at_far(curve, far).threshold, metric)
             for far in fars
         },
+        cohort=cohort,
     )
 
 

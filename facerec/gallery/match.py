@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_t
 from facerec.errors import UsageError
 from facerec.faces import Candidate, Face, Floats, Match
 from facerec.gallery.base import GalleryStore, Hit
+from facerec.gallery.certainty import Certainty
 from facerec.gallery.entries import mean_vector
 from facerec.profile.schema import RecognizeSection
 
@@ -22,19 +25,50 @@ def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelC
         IncompatibleError: the gallery was built with another model.
     """
     model.require_same_model(gallery.card, where)
-    return gallery.card if gallery.card.calibration else model
+    own, known = gallery.card.calibration, model.calibration
+    if own is None:
+        return model
+    # The gallery may be older than the cohort on the model's card.
+    if known is not None and own == known.model_copy(update={"cohort": None}):
+        return model
+    return gallery.card
 
 
-def decision_threshold(card: ModelCard, section: RecognizeSection) -> tuple[Metric, float]:
+def certainty_of(card: ModelCard, enrolled: Mapping[int, int] | None = None) -> Certainty | None:
+    """What a cosine with a gallery's people means; None where the card holds no cohort.
+
+    Args:
+        enrolled: see `Certainty`; None: one person of one photo, as when two faces are compared.
+    """
+    cohort = card.calibration.cohort if card.calibration else None
+    return None if cohort is None else Certainty(cohort, {1: 1} if enrolled is None else enrolled)
+
+
+def decision_threshold(
+    card: ModelCard, section: RecognizeSection, certainty: Certainty | None = None
+) -> tuple[Metric, float]:
     """The metric and the threshold: the largest distance accepted as the same person.
 
+    Args:
+        certainty: of the gallery; None: two faces are compared.
+
     Raises:
-        UsageError: no threshold is given, and the card has none for the section's `far`.
+        UsageError: no threshold is given, and the card has none for the section's `far`, or no
+            cohort for its `max_false_names`.
     """
     metric = section.metric or card.metric
     if section.threshold is not None:
         return metric, section.threshold
-    return metric, card.threshold(section.far, metric)
+    if section.max_false_names is None:
+        return metric, card.threshold(section.far, metric)
+    certainty = certainty or certainty_of(card)
+    if certainty is None:
+        raise UsageError(
+            f"{card.name}: its card knows no cohort of strangers, which recognize.max_false_names "
+            "needs; facerec evaluate lfw --calibrate CARD measures one"
+        )
+    cosine = certainty.threshold(section.max_false_names)
+    return metric, max(similarity_to_distance(cosine, metric), 0.0)
 
 
 class Matcher:
@@ -50,10 +84,11 @@ class Matcher:
         metric: of `threshold` and of all distances returned.
         threshold: largest distance accepted as the same person.
         card: whose thresholds apply.
+        certainty: what a cosine with the gallery's people means; None where the card does not say.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
-        UsageError: no threshold is known for the section's `far`.
+        UsageError: no threshold is known for the section's `far` or `max_false_names`.
     """
 
     def __init__(
@@ -64,9 +99,10 @@ class Matcher:
         where: str = "the gallery",
     ) -> None:
         self.card = deciding_card(gallery, model, where)
-        self.metric, self.threshold = decision_threshold(self.card, section)
         self._gallery = gallery
         self._section = section
+        self.certainty = certainty_of(self.card, self._enrolled())
+        self.metric, self.threshold = decision_threshold(self.card, section, self.certainty)
 
     def match(
         self, embeddings: Floats, held: Sequence[str | None] = (), lead: float = 0.0
@@ -93,7 +129,20 @@ class Matcher:
             near = [Hit(hit.name, hit.similarity + lead * (hit.name == name)) for hit in hits]
             leaning.append(sorted(near, key=lambda hit: -hit.similarity))
         decided = self._decide(leaning)
-        return [self._match(name, hits) for name, hits in zip(decided, found, strict=True)]
+        matches = [self._match(name, hits) for name, hits in zip(decided, found, strict=True)]
+        if self.certainty is None:
+            return matches
+        cosines = [-1.0 if one.nearest is None else one.nearest.similarity for one in matches]
+        probabilities = self.certainty.probability(cosines).tolist()
+        return [
+            one if one.nearest is None else replace(one, probability=probability)
+            for one, probability in zip(matches, probabilities, strict=True)
+        ]
+
+    def _enrolled(self) -> dict[int, int]:
+        """The gallery's people by number of photos, as `Certainty` takes them."""
+        counts = self._gallery.counts(self._section.where).values()
+        return {1: sum(counts)} if self._section.match == "exemplar" else dict(Counter(counts))
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
         """One decision per embedded face of an image."""

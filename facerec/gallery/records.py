@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from facerec.card import Metric, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
+from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
 
 
@@ -49,13 +51,15 @@ def match_record(match: Match) -> dict[str, Any]:
         "name": match.name,
         "similarity": nearest.get("similarity"),
         "distance": nearest.get("distance"),
+        "probability": _rounded(match.probability),
         "candidates": [_candidate_record(candidate) for candidate in match.candidates],
     }
 
 
 def comparison_record(
-    a: str, b: str, vectors: tuple[Floats, Floats], metric: Metric, threshold: float
-) -> dict[str, Any]:
+    a: str, b: str, vectors: tuple[Floats, Floats], metric: Metric, threshold: float,
+    certainty: Certainty | None,
+) -> dict[str, Any]:  # fmt: skip
     """Of two faces, as `facerec compare` tells it.
 
     Args:
@@ -64,18 +68,37 @@ def comparison_record(
         vectors: `(D,) float32` unit vectors of both.
         metric: of the distance and the threshold.
         threshold: largest distance of the same person.
+        certainty: what a cosine means; None where the card does not say.
     """
     first, second = vectors
     similarity = min(max(float(first @ second), -1.0), 1.0)
     distance = similarity_to_distance(similarity, metric)
+    probability = None if certainty is None else float(certainty.probability([similarity])[0])
     return {
         "a": a,
         "b": b,
         "same": distance <= threshold,
         "similarity": round(similarity, 6),
         "distance": round(distance, 6),
+        "probability": _rounded(probability),
         "threshold": round(threshold, 6),
         "metric": metric,
+    }
+
+
+def entry_record(person: str, source: str, distance: float, quality: float) -> dict[str, Any]:
+    """Of an enrolled face, as `facerec gallery show` tells it.
+
+    Args:
+        source: its photo, as the gallery names it.
+        distance: from the person's mean vector, in the card's metric.
+        quality: in [0, 1]; NaN when unknown.
+    """
+    return {
+        "person": person,
+        "source": source,
+        "distance": round(distance, 6),
+        "quality": None if math.isnan(quality) else round(quality, 4),
     }
 
 
@@ -111,6 +134,10 @@ def _spread(qualities: Sequence[float]) -> dict[str, float] | None:
     if not qualities:
         return None
     return {"lowest": round(min(qualities), 4), "median": round(median(qualities), 4)}
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, 6)
 
 
 def _candidate_record(candidate: Candidate) -> dict[str, Any]:

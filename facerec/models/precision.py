@@ -50,6 +50,11 @@ def choose_precision(
     return asked
 
 
+def runs_on(engine: RuntimeEngine, device: str) -> bool:
+    """Whether a runtime uses a torch device."""
+    return engine == "torch" or device.partition(":")[0] in _OFFERED[engine]
+
+
 def multiplies_bf16() -> bool:
     """Whether this CPU has bf16 dot products (AVX512-BF16, AMX), and oneDNN may use them: where
     its `ONEDNN_MAX_CPU_ISA` forbids that, it computes bf16 far slower than fp32."""

@@ -10,13 +10,16 @@ from facerec.errors import MissingError
 
 
 def choose_device(name: str) -> str:
-    """The torch device for a `runtime.device` value.
+    """The torch device for a `runtime.device` value; `auto`: CUDA, else Apple's Metal (`mps`), else
+    the processor.
 
     Raises:
         MissingError: the device is not there.
     """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

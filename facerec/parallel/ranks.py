@@ -35,7 +35,8 @@ def process_group(device: str) -> Iterator[torch.device]:
     """Join the process group that torchrun's environment describes, if there is one.
 
     Args:
-        device: `auto`, `cpu`, `cuda` or `cuda:1`; `cuda` becomes the local rank's GPU.
+        device: `auto`, `cpu`, `mps`, `cuda` or `cuda:1`; `cuda` becomes the local rank's GPU, and
+            `auto` a GPU of CUDA or the processor: ranks do not speak with each other over `mps`.
 
     Yields:
         This rank's device.
@@ -43,6 +44,8 @@ def process_group(device: str) -> Iterator[torch.device]:
     Raises:
         MissingError: the device is not there.
     """
+    if device == "auto" and not torch.cuda.is_available():
+        device = "cpu"
     chosen = torch.device(choose_device(device))
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield chosen

@@ -177,7 +177,7 @@ class ModelSection(Section):
 
 class RuntimeSection(Section):
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:1`."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` (Apple's GPU); `auto`: a GPU where there is one."""
     precision: RuntimePrecision = "auto"
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
     GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
@@ -211,6 +211,9 @@ class RecognizeSection(Section):
     """Largest distance that still counts as the same person; empty: the card's at `far`."""
     far: Rate = 1e-3
     """False-accept rate whose calibrated threshold is used."""
+    max_false_names: Rate | None = None
+    """Share of strangers that may be named as somebody of this gallery, however many it holds; in
+    the place of `far`. Needs a card that was calibrated with a cohort of strangers."""
     metric: Metric | None = None
     """Distance shown and thresholded; empty: the card's."""
     match: Literal["template", "exemplar"] = "template"

@@ -12,7 +12,10 @@ from starlette.exceptions import HTTPException
 from facerec.errors import FacerecError, without_user
 from facerec.files.text import to_json
 from facerec.serving.failures import RequestError, to_request_error
+from facerec.serving.schema import Failed
 
+FAILURES: dict[int | str, dict[str, Any]] = {"default": {"model": Failed, "description": "Refused"}}
+"""What the description says of all refusals."""
 log = logging.getLogger("facerec.serving")
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 

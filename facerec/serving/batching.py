@@ -29,8 +29,6 @@ _LANES = 2
 """Batches in work: one detected, one embedded."""
 _MOST_WAITING = 256
 """Photos admitted at once; beyond, requests are refused."""
-_MOST_BYTES = 512 << 20
-"""Bytes of the photos admitted at once, but for a single one."""
 _BATCH_PIXELS = 16_000_000
 """Pixels of a batch, beyond its first photo."""
 _MOST_PIXELS = 64_000_000
@@ -104,7 +102,6 @@ class Batcher:
         self._arriving = 0
         self._closed = False
         self._admitted = 0
-        self._bytes = 0
         self._locating, self._completing = threading.Lock(), threading.Lock()
         self._lanes = [
             threading.Thread(target=self._work, name=f"engine-{number}", daemon=True)
@@ -134,12 +131,9 @@ class Batcher:
             InputError: it is no image, damaged, or has too many pixels.
             RequestError: too many photos are waiting.
         """
-        if self._admitted >= _MOST_WAITING or (
-            self._admitted and self._bytes + len(data) > _MOST_BYTES
-        ):
+        if self._admitted >= _MOST_WAITING:
             raise too_busy(f"{self._admitted} photos are waiting; try again in a second")
         self._admitted += 1
-        self._bytes += len(data)
         try:
             job = await self._queue(
                 lambda frame: _Job(frame, engine, embed, select),
@@ -150,7 +144,6 @@ class Batcher:
             return Analysis(name, job.frame.sha256, height, width, faces)
         finally:
             self._admitted -= 1
-            self._bytes -= len(data)
 
     def close(self) -> None:
         """End the threads, after the photos that are waiting."""

@@ -6,12 +6,15 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from facerec.serving.answers import FAILURES
+from facerec.serving.callers import READ
 from facerec.serving.cameras import Cameras
 from facerec.serving.events import Hub, Record
+from facerec.serving.failures import RequestError, unavailable
 from facerec.serving.watching import Sink, watching
 
 _HEARTBEAT = 15.0
@@ -46,7 +49,13 @@ def camera_router(
         async with watching(cameras, sinks, app.state.ending):
             yield
 
-    router = APIRouter(prefix="/v1/cameras", tags=["cameras"], lifespan=watch)
+    router = APIRouter(
+        prefix="/v1/cameras",
+        tags=["cameras"],
+        dependencies=READ,
+        responses=FAILURES,
+        lifespan=watch,
+    )
 
     @router.get("", summary="Cameras and whether they are live")
     async def list_cameras() -> CameraList:
@@ -62,16 +71,14 @@ def camera_router(
         response_class=StreamingResponse,
         responses={
             200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            404: {"description": "There is no such camera."},
-            503: {"description": "Too many listeners."},
         },
     )
     async def camera_events(camera: str) -> StreamingResponse:
         hub = cameras.hubs.get(camera)
         if hub is None:
-            raise HTTPException(404, f"{camera}: no such camera")
+            raise RequestError(404, "unknown_camera", f"{camera[:64]}: no such camera")
         if hub.full:
-            raise HTTPException(503, f"{camera}: too many listeners", {"Retry-After": "10"})
+            raise unavailable("too_many_listeners", f"{camera}: too many listeners", seconds=10)
         return StreamingResponse(
             _stream(hub, heartbeat),
             media_type="text/event-stream",

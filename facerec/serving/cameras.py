@@ -53,7 +53,7 @@ class Strangers:
             if track.name is None and since is not None and now - since >= _PATIENCE:
                 del self._since[track.number]
                 box = tuple(round(float(side), 1) for side in track.face.box)
-                found.append(Event("unknown", round(now, 3), track.number, box, None, None))
+                found.append(Event("unknown", round(now, 3), track.number, box, None, None, None))
         return found
 
 

@@ -6,18 +6,18 @@ way has an id made of its person, its photo's name and content: another one afte
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-import numpy as np
-
 from facerec.card import similarity_to_distance
 from facerec.errors import UsageError
 from facerec.gallery.base import Batch, GalleryStore, Where
 from facerec.gallery.entries import mean_vector
+from facerec.gallery.records import entry_record
 from facerec.serving.failures import RequestError
 
 ID, ENROLLED = "id", "enrolled"
@@ -35,6 +35,7 @@ class Entry:
         source: the photo, as the gallery names it.
         sha256: hex hash of its bytes, empty when unknown.
         score: the detector's, in [0, 1].
+        quality: in [0, 1]; NaN when unknown.
         distance: from the person's mean vector, in the card's metric.
         meta: the metadata, without the id and the time.
         enrolled: when, in ISO 8601; None if it was not enrolled over HTTP.
@@ -45,18 +46,17 @@ class Entry:
     source: str
     sha256: str
     score: float
+    quality: float
     distance: float
     meta: Where
     enrolled: str | None
 
     def to_record(self) -> dict[str, Any]:
-        """JSON values; `person`, `source` and `distance` as `facerec gallery show` tells them."""
+        """JSON values: those of `facerec gallery show`, and what only the server knows."""
         return {
             "id": self.id,
-            "person": self.person,
-            "source": self.source,
-            "distance": round(self.distance, 6),
-            "score": None if np.isnan(self.score) else round(self.score, 4),
+            **entry_record(self.person, self.source, self.distance, self.quality),
+            "score": None if math.isnan(self.score) else round(self.score, 4),
             "enrolled": self.enrolled,
             "meta": dict(self.meta),
         }
@@ -102,6 +102,7 @@ def entries_of(store: GalleryStore, person: str) -> list[Entry]:
             rows.source[row],
             rows.sha256[row],
             float(rows.score[row]),
+            float(rows.quality[row]),
             similarity_to_distance(float(cosines[row]), store.card.metric),
             {key: value for key, value in rows.meta[row].items() if key not in (ID, ENROLLED)},
             rows.meta[row].get(ENROLLED),
@@ -124,6 +125,31 @@ def find_entry(store: GalleryStore, wanted: str, person: str | None = None) -> E
             if entry.id == wanted:
                 return entry
     raise RequestError(404, "unknown_face", f"no enrolled face has the id {wanted[:64]}")
+
+
+def expired(store: GalleryStore, before: datetime) -> list[Entry]:
+    """Entries that were enrolled over HTTP before a time."""
+    owners: dict[str, None] = {}
+    for batch in store.batches():
+        for person, meta in zip(batch.person, batch.meta, strict=True):
+            if _is_before(meta.get(ENROLLED), before):
+                owners[person] = None
+    return [
+        entry
+        for person in owners
+        for entry in entries_of(store, person)
+        if _is_before(entry.enrolled, before)
+    ]
+
+
+def _is_before(enrolled: str | None, moment: datetime) -> bool:
+    if enrolled is None:
+        return False
+    try:
+        return datetime.fromisoformat(enrolled) < moment
+    except (ValueError, TypeError):
+        # Metadata of that name that somebody else wrote.
+        return False
 
 
 def _owners(store: GalleryStore, wanted: str) -> Iterator[str]:

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats
 from facerec.files.parsing import parse_json
-from facerec.serving.answers import answer
+from facerec.serving.answers import FAILURES, answer
 from facerec.serving.bodies import Part, parse_form, read_body
+from facerec.serving.callers import READ
 from facerec.serving.client import Target, parse_url, send
 from facerec.serving.failures import RequestError, unavailable
+from facerec.serving.immich_schema import PREDICT_BODY, Greeting, Prediction
 from facerec.serving.service import Service, Upload
 
 FACES = "facial-recognition"
@@ -29,29 +32,6 @@ _MIN_SCORE = 0.7
 """Immich's own default."""
 _UPSTREAM_SECONDS = 120.0
 _MOST_BYTES = 64 << 20
-_SCHEMA = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "entries": {
-                            "type": "string",
-                            "description": "Tasks as JSON.",
-                            "example": '{"facial-recognition": {"detection": {"modelName": "any", '
-                            '"options": {"minScore": 0.7}}, "recognition": {"modelName": "any"}}}',
-                        },
-                        "image": {"type": "string", "format": "binary"},
-                        "text": {"type": "string"},
-                    },
-                    "required": ["entries"],
-                }
-            }
-        },
-    }
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +170,28 @@ def immich_router(service: Service, upstream: Upstream | None) -> APIRouter:
     Args:
         upstream: does the tasks that are not ours; None: these are refused.
     """
-    router = APIRouter(tags=["Immich"])
+    router = APIRouter(tags=["Immich"], dependencies=READ, responses=FAILURES)
 
-    @router.get("/ping", summary="Whether the server lives, as Immich asks")
+    @router.get(
+        "/ping",
+        response_class=PlainTextResponse,
+        summary="Whether the server lives, as Immich asks",
+    )
     async def ping() -> Response:
-        return Response("pong", media_type="text/plain")
+        return PlainTextResponse("pong")
 
-    @router.get("/", summary="What answers here, as Immich's own server tells it")
+    @router.get(
+        "/", response_model=Greeting, summary="What answers here, as Immich's own server tells it"
+    )
     async def root() -> Response:
         return answer({"message": "Immich ML"})
 
-    @router.post("/predict", summary="Immich's tasks: the faces of a photo", openapi_extra=_SCHEMA)
+    @router.post(
+        "/predict",
+        response_model=Prediction,
+        openapi_extra=PREDICT_BODY,
+        summary="Immich's tasks: the faces of a photo",
+    )
     async def predict(request: Request) -> Response:
         body = await read_body(request)
         kind = request.headers.get("content-type", "")

@@ -7,6 +7,7 @@ may change the gallery too: its version is looked at before a search, at most ev
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,8 +78,19 @@ class People:
         """The newest gallery and its matcher, for their card and threshold."""
         return await self.read(lambda store: (store, self._decider()))
 
-    async def change(self, function: Callable[[GalleryStore], Result]) -> Result:
-        """Change the gallery by a function; the change is on disk when this returns.
+    async def change(
+        self,
+        function: Callable[[GalleryStore], Result],
+        done: Callable[[Result], None],
+        *,
+        rewrite: bool = False,
+    ) -> Result:
+        """Change the gallery by a function; the change is on disk when this returns. It is made
+        also if nobody waits for it any more.
+
+        Args:
+            done: told of the change once it is on disk, in the same thread.
+            rewrite: leave nothing of what was removed in the gallery's file.
 
         Raises:
             UsageError: it cannot be written, or another process keeps writing it.
@@ -87,13 +99,16 @@ class People:
 
         def run() -> Result:
             with _changing(address, self._card) as store:
-                return function(store)
-
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._writers, run)
-        finally:
+                result = function(store)
+                if rewrite:
+                    store.commit()
+                    backend_of(address).tidy(store)
             self._looked = -_CHECK
+            done(result)
+            return result
+
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._writers, context.run, run)
 
     def close(self) -> None:
         """Wait for what is being read and written."""

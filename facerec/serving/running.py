@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-
-from facerec.errors import UsageError
 
 _DRAIN_SECONDS = 30
 """Seconds in which requests are answered after the signal."""
@@ -59,16 +58,15 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def run(app: FastAPI, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; a second one ends at once.
+def run(app: FastAPI, bound: socket.socket, started: Callable[[], None], **options: Any) -> None:
+    """Serve until SIGTERM or Ctrl-C, answer what was asked before, and return; a second one ends at
+    once.
 
     Args:
-        say: told the address, once requests are answered, and the end.
-
-    Raises:
-        UsageError: the address cannot be bound.
+        bound: a socket that listens.
+        started: called once requests are answered.
+        options: further ones of `uvicorn.Config`.
     """
-    bound = _bind(host, port)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -76,33 +74,10 @@ def run(app: FastAPI, host: str, port: int, say: Callable[[str], None]) -> None:
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=_BACKLOG,
+        **options,
     )
-    named = f"[{host}]" if ":" in host else host
-    place = f"http://{named}:{bound.getsockname()[1]}"
     # What a stranger's broken request makes uvicorn say is no news.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    server = _Server(config, lambda: say(f"{place} answers; Ctrl-C ends"), app.state.ending.set)
+    server = _Server(config, started, app.state.ending.set)
     with bound:
         server.run(sockets=[bound])
-    say("ended")
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        UsageError: there is no such address here, or it is in use.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except OSError:
-            bound.close()
-            raise
-    except OSError as error:
-        raise UsageError(f"--host {host} --port {port}: {error.strerror or error}") from error
-    return bound

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 from facerec.alignment.warp import only_central_face
 from facerec.card import Metric, ModelCard
@@ -15,17 +15,18 @@ from facerec.engine.second_look import with_second_look
 from facerec.errors import FacerecError, InputError, UsageError
 from facerec.faces import Floats, Match
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
-from facerec.gallery.entries import mean_vector
-from facerec.gallery.match import Matcher, decision_threshold
-from facerec.gallery.outcomes import is_refused
-from facerec.gallery.people import check_name
+from facerec.gallery.entries import known_quality, mean_vector
+from facerec.gallery.match import certainty_of, decision_threshold
+from facerec.gallery.outcomes import good_enough, is_refused
 from facerec.gallery.remarks import remark_on_others
-from facerec.imaging.photos import normalise_person
 from facerec.imaging.portraits import portrait_files
 from facerec.profile.loading import Profile
+from facerec.serving.audit import Audit
 from facerec.serving.batching import Analysis, Batcher
-from facerec.serving.entries import ID, Entry, entries_of, find_entry, new_meta, rows_of
+from facerec.serving.directory import Directory, usable_name
+from facerec.serving.entries import ID, entries_of, new_meta, rows_of
 from facerec.serving.failures import RequestError
 from facerec.serving.people import People
 
@@ -63,6 +64,7 @@ class Comparison(NamedTuple):
     vectors: tuple[Floats, Floats]
     metric: Metric
     threshold: float
+    certainty: Certainty | None
 
 
 class Enrolled(NamedTuple):
@@ -70,21 +72,24 @@ class Enrolled(NamedTuple):
 
     Attributes:
         report: the photos by outcome.
+        person: as the name is stored.
         ids: of each photo that is enrolled now, in order.
         faces: the person's, now.
     """
 
+    person: str
     report: Enrolment
     ids: list[str]
     faces: int
 
 
-class Service:
+class Service(Directory):
     """One engine, warm, and the people of a gallery.
 
     Args:
         engines: of the profile.
         profile: how people are matched and enrolled.
+        audit: told of each change of the gallery.
         gallery: its address; None: people are neither enrolled nor recognised.
         observe: called with the size of each batch that the engine takes.
 
@@ -95,11 +100,13 @@ class Service:
         engines: Engines,
         profile: Profile,
         gallery: str | None,
+        audit: Audit,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._engine, self._turning = engines
+        super().__init__(People(gallery, self._engine.card, profile.recognize), audit)
         self.profile = profile
         self.gallery = gallery
-        self._engine, self._turning = engines
         runtime = profile.runtime
         self._batcher = Batcher(
             batch=max(1, runtime.batch // 4),
@@ -107,7 +114,6 @@ class Service:
             max_pixels=runtime.max_pixels,
             observe=observe,
         )
-        self._people = People(gallery, self.card, profile.recognize)
 
     @property
     def card(self) -> ModelCard:
@@ -163,48 +169,33 @@ class Service:
         one, other = await asyncio.gather(self._vector(first), self._vector(second))
         if isinstance(first, str) or isinstance(second, str):
             _, matcher = await self._people.deciding()
-            return Comparison((one, other), matcher.metric, matcher.threshold)
-        return Comparison((one, other), *decision_threshold(self.card, self.profile.recognize))
+            return Comparison(
+                (one, other), matcher.metric, matcher.threshold, certainty_of(matcher.card)
+            )
+        metric, threshold = decision_threshold(self.card, self.profile.recognize)
+        return Comparison((one, other), metric, threshold, certainty_of(self.card))
 
-    async def read(self, function: Callable[[GalleryStore], Result]) -> Result:
-        """What a function reads from the newest gallery.
-
-        Raises:
-            RequestError: there is no gallery.
-        """
-        return await self._people.read(function)
-
-    async def matcher(self) -> Matcher:
-        """The newest gallery's matcher, for its threshold and metric.
-
-        Raises:
-            RequestError: there is no gallery.
-        """
-        return (await self._people.deciding())[1]
-
-    async def people(self, where: Where | None = None) -> dict[str, int]:
-        """Faces per person.
-
-        Args:
-            where: metadata of the faces that count.
-        """
-        return await self._people.read(lambda store: store.counts(where))
-
-    async def faces_of(self, person: str) -> list[Entry]:
-        """A person's entries.
-
-        Raises:
-            RequestError: the person is unknown.
-        """
-        return await self._people.read(lambda store: entries_of(store, person))
-
-    async def face(self, face: str, person: str | None = None) -> Entry:
-        """The entry with an id.
-
-        Raises:
-            RequestError: there is none, or that person has none.
-        """
-        return await self._people.read(lambda store: find_entry(store, face, person))
+    async def model_record(self) -> dict[str, Any]:
+        """The model's card as JSON values, and what decides whether two faces are one person's;
+        the threshold is null where none is known."""
+        card, section = self.card, self.profile.recognize
+        try:
+            if self.gallery is not None:
+                _, matcher = await self._people.deciding()
+                metric, threshold = matcher.metric, matcher.threshold
+            else:
+                metric, threshold = decision_threshold(card, section)
+        except UsageError:
+            metric, threshold = section.metric or card.metric, None
+        return {
+            "name": card.name,
+            "arithmetic": self._engine.arithmetic,
+            "fingerprint": card.fingerprint(),
+            "detector": self.profile.detector.name,
+            "metric": metric,
+            "threshold": threshold,
+            "card": card.model_dump(mode="json"),
+        }
 
     async def enrol(
         self, person: str, uploads: Sequence[Upload], meta: Where | None = None
@@ -229,83 +220,26 @@ class Service:
             for found, facts in given:
                 if store.holds(person, found.sha256):
                     report.skipped += 1
-                    known = [one for one in entries_of(store, person) if one.sha256 == found.sha256]
-                    ids.append(known[0].id)
+                    entries = entries_of(store, person)
+                    ids.append(next(one.id for one in entries if one.sha256 == found.sha256))
                     continue
                 store.add(person, found.faces, f"api://{facts[ID]}", found.sha256, facts)
                 report.enrolled += 1
                 report.faces += len(found.faces)
+                known = (face.quality for face in found.faces)
+                report.qualities += [quality for quality in known if quality is not None]
                 ids.append(facts[ID])
             count = len(store.person(person)) if ids else 0
-            return Enrolled(report, ids, count)
+            return Enrolled(person, report, ids, count)
+
+        def note(done: Enrolled) -> None:
+            new = [facts[ID] for _, facts in given if facts[ID] in done.ids]
+            if new:
+                self._audit.note("enrol", person, ids=new, faces=report.faces)
 
         if not given:
-            return Enrolled(report, [], 0)
-        return await self._people.change(add)
-
-    async def rename(self, person: str, name: str) -> None:
-        """Give a person another name.
-
-        Raises:
-            RequestError: the person is unknown, or the name is taken or unusable.
-        """
-        name = usable_name(name)
-
-        def rename(store: GalleryStore) -> None:
-            rows_of(store, person)
-            try:
-                store.rename(person, name)
-            except UsageError as error:
-                raise RequestError(409, "name_taken", str(error)) from error
-
-        await self._people.change(rename)
-
-    async def merge(self, person: str, into: str) -> None:
-        """Make all faces of a person another's.
-
-        Raises:
-            RequestError: one of them is unknown, or they are the same.
-        """
-
-        def merge(store: GalleryStore) -> None:
-            for one in (person, into):
-                rows_of(store, one)
-            if person == into:
-                raise RequestError(409, "same_person", f"{person} cannot be merged into itself")
-            store.merge(person, into)
-
-        await self._people.change(merge)
-
-    async def delete_person(self, person: str) -> int:
-        """Remove a person and all their faces; returns how many.
-
-        Raises:
-            RequestError: the person is unknown.
-        """
-
-        def remove(store: GalleryStore) -> int:
-            rows_of(store, person)
-            return store.remove(person)
-
-        return await self._people.change(remove)
-
-    async def delete_face(self, face: str, person: str | None = None) -> Entry:
-        """Remove what one photo gave; returns the entry that had the id.
-
-        Args:
-            face: the id.
-            person: whose it must be.
-
-        Raises:
-            RequestError: there is none.
-        """
-
-        def remove(store: GalleryStore) -> Entry:
-            entry = find_entry(store, face, person)
-            store.remove_source(entry.person, entry.source)
-            return entry
-
-        return await self._people.change(remove)
+            return Enrolled(person, report, [], 0)
+        return await self._people.change(add, note)
 
     def close(self) -> None:
         """Answer what is waiting, then end the threads."""
@@ -358,9 +292,17 @@ class Service:
                 problem = RequestError(422, "several_faces", told)
                 report.several_faces.append(upload.name)
             else:
-                usable.append(found)
-                if found.faces[0].among > len(found.faces):
-                    report.remarks.append(remark_on_others(upload.name, found.faces[0].among))
+                good = good_enough(found.faces, self.profile)
+                poor = [known_quality(face) for face in found.faces if face not in good]
+                if poor:
+                    report.low_quality[upload.name] = poor
+                if not good:
+                    told = f"{upload.name}: face quality {max(poor):.2f} is too low"
+                    problem = RequestError(422, "low_quality", told)
+                else:
+                    usable.append(replace(found, faces=good))
+                    if good[0].among > len(found.faces):
+                        report.remarks.append(remark_on_others(upload.name, good[0].among))
             if problem is not None and len(uploads) == 1:
                 raise problem
         return usable
@@ -384,17 +326,3 @@ def open_engines(profile: Profile) -> Engines:
         for one in (profile, turning)
     )
     return Engines(plain, turned)
-
-
-def usable_name(name: str) -> str:
-    """A person's name as it is stored.
-
-    Raises:
-        RequestError: it is none.
-    """
-    name = normalise_person(name)
-    try:
-        check_name(name)
-    except UsageError as error:
-        raise RequestError(422, "unusable_name", str(error)) from error
-    return name

@@ -65,6 +65,8 @@ class Event:
         box: `x1, y1, x2, y2` pixels.
         name: the person; None for a stranger.
         similarity: cosine to that person; of a stranger, to the nearest.
+        probability: that it is that person, see `facerec.gallery.certainty`; None where the card
+            tells none.
     """
 
     kind: Kind
@@ -73,6 +75,7 @@ class Event:
     box: tuple[float, ...]
     name: str | None
     similarity: float | None
+    probability: float | None
 
     def to_record(self) -> dict[str, Any]:
         """The event as JSON values."""
@@ -82,6 +85,7 @@ class Event:
             "track": self.track,
             "name": self.name,
             "similarity": self.similarity,
+            "probability": self.probability,
             "box": list(self.box),
         }
 
@@ -352,6 +356,7 @@ class VideoRecognizer:
 
     def _event(self, kind: Kind, seconds: float, track: Track, match: Match | None = None) -> Event:
         near = match.nearest if match is not None else None
+        probability = match.probability if match is not None else None
         return Event(
             kind,
             round(seconds, 3),
@@ -359,6 +364,7 @@ class VideoRecognizer:
             tuple(round(float(side), 1) for side in track.face.box),
             track.name,
             round(near.similarity, 4) if near is not None else None,
+            round(probability, 6) if probability is not None else None,
         )
 
 

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from facerec.album.scan import Scan, remove_gone, scan_photos, unknown_photos
 from facerec.album.store import Album
-from facerec.faces import Face, Frame
+from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.sources import find_photos
 from facerec.profile.loading import Profile
 from tests.conftest import make_card
@@ -43,11 +43,14 @@ class FakeEngine:
 
     Attributes:
         looked: photos that it was given to look at.
+        embedded: faces that it was given to embed, but for those it found.
     """
 
+    size = SIZE
+
     def __init__(self) -> None:
-        self.card = make_card(SIZE)
-        self.looked = 0
+        self.card = make_card(self.size)
+        self.looked = self.embedded = 0
 
     def in_whole_batches(self) -> FakeEngine:
         return self
@@ -58,15 +61,34 @@ class FakeEngine:
     def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         for frame in frames:
             self.looked += frame.image is not None
-            yield frame, [] if frame.image is None else list(_faces(frame.image))
+            yield frame, [] if frame.image is None else list(self._faces(frame.image))
+
+    def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
+        self.embedded += len(found)
+        lefts = [int(face.landmarks[0, 0]) for _, face in found]
+        people = [int(image[0, left, 0]) for (image, _), left in zip(found, lefts, strict=True)]
+        return np.stack([self.vector(person) for person in people])
+
+    def vector(self, person: int) -> Floats:
+        return vector_of(person)
+
+    def _faces(self, image: Image) -> Iterator[Face]:
+        for left in range(0, image.shape[1], SIDE):
+            person = int(image[0, left, 0])
+            if person:
+                box = np.array([left, 0, left + SIDE, SIDE], np.float32)
+                yield Face(box, 0.9, np.full((5, 2), left, np.float32), self.vector(person))
 
 
-def _faces(image: np.ndarray) -> Iterator[Face]:
-    for left in range(0, image.shape[1], SIDE):
-        person = int(image[0, left, 0])
-        if person:
-            box = np.array([left, 0, left + SIDE, SIDE], np.float32)
-            yield Face(box, 0.9, np.full((5, 2), left, np.float32), vector_of(person))
+class OtherEngine(FakeEngine):
+    """A model of 6 values, which are a linear map of the first one's, and so can be learned."""
+
+    size = 6
+
+    def vector(self, person: int) -> Floats:
+        turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:SIZE]
+        vector: Floats = (vector_of(person) @ turn).astype(np.float32)
+        return vector
 
 
 def scan(album: Album, *places: Path, engine: FakeEngine | None = None) -> Scan:

@@ -102,5 +102,11 @@ def test_files_whose_metadata_name_the_person_are_told(tmp_path: Path) -> None:
     sidecar = tmp_path / "b.jpg.xmp"
     sidecar.write_text(packet)
     places = [str(photo), str(other), str(tmp_path / "none.jpg"), "https://x/y.jpg"]
-    assert named_in_metadata(places, "Ann & Co") == [str(photo), str(sidecar)]
-    assert named_in_metadata(places, "Nobody") == []
+    contacts = tmp_path / ".picasa.ini"
+    contacts.write_text("[Contacts2]\n1234=Ann & Co;;\n")
+    found = list(named_in_metadata(places, "Ann & Co"))
+    assert found == [str(photo), str(contacts), str(sidecar)]
+    assert list(named_in_metadata(places, "Nobody")) == []
+    # Metadata at the end of a long file.
+    other.write_bytes(bytes(10 << 20) + packet.encode())
+    assert str(other) in named_in_metadata(places, "Ann & Co")

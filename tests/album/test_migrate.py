@@ -12,39 +12,20 @@ import numpy as np
 import pytest
 
 from facerec.album.faces import read_columns, read_faces
-from facerec.album.migrate import Migration, count_wanted, migrate
+from facerec.album.migrate import Migration, count_wanted, is_migrated, migrate
 from facerec.album.store import Album, open_album
 from facerec.album.translation import fit_translation
 from facerec.errors import IncompatibleError
 from facerec.faces import Face, Floats, Image
-from tests.album.faking import SIDE, FakeEngine, scan, vector_of, write_photo
+from tests.album.faking import SIDE, FakeEngine, OtherEngine, scan, write_photo
+from tests.album.test_kill import content, points
 from tests.conftest import Run, make_card
 
 PEOPLE = 100
 
 
-class OtherEngine(FakeEngine):
-    """A model of 6 values, which are a linear map of the first one's, and so can be learned."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.card = make_card(6)
-        self.embedded = 0
-
-    def in_whole_batches(self) -> OtherEngine:
-        return self
-
-    def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
-        self.embedded += len(found)
-        return np.stack(
-            [other_vector(int(image[0, int(face.landmarks[0, 0]), 0])) for image, face in found]
-        )
-
-
 def other_vector(person: int) -> Floats:
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0][:4]
-    vector: Floats = (vector_of(person) @ turn).astype(np.float32)
-    return vector
+    return OtherEngine().vector(person)
 
 
 @pytest.fixture
@@ -152,6 +133,32 @@ def test_a_run_that_was_stopped_goes_on(album: Album) -> None:
     assert run_migration(album, engine).embedded == 200
     assert engine.embedded == 72
     assert len(read_columns(album).ids) == 200
+
+
+def test_a_killed_run_leaves_the_old_model_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.album.migrate._BATCH", 2)
+    folder, path = tmp_path / "photos", tmp_path / "album.db"
+    for number in range(3):
+        write_photo(folder / f"{number}.png", [1 + number, 7], number)
+    with open_album(path, create=True) as album:
+        scan(album, folder)
+    before = content(path)
+    states = []
+    for place in points(path, run_migration):
+        states.append(content(place))
+        with open_album(place) as album:
+            engine = OtherEngine()
+            if not is_migrated(album, engine.card):
+                run_migration(album, engine)
+            assert np.allclose(
+                read_columns(album).vectors, [other_vector(one) for one in (1, 7, 2, 7, 3, 7)]
+            )
+    with open_album(path) as album:
+        run_migration(album)
+    assert all(state in (before, content(path)) for state in states)
+    assert before in states
 
 
 def test_what_another_migration_gathered_is_not_used(album: Album) -> None:

@@ -1,15 +1,18 @@
-"""Random sequences of scan, group, decide, move, edit, delete, forget and undo: nothing corrected
-comes undone, no id changes or comes again, no face is there twice."""
+"""Random sequences of scan, group, decide, move, edit, delete, migrate, forget and undo: nothing
+corrected comes undone, no id changes or comes again, no face is there twice."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
@@ -34,16 +37,39 @@ from facerec.album.decisions import (
 from facerec.album.faces import assign_faces
 from facerec.album.forget import forget_person
 from facerec.album.journal import step, undo_step
+from facerec.album.migrate import migrate
 from facerec.album.people import add_person, find_person
 from facerec.album.records import lasting_id
 from facerec.album.store import open_album
 from facerec.errors import UsageError
-from tests.album.faking import scan, write_photo
+from facerec.faces import Face, Floats, Frame, Image
+from tests.album.faking import SIZE, FakeEngine, scan, vector_of, write_photo
+from tests.conftest import make_card
 
 ANY = st.integers(0, 40)
 NAMES = st.sampled_from(["Ann", "Ben", "Zoë", "李", "Ann B."])
 People = dict[int, tuple[str | None, int | None]]
 Faces = dict[int, tuple[int | None, str]]
+
+
+class Model(FakeEngine):
+    """An engine of one of two models."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.card = make_card(SIZE, sha256=f"{number}" * 64)
+        self._number = number
+
+    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+        for frame, faces in super().faces(frames):
+            yield frame, [replace(face, embedding=self._embed(frame.image, face)) for face in faces]
+
+    def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
+        return np.stack([self._embed(image, face) for image, face in found])
+
+    def _embed(self, image: Image | None, face: Face) -> Floats:
+        assert image is not None
+        return vector_of(int(image[0, int(face.landmarks[0, 0]), 0]) + 1000 * self._number)
 
 
 class Library(RuleBasedStateMachine):
@@ -60,6 +86,7 @@ class Library(RuleBasedStateMachine):
         self.drawn: list[list[int]] = []
         self.face_ids: dict[tuple[str, float], int] = {}
         self.people_ids: set[int] = set()
+        self.engine = Model(0)
         self.steps: list[tuple[People, Any, Faces]] = []
 
     def teardown(self) -> None:
@@ -101,7 +128,7 @@ class Library(RuleBasedStateMachine):
     @rule()
     def scan(self) -> None:
         people, decisions, faces = self._state()
-        assert scan(self.album, self.folder).failed == {}
+        assert scan(self.album, self.folder, engine=self.engine).failed == {}
         assert self._state(faces) == (people, decisions, faces)
         for file in self._files():
             content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -112,6 +139,16 @@ class Library(RuleBasedStateMachine):
                 (content, str(file)),
             )
             assert found == (len(self.drawn[int(file.stem.partition("_")[0])]),)
+
+    @precondition(lambda self: self._faces())
+    @rule(number=st.integers(0, 1))
+    def migrate(self, number: int) -> None:
+        """To the other model; faces whose photos are not there keep the album at its own."""
+        before, engine = self._state(), Model(number)
+        assert migrate(self.album, engine, 10**6).failed == {}  # type: ignore[arg-type]
+        assert self._state() == before
+        if self.album.meta("model") == engine.card.fingerprint():
+            self.engine = engine
 
     # Groupings and decisions
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from facerec.album.people import add_person, read_people
+from facerec.album.schema import MIGRATIONS
 from facerec.album.store import open_album
 from facerec.errors import FacerecError, IncompatibleError, MissingError, UsageError
 
@@ -123,3 +124,18 @@ def test_a_name_with_any_character_is_a_file(tmp_path: Path) -> None:
     for name in ("50%?.db", "a#b.db", "Öl & Gas.db"):
         open_album(tmp_path / name, create=True).close()
         assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_an_album_of_an_older_facerec_is_brought_to_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: bool
+) -> None:
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as older:
+        older.setattr("facerec.album.store.MIGRATIONS", MIGRATIONS[:1])
+        with open_album(path, create=True) as album:
+            add_person(album, "Ann")
+    with open_album(path, write=write) as album:
+        assert [one.name for one in read_people(album)] == ["Ann"]
+        assert album.row("PRAGMA user_version") == (len(MIGRATIONS),)
+        assert album.writable is write

@@ -53,6 +53,7 @@ def test_every_command_has_help_and_an_example_of_itself(path: tuple[str, ...]) 
 WITHOUT_PROFILE = {
     ("docs",), ("logs",), ("profile", "list"), ("profile", "schema"), ("profile", "show"),
     ("download", "show"), ("download", "verify"), ("download", "path"), ("download", "remove"),
+    ("serve", "keys", "add"), ("serve", "keys", "list"), ("serve", "keys", "remove"),
 }  # fmt: skip
 """Commands that no setting concerns, and the one whose argument is a profile."""
 

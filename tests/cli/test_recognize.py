@@ -38,6 +38,7 @@ FACE = {
         "name": {"type": ["string", "null"]},
         "similarity": {"type": ["number", "null"], "minimum": -1, "maximum": 1},
         "distance": {"type": ["number", "null"], "minimum": 0},
+        "probability": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
         "candidates": {"type": "array", "items": CANDIDATE},
     },
     "required": [
@@ -48,6 +49,7 @@ FACE = {
         "name",
         "similarity",
         "distance",
+        "probability",
         "candidates",
     ],
     "additionalProperties": False,

@@ -25,6 +25,8 @@ sys.stderr.write("\\n" + " ".join(sys.modules))
         ["--help"],
         ["--version"],
         ["gallery"],
+        ["album", "scan", "--help"],
+        ["album", "people", "-a", "none.db"],
         ["cleanup", "--help"],
         ["evaluate", "lfw", "--help"],
         ["detect", "--help"],

@@ -207,36 +207,6 @@ def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
         create_detector(DetectorSection(name="mtcnn-tensorflow"))
 
 
-def test_what_runs_on_a_gpu_finds_the_same_faces(
-    detector: MTCNN, portrait: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PyTorch's arrays instead of NumPy's, and no screening, but on the CPU."""
-    (here,) = detector.detect([portrait])[0]
-    for opened in ("screen", "cell_scans"):
-        monkeypatch.setattr(f"facerec.detection.mtcnn.detector.open_{opened}", lambda *_: None)
-    for room in ("detector", "proposals"):
-        monkeypatch.setattr(f"facerec.detection.mtcnn.{room}.on_host", lambda tensor: tensor)
-    kinds = set()
-
-    def seen(boxes: torch.Tensor, *rest: object, **options: object) -> torch.Tensor:
-        kinds.add(type(boxes))
-        return suppress(boxes, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("facerec.detection.mtcnn.detector.suppress", seen)
-    (there,) = MTCNN(load_mtcnn_weights()).detect([portrait])[0]
-    assert kinds == {torch.Tensor}
-    np.testing.assert_allclose(there.box, here.box, atol=0.05)
-    np.testing.assert_allclose(there.landmarks, here.landmarks, atol=0.05)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_finds_the_same_faces(detector: MTCNN, portrait: Image) -> None:
-    (there,) = MTCNN(load_mtcnn_weights(), device="cuda").detect([portrait])[0]
-    (here,) = detector.detect([portrait])[0]
-    np.testing.assert_allclose(there.box, here.box, atol=here.size * 0.02)
-    np.testing.assert_allclose(there.landmarks, here.landmarks, atol=here.size * 0.02)
-
-
 def naive_suppress(boxes: np.ndarray, threshold: float, overlap: str) -> list[bool]:
     def share(a: np.ndarray, b: np.ndarray) -> float:
         sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])

@@ -85,7 +85,7 @@ def test_a_scan_passes_the_cells_that_pytorch_passes(
     # so low a threshold that cells at the ends pass as well
     everywhere, scanned = (
         Proposer(network, -2.5, scans=looks, run=map_serially, empty=Scratch().empty)(
-            [picture], levels, CPU
+            [picture], levels
         )
         for looks in (None, chosen)
     )

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from facerec.profile.loading import Profile
 from facerec.serving.app import Settings, create_app
+from facerec.serving.audit import Audit
 from facerec.serving.service import Engines, Service, open_engines
 
 MakeClient = Callable[..., TestClient]
@@ -35,11 +36,17 @@ def make_client(engines: Engines, profile: Profile) -> Iterator[MakeClient]:
     services: list[Service] = []
 
     def make(
-        gallery: Path | None, settings: Settings = DEFAULT, profile: Profile = profile
+        gallery: Path | None,
+        settings: Settings = DEFAULT,
+        profile: Profile = profile,
+        audit: Path | None = None,
     ) -> TestClient:
-        services.append(Service(engines, profile, None if gallery is None else str(gallery)))
+        address = None if gallery is None else str(gallery)
+        services.append(Service(engines, profile, address, Audit(audit)))
         app = create_app(services[-1], settings)
-        return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+        client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+        client.service = services[-1]  # type: ignore[attr-defined]
+        return client
 
     yield make
     for service in services:

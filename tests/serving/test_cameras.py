@@ -18,6 +18,7 @@ from facerec.cli.options import parse_cameras
 from facerec.errors import MissingError, UsageError
 from facerec.gallery.addresses import open_gallery
 from facerec.profile.loading import Profile
+from facerec.serving.answers import map_errors
 from facerec.serving.camera_routes import camera_router
 from facerec.serving.cameras import Camera, Cameras, Strangers
 from facerec.video.recognizer import Event
@@ -179,7 +180,8 @@ def served(monkeypatch) -> Iterator[tuple[str, Cameras, asyncio.AbstractEventLoo
     cameras = Cameras(Profile.load(flags={"serve.cameras": {"front": "0"}}), pytest.fail)
     monkeypatch.setattr(cameras, "start", no_start)
     app = FastAPI()
-    app.state.ending = threading.Event()
+    app.state.ending, app.state.keys = threading.Event(), None
+    map_errors(app)
     app.include_router(camera_router(cameras, heartbeat=0.05))
     loops = []
 

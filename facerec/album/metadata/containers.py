@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 
@@ -185,10 +186,12 @@ def _by_exiv2(data: bytes, packet: bytes, name: str) -> bytes:
 def _pixels(data: bytes) -> list[str] | None:
     """A hash of each picture in a file; None if it cannot be decoded."""
     try:
-        with hushed(), Pillow.open(io.BytesIO(data)) as opened:
-            return [
-                hashlib.sha256(picture.tobytes()).hexdigest()
-                for picture in ImageSequence.Iterator(opened)
-            ]
+        with warnings.catch_warnings(), hushed():
+            warnings.simplefilter("ignore")
+            with Pillow.open(io.BytesIO(data)) as opened:
+                return [
+                    hashlib.sha256(picture.tobytes()).hexdigest()
+                    for picture in ImageSequence.Iterator(opened)
+                ]
     except (OSError, ValueError, SyntaxError, MemoryError, Pillow.DecompressionBombError):
         return None

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facerec.cli.album.options import Person, open_it
-from facerec.cli.console import say
+from facerec.cli.console import progress, say
 from facerec.cli.help import App
 from facerec.cli.options import ALBUM, ProfileOptions, force_option, profile_options
 from facerec.errors import UsageError
@@ -40,7 +40,7 @@ def forget(
         question = f"Erase {label} with {count} faces from {album.path}? This cannot be undone."
         if not force and not typer.confirm(question, err=True):
             raise UsageError("nothing was erased")
-        photos = photos_of(album, number)
+        photos, gallery = photos_of(album, number), album.meta("gallery")
         erased, whole = forget_person(album, number)
         say(f"{label}: {erased} faces erased; steps before this can no longer be undone")
         if not whole:
@@ -48,10 +48,17 @@ def forget(
                 f"{album.path}: another process reads it, so its log may still hold them; the next "
                 "command that changes the album after that process has ended completes this"
             )
-        remains = named_in_metadata(photos, label)
-        say(
-            f"not erased: the photos, of which {len(remains)} name {label} in their metadata, and "
-            "galleries that were exported"
-        )
-        for path in remains:
-            say(f"{path}: names {label}")
+        if gallery is not None:
+            say(
+                f"{gallery}: album group takes no names from it any more; if it knows {label}, "
+                f"first: facerec gallery remove {label} -g {gallery}"
+            )
+    named = 0
+    with progress("looking at metadata", len(photos)) as advance:
+        for path in named_in_metadata(photos, label, advance):
+            named += 1
+            advance.say(f"{path}: still names {label}")
+    say(
+        f"not erased: the photos ({named} files of metadata still name {label}), and galleries "
+        "that were exported"
+    )

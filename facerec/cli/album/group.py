@@ -12,6 +12,7 @@ from facerec.cli.album import (
     people,
     scan,
     search,
+    web,
 )
 from facerec.cli.help import App
 
@@ -33,5 +34,5 @@ def album() -> None:
     """
 
 
-for theme in (scan, grouping, people, decide, search, forget, export, metadata, migrate):
+for theme in (scan, grouping, people, decide, search, forget, export, web, metadata, migrate):
     theme.register(app)

@@ -46,13 +46,14 @@ def migrate(
     interrupted run goes on where it stopped; until it is done the album is of its old model.
     """
     loaded = profile.load()
-    from facerec.album.migrate import LEAST, Migration, count_wanted
+    from facerec.album.migrate import LEAST, Migration, count_wanted, is_migrated
     from facerec.album.migrate import migrate as migrate_album
 
     with open_it(profile, write=not dry_run) as album:
         engine = load_engine(loaded)
         wanted, there = count_wanted(album, engine.card)
-        if dry_run or not wanted:
+        done = is_migrated(album, engine.card)
+        if dry_run or done:
             report = Migration(wanted, there, wanted - there)
         else:
             with progress("embedding", wanted) as advance:
@@ -69,11 +70,11 @@ def migrate(
     }  # fmt: skip
     results.add(record, (name, *map(str, (report.faces, report.embedded, report.translated))))
     results.close(title=str(album.path))
-    if dry_run or not wanted:
+    if dry_run or done:
         told = (
-            f"would embed {there} faces from their photos, and translate {wanted - there}"
-            if wanted
-            else f"all faces have vectors of {name} already"
+            f"all faces have vectors of {name} already"
+            if done
+            else f"would embed {there} faces from their photos, and translate {wanted - there}"
         )
         say(f"{album.path}: {told}")
         return

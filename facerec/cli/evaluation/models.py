@@ -33,6 +33,7 @@ class Measured:
     result: Verification
     record: dict[str, Any]
     groups: GroupTable | None
+    people: tuple[str, ...] | None
 
 
 def model_names(settings: Sequence[Setting]) -> list[str]:

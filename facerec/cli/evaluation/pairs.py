@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facerec.cli.console import Results, print_json, progress, waiting
+from facerec.cli.console import Results, print_json, progress, say, waiting
 from facerec.cli.evaluation.calibration import check_calibration, check_owner, write_calibration
 from facerec.cli.evaluation.models import (
     Measured,
@@ -77,10 +77,15 @@ def evaluate_pairs(
 
 def calibrate_by(measured: Measured, target: Path) -> None:
     """Write the thresholds that a result gives into a card, a model or a gallery."""
+    from facerec.evaluation.cohort import measure_cohort
     from facerec.evaluation.thresholds import calibrate
 
-    card, record = measured.card, measured.record
-    calibration = calibrate(measured.result.curve, card.metric, record["protocol"])
+    card, record, people = measured.card, measured.record, measured.people
+    with waiting("comparing strangers"):
+        cohort = None if people is None else measure_cohort(measured.embedded.vectors, people)
+    if cohort is None:
+        say(f"{record['protocol']}: too few people are named by its images for probabilities")
+    calibration = calibrate(measured.result.curve, card.metric, record["protocol"], cohort)
     write_calibration(target, card, calibration)
     record["calibrated"] = str(target)
 
@@ -116,7 +121,7 @@ def measure_pairs(
     if table is not None:
         record["by_group"] = table.record()
     record["seconds"] = round(time.monotonic() - started, 3)
-    return Measured(name, engine.card, embedded, result, record, table)
+    return Measured(name, engine.card, embedded, result, record, table, protocol.people)
 
 
 def compare(measured: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from facerec.cli.options import (
     FAR,
     FONT_SIZE,
     GALLERY,
+    MAX_FALSE_NAMES,
     METRIC,
     SHOW_DISTANCE,
     THRESHOLD,
@@ -97,7 +98,9 @@ NoWindow = Annotated[bool, option("--no-window", panel=OUTPUT, help="Show nothin
 Force = Annotated[bool, force_option("Replace the video and the faces that were written before.")]
 
 
-@profile_options(GALLERY, THRESHOLD, FAR, METRIC, UNKNOWN, FONT_SIZE, SHOW_DISTANCE)
+@profile_options(
+    GALLERY, THRESHOLD, FAR, MAX_FALSE_NAMES, METRIC, UNKNOWN, FONT_SIZE, SHOW_DISTANCE
+)
 def cam(
     source: Annotated[
         str,
@@ -137,7 +140,9 @@ def cam(
     )  # fmt: skip
 
 
-@profile_options(GALLERY, THRESHOLD, FAR, METRIC, UNKNOWN, FONT_SIZE, SHOW_DISTANCE)
+@profile_options(
+    GALLERY, THRESHOLD, FAR, MAX_FALSE_NAMES, METRIC, UNKNOWN, FONT_SIZE, SHOW_DISTANCE
+)
 def video(
     source: Annotated[str, argument("FILE", help="A video.")],
     as_json: Json = None,

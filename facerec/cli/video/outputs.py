@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from facerec.cli.console import say, say_saved
 from facerec.cli.saved_images import Unwritten
+from facerec.cli.thresholds import percent
 from facerec.errors import UsageError
 from facerec.files.writing import check_output, check_output_folder, refuse_to_replace
 
@@ -137,8 +138,10 @@ class Outputs:
         name, vector = face_label(track.name, self._unknown), track.vector()
         if not self._show_distance or vector is None:
             return name
-        nearest = recognizer.matcher.match(vector[None])[0].nearest
-        return name if nearest is None else f"{name} {nearest.distance:.3f}"
+        (match,) = recognizer.matcher.match(vector[None])
+        if match.nearest is None:
+            return name
+        return f"{name} {match.nearest.distance:.3f} {percent(match.probability)}".rstrip()
 
     def _write(self, drawn: Image, frame: TimedFrame) -> None:
         from facerec.video.film import FileSource

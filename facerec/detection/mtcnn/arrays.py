@@ -48,11 +48,6 @@ def as_numpy(array: NDArray[Any] | Tensor) -> NDArray[Any]:
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()
 
 
-def on_host(tensor: Tensor) -> Any:
-    """The tensor as NumPy's array, or itself if it is on a GPU."""
-    return tensor if tensor.is_cuda else tensor.numpy()
-
-
 def in_chunks(rows: Rows, size: int) -> list[Rows]:
     """Chunks of `size` rows, the last one shorter."""
     return [rows[first : first + size] for first in range(0, len(rows), size)]

@@ -34,8 +34,13 @@ def image_indices(counts: Counts) -> NDArray[np.intp]:
 
 def count_kept(kept: Array, counts: Counts) -> Counts:
     """Rows of each image that a mask `(N,) bool` keeps."""
-    of = image_indices(counts)[as_numpy(kept)]
-    left: Counts = np.bincount(of, minlength=len(counts)).tolist()
+    ends = np.cumsum([0, *counts])
+    if isinstance(kept, np.ndarray):
+        before = np.concatenate([[0], np.cumsum(kept)])[ends]
+    else:
+        running = torch.cat([kept.new_zeros(1, dtype=torch.int64), kept.cumsum(0)])
+        before = as_numpy(running[as_like(ends, kept)])
+    left: Counts = np.diff(before).tolist()
     return left
 
 
@@ -50,18 +55,29 @@ def order_by_score(scores: Array, sizes: Sequence[int] = (), most: int | None = 
         sizes: of groups, each sorted by itself; empty: one group.
         most: kept of each group.
     """
-    edges = np.cumsum([0, *(sizes or [len(scores)])]).tolist()
+    sizes = sizes or [len(scores)]
+    if not isinstance(scores, np.ndarray):
+        return _order_on_device(scores, sizes, most)
+    edges = np.cumsum([0, *sizes]).tolist()
     ranked = [
         start + _argsort_descending(scores[start:stop])[:most] for start, stop in pairwise(edges)
     ]
-    order: Array = namespace(scores).concatenate(ranked)
-    return order
+    return np.concatenate(ranked)
 
 
-def _argsort_descending(scores: NDArray[Any] | Tensor) -> Any:
-    if isinstance(scores, np.ndarray):
-        return np.argsort(scores.astype(np.float64))[::-1]
-    return scores.argsort(descending=True, stable=True)
+def _argsort_descending(scores: NDArray[Any]) -> NDArray[np.intp]:
+    return np.argsort(scores.astype(np.float64))[::-1]
+
+
+def _order_on_device(scores: Tensor, sizes: Sequence[int], most: int | None) -> Tensor:
+    """`order_by_score` of all groups at once; which rows are kept is known from the sizes."""
+    group = as_like(np.repeat(np.arange(len(sizes)), sizes), scores)
+    order = scores.argsort(descending=True, stable=True)
+    order = order[group[order].argsort(stable=True)]
+    if most is None or max(sizes, default=0) <= most:
+        return order
+    rank = np.concatenate([np.arange(size) for size in sizes])
+    return order[as_like(np.flatnonzero(rank < most), scores)]
 
 
 def suppress(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -21,7 +22,6 @@ from facerec.detection.mtcnn.arrays import (
     in_chunks,
     in_even_chunks,
     namespace,
-    on_host,
     pad_to_multiple,
 )
 from facerec.detection.mtcnn.boxes import (
@@ -34,10 +34,11 @@ from facerec.detection.mtcnn.boxes import (
     squared,
     suppress,
 )
+from facerec.detection.mtcnn.device import DeviceProposer
 from facerec.detection.mtcnn.networks import ONet, PNet, RNet
 from facerec.detection.mtcnn.openvino import Refinement, build_onet, build_rnet
 from facerec.detection.mtcnn.packing import STRIDE, Level
-from facerec.detection.mtcnn.proposals import Proposer
+from facerec.detection.mtcnn.proposals import Cells, Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
 from facerec.detection.mtcnn.screening import ERROR, open_cell_scans, open_screen
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
@@ -59,7 +60,8 @@ one."""
 _BATCH_CROPS = {RNet.side: 32, ONet.side: 8}
 _PARTS = 8
 """Slabs that an image is split into, so that cores share the work evenly."""
-_CUDA_BATCH_CROPS = 2048
+_DEVICE_BATCH_IMAGES, _DEVICE_BATCH_PIXELS, _DEVICE_BATCH_CROPS = 64, 8_000_000, 2048
+"""On a GPU, which waits for the host after each stage of a batch."""
 _SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
 _MIN_SCREENED = 64
 """Fewer crops are not screened: that would cost as much as RNet."""
@@ -82,10 +84,13 @@ class MTCNN(Reducible):
     (`CellScan`, `Screen`) leaves few candidates to the float32 networks.
 
     Memory: 30 bytes per pixel in work (on each of `threads` an image, or up to 16 of one size with
-    together a million pixels; for CUDA one of these), of which each thread keeps up to 100 MB for
-    the next, and less than 100 MB besides: PNet runs on bands of 170,000 pixels and on 256 single
-    cells, the others on 32 and 8 crops (2,048 on CUDA), suppression on 128 x
-    `max_candidates` pairs.
+    together a million pixels), of which each thread keeps up to 100 MB for the next, and less than
+    100 MB besides: PNet runs on bands of 170,000 pixels and on 256 single cells, the others on 32
+    and 8 crops, suppression on 128 x `max_candidates` pairs.
+
+    On a GPU up to 64 images of one size, with together 8 million pixels, stay there from the upload
+    of their bytes to the download of their faces; the pyramid is made there. What crosses in
+    between are the numbers of candidates that each image keeps at each stage.
 
     Args:
         weights: arrays of `pnet`, `rnet` and `onet`, as in the `mtcnn` package's files.
@@ -113,19 +118,21 @@ class MTCNN(Reducible):
         self._log_odds = [_log_odds(threshold) for threshold in thresholds]
         self._scale_factor = scale_factor
         self._max_candidates = max_candidates
-        on_cpu = self._device.type == "cpu"
+        on_cpu = _is_processor(self._device)
         threads = threads or torch.get_num_threads()
         self._threads = threads if on_cpu else 1
         self._pool = TorchThreads(threads) if on_cpu else None
         self._scratch = Scratch()
         self._screen = open_screen(weights, threads) if on_cpu else None
+        network = PNet(weights["pnet"], self._device)
         self._proposer = Proposer(
-            PNet(weights["pnet"], self._device),
+            network,
             self._log_odds[0],
             scans=open_cell_scans(weights, threads) if on_cpu else None,
             run=self._map,
             empty=self._scratch.empty,
         )
+        self._device_proposer = DeviceProposer(network, self._log_odds[0], self._device)
         self._rnet: RNet | Refinement
         self._onet: ONet | Refinement
         if self._pool and is_installed():
@@ -162,9 +169,10 @@ class MTCNN(Reducible):
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         found: list[list[Face]] = [[] for _ in images]
         parts = self._group_by_size(images)
-        grouped_faces = self._map(
-            self._detect_same_size, [[images[i] for i in part] for part in parts]
-        )
+        with nullcontext() if self._pool is not None else _without_tf32():
+            grouped_faces = self._map(
+                self._detect_same_size, [[images[i] for i in part] for part in parts]
+            )
         for part, faces in zip(parts, grouped_faces, strict=True):
             for number, those in zip(part, faces, strict=True):
                 found[number] = those
@@ -175,13 +183,19 @@ class MTCNN(Reducible):
 
     def _group_by_size(self, images: Sequence[Image]) -> list[list[int]]:
         """Indices of images of one size, in batches that threads share evenly."""
+        images_at_once, pixels_at_once = (
+            (_BATCH_IMAGES, _BATCH_PIXELS)
+            if self._pool is not None
+            else (_DEVICE_BATCH_IMAGES, _DEVICE_BATCH_PIXELS)
+        )
         sizes: dict[tuple[int, ...], list[int]] = {}
         for number, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(number)
         parts = []
         for shape, numbers in sizes.items():
             share = math.ceil(len(numbers) / self._threads)
-            most = max(1, min(share, _BATCH_IMAGES, _BATCH_PIXELS // max(1, math.prod(shape[:2]))))
+            fitting = pixels_at_once // max(1, math.prod(shape[:2]))
+            most = max(1, min(share, images_at_once, fitting))
             parts += in_chunks(numbers, most)
         return parts
 
@@ -191,10 +205,16 @@ class MTCNN(Reducible):
         levels = pyramid_levels(height, width, self._min_face, self._scale_factor)
         if not levels:
             return [[] for _ in images]
-        boxes, counts = self._propose(images, levels)
+        if self._pool is not None:
+            cells = self._proposer(images, levels)
+        else:
+            pixels = torch.from_numpy(np.stack(images)).to(self._device).float() - float(_MEAN)
+            cells = self._device_proposer(pixels, levels)
+        boxes, counts = self._propose(cells, len(images), levels)
         if not len(boxes):
             return [[] for _ in images]
-        pixels = torch.from_numpy(self._centred(images)).to(self._device)
+        if self._pool is not None:
+            pixels = torch.from_numpy(self._centred(images))
         boxes, counts = self._screen_crops(pixels, boxes, counts)
         refined = self._run(self._rnet, pixels, boxes, counts)
         chosen, counts = self._above_threshold(refined[:, 4], counts, 1)
@@ -269,23 +289,22 @@ class MTCNN(Reducible):
         """The network's output for crops of the boxes, in batches of few different sizes."""
         on_cpu = self._pool is not None
         size, multiple = (
-            (_BATCH_CROPS[network.side], network.multiple) if on_cpu else (_CUDA_BATCH_CROPS, 1)
+            (_BATCH_CROPS[network.side], network.multiple) if on_cpu else (_DEVICE_BATCH_CROPS, 1)
         )
 
         def run(chunk: tuple[Any, NDArray[np.intp]]) -> Any:
             crops = _cropped(pixels, *chunk, network.side, multiple)
-            return on_host(network(crops)[: len(chunk[0])])
+            output = network(crops)[: len(chunk[0])]
+            return output.numpy() if on_cpu else output
 
         if not len(boxes):
             return as_like(np.empty((0, 15), np.float32), boxes)
         chunks = zip(in_chunks(boxes, size), in_chunks(image_indices(counts), size), strict=True)
         return namespace(boxes).concatenate(self._map(run, list(chunks)))
 
-    def _propose(self, images: Sequence[Image], levels: Sequence[Level]) -> tuple[Any, Counts]:
-        """PNet's squares `(N, 4)`, by image and best first, and their counts."""
-        cells = self._proposer(images, levels, self._device)
+    def _propose(self, cells: Cells, count: int, levels: Sequence[Level]) -> tuple[Any, Counts]:
+        """PNet's squares `(N, 4)` for `count` images, by image and best first, and their counts."""
         xp = namespace(cells.level)
-        count = len(images)
         counts = xp.bincount(cells.level, minlength=count * len(levels)).tolist()
         scores = _probability(cells.log_odds)
         order = order_by_score(scores, counts, self._max_candidates)
@@ -310,7 +329,17 @@ def _cropped(pixels: Tensor, boxes: Any, of: NDArray[np.intp], side: int, multip
 
 
 def _probability(log_odds: Any) -> Any:
-    return on_host(as_tensor(log_odds).sigmoid())
+    probability = as_tensor(log_odds).sigmoid()
+    return probability.numpy() if isinstance(log_odds, np.ndarray) else probability
+
+
+def _without_tf32() -> AbstractContextManager[None]:
+    """TF32's ten bits would move scores across the thresholds."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def _is_processor(device: torch.device) -> bool:
+    return device.type == "cpu"
 
 
 def _log_odds(probability: float) -> float:

@@ -46,22 +46,22 @@ class PNet:
     def __call__(
         self, pixels: Tensor, ends: Sequence[tuple[slice, slice, slice]] = ()
     ) -> tuple[Tensor, Tensor]:
-        """Features `(h, w, 32)` and log-odds of a face `(h, w)` for an image `(H, W, 3) float32`.
+        """Features `(N, h, w, 32)` and log-odds of a face `(N, h, w)` for `(N, H, W, 3) float32`.
 
         Args:
-            pixels: the image, height and width even.
+            pixels: images, height and width even.
             ends: channels, rows and columns of the first layer's four groups that lie outside the
                 level of the rest; pooling ignores them.
         """
-        # the first layer at the four positions of each pooling cell, `(1, 40, h, w)`
-        x = prelu(conv2d(pixels[None].permute(0, 3, 1, 2), *self._first, 2), self._slopes[0])
+        # the first layer at the four positions of each pooling cell, `(N, 40, h, w)`
+        x = prelu(conv2d(pixels.permute(0, 3, 1, 2), *self._first, 2), self._slopes[0])
         for channels, rows, columns in ends:
-            x[0, channels, rows, columns] = -torch.inf
+            x[:, channels, rows, columns] = -torch.inf
         one, two, three, four = torch.split(x, _POOLED, 1)
         x = torch.maximum(torch.maximum(one, two), torch.maximum(three, four))
         x = prelu(conv2d(x, *self._second), self._slopes[1])
         x = prelu(conv2d(x, *self._third), self._slopes[2])
-        return x[0].permute(1, 2, 0), conv2d(x, *self._face)[0, 0]
+        return x.permute(0, 2, 3, 1), conv2d(x, *self._face)[:, 0]
 
     def cells(self, patches: Tensor, below: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
         """Features `(N, 32)` and log-odds `(N,)` of single cells.
@@ -87,8 +87,9 @@ class PNet:
         return x, torch.addmm(face[1], x, face[0])[:, 0]
 
     def offsets(self, features: Tensor) -> Tensor:
-        """Offsets `(N, 4)` of the boxes at features `(N, 32)`, as shares of the cell."""
-        return torch.addmm(self._boxes[1], features, self._boxes[0])
+        """Offsets `(…, 4)` of the boxes at features `(…, 32)`, as shares of the cell."""
+        flat = torch.addmm(self._boxes[1], features.reshape(-1, 32), self._boxes[0])
+        return flat.view(*features.shape[:-1], 4)
 
 
 LAST_ROW = slice(2 * _POOLED, 4 * _POOLED)

@@ -1,4 +1,4 @@
-"""MTCNN's first stage, PNet over all pyramid levels of images at once."""
+"""MTCNN's first stage on a processor, PNet over all pyramid levels of images at once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facerec.detection.mtcnn.arrays import (
-    Empty,
-    as_like,
-    in_chunks,
-    in_even_chunks,
-    namespace,
-    on_host,
-    pad_to_multiple,
-)
+from facerec.detection.mtcnn.arrays import Empty, in_chunks, in_even_chunks, pad_to_multiple
 from facerec.detection.mtcnn.networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.mtcnn.packing import MARGIN, STRIDE, Layout, Level
 from facerec.detection.mtcnn.plan import CellMap, Plan, has_odd_edge
@@ -92,34 +84,31 @@ class Proposer:
         self._empty = empty
         self._plan = lru_cache(_PLANS)(Plan)
 
-    def __call__(
-        self, images: Sequence[Image], levels: Sequence[Level], device: torch.device
-    ) -> Cells:
+    def __call__(self, images: Sequence[Image], levels: Sequence[Level]) -> Cells:
         """Cells of all levels of images `(H, W, 3) uint8` of one size."""
         plan = self._plan(*images[0].shape[:2], tuple(levels))
         size = plan.layout.height, plan.layout.width
         canvases = self._empty("canvases", (len(images), *size, 3))
         plan.pyramid.fill(canvases, images, self._run)
         if self._scans is None:
-            found = self._scan_in_full(torch.from_numpy(canvases).to(device), plan)
+            found = self._scan_in_full(torch.from_numpy(canvases), plan)
         else:
             found = self._scan_screened(self._scans, canvases, plan)
         return _by_level(found, plan.cells, len(levels))
 
     def _scan_in_full(self, canvases: Tensor, plan: Plan) -> _Candidates:
         layout = plan.layout
-        inside = torch.from_numpy(plan.cells.strip >= 0).to(canvases.device)
+        inside = torch.from_numpy(plan.cells.strip >= 0)
 
         def scan_band(at: tuple[int, int]) -> _Candidates:
             canvas, start = at
-            features, log_odds = self._network(
-                _band(canvases[canvas], start, layout), list(_odd_edges(layout, start))
-            )
+            band = _band(canvases[canvas], start, layout)
+            (features,), (log_odds,) = self._network(band[None], list(_odd_edges(layout, start)))
             passed = (log_odds > self._threshold) & inside[start : start + layout.rows]
             y, x = torch.nonzero(passed, as_tuple=True)
             offsets = self._network.offsets(features[y, x])
             position = torch.stack([torch.full_like(x, canvas), x, y + start], 1)
-            return _Candidates(*map(on_host, (position, log_odds[y, x], offsets)))
+            return _Candidates(position.numpy(), log_odds[y, x].numpy(), offsets.numpy())
 
         bands = itertools.product(range(len(canvases)), _starts(layout))
         return _joined(self._run(scan_band, list(bands)))
@@ -185,10 +174,9 @@ class Proposer:
 def _by_level(found: _Candidates, cells: CellMap, levels: int) -> Cells:
     """Cells of canvases as cells of levels, of which each image has `levels`."""
     canvas, position = found.position[:, 0], found.position[:, 1:]
-    strip = as_like(cells.strip, position)[position[:, 1], position[:, 0]]
-    level, shift = (as_like(table, strip)[strip] for table in (cells.level, cells.shift))
-    level = level + canvas * levels
-    position = position + shift
+    strip = cells.strip[position[:, 1], position[:, 0]]
+    level = cells.level[strip] + canvas * levels
+    position = position + cells.shift[strip]
     order = (level << 40 | position[:, 1] << 20 | position[:, 0]).argsort()
     return Cells(level[order], position[order], found.log_odds[order], found.offsets[order])
 
@@ -211,7 +199,7 @@ def _patches(canvases: Tensor) -> Tensor:
 
 def _joined(parts: Iterable[_Candidates]) -> _Candidates:
     columns = list(zip(*parts, strict=True))
-    return _Candidates(*(namespace(column[0]).concatenate(column) for column in columns))
+    return _Candidates(*map(np.concatenate, columns))
 
 
 def _odd_edges(layout: Layout, start: int) -> Iterator[tuple[slice, slice, slice]]:

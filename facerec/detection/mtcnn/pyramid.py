@@ -180,6 +180,14 @@ def _narrowed(rows: Floats, shares: _Shares) -> Floats:
     return sums
 
 
+def resampling_matrix(length: int, count: int) -> Floats:
+    """Area resampling from `length` rows to `count` as a matrix `(count, length)`."""
+    shares = _shares(length, count)
+    matrix = np.zeros((count, length), np.float32)
+    np.add.at(matrix, (np.arange(count)[:, None], shares.rows), shares.share)
+    return matrix
+
+
 def _shares(length: int, count: int) -> _Shares:
     """Weights of area resampling from `length` rows to `count`."""
     size = length / count

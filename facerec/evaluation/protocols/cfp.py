@@ -59,7 +59,13 @@ def read_cfp(source: Source, kind: str) -> PairProtocol:
             folds.append(numbers.index(posixpath.dirname(name)))
     if not pairs:
         raise UsageError(f"{source.name}: holds no Split/{kind}/NN/same.txt and diff.txt")
-    return build_protocol(f"cfp-{kind.lower()}", pairs, folds, source.name)
+    name = f"cfp-{kind.lower()}"
+    return build_protocol(name, pairs, folds, source.name, person=_person)
+
+
+def _person(key: str) -> str:
+    """Of `001/frontal/01.jpg`."""
+    return posixpath.dirname(posixpath.dirname(key))
 
 
 def _cfp_images(source: Source, view: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
             f"{where}: the heading says {folds} folds of 2 x {count} pairs, there are {len(pairs)}"
         )
     own = [k // (2 * count) for k in range(len(pairs))] if folds > 1 else None
-    return build_protocol(name, pairs, own, where)
+    return build_protocol(name, pairs, own, where, person=lambda key: key.split("/")[0])
 
 
 def _lfw_pair(line: str, where: str) -> Pair:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class PairProtocol:
         pairs: `(N, 2) int64` rows of `keys`.
         same: `(N,) bool`, true where both images show one person.
         folds: `(N,) int64`, from 0; all 0 if there are too few pairs.
+        people: the person of each image; None where the protocol names none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class PairProtocol:
     pairs: NDArray[np.int64]
     same: NDArray[np.bool_]
     folds: NDArray[np.int64]
+    people: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,16 @@ def _read_list(names: Sequence[str], source: Source, pairs: str | Path | None) -
 
 
 def build_protocol(
-    name: str, pairs: Sequence[Pair], folds: Sequence[int] | None, where: str
-) -> PairProtocol:
+    name: str, pairs: Sequence[Pair], folds: Sequence[int] | None, where: str,
+    person: Callable[[str], str] | None = None,
+) -> PairProtocol:  # fmt: skip
     """Assemble a protocol from its pairs.
 
     Args:
         folds: the protocol's own; None: ten equal blocks in the order given, as insightface does,
             or, if a block would hold one kind only, ten blocks of each kind.
         where: the file, for errors.
+        person: who an image shows, where its name says so.
 
     Raises:
         UsageError: there are no pairs.
@@ -114,7 +118,8 @@ def build_protocol(
     )
     same = np.array([pair.same for pair in pairs])
     chosen = split_folds(same) if folds is None else np.asarray(folds, dtype=np.int64)
-    return PairProtocol(name, tuple(numbers), indices, same, chosen)
+    people = tuple(map(person, numbers)) if person is not None else None
+    return PairProtocol(name, tuple(numbers), indices, same, chosen, people)
 
 
 def split_folds(same: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -9,12 +9,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from facerec.serving.answers import answer
+from facerec.serving.callers import ADMIN, ENROL, READ
 from facerec.serving.compreface import schema
 from facerec.serving.compreface.lookups import known_name, page_of_entries
 from facerec.serving.compreface.options import LeastScore, photo_schema, read_photos
 from facerec.serving.compreface.shapes import counted
+from facerec.serving.directory import usable_name
 from facerec.serving.failures import RequestError
-from facerec.serving.service import Service, usable_name
+from facerec.serving.service import Service
 
 _MOST_IDS = 1000
 Subject = Annotated[str, Query(description="The subject's name.", examples=["Grace Hopper"])]
@@ -43,13 +45,17 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         return answer({"subjects": [*people, *sorted(empty)]})
 
     # CompreFace's documentation writes it with a slash, its SDKs without.
-    router.get("/recognition/subjects", response_model=schema.Subjects, summary="List subjects")(
-        list_subjects
-    )
-    router.get("/recognition/subjects/", include_in_schema=False)(list_subjects)
+    router.get(
+        "/recognition/subjects",
+        dependencies=READ,
+        response_model=schema.Subjects,
+        summary="List subjects",
+    )(list_subjects)
+    router.get("/recognition/subjects/", dependencies=READ, include_in_schema=False)(list_subjects)
 
     @router.post(
         "/recognition/subjects",
+        dependencies=ENROL,
         response_model=schema.SubjectName,
         status_code=201,
         summary="Add a subject without faces",
@@ -63,6 +69,7 @@ def subject_routes(router: APIRouter, service: Service) -> None:
 
     @router.put(
         "/recognition/subjects/{subject}",
+        dependencies=ADMIN,
         response_model=schema.Updated,
         summary="Rename a subject, or merge it",
     )
@@ -84,6 +91,7 @@ def subject_routes(router: APIRouter, service: Service) -> None:
 
     @router.delete(
         "/recognition/subjects/{subject}",
+        dependencies=ADMIN,
         response_model=schema.SubjectName,
         summary="Delete a subject and its faces",
     )
@@ -95,7 +103,10 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         return answer({"subject": name})
 
     @router.delete(
-        "/recognition/subjects", response_model=schema.Deleted, summary="Delete all subjects"
+        "/recognition/subjects",
+        dependencies=ADMIN,
+        response_model=schema.Deleted,
+        summary="Delete all subjects",
     )
     async def delete_subjects() -> Response:
         people = await service.people()
@@ -111,6 +122,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/faces",
+        dependencies=ENROL,
         response_model=schema.Example,
         status_code=201,
         summary="Add a face to a subject",
@@ -131,7 +143,12 @@ def example_routes(router: APIRouter, service: Service) -> None:
         enrolled = await service.enrol(name, [upload])
         return answer({"image_id": enrolled.ids[0], "subject": name}, 201)
 
-    @router.get("/recognition/faces", response_model=schema.Examples, summary="List faces")
+    @router.get(
+        "/recognition/faces",
+        dependencies=READ,
+        response_model=schema.Examples,
+        summary="List faces",
+    )
     async def list_faces(
         page: Page = 0, size: PageSize = 20, subject: Subject | None = None
     ) -> Response:
@@ -150,6 +167,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
 
     @router.delete(
         "/recognition/faces",
+        dependencies=ADMIN,
         response_model=schema.Deleted,
         summary="Delete the faces of a subject, or all",
     )
@@ -161,7 +179,10 @@ def example_routes(router: APIRouter, service: Service) -> None:
         return answer({"deleted": sum([await service.delete_person(one) for one in people])})
 
     @router.delete(
-        "/recognition/faces/{image_id}", response_model=schema.Example, summary="Delete a face"
+        "/recognition/faces/{image_id}",
+        dependencies=ADMIN,
+        response_model=schema.Example,
+        summary="Delete a face",
     )
     async def delete_face(image_id: str) -> Response:
         entry = await service.delete_face(image_id)
@@ -169,6 +190,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/faces/delete",
+        dependencies=ADMIN,
         response_model=list[schema.Example],
         summary="Delete several faces; unknown ids count not",
     )
@@ -186,6 +208,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
 
     @router.get(
         "/recognition/faces/{image_id}/img",
+        dependencies=READ,
         summary="The photo of a face: empty, as photos are not kept",
         response_class=Response,
         responses={200: {"content": {"application/octet-stream": {}}}},

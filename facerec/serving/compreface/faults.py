@@ -32,8 +32,7 @@ _NUMBERS = {
     "invalid": (400, 26),
     "missing_parameter": (400, 33),
     "no_gallery": (404, 10),
-    "missing_key": (400, 20),
-    "wrong_key": (404, 10),
+    "no_key": (401, 20),
     "scope": (403, 1),
     "gallery_read_only": (405, 32),
 }

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from facerec.faces import Face, Floats
 from facerec.gallery.match import decision_threshold
 from facerec.serving.answers import answer
+from facerec.serving.callers import READ
 from facerec.serving.compreface import schema
 from facerec.serving.compreface.lookups import nearest_people, unit_vectors, vector_of
 from facerec.serving.compreface.options import (
@@ -78,6 +79,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/recognize",
+        dependencies=READ,
         response_model=schema.Recognized,
         summary="Recognise the faces of a photo",
         openapi_extra=photo_schema("file"),
@@ -107,6 +109,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/faces/{image_id}/verify",
+        dependencies=READ,
         response_model=schema.Verified,
         summary="Compare the faces of a photo with an example",
         openapi_extra=photo_schema("file"),
@@ -128,6 +131,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/detection/detect",
+        dependencies=READ,
         response_model=schema.Detected,
         summary="Detect the faces of a photo",
         openapi_extra=photo_schema("file"),
@@ -139,6 +143,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/verification/verify",
+        dependencies=READ,
         response_model=schema.Matches,
         summary="Compare the one face of a photo with the faces of another",
         openapi_extra=photo_schema("source_image", "target_image"),
@@ -159,6 +164,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/embeddings/recognize",
+        dependencies=READ,
         response_model=schema.RecognizedEmbeddings,
         summary="Recognise embeddings",
     )
@@ -184,6 +190,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/recognition/embeddings/faces/{image_id}/verify",
+        dependencies=READ,
         response_model=schema.ComparedEmbeddings,
         summary="Compare embeddings with an example",
     )
@@ -194,6 +201,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
 
     @router.post(
         "/verification/embeddings/verify",
+        dependencies=READ,
         response_model=schema.ComparedEmbeddings,
         summary="Compare embeddings with one",
     )

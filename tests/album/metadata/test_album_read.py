@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.conftest import Run
 pytest.importorskip("exiv2")
 
 from facerec.album.faces import read_faces
+from facerec.album.metadata import xmp
 from facerec.album.metadata.photo import write_regions
 from facerec.album.metadata.regions import Region
 from facerec.album.store import Album, open_album
@@ -147,3 +149,17 @@ def test_pets_are_not_people(album: Album, photo: Path, run: Run) -> None:
     (change,) = write_regions(photo, [Region("Rex", LEFT)], "sidecar")
     change.path.write_bytes(change.after.replace(b'"Face"', b'"Pet"'))
     assert [one for one in read(run, album) if one[1] == "confirmed"] == []
+
+
+@pytest.mark.parametrize("command", [("read",), ("write", "--xmp", "sidecar")])
+def test_without_exiv2_one_line_names_the_extra(
+    album: Album, photo: Path, run: Run, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_face(album, 1, "Anna")
+    write_regions(photo, [Region("Ben", RIGHT)], "sidecar")
+    monkeypatch.setitem(sys.modules, "exiv2", None)
+    xmp.load_exiv2.cache_clear()
+    code, _, err = run("album", *command, "-a", album.path)
+    xmp.load_exiv2.cache_clear()
+    told = "facerec: XMP needs exiv2, which is not installed; pip install 'facerec[xmp]'"
+    assert (code, err.strip()) == (4, told)

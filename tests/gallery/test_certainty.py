@@ -1,0 +1,204 @@
+"""What a cosine means for a gallery: false names by its size, probabilities, thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from facerec import Gallery, Matcher
+from facerec.card import Calibration, Cohort, ModelCard
+from facerec.errors import UsageError
+from facerec.evaluation.cohort import measure_cohort
+from facerec.evaluation.reliability import calibration_error, held_out_reliability, reliability
+from facerec.gallery.certainty import Certainty
+from facerec.gallery.match import certainty_of, deciding_card, decision_threshold
+from facerec.profile.schema import RecognizeSection
+from facerec.weights.store import load_card
+from tests.conftest import make_card, make_face
+
+PEOPLE, PHOTOS, SIZE = 400, 3, 16
+
+
+def make_people(seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Unit vectors of people who differ more than their photos do."""
+    dice = np.random.default_rng(seed)
+    centres = dice.normal(size=(PEOPLE, 1, SIZE))
+    photos = centres + 0.6 * dice.normal(size=(PEOPLE, PHOTOS, SIZE))
+    vectors = photos.reshape(-1, SIZE).astype(np.float32)
+    names = [str(person) for person in range(PEOPLE) for _ in range(PHOTOS)]
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), names
+
+
+@pytest.fixture(scope="module")
+def cohort() -> Cohort:
+    found = measure_cohort(*make_people())
+    assert found is not None
+    return found
+
+
+def card_with(cohort: Cohort | None) -> ModelCard:
+    calibration = Calibration(data="x", pairs=10, thresholds={"1e-3": 0.2}, cohort=cohort)
+    return make_card(SIZE, calibration=calibration)
+
+
+@pytest.mark.parametrize("size", [1, 10, 100])
+@pytest.mark.parametrize("rate", [0.1, 0.01])
+def test_strangers_are_named_as_often_as_asked_whatever_the_gallerys_size(
+    cohort: Cohort, size: int, rate: float
+) -> None:
+    vectors, _ = make_people(seed=1)
+    threshold = Certainty(cohort, {1: size}).threshold(rate)
+    photos, found = vectors.reshape(PEOPLE, PHOTOS, SIZE)[:, 0], []
+    for draw in range(40):
+        people = np.random.default_rng(draw).permutation(PEOPLE)
+        nearest = (photos[people[size:]] @ photos[people[:size]].T).max(axis=1)
+        found.append(np.mean(nearest >= threshold))
+    assert rate / 1.5 < np.mean(found) < rate * 1.5
+
+
+def test_everybody_enrolled_makes_false_names_likelier(cohort: Cohort) -> None:
+    rates = [
+        Certainty(cohort, enrolled).false_name_rate([0.8])[0]
+        for enrolled in ({1: 1}, {1: 10}, {1: 90}, {1: 90, 2: 10})
+    ]
+    assert rates == sorted(rates)
+    assert Certainty(cohort, {50: 10}).threshold(0.01) == Certainty(cohort, {2: 10}).threshold(0.01)
+
+
+def test_probabilities_rise_with_the_cosine_and_fall_with_the_gallery(cohort: Cohort) -> None:
+    cosines = np.linspace(-1, 1, 201)
+    told = [Certainty(cohort, {1: size}).probability(cosines) for size in (1, 30, 1000)]
+    for one in told:
+        assert (np.diff(one) >= 0).all()
+        assert 0 < one.min() < 0.01
+        assert one.max() < 1
+    assert (told[0] >= told[1] - 2e-3).all()
+    assert (told[1] >= told[2] - 2e-3).all()
+
+
+def test_a_share_p_of_pairs_told_with_probability_p_shows_one_person(cohort: Cohort) -> None:
+    vectors, _ = make_people(seed=2)
+    photos = vectors.reshape(PEOPLE, PHOTOS, SIZE)
+    genuine = np.einsum("pd,pd->p", photos[:, 0], photos[:, 1])
+    impostor = np.einsum("pd,pd->p", photos[:, 0], np.roll(photos[:, 1], 1, axis=0))
+    probability = Certainty(cohort, {1: 1}).probability(np.concatenate([genuine, impostor]))
+    assert calibration_error(probability, np.repeat([True, False], PEOPLE)) < 0.05
+
+
+def test_reliability_counts_every_answer_once() -> None:
+    curve = reliability([0.0, 0.02, 0.5, 1.0], [False, False, True, True])
+    assert curve.answers.tolist() == [2, 1, 1]
+    assert curve.right.tolist() == [0, 1, 1]
+    assert curve.error == pytest.approx((2 * 0.01 + 0.5) / 4)
+
+
+def test_few_people_or_one_photo_each_give_no_cohort() -> None:
+    vectors, names = make_people()
+    assert measure_cohort(vectors[:60], names[:60]) is None
+    assert measure_cohort(vectors[::PHOTOS], names[::PHOTOS]) is None
+
+
+def test_a_cohort_is_the_same_for_the_same_photos_and_ignores_those_without_a_vector(
+    cohort: Cohort,
+) -> None:
+    vectors, names = make_people()
+    nothing = np.full((5, SIZE), np.nan, np.float32)
+    assert measure_cohort(np.concatenate([vectors, nothing]), [*names, *"abcde"]) == cohort
+    assert Cohort.model_validate_json(cohort.model_dump_json()) == cohort
+    assert len(cohort.model_dump_json()) < 2000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cosines": (0.5, 0.4)}, "do not rise"),
+        ({"spread": (1.0,)}, "differ in length"),
+        ({"impostor": {2: (0.5, 0.1)}}, "one photo"),
+        ({"impostor": {1: (0.5, 0.0)}}, "rate of 0"),
+    ],
+)
+def test_a_damaged_cohort_is_refused(change: dict, message: str) -> None:
+    fields = {
+        "people": 50,
+        "cosines": (0.4, 0.5),
+        "impostor": {1: (0.5, 0.1)},
+        "genuine": {1: (1.0, 0.9)},
+        "spread": (1.0, 1.0),
+    }
+    Cohort.model_validate(fields)
+    with pytest.raises(ValidationError, match=message):
+        Cohort.model_validate(fields | change)
+
+
+def test_the_threshold_asked_for_by_false_names_tightens_with_the_gallery(cohort: Cohort) -> None:
+    card, distances = card_with(cohort), []
+    for people in (2, 200):
+        gallery = Gallery(card)
+        for number in range(people):
+            gallery.add(str(number), [make_face(*np.eye(SIZE)[number % SIZE])], f"{number}.jpg")
+        distances.append(Matcher(gallery, RecognizeSection(max_false_names=1e-3), card).threshold)
+    assert distances[0] > distances[1] > 0
+
+
+def test_an_explicit_threshold_comes_before_false_names_and_these_before_far(
+    cohort: Cohort,
+) -> None:
+    card = card_with(cohort)
+    section = RecognizeSection(threshold=0.3, max_false_names=0.01)
+    assert decision_threshold(card, section) == ("cosine", 0.3)
+    asked = section.model_copy(update={"threshold": None})
+    limit = 1 - Certainty(cohort, {1: 1}).threshold(0.01)
+    assert decision_threshold(card, asked)[1] == pytest.approx(limit)
+    assert decision_threshold(card, RecognizeSection())[1] == 0.2
+
+
+def test_a_card_without_a_cohort_tells_none_and_refuses_false_names() -> None:
+    card, gallery = card_with(None), Gallery(card_with(None))
+    gallery.add("Ada", [make_face(*np.eye(SIZE)[0])], "a.jpg")
+    (match,) = Matcher(gallery, RecognizeSection(), card).match(np.eye(SIZE, dtype=np.float32)[:1])
+    assert match.name == "Ada"
+    assert match.probability is None
+    with pytest.raises(UsageError, match="no cohort of strangers"):
+        Matcher(gallery, RecognizeSection(max_false_names=0.01), card)
+
+
+def test_a_gallery_older_than_the_models_cohort_takes_it(cohort: Cohort) -> None:
+    old, new = card_with(None), card_with(cohort)
+    assert deciding_card(Gallery(old), new, "g.h5") == new
+    own = old.model_copy(update={"calibration": Calibration(data="own", pairs=9, thresholds={})})
+    assert deciding_card(Gallery(own), new, "g.h5") == own
+
+
+def test_matches_tell_the_probability_of_the_nearest_person_by_photos_too(cohort: Cohort) -> None:
+    card = card_with(cohort)
+    gallery = Gallery(card)
+    axis = np.eye(SIZE, dtype=np.float32)
+    gallery.add("Ada", [make_face(*axis[0]), make_face(*axis[0])], "a.jpg")
+    for by in ("template", "exemplar"):
+        matcher = Matcher(gallery, RecognizeSection(match=by), card)
+        known, stranger = matcher.match(axis[:2])
+        assert known.probability > 0.9 > 0.1 > stranger.probability
+    assert Matcher(Gallery(card), RecognizeSection(), card).match(axis[:1])[0].probability is None
+
+
+def test_the_shipped_card_holds_rates_of_strangers() -> None:
+    certainty = certainty_of(load_card("dlib_resnet"))
+    assert certainty is not None
+    assert 1 - certainty.threshold(1e-3) == pytest.approx(0.0742, abs=0.001)
+    assert certainty.probability([0.85])[0] < 0.01 < 0.99 < certainty.probability([0.95])[0]
+
+
+def test_pairs_of_people_nobody_names_have_no_reliability(data: Path) -> None:
+    from facerec.evaluation.protocols.lfw import read_lfw
+
+    pairs = (data / "lfw" / "pairs.txt").read_bytes()
+    protocol = read_lfw(pairs, "pairs.txt")
+    assert protocol.people is not None
+    assert len(set(protocol.people)) == 4281
+    nameless = type(protocol)(
+        protocol.name, protocol.keys, protocol.pairs, protocol.same, protocol.folds
+    )
+    assert held_out_reliability(np.zeros((len(protocol.keys), 4), np.float32), nameless) is None

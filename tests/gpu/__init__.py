@@ -1,0 +1,1 @@
+"""What needs a GPU: `python -m tests.gpu`, under ten minutes; skipped where there is none."""

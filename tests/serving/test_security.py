@@ -1,0 +1,255 @@
+"""Who is answered: hosts, origins, keys and scopes; and what no request can do."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from facerec.errors import MissingError, UsageError
+from facerec.serving import bodies, keys
+from facerec.serving.app import Settings
+from facerec.serving.keys import Keys, add_key, read_keys, remove_key
+from tests.conftest import Run
+from tests.serving.conftest import MakeClient
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
+def test_another_hosts_name_is_refused(make_client: MakeClient, host: str) -> None:
+    answered = make_client(None).get("/healthz", headers={"host": host})
+    assert (answered.status_code, answered.json()["error"]["code"]) == (403, "wrong_host")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1"])
+def test_this_machines_names_are_answered(make_client: MakeClient, host: str) -> None:
+    assert make_client(None).get("/healthz", headers={"host": host}).status_code == 200
+
+
+def test_a_page_of_another_site_is_refused(make_client: MakeClient) -> None:
+    client = make_client(None)
+    answered = client.post("/v1/detect", content=b"x", headers={"origin": "https://evil.example"})
+    assert (answered.status_code, answered.json()["error"]["code"]) == (403, "wrong_origin")
+    preflight = {"origin": "https://evil.example", "access-control-request-method": "DELETE"}
+    answered = client.options("/v1/people/ann", headers=preflight)
+    assert answered.status_code >= 400
+    assert not [name for name in answered.headers if name.startswith("access-control")]
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def scoped(key_file: Path) -> dict[str, str]:
+    return {scope: add_key(key_file, f"a {scope}", scope) for scope in keys.SCOPES}
+
+
+ASKED = [
+    ("read", "POST", "/v1/detect"),
+    ("read", "POST", "/v1/embed"),
+    ("read", "POST", "/v1/recognize"),
+    ("read", "POST", "/v1/compare"),
+    ("read", "GET", "/v1/model"),
+    ("read", "GET", "/v1/people"),
+    ("read", "GET", "/v1/people/ann"),
+    ("read", "GET", "/metrics"),
+    ("enrol", "POST", "/v1/people/ann/faces"),
+    ("admin", "PATCH", "/v1/people/ann"),
+    ("admin", "POST", "/v1/people/ann/merge"),
+    ("admin", "DELETE", "/v1/people/ann"),
+    ("admin", "DELETE", "/v1/people/ann/faces/1"),
+]
+
+
+def test_each_route_needs_its_scope(
+    make_client: MakeClient, key_file: Path, scoped: dict[str, str], tmp_path: Path
+) -> None:
+    client = make_client(tmp_path / "people.h5", Settings(Keys(key_file), local=False))
+    for needed, method, path in ASKED:
+        assert client.request(method, path).status_code == 401
+        assert client.request(method, path, headers={"x-api-key": "wrong"}).status_code == 401
+        for scope, key in scoped.items():
+            status = client.request(method, path, headers={"x-api-key": key}).status_code
+            enough = keys.SCOPES.index(scope) >= keys.SCOPES.index(needed)
+            assert (status != 403) is enough, (needed, path, scope)
+    assert client.get("/v1/model", headers={"authorization": f"Bearer {scoped['read']}"}).is_success
+    assert client.get("/healthz", headers={"host": "faces.example"}).is_success
+
+
+def test_every_route_but_health_needs_a_key(
+    make_client: MakeClient, key_file: Path, scoped: dict[str, str], tmp_path: Path
+) -> None:
+    client = make_client(tmp_path / "people.h5", Settings(Keys(key_file), local=False))
+    described = client.get("/openapi.json").json()["paths"]
+    routes = {(method, path) for path, methods in described.items() for method in methods}
+    assert {("post", "/v1/detect"), ("post", "/api/v1/recognition/recognize")} <= routes
+    statuses = {
+        (method, path): client.request(method, re.sub(r"\{\w+\}", "x", path)).status_code
+        for method, path in routes
+    }
+    opened = {route for route, status in statuses.items() if status != 401}
+    assert opened == {("get", "/healthz"), ("get", "/readyz")}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/api/v1/recognition/recognize", "read"),
+        ("GET", "/api/v1/recognition/faces", "read"),
+        ("POST", "/api/v1/recognition/faces", "enrol"),
+        ("POST", "/api/v1/recognition/subjects", "enrol"),
+        ("PUT", "/api/v1/recognition/subjects/ann", "admin"),
+        ("DELETE", "/api/v1/recognition/faces/1", "admin"),
+        ("POST", "/api/v1/recognition/faces/delete", "admin"),
+        ("POST", "/predict", "read"),
+    ],
+)
+def test_other_servers_apis_need_scopes_by_what_they_do(
+    make_client: MakeClient, key_file: Path, scoped: dict[str, str], tmp_path: Path,
+    method: str, path: str, scope: str,
+) -> None:  # fmt: skip
+    client = make_client(tmp_path / "people.h5", Settings(Keys(key_file), local=False))
+    for one, key in scoped.items():
+        status = client.request(method, path, headers={"x-api-key": key}).status_code
+        enough = keys.SCOPES.index(one) >= keys.SCOPES.index(scope)
+        assert (status != 403) is enough, one
+
+
+def test_the_file_keeps_no_key_and_is_its_owners(key_file: Path, scoped: dict[str, str]) -> None:
+    text = key_file.read_text("utf-8")
+    assert not [key for key in scoped.values() if key in text]
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+
+
+def test_a_removed_key_is_refused_at_once(
+    key_file: Path, scoped: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_CHECK", 0.0)
+    held = Keys(key_file)
+    assert held.find(scoped["read"]) is not None
+    remove_key(key_file, "a read")
+    assert held.find(scoped["read"]) is None
+    assert held.find(scoped["admin"]) is not None
+    key_file.write_text("{}", "utf-8")
+    assert held.find(scoped["admin"]) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"keys": 1}', '{"keys": [{"name": "a"}]}', "\0", "[" * 9000]
+)
+def test_what_is_no_file_of_keys_is_told(key_file: Path, text: str) -> None:
+    key_file.write_text(text, "utf-8")
+    with pytest.raises(MissingError, match="no file of keys"):
+        read_keys(key_file)
+
+
+def test_keys_are_made_listed_and_removed_by_commands(run: Run, key_file: Path) -> None:
+    code, key, told = run("serve", "keys", "add", key_file, "door", "--scope", "enrol")
+    assert code == 0 and "door may enrol" in told
+    found = Keys(key_file).find(key.strip())
+    assert found is not None and (found.name, found.scope) == ("door", "enrol")
+    assert run("serve", "keys", "add", key_file, "door")[0] == 2
+    assert run("serve", "keys", "add", key_file, "x", "--scope", "root")[0] == 2
+    listed = json.loads(run("serve", "keys", "list", key_file, "--json")[1])
+    assert (listed["name"], listed["scope"]) == ("door", "enrol") and "sha256" not in listed
+    assert run("serve", "keys", "remove", key_file, "door")[0] == 0
+    assert run("serve", "keys", "remove", key_file, "door")[0] == 2
+    assert run("serve", "keys", "list", key_file.with_name("none.json"))[0] == 4
+
+
+def test_a_name_of_two_keys_is_refused(key_file: Path) -> None:
+    add_key(key_file, "door", "read")
+    with pytest.raises(UsageError, match="called door already"):
+        add_key(key_file, "door", "admin")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--host", "0.0.0.0"], "an API key is needed"),
+        (["--host", "::"], "an API key is needed"),
+        (["--host", "192.0.2.1"], "an API key is needed"),
+        (["--cert", "none.pem"], "both --cert and --key"),
+        (["--cert", "none.pem", "--key", "none.pem"], "cannot be used"),
+        (["--host", "no.such.host.invalid", "--keys", "none.json"], "--host no.such.host.invalid"),
+        (["-g", "a_file/people.h5"], "a_file"),
+    ],
+)
+def test_what_cannot_be_served_is_told_before_models_are_loaded(
+    run: Run, options: list[str], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a_file").touch()
+    code, _, said = run("serve", "--port", 0, *options)
+    assert code == 2 and told in said
+    assert len([line for line in said.splitlines() if "no TLS" not in line]) == (
+        2 if "no gallery" in said else 1
+    )
+
+
+def test_no_request_touches_the_disk(
+    make_client: MakeClient, portrait_bytes: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a photo's name nor its size makes a file be opened."""
+    client = make_client(None)
+    photo = next(iter(portrait_bytes.values()))
+    client.post("/v1/detect", content=photo)
+    opened: list[object] = []
+    for module, name in ((builtins, "open"), (io, "open"), (os, "open")):
+        real = getattr(module, name)
+
+        def spy(path: object, *rest: object, real: object = real, **more: object) -> object:
+            opened.append(path)
+            return real(path, *rest, **more)  # type: ignore[operator]
+
+        monkeypatch.setattr(module, name, spy)
+    padded = photo + b"\0" * 3_000_000
+    for name in ("../../etc/passwd", "/etc/passwd", "a.tar", "file:///etc/passwd", "C:\\a.nef"):
+        answered = client.post("/v1/detect", files={"image": (name, padded, "image/png")})
+        assert answered.status_code in (200, 422)
+    answered = client.post("/v1/detect", json={"image": {"url": "file:///etc/passwd"}})
+    assert answered.status_code == 403
+    assert opened == []
+
+
+def test_a_body_is_counted_while_it_comes(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(None)
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while taken < 1 << 30:
+            taken += 1 << 20
+            yield b"\0" * (1 << 20)
+
+    monkeypatch.setattr(bodies.read_body, "__defaults__", (4 << 20,))
+    assert client.post("/v1/detect", content=b"\0" * (5 << 20)).status_code == 413
+    assert client.post("/v1/detect", content=endless()).status_code == 413
+    assert client.post("/v1/detect", content=b"x", headers={"content-encoding": "gzip"}).json()[
+        "error"
+    ]["code"] == "compressed_body"  # fmt: skip
+
+
+def test_pixels_are_bounded_before_decoding(make_client: MakeClient) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 1_000_000)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
+    answered = make_client(None).post("/v1/detect", content=bomb + chunk(b"IEND", b""))
+    assert answered.status_code == 422
+    assert "pixels" in answered.json()["error"]["message"]
