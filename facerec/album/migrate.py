@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from facerec.album.listing import place_of
 from facerec.album.photos import find_photo, from_stored
-from facerec.album.scan import place_of
 from facerec.album.store import Album
 from facerec.album.translation import Translation, fit_translation
 from facerec.card import ModelCard

@@ -13,7 +13,7 @@ import numpy as np
 from facerec.album.store import Album, open_album
 from facerec.faces import Floats
 from facerec.imaging.draw import write_image
-from tests.conftest import noise
+from tests.conftest import make_card, noise
 
 
 def drawn_chip(seed: int, side: int = 96) -> bytes:
@@ -61,6 +61,7 @@ def make_album(
     centres = rng.normal(size=(len(groups), size))
     with open_album(path, create=True) as album, album.transaction():
         album.set_meta("model", "made")
+        album.set_meta("card", make_card(size).to_json())
         album.set_meta("grouping", '{"threshold": 0.8, "likely": 0.7}')
         last = 0
         for place, group in enumerate(groups):

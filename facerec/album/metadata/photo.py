@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,12 @@ from facerec.errors import InputError
 from facerec.files.writing import replacing
 from facerec.imaging.contents import START, image_kind
 from facerec.imaging.decode import Header, read_header
-from facerec.imaging.photos import read_file, unreadable
+from facerec.imaging.photos import normalise_person, read_file, unreadable
 
 Where = Literal["sidecar", "embedded"]
+
+# XML 1.0, section 2.2: all but these, and surrogates, which no name has.
+_NO_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 _SAME = 0.5
 """Overlap from which regions of two programs are the same one."""
@@ -162,6 +166,7 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         InputError: the photo, or the XMP that is there, cannot be read or kept.
         MissingError: the package exiv2 is not installed.
     """
+    faces = [replace(face, name=_writable(face.name, path)) for face in faces]
     data = read_file(path)
     header = _header(data, str(path))
     embedded = _embedded(path, data, header)
@@ -187,6 +192,18 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     return changes
 
 
+def _writable(name: str, path: Path) -> str:
+    """A name as it is read back.
+
+    Raises:
+        InputError: XML 1.0 has no such character, or Exiv2 takes the name for its own syntax.
+    """
+    name = normalise_person(name).strip()
+    if _NO_XML.search(name) or name.startswith("type="):
+        raise unreadable(path, f"the name {name!r} cannot be written as XMP")
+    return name
+
+
 def _merged(
     packet: bytes | None, faces: Sequence[Region], header: Header, name: str, *, sidecar: bool
 ) -> bytes | None:
@@ -198,10 +215,9 @@ def _merged(
     if not merge_faces(xmp, faces, size, header.orientation):
         return None
     merged = xmp.encode(sidecar=sidecar)
-    written = {region.name for _, region in mwg_regions(Xmp(merged, name), header.orientation)}
-    missing = {face.name for face in faces} - written
+    missing = {face.name for face in faces} - set(_names(merged, header, name))
     if missing:
-        raise unreadable(name, f"exiv2 cannot write the name {min(missing)!r}")
+        raise unreadable(name, f"the name {min(missing)!r} cannot be written as XMP")
     return merged
 
 
