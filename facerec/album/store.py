@@ -149,6 +149,8 @@ def open_album(path: str | Path, *, create: bool = False, write: bool = True) ->
         if album.writable:
             _prepare_for_changes(album)
         album.execute("PRAGMA foreign_keys = ON")
+        # The file may be a stranger's: what its schema calls can reach nothing outside of it.
+        album.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
         album.close()
         raise
@@ -236,7 +238,9 @@ def _explained(path: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         # Ours to mend, not the user's.
         raise
-    except (sqlite3.Error, OSError, ValueError) as error:
+    except OSError as error:
+        raise _error(path, error.strerror or str(error)) from error
+    except (sqlite3.Error, ValueError) as error:
         raise _error(path, str(error)) from error
 
 

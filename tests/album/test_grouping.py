@@ -148,6 +148,23 @@ def test_looks_of_one_person_share_their_photos():
     assert found.person[9] != 40 and (found.person[:6] == 40).all()
 
 
+def test_a_younger_sibling_is_not_whom_the_older_was():
+    """Anna, confirmed at four and at eight; another child of four, when she is eight."""
+    vectors, _, photos = faces()
+    fixed = np.full(len(photos), NOBODY)
+    fixed[[0, 1, 5, 6]] = 40
+    taken = [None] * len(photos)
+    taken[0:2] = ["2014-05-01T12:00:00"] * 2
+    taken[5:7] = ["2018-05-01T12:00:00"] * 2
+    taken[2:5] = ["2018-07-01T10:00:00", "2018-06-30T10:00:00", "0000-00-00"]
+    found = group(vectors, Known.of(photos, fixed=fixed, taken=taken), CARD, 100).person
+    assert 40 not in found[2:4] and found[2] == found[3] != NOBODY
+    assert (found[[0, 1, 4, 5, 6, 7, 8, 9]] == 40).all()
+    taken[2:4] = ["2010-01-01T00:00:00"] * 2  # when she is known from no photo
+    found = group(vectors, Known.of(photos, fixed=fixed, taken=taken), CARD, 100).person
+    assert (found[:10] == 40).all()
+
+
 def test_a_face_never_joins_whom_it_is_not():
     vectors, _who, photos = faces()
     fixed = np.full(len(photos), NOBODY)

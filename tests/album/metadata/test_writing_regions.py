@@ -19,6 +19,7 @@ from tests.album.metadata.writers import (
 
 pytest.importorskip("exiv2")
 
+from facerec.album.metadata.containers import embeddable
 from facerec.album.metadata.photo import read_regions, write_regions
 from facerec.album.metadata.regions import Region
 from facerec.errors import InputError
@@ -124,6 +125,34 @@ def test_names_of_all_scripts_come_back(tmp_path: Path, where: str) -> None:
     assert [region.name for region in read_regions(photo)] == list(HOSTILE)
 
 
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+@pytest.mark.parametrize("name", ['type="Struct"', "type=x y", "a\ufffeb", "a\x0bb"])
+def test_a_name_that_xmp_cannot_hold_is_one_line(tmp_path: Path, name: str, where: str) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    before = photo.read_bytes()
+    with pytest.raises(InputError, match="cannot be written as XMP") as caught:
+        write_regions(photo, [Region(name, (0.1, 0.1, 0.3, 0.3))], where)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert photo.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_a_name_is_written_composed(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    write_regions(photo, [Region(" Zoe\u0308", (0.1, 0.1, 0.3, 0.3))], "embedded")
+    assert [region.name for region in read_regions(photo)] == ["Zoë"]
+
+
+@pytest.mark.parametrize("names", [("photo.jpg.xmp", "photo.xmp"), ("photo.jpg.XMP",)])
+def test_every_sidecar_that_is_there_is_written(tmp_path: Path, names: tuple[str, ...]) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    changes = write_regions(photo, [ANNA], "sidecar")
+    assert [change.path.name for change in changes] == list(names)
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
 @needs_exiftool
 def test_thirty_faces_fit_into_a_jpeg(tmp_path: Path) -> None:
     photo = save(tmp_path / "photo.jpg")
@@ -195,6 +224,16 @@ def test_what_exiv2_cannot_write_gets_a_sidecar(tmp_path: Path, suffix: str) -> 
     assert photo.read_bytes() == before
     assert list(areas(change.path)) == ["Anna"]
     assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+@pytest.mark.parametrize("name", ["photo.nef", "photo.dng", "photo.tif"])
+def test_a_cameras_raw_file_is_not_written(tmp_path: Path, name: str) -> None:
+    """Most are TIFF files; a DNG is told by its tag, whatever its name."""
+    photo = tmp_path / name
+    tagged = {0xC612: b"\1\4\0\0"} if name == "photo.tif" else {}
+    picture().save(photo, "TIFF", tiffinfo=tagged)
+    assert embeddable(photo.read_bytes(), name) is None
+    assert embeddable(photo.read_bytes(), "scan.tif") == (None if tagged else "TIFF")
 
 
 def test_a_photo_keeps_its_mode(tmp_path: Path) -> None:
