@@ -38,7 +38,7 @@ from facerec.album.records import NewFace, Place
 from facerec.album.store import Album
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, InputError
-from facerec.faces import Face, Frame
+from facerec.faces import Frame
 from facerec.imaging.names import is_archive, is_url
 from facerec.imaging.photos import Photo, is_file, read_bytes
 from facerec.imaging.reader import decode_frame
@@ -139,113 +139,115 @@ def scan_photos(
     """
     require_model(album, engine.card)
     report = Scan()
-    pending: list[_Read] = []
+    pending: list[_Looked] = []
     committed = time.monotonic()
     try:
-        for read in _read_all(album, photos, engine, profile):
-            pending.append(read)
+        for one in _look(album, photos, engine, profile):
+            pending.append(one)
             if len(pending) >= _BATCH or time.monotonic() - committed > _SECONDS:
                 _commit(album, pending, engine.card.fingerprint(), report)
                 pending.clear()
                 committed = time.monotonic()
-            observe("" if read.frame.error is None else str(read.frame.error))
+            observe(one.error)
     finally:
         _commit(album, pending, engine.card.fingerprint(), report)
     return report
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Read:
-    """A photo that was read, and the faces in it."""
+class _Looked:
+    """A photo that was looked at, without its pixels: many of these wait for a commit.
+
+    Attributes:
+        source: its name.
+        content: hash of its bytes; empty if they could not be read.
+        error: why it is unreadable, or "".
+        size: height and width; None if its content was known, or it is unreadable.
+    """
 
     place: Place
-    frame: Frame
+    source: str
+    content: str
+    error: str
+    size: tuple[int, int] | None
     taken: str | None
-    faces: tuple[NewFace, ...] = ()
+    faces: tuple[NewFace, ...]
 
 
-def _read_all(
+def _look(
     album: Album, photos: Sequence[Photo], engine: Engine, profile: Profile
-) -> Iterator[_Read]:
+) -> Iterator[_Looked]:
     contents = known_contents(album)
-    waiting: deque[_Read] = deque()
+    waiting: deque[tuple[Place, str | None]] = deque()
 
-    def read(photo: Photo) -> _Read:
+    def read(photo: Photo) -> tuple[Frame, Place, str | None]:
         limit, place = profile.runtime.max_pixels, place_of(photo)
         try:
             data = read_bytes(photo, limit)
         except InputError as error:
-            return _Read(place, Frame(str(photo), None, "", error), None)
+            return Frame(str(photo), None, "", error), place, None
         frame = decode_frame(
             str(photo), data, limit, lambda _, content: content not in contents, engine.reduction
         )
-        return _Read(place, frame, None if frame.image is None else taken_at(data))
+        return frame, place, None if frame.image is None else taken_at(data)
 
     def frames() -> Iterator[Frame]:
-        for one in map_ahead(photos, read, workers=profile.runtime.workers):
-            waiting.append(one)
-            yield one.frame
+        for frame, place, taken in map_ahead(photos, read, workers=profile.runtime.workers):
+            waiting.append((place, taken))
+            yield frame
 
     for frame, faces in engine.in_whole_batches().faces(frames()):
-        one = waiting.popleft()
-        if frame.image is not None:
+        place, taken = waiting.popleft()
+        size = None if frame.image is None else frame.size
+        if size is not None:
             contents.add(frame.sha256)
-        yield _Read(one.place, frame, one.taken, _with_chips(frame, faces))
+        error = "" if frame.error is None else str(frame.error)
+        found = tuple(map(NewFace, faces, cut_chips(frame, faces)))
+        yield _Looked(place, frame.source, frame.sha256, error, size, taken, found)
 
 
-def _with_chips(frame: Frame, faces: Sequence[Face]) -> tuple[NewFace, ...]:
-    return tuple(map(NewFace, faces, cut_chips(frame, faces)))
-
-
-def _commit(album: Album, batch: Sequence[_Read], model: str, report: Scan) -> None:
+def _commit(album: Album, batch: Sequence[_Looked], model: str, report: Scan) -> None:
     with album.transaction():
-        for read in batch:
-            _add(album, read, model, report)
+        for one in batch:
+            _add(album, one, model, report)
 
 
-def _add(album: Album, read: _Read, model: str, report: Scan) -> None:
-    frame = read.frame
+def _add(album: Album, one: _Looked, model: str, report: Scan) -> None:
     report.photos += 1
-    if frame.error is not None:
-        report.failed[frame.source] = str(frame.error)
+    if one.error:
+        report.failed[one.source] = one.error
         # What was whole before may be half written; its faces stay until it is whole again.
-        if frame.sha256 and not lies_whole(album, read.place.path):
-            photo = add_photo(album, frame.sha256, 0, 0, None, str(frame.error))
-            place_photo(album, photo, read.place)
+        if one.content and not lies_whole(album, one.place.path):
+            photo = add_photo(album, one.content, 0, 0, None, one.error)
+            place_photo(album, photo, one.place)
         return
-    known = find_photo(album, frame.sha256)
+    known = find_photo(album, one.content)
     if known is not None:
         report.known += 1
-        report.moved += _move(album, known, read.place)
+        report.moved += _move(album, known, one.place)
         return
-    assert frame.image is not None, "a photo that is not known was decoded"
-    before = photo_before(album, read.place.path, frame.size)
+    assert one.size is not None, "a photo that is not known was decoded"
+    before = photo_before(album, one.place.path, one.size)
     same: dict[int, int] = {}
     if before is not None:
-        carry_erased(album, before, frame.sha256)
-        same = same_faces(album, before, read.faces)
-        if same and not lies_elsewhere(album, before, read.place.path):
-            missing = [face for number, face in enumerate(read.faces) if number not in same]
-            change_content(album, before, frame.sha256, read.taken)
-            report.faces += _count(add_faces(album, before, frame.sha256, missing, model))
+        carry_erased(album, before, one.content)
+        same = same_faces(album, before, one.faces)
+        if same and not lies_elsewhere(album, before, one.place.path):
+            missing = [face for number, face in enumerate(one.faces) if number not in same]
+            change_content(album, before, one.content, one.taken)
+            report.faces += _count(add_faces(album, before, one.content, missing, model))
             report.changed += 1
-            place_photo(album, before, read.place)
+            place_photo(album, before, one.place)
             return
-    height, width = frame.size
-    photo = add_photo(album, frame.sha256, width, height, read.taken, None)
-    added = add_faces(album, photo, frame.sha256, read.faces, model)
-    copy_decisions(
-        album,
-        {
-            face: same[place]
-            for place, face in enumerate(added)
-            if face is not None and place in same
-        },
-    )
-    place_photo(album, photo, read.place)
+    height, width = one.size
+    photo = add_photo(album, one.content, width, height, one.taken, None)
+    added = add_faces(album, photo, one.content, one.faces, model)
+    rows = [(face, same.get(number)) for number, face in enumerate(added)]
+    copy_decisions(album, {new: old for new, old in rows if new is not None and old is not None})
+    place_photo(album, photo, one.place)
     report.new += 1
     report.faces += _count(added)
-    report.no_face += not read.faces
+    report.no_face += not one.faces
 
 
 def _count(faces: Sequence[int | None]) -> int:
