@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from facerec.detection.reduction import power_of_two
+from facerec.errors import InputError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
 
@@ -30,7 +31,11 @@ def cut_chips(frame: Frame, faces: Sequence[Face]) -> list[bytes]:
     if factor > 1:
         # As small as the smallest face allows.
         factor = min(factor, power_of_two(min(face.size for face in faces) * _ROOM / SIDE))
-    image = read_again(frame, factor)
+    try:
+        image = read_again(frame, factor)
+    except InputError:
+        assert frame.image is not None and frame.original is not None, "it was decoded, smaller"
+        image, factor = frame.image, frame.original.factor
     return [_encode(_cut(image, face.box / np.float32(factor))) for face in faces]
 
 

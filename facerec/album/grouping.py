@@ -27,9 +27,9 @@ from facerec.parallel.products import single_threaded_blas
 
 Rows = NDArray[np.intp]
 
-PASSES = 11
-"""Passes over all faces: two of comparing and one of linking, for the threshold; one of each at it;
-and all again, with the density between these."""
+PASSES = 7
+"""Passes over all faces: two of comparing and one of linking; the density; and one of comparing and
+two of linking."""
 MEASURABLE = 50
 """Faces from which on the threshold is measured."""
 _FEW_GROUPS = 10
@@ -37,6 +37,7 @@ _FALSE_PAIRS = 3e-3
 """False-accept rate of the card's threshold for few faces, times their number."""
 _LAXEST_RATE = 1e-2
 _ROUNDS = 10
+_MEASURED = "measured on the album's faces"
 _KEYS = 8
 
 
@@ -114,42 +115,51 @@ class _Album:
     def group(self) -> tuple[Rows, float, float, str]:
         """Labels from 0; threshold, likely and reason as of `Grouping`."""
         cosine = Similarity.of(self._vectors)
-        labels = None
+        labels, lax = None, self._lax()
         if self._distance is None and len(self._vectors) >= MEASURABLE:
-            labels, threshold = self._settle(cosine, self._lax())
+            pairs, near = pairs_from(cosine, lax, None, self._advance)
+            labels, threshold = self._settle(cosine, lax, pairs)
         if labels is None or labels.max() + 1 < _FEW_GROUPS:
             threshold, reason = self._given()
             least = min(threshold, likely(self._card, threshold))
-            return self._link(cosine, threshold), threshold, least, reason
+            pairs, _ = pairs_from(cosine, threshold, None, self._advance)
+            return self._link(cosine, threshold, pairs), threshold, least, reason
         scaled = Similarity.of(self._vectors, self._cohort.density(labels, threshold))
-        lax = self._lax()
-        labels, threshold = self._settle(scaled, lax)
-        return labels, threshold, (lax + threshold) / 2, "measured on the album's faces"
+        if len(self._vectors) <= EXACT:
+            pairs, near = pairs_from(scaled, lax)
+        else:  # the nearest by cosine are nearly those
+            near = scaled.of_pairs(pairs)
+        _, threshold = self._settle(scaled, lax, pairs[near >= lax])
+        links = pairs[near >= threshold]
+        return self._link(scaled, threshold, links), threshold, (lax + threshold) / 2, _MEASURED
 
     def _lax(self) -> float:
         return self._cohort.floor(self._known.photos)
 
-    def _settle(self, similarity: Similarity, lax: float) -> tuple[Rows, float]:
-        """Groups at the threshold that is measured on those very groups."""
+    def _settle(
+        self, similarity: Similarity, lax: float, pairs: NDArray[np.intp]
+    ) -> tuple[Rows, float]:
+        """Groups at the threshold that is measured on those very groups, along pairs of faces.
+
+        The groups are all but those of `_link`, where merges below the threshold may have been in
+        the way of others.
+        """
         impostors = self._cohort.pairs(similarity, lax)
-        clusters = self._linked(similarity, lax)
-        count = len(self._vectors)
-        threshold, labels = lax, cut(clusters.merges, count, lax)
+        clusters = Clusters(similarity, Rules(self._known))
+        clusters.link(pairs, lax)
+        self._advance(len(self._vectors))
+        threshold, labels = lax, self._cut(clusters, lax)
         for _ in range(_ROUNDS):
             before = threshold
             threshold = impostors.threshold(self._known, labels, lax)
-            labels = cut(clusters.merges, count, threshold)
+            labels = self._cut(clusters, threshold)
             if threshold == before:
                 break
-        # Merges below the threshold may have been in the way of others.
-        return self._link(similarity, threshold), threshold
+        return labels, threshold
 
-    def _link(self, similarity: Similarity, least: float) -> Rows:
-        return cut(self._linked(similarity, least).merges, len(self._vectors), -np.inf)
-
-    def _linked(self, similarity: Similarity, least: float) -> Clusters:
+    def _link(self, similarity: Similarity, least: float, pairs: NDArray[np.intp]) -> Rows:
+        """Groups whose pairs are on average that similar; `pairs` are those that are themselves."""
         clusters = Clusters(similarity, Rules(self._known))
-        pairs = pairs_from(similarity, least, self._advance)
         turn = np.zeros(len(self._vectors), np.intp)
         # Who was rejected resembles those it was taken for, and would keep them from their person.
         turn[[row for row, _ in self._known.forbidden]] = 1
@@ -160,7 +170,10 @@ class _Album:
             while len(turn) > EXACT and clusters.link_means(least, turn > now):
                 pass
         self._advance(len(self._vectors))
-        return clusters
+        return self._cut(clusters, least)
+
+    def _cut(self, clusters: Clusters, least: float) -> Rows:
+        return cut(clusters.merges, len(self._vectors), least)
 
     def _given(self) -> tuple[float, str]:
         """The threshold that is asked for, or the card's for so many faces."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +16,10 @@ NOBODY = -1
 LATE_QUALITY = 0.25
 """Faces of less quality are late. Quality halves with each standard deviation of genuine pairs'
 cosines that a face's defects cost; see `facerec.engine.quality`."""
+
+PERIOD = 3.0
+"""Years within which a face is compared with a person's looks, if the person is known from them: a
+younger sibling looks as the older did."""
 
 Numbers = NDArray[np.int64]
 Pairs = frozenset[tuple[int, int]]
@@ -31,6 +37,7 @@ class Known:
         forbidden: row of a face, and a person that it is not.
         different: pairs of people who are not one.
         late: `(N,) bool` faces of low quality: they may join a group, and never begin one.
+        years: `(N,) float64` when each was taken, NaN where it is not known.
     """
 
     photos: Numbers
@@ -39,17 +46,20 @@ class Known:
     forbidden: Pairs
     different: Pairs
     late: NDArray[np.bool_]
+    years: NDArray[np.float64]
 
     @classmethod
     def of(
         cls, photos: ArrayLike, *, fixed: ArrayLike | None = None,
         previous: ArrayLike | None = None, forbidden: Iterable[tuple[int, int]] = (),
         different: Iterable[tuple[int, int]] = (), quality: ArrayLike | None = None,
+        taken: Sequence[str | None] | None = None,
     ) -> Known:  # fmt: skip
         """What is not given is not known.
 
         Args:
             quality: `(N,)` in [0, 1], NaN where it was not measured.
+            taken: ISO 8601 time of each.
         """
         shared = np.asarray(photos, np.int64)
         nobody = np.full(len(shared), NOBODY, np.int64)
@@ -59,6 +69,7 @@ class Known:
             nobody if fixed is None else np.asarray(fixed, np.int64),
             nobody if previous is None else np.asarray(previous, np.int64),
             frozenset(forbidden), frozenset(different), measured < LATE_QUALITY,
+            np.array([_year(one) for one in taken or [None] * len(shared)], np.float64),
         )  # fmt: skip
 
     def with_fixed(self, people: Sequence[int]) -> Known:
@@ -71,6 +82,7 @@ class Known:
             np.concatenate([self.fixed, np.array(people, np.int64)]),
             np.concatenate([self.previous, nobody]), self.forbidden, self.different,
             np.concatenate([self.late, np.zeros(count, bool)]),
+            np.concatenate([self.years, np.full(count, np.nan)]),
         )  # fmt: skip
 
     def sorted_by(self, order: NDArray[np.intp]) -> Known:
@@ -80,16 +92,25 @@ class Known:
         forbidden = frozenset((int(row[face]), person) for face, person in self.forbidden)
         return Known(
             self.photos[order], self.fixed[order], self.previous[order], forbidden,
-            self.different, self.late[order],
+            self.different, self.late[order], self.years[order],
         )  # fmt: skip
 
-    def person(self) -> Numbers:
+    def whom(self) -> Numbers:
         """`(N,) int64` whom each face stands for in decisions about people: the person it is fixed
         to, or of people without fixed faces the one it was taken for."""
         tentative = ~np.isin(self.previous, self.fixed[self.fixed >= 0])
         return np.where(
             self.fixed >= 0, self.fixed, np.where(tentative, self.previous, NOBODY)
         ).astype(np.int64)
+
+
+def _year(taken: str | None) -> float:
+    """A time in years; NaN for none, or one that is no time, as cameras without a clock write."""
+    try:
+        time = datetime.fromisoformat(taken or "")
+    except ValueError:
+        return float("nan")
+    return time.year + (time.timetuple().tm_yday - 1) / 366
 
 
 def undecided(
@@ -111,7 +132,7 @@ def undecided(
     owned = np.zeros(count, bool)
     owned[labels[known.fixed >= 0]] = True
     open_ &= ~(owned[mine] & owned[theirs])
-    who = known.person()
+    who = known.whom()
     apart = [(labels[[row]], labels[who == person]) for row, person in known.forbidden]
     apart += [(labels[who == one], labels[who == other]) for one, other in known.different]
     keys = [np.add.outer(a * count, b).ravel() for a, b in apart]
@@ -162,12 +183,18 @@ class Rules:
         self._waiting: list[bool] = known.late.tolist()
         self._alone = [True] * len(self.person)
         self._facts = list(map(_Facts, known.photos.tolist()))
+        self._span = [(year, year) for year in known.years.tolist()]
+        self._years: dict[int, list[float]] = {}
         self._decide(known)
         shared: dict[int, _Facts] = {}
         for row in np.flatnonzero(known.fixed >= 0).tolist():
             facts = shared.setdefault(self.person[row], self._facts[row])
             facts.add(self._facts[row])
             self._facts[row] = facts
+            if self._span[row][0] > 0:
+                self._years.setdefault(self.person[row], []).append(self._span[row][0])
+        for years in self._years.values():
+            years.sort()
 
     def apart(self, one: int, other: int) -> bool:
         """Whether two clusters must stay two."""
@@ -177,6 +204,10 @@ class Rules:
         if self._waiting[one] or self._waiting[other]:
             alone = self._alone[other] if self._waiting[one] else self._alone[one]
             if alone and mine < 0 and theirs < 0:
+                return True
+        if self._years and (mine >= 0 or theirs >= 0):
+            face, look = (one, other) if mine < 0 else (other, one)
+            if self._of_another_time(face, look):
                 return True
         return self._facts[one].contradicts(self._facts[other])
 
@@ -188,6 +219,21 @@ class Rules:
         if self._facts[one] is not self._facts[other]:
             self._facts[other].add(self._facts[one])
         self._alone[other] = self._waiting[other] = False
+        (begin, end), (start, stop) = self._span[one], self._span[other]
+        # The other is the earlier, or later, one if one is NaN.
+        self._span[other] = (
+            start if start <= begin or begin != begin else begin,
+            stop if stop >= end or end != end else end,
+        )
+
+    def _of_another_time(self, face: int, look: int) -> bool:
+        """Whether a cluster lies years from a person's look, and near to others of that person."""
+        (begin, end), (start, stop) = self._span[face], self._span[look]
+        if not max(start - end, begin - stop) > PERIOD:
+            return False
+        years = self._years.get(self.person[look], [])
+        place = bisect_left(years, begin - PERIOD)
+        return place < len(years) and years[place] <= end + PERIOD
 
     def _decide(self, known: Known) -> None:
         if not known.forbidden and not known.different:
@@ -198,7 +244,7 @@ class Rules:
             others.setdefault(one, set()).add(other)
             others.setdefault(other, set()).add(one)
         named |= others.keys()
-        for facts, person in zip(self._facts, known.person().tolist(), strict=True):
+        for facts, person in zip(self._facts, known.whom().tolist(), strict=True):
             if person in named:
                 facts.were.add(person)
                 facts.barred |= others.get(person, set())

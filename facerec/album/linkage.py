@@ -16,7 +16,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from facerec.album.known import Rules
-from facerec.album.similarity import Similarity, pairs_from
+from facerec.album.similarity import NEIGHBOURS, Similarity, pairs_from
 
 Rows = NDArray[np.intp]
 
@@ -57,7 +57,8 @@ class Clusters:
         ends = ends[np.argsort(ends[:, 0], kind="stable")]
         starts, firsts = np.unique(ends[:, 0], return_index=True)
         for one, others in zip(starts.tolist(), np.split(ends[:, 1], firsts[1:]), strict=True):
-            self._near[one] = others
+            near = np.unique(others)
+            self._near[one] = near[near != one]
             self._push(heap, one, least)
         while heap:
             negative, one, other, mine, theirs = heapq.heappop(heap)
@@ -74,37 +75,51 @@ class Clusters:
     def link_means(self, least: float, held: NDArray[np.bool_]) -> int:
         """Merge along pairs of clusters whose means are similar enough; returns how often.
 
+        Only clusters of more than `NEIGHBOURS` faces may lack a pair of faces to begin with.
+
         Args:
             held: `(N,)` rows that are not yet linked.
         """
         roots = np.flatnonzero((self._into == np.arange(len(self._into))) & ~held)
         sizes = self._sizes[roots, None]
         means = Similarity(self._left[roots] / sizes, self._right[roots] / sizes)
-        return self.link(roots[pairs_from(means, least)], least)
+        large = np.flatnonzero(self._sizes[roots] > NEIGHBOURS)
+        return self.link(roots[pairs_from(means, least, large)[0]], least)
 
     def _push(self, heap: list[tuple[float, int, int, int, int]], one: int, least: float) -> None:
         """Queue the nearest cluster that this one may be merged with."""
-        near = np.unique(self._roots(self._near[one]))
-        near = near[near != one]
-        similar = self._left[near] @ self._right[one] / (self._sizes[near] * self._sizes[one])
-        kept = np.ones(len(near), bool)
-        for place in np.argsort(-similar, kind="stable").tolist():
-            if similar[place] < least:
+        near = self._near[one]
+        roots = self._roots(near)
+        if roots is not near:
+            near = np.unique(roots)
+            near = near[near != one]
+        similar = self._left[near] @ self._right[one]
+        similar /= self._sizes[near] * self._sizes[one]
+        kept = None
+        while len(near):
+            place = int(similar.argmax())
+            value = float(similar[place])
+            if value < least:
                 break
             other = int(near[place])
-            if self._rules.apart(one, other):
-                kept[place] = False
-                continue
-            entry = (-float(similar[place]), one, other, self._version[one], self._version[other])
-            heapq.heappush(heap, entry)
-            break
-        self._near[one] = near[kept]
+            if not self._rules.apart(one, other):
+                mine, theirs = self._version[one], self._version[other]
+                heapq.heappush(heap, (-value, one, other, mine, theirs))
+                break
+            kept = np.ones(len(near), bool) if kept is None else kept
+            kept[place] = False
+            similar[place] = -np.inf
+        self._near[one] = near if kept is None else near[kept]
 
     def _roots(self, rows: Rows) -> Rows:
-        while len(stale := np.flatnonzero(self._into[rows] != rows)):
-            rows = rows.copy()
-            rows[stale] = self._into[rows[stale]]
-        return rows
+        """The clusters that rows are in; `rows` itself if they are these."""
+        into = self._into[rows]
+        if (into == rows).all():
+            return rows
+        while True:
+            rows, into = into, self._into[into]
+            if (into == rows).all():
+                return rows
 
     def _merge(self, one: int, other: int, similarity: float) -> None:
         """`one` becomes part of `other`."""

@@ -12,27 +12,26 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from facerec.album.listing import place_of
 from facerec.album.photos import find_photo, from_stored
-from facerec.album.scan import place_of
 from facerec.album.store import Album
 from facerec.album.translation import Translation, fit_translation
 from facerec.card import ModelCard
 from facerec.engine.engine import Engine
-from facerec.errors import FacerecError, InputError
+from facerec.errors import InputError
 from facerec.faces import Face, Floats, Image
 from facerec.imaging.decode import decode_image
 from facerec.imaging.names import is_archive, is_url
-from facerec.imaging.photos import FilePhoto, Photo, is_file
+from facerec.imaging.photos import FailedPhoto, FilePhoto, Photo, is_file
 from facerec.imaging.sources import find_photos
 
 LEAST = 200
-"""Faces from which a map is learned; of fewer it is worse than none, see the guide."""
+"""Faces from which a map is learned; the guide has what a map of so many is worth."""
 _BATCH = 64
 """Faces that are embedded and committed together."""
 
@@ -75,12 +74,12 @@ def is_migrated(album: Album, card: ModelCard) -> bool:
     return album.row("SELECT 1 FROM vectors WHERE translated") is None
 
 
-def count_wanted(album: Album, card: ModelCard) -> tuple[int, int]:
-    """Faces that have no vector of a model's own, and how many of them lie in photos that are
-    there."""
+def plan_migration(album: Album, card: ModelCard) -> Migration:
+    """What is left to do for a migration to a model, as far as it seems without reading photos."""
     wanted = list(_wanted(album, card.fingerprint()))
-    there = (one for one in wanted if any(map(_seems_there, one.places)))
-    return sum(len(one.faces) for one in wanted), sum(len(one.faces) for one in there)
+    there = sum(len(one.faces) for one in wanted if any(map(_seems_there, one.places)))
+    faces = _count(album, "SELECT count(*) FROM vectors")
+    return Migration(faces, there, sum(len(one.faces) for one in wanted) - there)
 
 
 def migrate(
@@ -105,7 +104,6 @@ def migrate(
     _begin(album, model)
     report = Migration(faces=_count(album, "SELECT count(*) FROM vectors"))
     wanted = list(_wanted(album, model))
-    observe(_count(album, "SELECT count(*) FROM migrated"))
     engine = engine.in_whole_batches()
     batch: list[tuple[int, tuple[Image, Face]]] = []
     for faces in _read(album, wanted, max_pixels, report):
@@ -156,7 +154,7 @@ def _read(
     album: Album, wanted: Sequence[_Wanted], max_pixels: int, report: Migration
 ) -> Iterator[list[tuple[int, tuple[Image, Face]]]]:
     """Of each photo that is there: its faces by id, each with the picture."""
-    for one, found in _find(wanted):
+    for one, found in _find(wanted, report):
         for photo in found:
             try:
                 data = photo.read(max_pixels)
@@ -172,21 +170,23 @@ def _read(
             break
 
 
-def _find(wanted: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, list[Photo]]]:
+def _find(
+    wanted: Sequence[_Wanted], report: Migration
+) -> Iterator[tuple[_Wanted, list[FilePhoto] | list[Photo]]]:
     """Each wanted photo with what seems to be it, files first; each archive is opened once."""
-    packed: dict[str, list[_Wanted]] = defaultdict(list)
+    packed: dict[str, dict[str, _Wanted]] = defaultdict(dict)
     for one in wanted:
         files = [FilePhoto(Path(place)) for place in one.places if _is_file(place)]
         if files:
-            yield one, list(files)
-        elif one.places:
-            packed[_source(one.places[0])].append(one)
-    for source, of in packed.items():
-        by_place = {place: one for one in of for place in one.places}
-        with suppress(FacerecError):
-            for photo in find_photos([source]) if _seems_there(source) else ():
-                if (known := by_place.get(place_of(photo).path)) is not None:
-                    yield known, [photo]
+            yield one, files
+        elif (place := next(filter(_seems_there, one.places), None)) is not None:
+            packed[_source(place)][place] = one
+    for source, by_place in packed.items():
+        for photo in find_photos([source]):
+            if isinstance(photo, FailedPhoto):
+                report.failed[str(photo)] = str(photo.error)
+            elif (known := by_place.get(place_of(photo).path)) is not None:
+                yield known, [photo]
 
 
 def _is_file(place: str) -> bool:

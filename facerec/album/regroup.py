@@ -101,7 +101,7 @@ def known_of(columns: FaceColumns, decisions: Decisions) -> Known:
     forbidden = [(rows[face], person) for face, person in decisions.forbidden if face in rows]
     return Known.of(
         columns.photos, fixed=fixed, previous=columns.person, forbidden=forbidden,
-        different=decisions.different, quality=columns.quality,
+        different=decisions.different, quality=columns.quality, taken=columns.taken.tolist(),
     )  # fmt: skip
 
 
@@ -157,14 +157,17 @@ def _report(
     )  # fmt: skip
 
 
-def suggest(album: Album, person: int, *, limit: int = 50) -> list[Suggestion]:
+def suggest(
+    album: Album, person: int, *, columns: FaceColumns | None = None, limit: int = 50
+) -> list[Suggestion]:
     """Faces that may be somebody's, see `facerec.album.suggesting.suggestions`; `faces` are ids.
 
     Args:
         person: one with faces.
+        columns: what `read_columns` says of the album; None: it is read.
         limit: suggestions, at most.
     """
-    columns, card = read_columns(album), album_card(album)
+    columns, card = columns or read_columns(album), album_card(album)
     stored = album.meta("grouping")
     least = likely(card, -1.0) if stored is None else float(json.loads(stored)["likely"])
     named = frozenset(one for (one,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL"))

@@ -1,7 +1,7 @@
 """Scanning: all faces of all photos, once for each content.
 
-A photo is known by its path, size and time without being read, and by its content wherever it
-lies. What is new is committed in whole batches, so a killed scan goes on where it stopped.
+A photo is known by its content wherever it lies. What is new is committed in whole batches, so a
+killed scan goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from facerec.album.edited import (
     same_faces,
 )
 from facerec.album.faces import add_faces
+from facerec.album.listing import place_of
 from facerec.album.photos import (
     add_photo,
     find_photo,
@@ -31,14 +32,13 @@ from facerec.album.photos import (
     lies_whole,
     place_photo,
     places_of,
-    read_places,
     remove_places,
 )
 from facerec.album.records import NewFace, Place
 from facerec.album.store import Album
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, InputError
-from facerec.faces import Face, Frame
+from facerec.faces import Frame
 from facerec.imaging.names import is_archive, is_url
 from facerec.imaging.photos import Photo, is_file, read_bytes
 from facerec.imaging.reader import decode_frame
@@ -99,64 +99,6 @@ def merge_scans(reports: Sequence[Scan]) -> Scan:
     return Scan(failed=failed, **sums)
 
 
-def place_of(photo: Photo) -> Place:
-    """Where a photo lies."""
-    path = _absolute(str(photo))
-    size, _, mtime_ns = photo.version.partition(" ")
-    return Place(path, int(size) if size else None, int(mtime_ns) if mtime_ns else None)
-
-
-def _absolute(name: str) -> str:
-    # Not `resolve`: a linked folder keeps the name that the user gave.
-    return name if is_url(name) else os.path.normpath(Path(name).absolute())
-
-
-def unknown_photos(album: Album, photos: Sequence[Photo]) -> list[Photo]:
-    """The photos that must be read: new, changed, or once undecodable; each place once."""
-    failed = {photo for (photo,) in album.rows("SELECT id FROM photos WHERE error IS NOT NULL")}
-    known = {place: photo not in failed for place, photo in read_places(album)}
-    listed = {(place := place_of(photo)).path: (place, photo) for photo in reversed(photos)}
-    return [
-        photo
-        for place, photo in reversed(listed.values())
-        if place.size is None or not known.get(place, False)
-    ]
-
-
-def remove_gone(album: Album, photos: Sequence[Photo]) -> int:
-    """Remove places below the folders and archives that were listed, in which no photo lies now.
-
-    A folder that gave no photo, as a disk that is not there, loses none, and neither does what
-    lies below a folder that cannot be listed.
-
-    Args:
-        photos: all that were listed.
-
-    Returns:
-        how many.
-    """
-    listed = {place_of(photo).path for photo in photos}
-    trees = {_absolute(photo.tree) for photo in photos if photo.tree}
-    gone = [
-        place.path
-        for place, _ in read_places(album)
-        if place.path not in listed
-        and not trees.isdisjoint(above := _parents(place.path))
-        and listed.isdisjoint(above)
-    ]
-    with album.transaction():
-        remove_places(album, gone)
-    return len(gone)
-
-
-def _parents(path: str) -> list[str]:
-    if not is_url(path):
-        return list(map(str, Path(path).parents))
-    head, _, tail = path.partition("://")
-    folders = tail.split("/")[:-1]
-    return [f"{head}://{'/'.join(folders[:count])}" for count in range(1, len(folders) + 1)]
-
-
 def require_model(album: Album, card: ModelCard) -> None:
     """Set the model of a new album; refuse another one's.
 
@@ -188,7 +130,7 @@ def scan_photos(
     """Add photos and all of their faces.
 
     Args:
-        photos: see `unknown_photos`.
+        photos: see `facerec.album.listing.unknown_photos`.
         observe: callback for each photo, in order.
 
     Raises:
@@ -197,113 +139,115 @@ def scan_photos(
     """
     require_model(album, engine.card)
     report = Scan()
-    pending: list[_Read] = []
+    pending: list[_Looked] = []
     committed = time.monotonic()
     try:
-        for read in _read_all(album, photos, engine, profile):
-            pending.append(read)
+        for one in _look(album, photos, engine, profile):
+            pending.append(one)
             if len(pending) >= _BATCH or time.monotonic() - committed > _SECONDS:
                 _commit(album, pending, engine.card.fingerprint(), report)
                 pending.clear()
                 committed = time.monotonic()
-            observe("" if read.frame.error is None else str(read.frame.error))
+            observe(one.error)
     finally:
         _commit(album, pending, engine.card.fingerprint(), report)
     return report
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Read:
-    """A photo that was read, and the faces in it."""
+class _Looked:
+    """A photo that was looked at, without its pixels: many of these wait for a commit.
+
+    Attributes:
+        source: its name.
+        content: hash of its bytes; empty if they could not be read.
+        error: why it is unreadable, or "".
+        size: height and width; None if its content was known, or it is unreadable.
+    """
 
     place: Place
-    frame: Frame
+    source: str
+    content: str
+    error: str
+    size: tuple[int, int] | None
     taken: str | None
-    faces: tuple[NewFace, ...] = ()
+    faces: tuple[NewFace, ...]
 
 
-def _read_all(
+def _look(
     album: Album, photos: Sequence[Photo], engine: Engine, profile: Profile
-) -> Iterator[_Read]:
+) -> Iterator[_Looked]:
     contents = known_contents(album)
-    waiting: deque[_Read] = deque()
+    waiting: deque[tuple[Place, str | None]] = deque()
 
-    def read(photo: Photo) -> _Read:
+    def read(photo: Photo) -> tuple[Frame, Place, str | None]:
         limit, place = profile.runtime.max_pixels, place_of(photo)
         try:
             data = read_bytes(photo, limit)
         except InputError as error:
-            return _Read(place, Frame(str(photo), None, "", error), None)
+            return Frame(str(photo), None, "", error), place, None
         frame = decode_frame(
             str(photo), data, limit, lambda _, content: content not in contents, engine.reduction
         )
-        return _Read(place, frame, None if frame.image is None else taken_at(data))
+        return frame, place, None if frame.image is None else taken_at(data)
 
     def frames() -> Iterator[Frame]:
-        for one in map_ahead(photos, read, workers=profile.runtime.workers):
-            waiting.append(one)
-            yield one.frame
+        for frame, place, taken in map_ahead(photos, read, workers=profile.runtime.workers):
+            waiting.append((place, taken))
+            yield frame
 
     for frame, faces in engine.in_whole_batches().faces(frames()):
-        one = waiting.popleft()
-        if frame.image is not None:
+        place, taken = waiting.popleft()
+        size = None if frame.image is None else frame.size
+        if size is not None:
             contents.add(frame.sha256)
-        yield _Read(one.place, frame, one.taken, _with_chips(frame, faces))
+        error = "" if frame.error is None else str(frame.error)
+        found = tuple(map(NewFace, faces, cut_chips(frame, faces)))
+        yield _Looked(place, frame.source, frame.sha256, error, size, taken, found)
 
 
-def _with_chips(frame: Frame, faces: Sequence[Face]) -> tuple[NewFace, ...]:
-    return tuple(map(NewFace, faces, cut_chips(frame, faces)))
-
-
-def _commit(album: Album, batch: Sequence[_Read], model: str, report: Scan) -> None:
+def _commit(album: Album, batch: Sequence[_Looked], model: str, report: Scan) -> None:
     with album.transaction():
-        for read in batch:
-            _add(album, read, model, report)
+        for one in batch:
+            _add(album, one, model, report)
 
 
-def _add(album: Album, read: _Read, model: str, report: Scan) -> None:
-    frame = read.frame
+def _add(album: Album, one: _Looked, model: str, report: Scan) -> None:
     report.photos += 1
-    if frame.error is not None:
-        report.failed[frame.source] = str(frame.error)
+    if one.error:
+        report.failed[one.source] = one.error
         # What was whole before may be half written; its faces stay until it is whole again.
-        if frame.sha256 and not lies_whole(album, read.place.path):
-            photo = add_photo(album, frame.sha256, 0, 0, None, str(frame.error))
-            place_photo(album, photo, read.place)
+        if one.content and not lies_whole(album, one.place.path):
+            photo = add_photo(album, one.content, 0, 0, None, one.error)
+            place_photo(album, photo, one.place)
         return
-    known = find_photo(album, frame.sha256)
+    known = find_photo(album, one.content)
     if known is not None:
         report.known += 1
-        report.moved += _move(album, known, read.place)
+        report.moved += _move(album, known, one.place)
         return
-    assert frame.image is not None, "a photo that is not known was decoded"
-    before = photo_before(album, read.place.path, frame.size)
+    assert one.size is not None, "a photo that is not known was decoded"
+    before = photo_before(album, one.place.path, one.size)
     same: dict[int, int] = {}
     if before is not None:
-        carry_erased(album, before, frame.sha256)
-        same = same_faces(album, before, read.faces)
-        if same and not lies_elsewhere(album, before, read.place.path):
-            missing = [face for number, face in enumerate(read.faces) if number not in same]
-            change_content(album, before, frame.sha256, read.taken)
-            report.faces += _count(add_faces(album, before, frame.sha256, missing, model))
+        carry_erased(album, before, one.content)
+        same = same_faces(album, before, one.faces)
+        if same and not lies_elsewhere(album, before, one.place.path):
+            missing = [face for number, face in enumerate(one.faces) if number not in same]
+            change_content(album, before, one.content, one.taken)
+            report.faces += _count(add_faces(album, before, one.content, missing, model))
             report.changed += 1
-            place_photo(album, before, read.place)
+            place_photo(album, before, one.place)
             return
-    height, width = frame.size
-    photo = add_photo(album, frame.sha256, width, height, read.taken, None)
-    added = add_faces(album, photo, frame.sha256, read.faces, model)
-    copy_decisions(
-        album,
-        {
-            face: same[place]
-            for place, face in enumerate(added)
-            if face is not None and place in same
-        },
-    )
-    place_photo(album, photo, read.place)
+    height, width = one.size
+    photo = add_photo(album, one.content, width, height, one.taken, None)
+    added = add_faces(album, photo, one.content, one.faces, model)
+    rows = [(face, same.get(number)) for number, face in enumerate(added)]
+    copy_decisions(album, {new: old for new, old in rows if new is not None and old is not None})
+    place_photo(album, photo, one.place)
     report.new += 1
     report.faces += _count(added)
-    report.no_face += not read.faces
+    report.no_face += not one.faces
 
 
 def _count(faces: Sequence[int | None]) -> int:

@@ -48,36 +48,57 @@ class Similarity:
         ones = np.ones((count, 1), np.float32)
         return cls(np.hstack([vectors, less, ones]), np.hstack([vectors, ones, less]))
 
+    def of_pairs(self, pairs: NDArray[np.intp]) -> Floats:
+        """`(E,) float32` of `(E, 2)` pairs of rows."""
+        near = np.empty(len(pairs), np.float32)
+        step = _CELLS // self.left.shape[1]
+        for start in range(0, len(pairs), step):
+            one, other = pairs[start : start + step].T
+            near[start : start + step] = np.einsum("nd,nd->n", self.left[one], self.right[other])
+        return near
+
 
 def pairs_from(
-    similarity: Similarity, least: float, advance: Callable[[int], None] = lambda _: None
-) -> NDArray[np.intp]:
-    """`(E, 2)` pairs i < j of rows that are at least so similar.
+    similarity: Similarity,
+    least: float,
+    rows: NDArray[np.intp] | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[NDArray[np.intp], Floats]:
+    """Pairs of rows that are at least so similar.
 
     Of more than `EXACT` rows those among the `NEIGHBOURS` nearest of either.
 
     Args:
+        rows: only pairs with one of these; None: all.
         advance: progress callback, with the number of rows compared.
+
+    Returns:
+        `(E, 2)` pairs i < j, each once, and `(E,) float32` how similar they are.
     """
     count = len(similarity.left)
+    rows = np.arange(count) if rows is None else rows
     step = max(1, _CELLS // max(count, 1))
-    keys = [np.empty(0, np.intp)]
-    for start in range(0, count, step):
-        block = products(similarity.left[start : start + step], similarity.right)
-        rows = np.arange(len(block))
-        block[rows, start + rows] = -np.inf
+    keys, values = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        similar = products(similarity.left[block], similarity.right)
+        similar[np.arange(len(block)), block] = -np.inf
+        place, other = np.nonzero(similar >= least)
+        near = similar[place, other]
         if count > EXACT:
-            _keep_nearest(block, least)
-        one, two = np.nonzero(block >= least)
-        one += start
-        keys.append(np.unique(np.minimum(one, two) * count + np.maximum(one, two)))
+            kept = _nearest(place, near, len(block))
+            place, other, near = place[kept], other[kept], near[kept]
+        one = block[place]
+        keys.append(np.minimum(one, other) * count + np.maximum(one, other))
+        values.append(near)
         advance(len(block))
-    return np.stack(np.divmod(np.unique(np.concatenate(keys)), max(count, 1)), 1)
+    every, first = np.unique(np.concatenate(keys), return_index=True)
+    return np.stack(np.divmod(every, max(count, 1)), 1), np.concatenate(values)[first]
 
 
-def _keep_nearest(block: Floats, least: float) -> None:
-    """Leave each row its `NEIGHBOURS` greatest values, where more are at least `least`."""
-    many = np.flatnonzero((block >= least).sum(1) > NEIGHBOURS)
-    values = block[many]
-    limit = np.partition(values, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
-    block[many] = np.where(values >= limit, values, -np.inf)
+def _nearest(place: NDArray[np.intp], near: Floats, count: int) -> NDArray[np.intp]:
+    """Which values are among the `NEIGHBOURS` greatest of their place, one of `count`."""
+    order = np.lexsort((-near, place))
+    begins = np.searchsorted(place[order], np.arange(count))
+    rank = np.arange(len(order)) - begins[place[order]]
+    return order[rank < NEIGHBOURS]

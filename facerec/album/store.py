@@ -60,7 +60,9 @@ class Album:
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         """The rows of a query, as they are read."""
         with _explained(self.path):
-            yield from self._database.execute(sql, parameters)
+            # Not `yield from`: who stops early may have closed the album before the cursor.
+            for row in self._database.execute(sql, parameters):  # noqa: UP028
+                yield row
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row of a query; None without one."""
@@ -149,6 +151,8 @@ def open_album(path: str | Path, *, create: bool = False, write: bool = True) ->
         if album.writable:
             _prepare_for_changes(album)
         album.execute("PRAGMA foreign_keys = ON")
+        # The file may be a stranger's: what its schema calls can reach nothing outside of it.
+        album.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
         album.close()
         raise
@@ -236,7 +240,9 @@ def _explained(path: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         # Ours to mend, not the user's.
         raise
-    except (sqlite3.Error, OSError, ValueError) as error:
+    except OSError as error:
+        raise _error(path, error.strerror or str(error)) from error
+    except (sqlite3.Error, ValueError) as error:
         raise _error(path, str(error)) from error
 
 

@@ -128,6 +128,21 @@ class Directory:
 
         return await self._people.change(remove, note)
 
+    async def delete_everybody(self) -> dict[str, int]:
+        """Remove all people in one change; returns how many faces each had."""
+
+        def remove(store: GalleryStore) -> dict[str, int]:
+            counts = store.counts()
+            for person in counts:
+                store.remove(person)
+            return counts
+
+        def note(counts: dict[str, int]) -> None:
+            for person, faces in counts.items():
+                self._audit.note("delete", person, ids=[], faces=faces)
+
+        return await self._people.change(remove, note)
+
     async def delete_face(self, face: str, person: str | None = None) -> Entry:
         """Remove what one photo gave; returns the entry that had the id.
 

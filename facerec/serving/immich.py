@@ -7,6 +7,7 @@ embedding as the string that it gets, in a column of 512 values.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def immich_router(service: Service, upstream: Upstream | None) -> APIRouter:
     async def predict(request: Request) -> Response:
         body = await read_body(request)
         kind = request.headers.get("content-type", "")
-        parts = {part.name: part for part in parse_form(kind, body)}
+        parts = {part.name: part for part in await asyncio.to_thread(parse_form, kind, body)}
         tasks = parse_entries(_required(parts, "entries").text)
         if tasks.others:
             if upstream is None or tasks.faces:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from facerec.album.scan import Scan, remove_gone, scan_photos, unknown_photos
+from facerec.album.listing import remove_gone, unknown_photos
+from facerec.album.scan import Scan, scan_photos
 from facerec.album.store import Album
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.sources import find_photos

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 
 from facerec.album.store import Album, open_album
 from facerec.faces import Floats
+from facerec.imaging.draw import write_image
+from tests.conftest import make_card, noise
 
 
 def drawn_chip(seed: int, side: int = 96) -> bytes:
@@ -58,6 +61,7 @@ def make_album(
     centres = rng.normal(size=(len(groups), size))
     with open_album(path, create=True) as album, album.transaction():
         album.set_meta("model", "made")
+        album.set_meta("card", make_card(size).to_json())
         album.set_meta("grouping", '{"threshold": 0.8, "likely": 0.7}')
         last = 0
         for place, group in enumerate(groups):
@@ -106,3 +110,16 @@ def _add(
     album.execute_many(
         "INSERT INTO chips (face, jpeg) VALUES (?, ?)", zip(rows, chips, strict=True)
     )
+
+
+def real_photo(file: Path, path: Path, photo: int) -> Path:
+    """A picture of 2400 by 1600 pixels as one of an album's photos."""
+    write_image(file, cv2.resize(noise(40, 60), (2400, 1600), interpolation=cv2.INTER_NEAREST))
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    with open_album(path) as album, album.transaction():
+        album.execute(
+            "UPDATE photos SET content = ?, width = 2400, height = 1600 WHERE id = ?",
+            (content, photo),
+        )
+        album.execute("UPDATE places SET path = ? WHERE photo = ?", (str(file), photo))
+    return file

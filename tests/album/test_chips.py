@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from facerec.album.chips import SIDE, cut_chips
-from facerec.faces import Face, Frame, Image
+from facerec.faces import Face, Frame, Image, Original
 from facerec.imaging.reader import decode_frame
 
 
@@ -51,6 +51,13 @@ def test_a_chip_of_a_downscaled_photo_has_the_pixels_of_the_original() -> None:
         (wanted,), (made,) = (cut_chips(frame, [face(*box)]) for frame in (whole, small))
         assert opened(made).shape == opened(wanted).shape
         assert np.abs(opened(made).astype(float) - opened(wanted)).mean() < 6
+
+
+def test_a_chip_of_a_photo_that_cannot_be_decoded_again_is_small() -> None:
+    image = gradient(80, 80)
+    frame = Frame("", image, original=Original(b"no JPEG", 640, 640, 8))
+    (chip,) = cut_chips(frame, [face(160, 160, 320, 320)])
+    assert opened(chip).shape == (30, 30, 3)
 
 
 def test_no_face_decodes_nothing_again() -> None:

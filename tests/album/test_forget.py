@@ -12,6 +12,7 @@ from facerec.album.faces import read_chip, read_columns, read_faces
 from facerec.album.forget import forget_person, named_in_metadata
 from facerec.album.journal import last_step
 from facerec.album.people import add_person, find_person, read_people
+from facerec.album.regroup import regroup
 from facerec.album.store import Album, open_album
 from facerec.errors import UsageError
 from tests.album.faking import scan, vector_of, write_photo
@@ -60,6 +61,18 @@ def test_no_scan_brings_a_face_back(named: Album, tmp_path: Path) -> None:
     named.execute("DELETE FROM faces")
     scan(named, photo.parent)
     assert [face.box[0] for face in read_faces(named)] == [16, 32]
+
+
+def test_a_new_photo_shows_a_stranger_whatever_is_grouped(named: Album, tmp_path: Path) -> None:
+    forget_person(named, 1)
+    for number in (2, 3):
+        write_photo(tmp_path / "photos" / f"{number}.png", [1, 2], number)
+    scan(named, tmp_path / "photos")
+    regroup(named, distance=0.2)
+    people = {one.label: one.faces for one in read_people(named)}
+    assert people.pop("Ben") == 3
+    assert [faces for label, faces in people.items() if label.startswith("person-")] == [2]
+    assert NAME not in people
 
 
 def test_an_id_is_not_used_again(named: Album) -> None:

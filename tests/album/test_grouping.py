@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facerec.album.grouping import group
+from facerec.album.impostors import Cohort
 from facerec.album.known import NOBODY, Known
 from facerec.errors import UsageError
 from tests.cleanup_data import noise_vectors, person
@@ -88,6 +89,20 @@ def test_the_more_alike_of_two_faces_in_a_photo_is_the_person():
     assert found[-1] == found[1] and found[0] != found[1]
 
 
+def test_siblings_side_by_side_do_not_set_where_linking_begins():
+    """Each of 40 people is photographed beside the one they resemble."""
+    dice = np.random.default_rng(6)
+    vectors = []
+    for _ in range(20):
+        anna = person(dice, 1, SIZE)[0]
+        ben = anna + 1.1 * noise_vectors(dice, 1, SIZE)[0]
+        vectors += [person(dice, 4, SIZE, near=one / np.linalg.norm(one)) for one in (anna, ben)]
+    every, who = np.concatenate(vectors), np.repeat(np.arange(40), 4)
+    photos = np.tile(np.arange(4), 40) + 4 * (who // 2)
+    cohort = Cohort(every, lambda _: None)
+    assert cohort.floor(photos) == cohort.floor(np.arange(160))
+
+
 def test_twins_told_apart_do_not_raise_the_threshold_for_all():
     """Each has as many faces as all others together."""
     vectors, _, _photos = faces()
@@ -146,6 +161,23 @@ def test_looks_of_one_person_share_their_photos():
     photos[9] = photos[0]
     found = group(vectors, Known.of(photos, fixed=fixed), CARD, 100)
     assert found.person[9] != 40 and (found.person[:6] == 40).all()
+
+
+def test_a_younger_sibling_is_not_whom_the_older_was():
+    """Anna, confirmed at four and at eight; another child of four, when she is eight."""
+    vectors, _, photos = faces()
+    fixed = np.full(len(photos), NOBODY)
+    fixed[[0, 1, 5, 6]] = 40
+    taken = [None] * len(photos)
+    taken[0:2] = ["2014-05-01T12:00:00"] * 2
+    taken[5:7] = ["2018-05-01T12:00:00"] * 2
+    taken[2:5] = ["2018-07-01T10:00:00", "2018-06-30T10:00:00", "0000-00-00"]
+    found = group(vectors, Known.of(photos, fixed=fixed, taken=taken), CARD, 100).person
+    assert 40 not in found[2:4] and found[2] == found[3] != NOBODY
+    assert (found[[0, 1, 4, 5, 6, 7, 8, 9]] == 40).all()
+    taken[2:4] = ["2010-01-01T00:00:00"] * 2  # when she is known from no photo
+    found = group(vectors, Known.of(photos, fixed=fixed, taken=taken), CARD, 100).person
+    assert (found[:10] == 40).all()
 
 
 def test_a_face_never_joins_whom_it_is_not():

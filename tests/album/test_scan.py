@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from facerec.album import scan as scanning
 from facerec.album.faces import read_chip, read_columns, read_faces
 from facerec.album.photos import read_photos
 from facerec.album.store import Album, open_album
 from facerec.errors import IncompatibleError
+from facerec.faces import Face, Frame
 from tests.album.faking import FakeEngine, scan, vector_of, write_photo
 from tests.conftest import Run, make_card
 
@@ -164,6 +168,25 @@ def test_a_name_that_is_no_unicode_is_kept(album: Album, tmp_path: Path) -> None
     (face,) = read_faces(album)
     assert face.path == str(tmp_path / "photos" / name)
     assert scan(album, tmp_path / "photos").photos == 0
+
+
+def test_photos_that_wait_for_a_commit_hold_no_pixels(
+    album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "_BATCH", 1000)
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    class Watching(FakeEngine):
+        def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+            for frame, found in super().faces(frames):
+                assert frame.image is not None
+                alive.append(weakref.ref(frame.image))
+                assert sum(one() is not None for one in alive) < 12
+                yield frame, found
+
+    for number in range(40):
+        write_photo(tmp_path / "photos" / f"{number}.png", [1], number)
+    assert scan(album, tmp_path / "photos", engine=Watching()).faces == 40
 
 
 def test_the_commands_print_what_others_read(run: Run, people: Path, tmp_path: Path) -> None:

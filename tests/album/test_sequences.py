@@ -39,7 +39,9 @@ from facerec.album.forget import forget_person
 from facerec.album.journal import step, undo_step
 from facerec.album.migrate import migrate
 from facerec.album.people import add_person, find_person
+from facerec.album.photos import find_photo
 from facerec.album.records import lasting_id
+from facerec.album.regroup import regroup
 from facerec.album.store import open_album
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats, Frame, Image
@@ -132,11 +134,12 @@ class Library(RuleBasedStateMachine):
         assert self._state(faces) == (people, decisions, faces)
         for file in self._files():
             content = hashlib.sha256(file.read_bytes()).hexdigest()
+            photo = find_photo(self.album, content)
             found = self.album.row(
                 "SELECT (SELECT count(*) FROM faces WHERE photo = photos.id)"
                 " + (SELECT count(*) FROM erased WHERE erased.content = photos.content)"
-                " FROM photos JOIN places ON photo = photos.id WHERE content = ? AND path = ?",
-                (content, str(file)),
+                " FROM photos JOIN places ON photo = photos.id WHERE photos.id = ? AND path = ?",
+                (photo, str(file)),
             )
             assert found == (len(self.drawn[int(file.stem.partition("_")[0])]),)
 
@@ -161,6 +164,15 @@ class Library(RuleBasedStateMachine):
             made = [*self._living(), add_person(self.album)]
             chosen = [made[answer[n % len(answer)] % len(made)] for n in range(len(faces))]
             assign_faces(self.album, zip(faces, chosen, strict=True))
+        assert self._state()[1] == decisions
+        assert people.items() <= self._state()[0].items()
+
+    @precondition(lambda self: self._faces())
+    @rule(distance=st.sampled_from([0.1, 0.5, 0.9]))
+    def regroup(self, distance: float) -> None:
+        people, decisions, _ = self._state()
+        with self._step():
+            regroup(self.album, distance=distance)
         assert self._state()[1] == decisions
         assert people.items() <= self._state()[0].items()
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import cv2
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -22,6 +25,7 @@ from facerec.serving.answers import map_errors
 from facerec.serving.camera_routes import camera_router
 from facerec.serving.cameras import Camera, Cameras, Strangers
 from facerec.video.recognizer import Event
+from facerec.video.sources import open_video
 from tests.serving.running import running
 from tests.video.test_video import clip, gallery  # noqa: F401
 
@@ -53,7 +57,7 @@ def test_two_cameras_of_one_name_are_refused():
 
 
 def event(kind: str, name: str | None, seconds: float) -> Event:
-    return Event(kind, seconds, 1, (0.0, 0.0, 1.0, 1.0), name, None)  # type: ignore[arg-type]
+    return Event(kind, seconds, 1, (0.0, 0.0, 1.0, 1.0), name, None, None)  # type: ignore[arg-type]
 
 
 TRACK = SimpleNamespace(number=1, name=None, face=SimpleNamespace(box=(1.04, 2.0, 3.0, 4.0)))
@@ -141,7 +145,8 @@ def test_a_stranger_in_a_film_is_told_as_unknown(clip, watching):  # noqa: F811
     assert len({one["track"] for one in strangers}) == len(strangers) == 2
 
 
-def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again(watching):
+@pytest.mark.parametrize("kind", [MissingError, RuntimeError])
+def test_a_camera_that_fails_is_told_once_without_its_password_and_tried_again(watching, kind):
     said: list[str] = []
 
     async def check() -> None:
@@ -152,7 +157,7 @@ def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again
         def refuse() -> None:
             nonlocal tries
             tries += 1
-            raise MissingError(f"{url}: does not answer")
+            raise kind(f"{url}: does not answer")
 
         seen._follow = refuse
         for _ in range(500):
@@ -165,6 +170,56 @@ def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again
 
     asyncio.run(check())
     assert len(said) == 1 and "camera front" in said[0] and "secret" not in said[0]
+
+
+def test_a_stream_is_watched_once_it_is_there_and_again_when_it_drops(
+    clip, gallery, watching  # noqa: F811
+):  # fmt: skip
+    jpegs = [
+        cv2.imencode(".jpg", frame.image[:, :, ::-1])[1].tobytes()
+        for frame in open_video(str(clip), stdin=None, max_pixels=10**8).frames()
+    ][::6]
+    connections: list[float] = []
+
+    class Drops(BaseHTTPRequestHandler):
+        """Sends a second of pictures, as an IP camera does, and hangs up."""
+
+        def do_GET(self) -> None:
+            connections.append(time.monotonic())
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
+            self.end_headers()
+            for jpeg in jpegs:
+                head = f"--b\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                time.sleep(0.1)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silent."""
+
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+    store = open_gallery(str(gallery))
+    matcher = Matcher(store, Profile.load("default").recognize, watching[0].card)
+    events: list[dict] = []
+    said: list[str] = []
+
+    async def check() -> None:
+        url = f"http://127.0.0.1:{port}/video"
+        seen = camera(url, watching, matcher, events.append, said.append, pause=0.05)
+        while seen.state != "away":
+            await asyncio.sleep(0.01)
+        server = ThreadingHTTPServer(("127.0.0.1", port), Drops)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        while len(connections) < 2 or not [one for one in events if one["event"] == "identified"]:
+            await asyncio.sleep(0.02)
+        server.shutdown()
+        server.server_close()
+        seen.stop()
+
+    asyncio.run(asyncio.wait_for(check(), 30))
+    assert ["trying again" in line or "live" in line for line in said] == [True, True]
 
 
 # ---- the stream
@@ -231,3 +286,27 @@ def test_cameras_are_listed_and_an_unknown_one_is_not_found(served):
     listed = httpx.get(f"{url}/v1/cameras").json()
     assert listed == {"cameras": [{"name": "front", "state": "connecting"}]}
     assert httpx.get(f"{url}/v1/cameras/back/events").status_code == 404
+
+
+def test_a_client_that_does_not_read_is_dropped_and_holds_nobody_up(served):
+    url, cameras, loop = served
+    hub = cameras.hubs["front"]
+    long = {**RECORD, "name": "x" * 20_000}
+    place = url.removeprefix("http://")
+    with socket.create_connection(tuple(place.split(":"))) as silent:
+        silent.sendall(f"GET /v1/cameras/front/events HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+        got = 0
+        with httpx.stream("GET", f"{url}/v1/cameras/front/events", timeout=10) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            while len(hub) < 2:
+                time.sleep(0.01)
+            while len(hub) == 2 and got < 5000:
+                loop.call_soon_threadsafe(hub.publish, long)
+                while not next(lines).startswith("data:"):
+                    pass
+                got += 1
+            assert len(hub) == 1
+            loop.call_soon_threadsafe(hub.publish, RECORD)
+            last = next(line for line in lines if line.startswith("data:"))
+            assert json.loads(last.removeprefix("data: ")) == RECORD

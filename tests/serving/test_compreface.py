@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,11 @@ def test_faces_are_deleted_by_id_several_ids_and_subject(enrolled):
 
 def test_the_faces_of_a_subject_or_all_are_deleted(enrolled):
     client, _ = enrolled
+    for lost in ("", " "):
+        answer = client.delete(FACES, params={"subject": lost})
+        assert (answer.status_code, answer.json()["code"]) == (400, 26)
+    assert client.delete(f"{SUBJECTS}/").status_code == 405
+    assert client.get(FACES).json()["total_elements"] == 2
     assert client.delete(FACES, params={"subject": HOPPER}).json() == {"deleted": 1}
     assert client.delete(FACES).json() == {"deleted": 1}
     assert client.get(SUBJECTS).json() == {"subjects": []}
@@ -259,6 +265,12 @@ def test_a_subject_may_be_added_before_its_faces(client, portrait_bytes):
     assert client.get(SUBJECTS).json() == {"subjects": []}
 
 
+def test_subjects_without_faces_are_not_remembered_without_end(client, monkeypatch):
+    monkeypatch.setattr("facerec.serving.compreface.collection._MOST_EMPTY", 2)
+    added = [client.post(SUBJECTS, json={"subject": name}).status_code for name in "abc"]
+    assert added == [201, 201, 429]
+
+
 # ---- errors
 
 
@@ -286,9 +298,32 @@ def test_errors_have_compreface_numbers(client, two_faces, no_face, portrait_byt
     assert post(f"{FACES}?subject=", files=form(portrait_bytes[HOPPER])) == (400, 36)
     assert post(SUBJECTS, json={"subject": ""}) == (400, 36)
     assert post(SUBJECTS, json={}) == (400, 33)
+    for text in (b"", b"[", b"null", b"[" * 100_000, b"\xff", b'{"subject": 1}', b"[1]"):
+        status, number = post(SUBJECTS, content=text, headers={"Content-Type": "application/json"})
+        assert (status, number) in [(400, 0), (400, 26)]
     # Double Take takes exactly this for a photo without a face.
     answer = client.post(recognize, files=form(no_face)).json()
     assert answer == {"message": "No face is found in the given image", "code": 28}
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [("POST", SUBJECTS), ("PUT", f"{SUBJECTS}/a"), ("POST", f"{FACES}/delete"),
+     ("POST", f"{API}/recognition/embeddings/recognize"),
+     ("POST", f"{API}/recognition/embeddings/faces/1/verify"),
+     ("POST", f"{API}/verification/embeddings/verify")],
+)  # fmt: skip
+def test_a_body_is_counted_before_it_is_parsed(client, method, url):
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 100 << 20:
+            sent += 1 << 16
+            yield b" " * (1 << 16)
+
+    answer = client.request(method, url, content=endless())
+    assert (answer.status_code, answer.json()["code"]) == (413, 0)
 
 
 # ---- clients, as they send

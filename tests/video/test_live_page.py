@@ -41,7 +41,7 @@ def status(address: str, host: str | None = None) -> int:
 
 
 def event(kind: str, track: int, name: str | None, seconds: float = 1.0) -> Event:
-    return Event(kind, seconds, track, (0, 0, 1, 1), name, 0.9)  # type: ignore[arg-type]
+    return Event(kind, seconds, track, (0, 0, 1, 1), name, 0.9, None)  # type: ignore[arg-type]
 
 
 def test_only_requests_that_name_this_machine_are_answered(page):

@@ -12,7 +12,8 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from PIL import Image as Pillow
 from PIL import ImageSequence
@@ -20,21 +21,32 @@ from PIL import ImageSequence
 from facerec.album.metadata.xmp import LONGEST_PACKET, load_exiv2
 from facerec.imaging.contents import START, TIFF, image_kind
 from facerec.imaging.hush import hushed
+from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.photos import unreadable
+
+T = TypeVar("T")
 
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_EXIF = b"Exif\0\0"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
-_APP0, _APP1 = 0xE0, 0xE1
+_MULTI_PICTURE = b"MPF\0"
+_APP0, _APP1, _APP2 = 0xE0, 0xE1, 0xE2
 _LONGEST_SEGMENT = 0xFFFF - 2
+_DNG_VERSION = 0xC612
 
 EMBEDDABLE = ("JPEG", "PNG", "WEBP", TIFF)
 
 
-def embeddable(data: bytes) -> str | None:
+def embeddable(data: bytes, name: str) -> str | None:
     """The kind of an image file that a packet can be put into; None: of another kind."""
     kind = image_kind(data[:START])
+    if kind == TIFF and (has_raw_suffix(name) or _is_dng(data)):
+        return None  # cameras' raw files, but for some, are TIFF
     return kind if kind in EMBEDDABLE else None
+
+
+def _is_dng(data: bytes) -> bool:
+    return bool(_look(data, lambda opened: _DNG_VERSION in getattr(opened, "tag_v2", ())))
 
 
 def take_packet(data: bytes, name: str) -> bytes | None:
@@ -44,7 +56,7 @@ def take_packet(data: bytes, name: str) -> bytes | None:
         InputError: the file is damaged.
     """
     try:
-        if embeddable(data) == "JPEG":
+        if image_kind(data[:START]) == "JPEG":
             for marker, start, end in _segments(data):
                 if marker == _APP1 and data.startswith(_JPEG_XMP, start + 4):
                     return data[start + 4 + len(_JPEG_XMP) : end]
@@ -82,8 +94,7 @@ def put_packet(data: bytes, packet: bytes, name: str) -> bytes:
     Raises:
         InputError: the file is damaged, or the packet too long for its kind.
     """
-    kind = embeddable(data)
-    assert kind is not None, "the caller has asked"
+    kind = image_kind(data[:START])
     try:
         if kind == "JPEG":
             return _into_jpeg(data, packet, name)
@@ -103,11 +114,17 @@ def _into_jpeg(data: bytes, packet: bytes, name: str) -> bytes:
     segment = struct.pack(">BBH", 0xFF, _APP1, len(content) + 2) + content
     place = 2
     for marker, start, end in _segments(data):
+        if marker == _APP2 and data.startswith(_MULTI_PICTURE, start + 4):
+            # It says how far behind it the other pictures lie (CIPA DC-007): nothing between them
+            # may change its length. Usually it is the last segment.
+            break
         if marker == _APP1 and data.startswith(_JPEG_XMP, start + 4):
             return data[:start] + segment + data[end:]
         if marker == _APP0 or (marker == _APP1 and data.startswith(_JPEG_EXIF, start + 4)):
             # Exif and JFIF ask to come first.
             place = end
+    if take_packet(data, name) is not None:
+        raise unreadable(name, "its XMP lies among its pictures; use --xmp sidecar")
     return data[:place] + segment + data[place:]
 
 
@@ -178,20 +195,29 @@ def _by_exiv2(data: bytes, packet: bytes, name: str) -> bytes:
         written = bytes(memoryview(stream.mmap()))
     except exiv2.Exiv2Error as error:
         raise unreadable(name, f"cannot be written: {error.args[-1]}; use --xmp sidecar") from error
-    if _pixels(data) != _pixels(written):
-        raise unreadable(name, "would not keep its pixels, and stays as it is; use --xmp sidecar")
+    before = _pixels(data)
+    if before is None or before != _pixels(written):
+        raise unreadable(name, "may not keep its pixels, and stays as it is; use --xmp sidecar")
     return written
 
 
 def _pixels(data: bytes) -> list[str] | None:
     """A hash of each picture in a file; None if it cannot be decoded."""
+    return _look(
+        data,
+        lambda opened: [
+            hashlib.sha256(picture.tobytes()).hexdigest()
+            for picture in ImageSequence.Iterator(opened)
+        ],
+    )
+
+
+def _look(data: bytes, function: Callable[[Pillow.Image], T]) -> T | None:
+    """What a function says of an opened image file; None if that cannot be decoded."""
     try:
         with warnings.catch_warnings(), hushed():
             warnings.simplefilter("ignore")
             with Pillow.open(io.BytesIO(data)) as opened:
-                return [
-                    hashlib.sha256(picture.tobytes()).hexdigest()
-                    for picture in ImageSequence.Iterator(opened)
-                ]
+                return function(opened)
     except (OSError, ValueError, SyntaxError, MemoryError, Pillow.DecompressionBombError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +15,17 @@ from facerec.album.metadata.picasa import picasa_regions
 from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
 from facerec.album.metadata.regions import Region, overlap
 from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
-from facerec.album.metadata.xmp import Xmp, require_kept
+from facerec.album.metadata.xmp import LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
 from facerec.imaging.contents import START, image_kind
 from facerec.imaging.decode import Header, read_header
-from facerec.imaging.photos import read_file, unreadable
+from facerec.imaging.photos import normalise_person, read_file, unreadable
 
 Where = Literal["sidecar", "embedded"]
+
+# XML 1.0, section 2.2: all but these, and surrogates, which no name has.
+_NO_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 _SAME = 0.5
 """Overlap from which regions of two programs are the same one."""
@@ -134,13 +138,16 @@ def _packets(
 
 
 def _embedded(path: Path, data: bytes, header: Header) -> bytes | None:
-    if embeddable(data) in ("JPEG", "PNG"):
+    if image_kind(data[:START]) in ("JPEG", "PNG"):
         return take_packet(data, str(path))
     return header.xmp
 
 
 def _read_sidecar(path: Path) -> bytes | None:
     try:
+        size = path.stat().st_size
+        if size > LONGEST_PACKET:
+            raise unreadable(path, f"{size:,} bytes of XMP; at most {LONGEST_PACKET:,} are read")
         return path.read_bytes()
     except FileNotFoundError:
         return None
@@ -159,10 +166,11 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         InputError: the photo, or the XMP that is there, cannot be read or kept.
         MissingError: the package exiv2 is not installed.
     """
+    faces = [replace(face, name=_writable(face.name, path)) for face in faces]
     data = read_file(path)
     header = _header(data, str(path))
     embedded = _embedded(path, data, header)
-    if where == "embedded" and embeddable(data) is not None:
+    if where == "embedded" and embeddable(data, path.name) is not None:
         packet = _merged(embedded, faces, header, str(path), sidecar=False)
         if packet is None:
             return []
@@ -184,6 +192,18 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     return changes
 
 
+def _writable(name: str, path: Path) -> str:
+    """A name as it is read back.
+
+    Raises:
+        InputError: XML 1.0 has no such character, or Exiv2 takes the name for its own syntax.
+    """
+    name = normalise_person(name).strip()
+    if _NO_XML.search(name) or name.startswith("type="):
+        raise unreadable(path, f"the name {name!r} cannot be written as XMP")
+    return name
+
+
 def _merged(
     packet: bytes | None, faces: Sequence[Region], header: Header, name: str, *, sidecar: bool
 ) -> bytes | None:
@@ -195,10 +215,9 @@ def _merged(
     if not merge_faces(xmp, faces, size, header.orientation):
         return None
     merged = xmp.encode(sidecar=sidecar)
-    written = {region.name for _, region in mwg_regions(Xmp(merged, name), header.orientation)}
-    missing = {face.name for face in faces} - written
+    missing = {face.name for face in faces} - set(_names(merged, header, name))
     if missing:
-        raise unreadable(name, f"exiv2 cannot write the name {min(missing)!r}")
+        raise unreadable(name, f"the name {min(missing)!r} cannot be written as XMP")
     return merged
 
 

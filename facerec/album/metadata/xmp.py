@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -106,15 +106,31 @@ class Xmp:
         return []
 
     def set_text(self, key: str, text: str) -> None:
-        """Set a simple value."""
-        self._data[key] = text
+        """Set a simple value.
 
-    def set_items(self, key: str, items: Iterable[str]) -> None:
-        """Set an unordered array of texts; without any it is removed."""
+        Raises:
+            InputError: Exiv2 cannot hold it.
+        """
+        try:
+            self._data[key] = text
+        except self._exiv2.Exiv2Error as error:
+            raise unreadable(self._name, f"exiv2 cannot write {text[:60]!r}") from error
+
+    def set_items(self, key: str, items: Sequence[str]) -> None:
+        """Set an unordered array of texts; without any it is removed.
+
+        Raises:
+            InputError: Exiv2 cannot hold one.
+        """
         bag = self._exiv2.XmpArrayValue(self._exiv2.TypeId.xmpBag)
-        for item in items:
-            bag.append(item)
-        if bag.count():
+        try:
+            for item in items:
+                bag.append(item)
+        except self._exiv2.Exiv2Error as error:
+            raise unreadable(self._name, f"exiv2 cannot write {key}") from error
+        if [bag.toString(place) for place in range(bag.count())] != list(items):
+            raise unreadable(self._name, f"exiv2 cannot write {key}")
+        if items:
             self._data[key] = bag
         elif key in self._data:
             del self._data[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,7 +24,9 @@ _LONGEST_BODY = 4 << 20
 """Bytes; a quarter of a million faces."""
 
 Number = Annotated[int, Field(ge=1, lt=1 << 63, strict=True)]
-Numbers = Annotated[list[Number], Field(min_length=1)]
+Numbers = Annotated[
+    list[Number], Field(min_length=1), AfterValidator(lambda given: [*dict.fromkeys(given)])
+]
 Name = Annotated[str, Field(min_length=1, max_length=1000, strict=True)]
 
 

@@ -51,9 +51,9 @@ class Guard:
     """ASGI middleware that refuses what is not the page's own, and sends the headers of all.
 
     Args:
-        names: host names that are answered, beside addresses.
-        token: that a browser must have shown; None: on the loopback address none is asked for, and
-            only names of that are answered.
+        names: host names that are answered, beside `localhost`.
+        token: that a browser must have shown, by whatever address it came; None: on the loopback
+            address none is asked for, and only that address is answered.
         cookie: name of the cookie that keeps it.
     """
 
@@ -92,10 +92,10 @@ class Guard:
         return None
 
     def _is_own(self, host: str) -> bool:
-        if self._token is None:
-            return is_loopback(host)
+        if host in self._names or is_loopback(host):
+            return True
         # Whoever rebinds a name has no address; the cookie is needed anyhow.
-        return host in self._names or is_address(host)
+        return self._token is not None and is_address(host)
 
     def _admit(self, scope: Scope) -> Response | None:
         """None for who has the cookie; the cookie for who has the token; a refusal for others."""

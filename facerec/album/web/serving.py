@@ -52,8 +52,10 @@ def serve_album(path: str | Path, host: str, port: int, ready: Callable[[str], N
     with closing(Library(path)) as library, closing(listen(host, port)) as listening:
         address, bound = listening.getsockname()[:2]
         token = None if is_loopback(address) else secrets.token_urlsafe(16)
+        # A name of this machine that others hear, such as `.local`, could be rebound to loopback.
+        names = frozenset((host.lower(),)) if token is None else names_of(host)
         # Browsers keep one set of cookies for all ports of a host.
-        app = make_app(library, names=names_of(host), token=token, cookie=f"facerec-album-{bound}")
+        app = make_app(library, names=names, token=token, cookie=f"facerec-album-{bound}")
         ready(url_of(host.strip("[]"), bound) + ("" if token is None else f"?token={token}"))
         # After it has ended, uvicorn raises the signal again that ended it.
         with suppress(KeyboardInterrupt):

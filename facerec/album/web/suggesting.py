@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Sequence
@@ -11,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from facerec.album.decisions import read_decisions
-from facerec.album.faces import read_columns
+from facerec.album.faces import read_columns, read_face
 from facerec.album.known import NOBODY
 from facerec.album.records import FaceColumns, lasting_id
-from facerec.album.regroup import known_of
+from facerec.album.regroup import suggest
 from facerec.album.store import Album
-from facerec.album.suggesting import Suggestion, suggestions
+from facerec.album.suggesting import Suggestion
 from facerec.album.web.library import Library, Shown
 
 _SECONDS = 1.0
@@ -66,24 +64,16 @@ class Asker:
         return self._ask(named[places[0] if places else 0 :], limit)
 
     def _ask(self, people: Sequence[Shown], limit: int) -> Asked:
-        album = self._library.reader
-        least = _likely(album)
-        if least is None or not people:
+        if not people:
             return Asked([], None, True)
+        album = self._library.reader
         with self._looking:
             columns = self._read(album)
-        known = known_of(columns, read_decisions(album))
-        named = frozenset(
-            one.person.id for one in self._library.people() if one.person.name is not None
-        )
         end = time.monotonic() + _SECONDS
         for place, shown in enumerate(people, 1):
-            found = suggestions(
-                columns.vectors, known, columns.person, shown.person.id, named=named, least=least,
-                limit=limit,
-            )  # fmt: skip
+            found = suggest(album, shown.person.id, columns=columns, limit=limit)
             if found or time.monotonic() > end:
-                items = self._describe(columns, shown, found)
+                items = self._describe(album, shown, found)
                 return Asked(items, shown.person.id, place == len(people))
         return Asked([], people[-1].person.id, True)
 
@@ -102,32 +92,27 @@ class Asker:
         )
 
     def _describe(
-        self, columns: FaceColumns, shown: Shown, found: Sequence[Suggestion]
+        self, album: Album, shown: Shown, found: Sequence[Suggestion]
     ) -> list[dict[str, Any]]:
         whom = shown.person
         told = {"id": whom.id, "person": lasting_id(whom.id), "name": whom.name}
         examples = self._library.examples(whom.id, _SHOWN)
         items = []
         for one in found:
-            faces = columns.ids[list(one.faces)].tolist()
-            group = None if one.group in (NOBODY, whom.id) else one.group
-            row = one.faces[0]
+            first = read_face(album, one.faces[0])
+            if first is None:
+                # Forgotten meanwhile.
+                continue
             items.append(
                 {
                     "person": told,
-                    "examples": [face for face in examples if face not in faces],
-                    "faces": faces[:_SHOWN],
-                    "group": group,
-                    "count": len(faces),
-                    "photo": int(columns.photos[row]),
-                    "taken": columns.taken[row],
+                    "examples": [face for face in examples if face not in one.faces],
+                    "faces": one.faces[:_SHOWN],
+                    "group": None if one.group in (NOBODY, whom.id) else one.group,
+                    "count": len(one.faces),
+                    "photo": first.photo,
+                    "taken": first.taken,
                     "similarity": round(one.similarity, 4),
                 }
             )
         return items
-
-
-def _likely(album: Album) -> float | None:
-    """The similarity from which on a user may be asked; None: the album is not grouped yet."""
-    told = album.meta("grouping")
-    return None if told is None else float(json.loads(told)["likely"])

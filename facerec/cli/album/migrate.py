@@ -46,17 +46,15 @@ def migrate(
     interrupted run goes on where it stopped; until it is done the album is of its old model.
     """
     loaded = profile.load()
-    from facerec.album.migrate import LEAST, Migration, count_wanted, is_migrated
+    from facerec.album.migrate import LEAST, is_migrated, plan_migration
     from facerec.album.migrate import migrate as migrate_album
 
     with open_it(profile, write=not dry_run) as album:
         engine = load_engine(loaded)
-        wanted, there = count_wanted(album, engine.card)
+        plan = report = plan_migration(album, engine.card)
         done = is_migrated(album, engine.card)
-        if dry_run or done:
-            report = Migration(wanted, there, wanted - there)
-        else:
-            with progress("embedding", wanted) as advance:
+        if not (dry_run or done):
+            with progress("embedding", plan.embedded) as advance:
                 report = migrate_album(album, engine, loaded.runtime.max_pixels, observe=advance)
                 for problem in report.failed.values():
                     advance.say(problem)
@@ -74,7 +72,8 @@ def migrate(
         told = (
             f"all faces have vectors of {name} already"
             if done
-            else f"would embed {there} faces from their photos, and translate {wanted - there}"
+            else f"would embed {plan.embedded} faces from their photos, and translate "
+            f"{plan.translated}"
         )
         say(f"{album.path}: {told}")
         return

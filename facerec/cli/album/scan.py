@@ -103,7 +103,8 @@ def _scan_alone(profile: Profile, listed: Sequence[Photo]) -> Scan:
 
     path = profile.album.path
     with locked(path), open_album(path, create=True) as album:
-        from facerec.album.scan import Scan, remove_gone, unknown_photos
+        from facerec.album.listing import remove_gone, unknown_photos
+        from facerec.album.scan import Scan
 
         unknown = unknown_photos(album, listed)
         # PyTorch is not waited for where nothing is new.
@@ -113,7 +114,8 @@ def _scan_alone(profile: Profile, listed: Sequence[Photo]) -> Scan:
 
 def _scan_shared(profile: Profile, listed: Sequence[Photo]) -> Scan | None:
     """Scan this rank's share of the photos; rank 0 gets the whole report, the others None."""
-    from facerec.album.scan import merge_scans, remove_gone, unknown_photos
+    from facerec.album.listing import remove_gone, unknown_photos
+    from facerec.album.scan import merge_scans
     from facerec.album.store import open_album
     from facerec.files.locking import locked
     from facerec.parallel.ranks import (

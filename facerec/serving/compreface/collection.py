@@ -6,19 +6,29 @@ import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from facerec.serving.answers import answer
 from facerec.serving.callers import ADMIN, ENROL, READ
 from facerec.serving.compreface import schema
 from facerec.serving.compreface.lookups import known_name, page_of_entries
-from facerec.serving.compreface.options import LeastScore, photo_schema, read_photos
+from facerec.serving.compreface.options import (
+    LeastScore,
+    json_schema,
+    photo_schema,
+    read_json,
+    read_photos,
+)
 from facerec.serving.compreface.shapes import counted
 from facerec.serving.directory import usable_name
-from facerec.serving.failures import RequestError
+from facerec.serving.failures import RequestError, too_busy
 from facerec.serving.service import Service
 
-_MOST_IDS = 1000
+_MOST_BYTES = 1 << 17
+"""Bytes of a body without photos."""
+_MOST_EMPTY = 10_000
+_SUBJECT = TypeAdapter(schema.SubjectName)
+_IDS = TypeAdapter(Annotated[list[str], Field(max_length=1000)])
 Subject = Annotated[str, Query(description="The subject's name.", examples=["Grace Hopper"])]
 Page = Annotated[int, Query(ge=0, le=10**9)]
 PageSize = Annotated[int, Query(ge=1, le=10_000)]
@@ -58,12 +68,16 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         dependencies=ENROL,
         response_model=schema.SubjectName,
         status_code=201,
+        openapi_extra=json_schema(_SUBJECT),
         summary="Add a subject without faces",
     )
-    async def add_subject(body: schema.SubjectName) -> Response:
+    async def add_subject(request: Request) -> Response:
+        body = await read_json(request, _SUBJECT, _MOST_BYTES)
         name = usable_name(body.subject)
         if known_name(dict.fromkeys(empty, 0) | await service.people(), name) is not None:
             raise RequestError(409, "name_taken", "Subject already exists")
+        if len(empty) >= _MOST_EMPTY:
+            raise too_busy(f"{_MOST_EMPTY} subjects without faces are remembered; add faces")
         empty.add(name)
         return answer({"subject": name}, 201)
 
@@ -71,9 +85,11 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         "/recognition/subjects/{subject}",
         dependencies=ADMIN,
         response_model=schema.Updated,
+        openapi_extra=json_schema(_SUBJECT),
         summary="Rename a subject, or merge it",
     )
-    async def rename_subject(subject: str, body: schema.SubjectName) -> Response:
+    async def rename_subject(subject: str, request: Request) -> Response:
+        body = await read_json(request, _SUBJECT, _MOST_BYTES)
         old, new = await named(subject), usable_name(body.subject)
         if new == old:
             return answer({"updated": False})
@@ -109,10 +125,7 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         summary="Delete all subjects",
     )
     async def delete_subjects() -> Response:
-        people = await service.people()
-        for person in people:
-            await service.delete_person(person)
-        deleted = len(empty.union(people))
+        deleted = len(empty.union(await service.delete_everybody()))
         empty.clear()
         return answer({"deleted": deleted})
 
@@ -172,11 +185,13 @@ def example_routes(router: APIRouter, service: Service) -> None:
         summary="Delete the faces of a subject, or all",
     )
     async def delete_faces(subject: Subject | None = None) -> Response:
-        people = await service.people()
-        if subject:
-            known = known_name(people, subject)
-            return answer({"deleted": await service.delete_person(known) if known else 0})
-        return answer({"deleted": sum([await service.delete_person(one) for one in people])})
+        if subject is None:
+            return answer({"deleted": sum((await service.delete_everybody()).values())})
+        # A client that has lost a name does not mean everybody.
+        if not subject.strip():
+            raise RequestError(400, "invalid", "Subject name is empty")
+        known = known_name(await service.people(), subject)
+        return answer({"deleted": await service.delete_person(known) if known else 0})
 
     @router.delete(
         "/recognition/faces/{image_id}",
@@ -192,11 +207,12 @@ def example_routes(router: APIRouter, service: Service) -> None:
         "/recognition/faces/delete",
         dependencies=ADMIN,
         response_model=list[schema.Example],
+        openapi_extra=json_schema(_IDS),
         summary="Delete several faces; unknown ids count not",
     )
-    async def delete_several(body: Annotated[list[str], Field(max_length=_MOST_IDS)]) -> Response:
+    async def delete_several(request: Request) -> Response:
         deleted = []
-        for image_id in body:
+        for image_id in await read_json(request, _IDS, _MOST_BYTES):
             try:
                 entry = await service.delete_face(image_id)
             except RequestError as error:

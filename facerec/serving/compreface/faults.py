@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from facerec.errors import FacerecError
 from facerec.serving.answers import answer
+from facerec.serving.compreface.options import invalid
 from facerec.serving.failures import RequestError, to_request_error
 
 # CompreFace's `CommonExceptionCode`, by our code: its status and number.
@@ -55,7 +56,7 @@ class CompreFaceRoute(APIRoute):
             except FacerecError as error:
                 return fault(to_request_error(error))
             except RequestValidationError as error:
-                return fault(_invalid(error))
+                return fault(invalid(error.errors()[0]))
             except HTTPException as error:
                 return fault(RequestError(error.status_code, "refused", str(error.detail)))
 
@@ -69,11 +70,3 @@ def fault(error: RequestError) -> Response:
     response = answer({"message": message, "code": number}, status)
     response.headers.update(error.headers)
     return response
-
-
-def _invalid(error: RequestValidationError) -> RequestError:
-    first = error.errors()[0]
-    name = str(first["loc"][-1])
-    if first["type"] == "missing":
-        return RequestError(400, "missing_parameter", f"Required parameter {name} is missing")
-    return RequestError(400, "invalid", f"{name}: {first['msg']}")

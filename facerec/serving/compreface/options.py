@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
+from pydantic import TypeAdapter, ValidationError
 
-from facerec.serving.bodies import read_content
+from facerec.files.parsing import parse_json
+from facerec.serving.bodies import read_body, read_content
 from facerec.serving.failures import RequestError
 from facerec.serving.service import Upload
 
+Value = TypeVar("Value")
 Limit = Annotated[
     int, Query(ge=0, le=10_000, description="Largest faces that count; 0 for all.", examples=[0])
 ]
@@ -31,7 +35,6 @@ Status = Annotated[bool, Query(description="Add execution_time and plugins_versi
 Predictions = Annotated[
     int, Query(ge=1, le=1000, description="Most similar subjects per face, at most.")
 ]
-ImageId = Annotated[str, "an enrolled face"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,38 @@ async def read_photos(request: Request, *names: str) -> list[Upload]:
             raise RequestError(400, "no_image", f"Required part {name} is missing")
         photos.append(given[0])
     return photos
+
+
+async def read_json(request: Request, wanted: TypeAdapter[Value], most: int) -> Value:
+    """A JSON body.
+
+    Args:
+        most: bytes that are read.
+
+    Raises:
+        RequestError: it is no JSON, has too many bytes, or is of another form.
+    """
+    body = await read_body(request, most)
+    try:
+        return await asyncio.to_thread(lambda: wanted.validate_python(parse_json(body)))
+    except ValidationError as error:
+        raise invalid(error.errors()[0]) from error
+    except ValueError as error:
+        raise RequestError(400, "damaged_json", "the body is no JSON") from error
+
+
+def invalid(problem: Mapping[str, Any]) -> RequestError:
+    """The error for what pydantic says of a parameter or field."""
+    name = str(problem["loc"][-1]) if problem["loc"] else "the body"
+    if problem["type"] == "missing":
+        return RequestError(400, "missing_parameter", f"Required parameter {name} is missing")
+    return RequestError(400, "invalid", f"{name}: {problem['msg']}")
+
+
+def json_schema(wanted: TypeAdapter[Value]) -> dict[str, object]:
+    """OpenAPI's description of a request with this JSON."""
+    content = {"application/json": {"schema": wanted.json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def photo_schema(*names: str) -> dict[str, object]:

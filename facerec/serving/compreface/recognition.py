@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import TypeAdapter
 
 from facerec.faces import Face, Floats
 from facerec.gallery.match import decision_threshold
@@ -19,13 +20,19 @@ from facerec.serving.compreface.options import (
     Options,
     Predictions,
     WithOptions,
+    json_schema,
     photo_schema,
+    read_json,
     read_photos,
 )
 from facerec.serving.compreface.shapes import Scale, counted, face_record
 from facerec.serving.failures import RequestError
 from facerec.serving.service import Service, Upload
 
+_MOST_BYTES = 16 << 20
+"""Bytes of a body with embeddings: a thousand of 512 values have ten million."""
+_EMBEDDINGS = TypeAdapter(schema.Embeddings)
+_VERIFICATION = TypeAdapter(schema.Verification)
 DetectFaces = Annotated[
     bool, Query(description="If false, the photo is one cropped face: its largest counts.")
 ]
@@ -166,11 +173,11 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         "/recognition/embeddings/recognize",
         dependencies=READ,
         response_model=schema.RecognizedEmbeddings,
+        openapi_extra=json_schema(_EMBEDDINGS),
         summary="Recognise embeddings",
     )
-    async def recognize_embeddings(
-        body: schema.Embeddings, prediction_count: Predictions = 1
-    ) -> Response:
+    async def recognize_embeddings(request: Request, prediction_count: Predictions = 1) -> Response:
+        body = await read_json(request, _EMBEDDINGS, _MOST_BYTES)
         vectors = unit_vectors(body.embeddings, service.card.embedding_size)
         scale = await gallery_scale()
         found = await service.read(
@@ -192,9 +199,11 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         "/recognition/embeddings/faces/{image_id}/verify",
         dependencies=READ,
         response_model=schema.ComparedEmbeddings,
+        openapi_extra=json_schema(_EMBEDDINGS),
         summary="Compare embeddings with an example",
     )
-    async def verify_embeddings(image_id: str, body: schema.Embeddings) -> Response:
+    async def verify_embeddings(image_id: str, request: Request) -> Response:
+        body = await read_json(request, _EMBEDDINGS, _MOST_BYTES)
         vectors = unit_vectors(body.embeddings, service.card.embedding_size)
         _, known = await service.read(lambda store: vector_of(store, image_id))
         return answer(_similarities(body.embeddings, vectors @ known, await gallery_scale()))
@@ -203,9 +212,11 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         "/verification/embeddings/verify",
         dependencies=READ,
         response_model=schema.ComparedEmbeddings,
+        openapi_extra=json_schema(_VERIFICATION),
         summary="Compare embeddings with one",
     )
-    async def compare_embeddings(body: schema.Verification) -> Response:
+    async def compare_embeddings(request: Request) -> Response:
+        body = await read_json(request, _VERIFICATION, _MOST_BYTES)
         size = service.card.embedding_size
         (source,) = unit_vectors([body.source], size)
         targets = unit_vectors(body.targets, size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
+from PIL import ImageSequence
 
 from tests.album.metadata.writers import (
     areas,
@@ -19,6 +21,7 @@ from tests.album.metadata.writers import (
 
 pytest.importorskip("exiv2")
 
+from facerec.album.metadata.containers import embeddable
 from facerec.album.metadata.photo import read_regions, write_regions
 from facerec.album.metadata.regions import Region
 from facerec.errors import InputError
@@ -69,6 +72,29 @@ def test_every_byte_of_a_jpeg_but_the_packet_stays(tmp_path: Path, ending: bytes
     start = after.index(b"\xff\xe1", after.index(b"Exif\0\0"))
     length = int.from_bytes(after[start + 2 : start + 4], "big")
     assert after[:start] + after[start + 2 + length :] == before
+
+
+def test_every_picture_of_a_file_of_several_is_found_after_it(tmp_path: Path) -> None:
+    """As phones write: portraits with a depth map, HDR with a gain map."""
+    photo = tmp_path / "photo.jpg"
+    picture().save(photo, "MPO", save_all=True, append_images=[picture(80, 60)])
+
+    def pictures() -> list[bytes]:
+        with Pillow.open(photo) as opened:
+            return [one.tobytes() for one in ImageSequence.Iterator(opened)]
+
+    before, whole = pictures(), photo.read_bytes()
+    write_regions(photo, [ANNA], "embedded")
+    write_regions(photo, [ANNA, BEN], "embedded")
+    assert pictures() == before
+    written = photo.read_bytes()
+    start = written.index(b"\xff\xe1")
+    xmp = written[start : start + 2 + int.from_bytes(written[start + 2 : start + 4], "big")]
+    index = whole.index(b"\xff\xe2")
+    behind = index + 2 + int.from_bytes(whole[index + 2 : index + 4], "big")
+    photo.write_bytes(whole[:behind] + xmp + whole[behind:])
+    with pytest.raises(InputError, match="lies among its pictures; use --xmp sidecar"):
+        write_regions(photo, [Region("Carl", (0.8, 0.1, 0.9, 0.3))], "embedded")
 
 
 @needs_exiftool
@@ -122,6 +148,34 @@ def test_names_of_all_scripts_come_back(tmp_path: Path, where: str) -> None:
     assert list(areas(written)) == list(HOSTILE)
     assert tags(written)["XMP-iptcExt:PersonInImage"] == list(HOSTILE)
     assert [region.name for region in read_regions(photo)] == list(HOSTILE)
+
+
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+@pytest.mark.parametrize("name", ['type="Struct"', "type=x y", "a\ufffeb", "a\x0bb"])
+def test_a_name_that_xmp_cannot_hold_is_one_line(tmp_path: Path, name: str, where: str) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    before = photo.read_bytes()
+    with pytest.raises(InputError, match="cannot be written as XMP") as caught:
+        write_regions(photo, [Region(name, (0.1, 0.1, 0.3, 0.3))], where)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert photo.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_a_name_is_written_composed(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    write_regions(photo, [Region(" Zoe\u0308", (0.1, 0.1, 0.3, 0.3))], "embedded")
+    assert [region.name for region in read_regions(photo)] == ["Zoë"]
+
+
+@pytest.mark.parametrize("names", [("photo.jpg.xmp", "photo.xmp"), ("photo.jpg.XMP",)])
+def test_every_sidecar_that_is_there_is_written(tmp_path: Path, names: tuple[str, ...]) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    changes = write_regions(photo, [ANNA], "sidecar")
+    assert [change.path.name for change in changes] == list(names)
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
 
 
 @needs_exiftool
@@ -195,6 +249,16 @@ def test_what_exiv2_cannot_write_gets_a_sidecar(tmp_path: Path, suffix: str) -> 
     assert photo.read_bytes() == before
     assert list(areas(change.path)) == ["Anna"]
     assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+@pytest.mark.parametrize("name", ["photo.nef", "photo.dng", "photo.tif"])
+def test_a_cameras_raw_file_is_not_written(tmp_path: Path, name: str) -> None:
+    """Most are TIFF files; a DNG is told by its tag, whatever its name."""
+    photo = tmp_path / name
+    tagged = {0xC612: b"\1\4\0\0"} if name == "photo.tif" else {}
+    picture().save(photo, "TIFF", tiffinfo=tagged)
+    assert embeddable(photo.read_bytes(), name) is None
+    assert embeddable(photo.read_bytes(), "scan.tif") == (None if tagged else "TIFF")
 
 
 def test_a_photo_keeps_its_mode(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 pytest.importorskip("starlette")
 
-from facerec.album.decisions import read_decisions
+from facerec.album.decisions import name_person, read_decisions
 from facerec.album.faces import read_faces
 from facerec.album.people import read_people
 from facerec.album.store import open_album
-from tests.album.made import Group, make_album
+from tests.album.made import Group, make_album, real_photo
 from tests.album.web.conftest import Open, served
 
 GROUPS = (Group(60, "Anna"), Group(25, "Ben"), Group(9, "Zoë"), Group(7), Group(3, nobody=True))
@@ -195,6 +195,25 @@ def test_a_screen_reader_finds_views_people_and_what_is_selected(address: str, t
     assert place.evaluate("one => one === document.activeElement")
 
 
+def test_what_another_program_did_is_taken_back_only_when_asked(
+    address: str, tab: Open, album: Path
+):
+    with open_album(album) as opened:
+        name_person(opened, 4, "Carl")
+    page = tab(address)
+    focused(page, "Anna")
+    page.keyboard.press("u")
+    asked = page.get_by_role("dialog", name="Take back an earlier step?")
+    asked.get_by_text("name person-0004 Carl").wait_for()
+    page.keyboard.press("Escape")
+    asked.wait_for(state="detached")
+    assert people(album)["Carl"] == 7
+    page.keyboard.press("u")
+    asked.get_by_role("button", name="Undo").click()
+    said(page, "Taken back: name person-0004 Carl")
+    assert people(album)["person-0004"] == 7
+
+
 def test_single_letters_can_be_switched_off(address: str, tab: Open):
     page = tab(address)
     card(page, "Anna").wait_for()
@@ -234,6 +253,13 @@ def test_five_thousand_people_are_scrolled_with_few_elements(tmp_path: Path, tab
         card(page, "person-5000").focus()
         page.keyboard.press("Home")
         card(page, "person-0001").wait_for()
+        page.locator("#main").evaluate("main => { main.scrollTop = 20000; }")
+        page.wait_for_timeout(200)
+        page.set_viewport_size({"width": 700, "height": 900})
+        page.wait_for_timeout(200)
+        focused(page, "person-0001")  # out of sight
+        page.keyboard.press("ArrowRight")
+        focused(page, "person-0002")
         page.keyboard.press("PageDown")
         assert page.locator(":focus").get_attribute("aria-posinset") not in (None, "1")
         page.close()
@@ -248,6 +274,68 @@ def test_a_phone_and_who_wants_no_motion_get_the_same_page(address: str, tab: Op
     card(page, "Anna").tap()
     page.get_by_role("heading", name="Anna").wait_for()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+
+
+CONTRAST = """() => {
+  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [[r, 0.2126], [g, 0.7152], [b, 0.0722]].map(([value, weight]) => {
+    const share = value / 255;
+    return weight * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+  }).reduce((sum, one) => sum + one);
+  const ground = one => {
+    for (; one; one = one.parentElement) {
+      const colour = parse(getComputedStyle(one).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+  };
+  return [...document.querySelectorAll('a, button, h1, h2, p, b, span, label, dt, dd, legend')]
+    .filter(one => one.offsetParent && one.innerText.trim() && !one.matches(':disabled, .unseen'))
+    .map(one => {
+      const [a, b] = [light(parse(getComputedStyle(one).color)), light(ground(one))];
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), one.outerHTML.slice(0, 80)];
+    }).sort((one, other) => one[0] - other[0])[0];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["people", "person/1", "person/4", "ask", "loose"])
+def test_text_contrasts_with_its_ground(address: str, tab: Open, scheme: str, view: str):
+    page = tab(f"{address}#/{view}", color_scheme=scheme)
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_timeout(200)
+    assert page.evaluate(CONTRAST)[0] >= 4.5, page.evaluate(CONTRAST)
+    page.keyboard.press("?")
+    page.get_by_role("dialog").wait_for()
+    assert page.evaluate(CONTRAST)[0] >= 4.5, page.evaluate(CONTRAST)
+
+
+def test_a_name_is_text_whatever_it_says(tmp_path: Path, tab: Open):
+    name = "<img src=x onerror=alert(1)>\"'&amp; שרה"
+    with served(make_album(tmp_path / "album.db", [Group(3, name)])) as address:
+        page = tab(address)
+        page.get_by_text(name).wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name=name).wait_for()
+        page.close()
+
+
+def test_a_photo_is_looked_at_with_its_boxes(album: Path, tmp_path: Path, tab: Open):
+    real_photo(tmp_path / "photo.jpg", album, 1)
+    with served(album) as address:
+        page = tab(address + "#/person/1")
+        page.get_by_role("option", name="Face, 2002-02-15").click()
+        shown = page.get_by_role("dialog", name="Photo")
+        shown.get_by_role("img", name="Photo with Anna").wait_for()
+        until(page, "document.querySelector('.frame img').naturalWidth === 1600")
+        photo, box = (shown.locator(one).bounding_box() for one in (".frame", ".box.current"))
+        scale = photo["width"] / 2400
+        assert abs(box["x"] - photo["x"] - 200 * scale) < 1
+        assert abs(box["y"] - photo["y"] - 100 * scale) < 1
+        assert abs(box["height"] - 120 * scale) < 1
+        assert photo["width"] <= 1200
+        shown.get_by_role("link", name="Anna").click()
+        shown.wait_for(state="detached")
+        page.close()
 
 
 def test_beyond_this_machine_the_printed_address_opens_the_page(album: Path, tab: Open):

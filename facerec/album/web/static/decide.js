@@ -5,6 +5,7 @@ import { ask, askKept, askName, askPerson, tell } from "./dialogs.js";
 import { called, count, element } from "./elements.js";
 
 let last = null; // the step that Undo takes back
+const own = new Set(); // ids of the steps made here
 let changed = () => {};
 const undoButton = document.getElementById("undo");
 
@@ -32,7 +33,9 @@ async function act(path, values, told) {
     const before = last?.id, answer = await post(path, values);
     setLast(answer.step);
     // What changed nothing, as confirming twice, is no step.
-    tell(told(answer), path === "undo" || last?.id === before ? null : undo);
+    const made = path !== "undo" && last && last.id !== before;
+    if (made) own.add(last.id);
+    tell(told(answer), made ? undo : null);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     tell(error.message);
@@ -44,8 +47,16 @@ async function act(path, values, told) {
   return true;
 }
 
-export const undo = () =>
-  last && act("undo", { step: last.id }, (answer) => `Taken back: ${answer.undone}`);
+export async function undo() {
+  if (!last) return;
+  const { id, command } = last;
+  // What another program did, such as a grouping, is not taken back by a slip.
+  if (!own.has(id) && !(await ask({
+    title: "Take back an earlier step?", accept: "Undo",
+    body: [element("p", {}, `${command} – it was not done on this page.`)],
+  }))) return;
+  await act("undo", { step: id }, (answer) => `Taken back: ${answer.undone}`);
+}
 
 export const confirmFaces = (faces, person) =>
   act("confirm", { faces, person: person.id }, () => `${count(faces.length, "face")} confirmed`);
