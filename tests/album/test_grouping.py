@@ -41,6 +41,15 @@ def test_no_faces_are_no_people():
     assert len(group(np.empty((0, SIZE), np.float32), Known.of([]), CARD, 1).person) == 0
 
 
+def test_a_single_face_is_nobody():
+    assert group(faces(1, 1)[0], Known.of([1]), CARD, 1).person.tolist() == [NOBODY]
+
+
+def test_fifty_copies_of_one_face_are_one_person():
+    vectors = np.repeat(faces(1, 1)[0], 50, 0)
+    assert group(vectors, Known.of(np.arange(50)), CARD, 1).person.tolist() == [1] * 50
+
+
 def test_few_faces_are_grouped_by_the_card():
     vectors, who, photos = faces(people=2, each=3)
     found = group(vectors, Known.of(photos), CARD, 1)
