@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
 from starlette.datastructures import Headers
 
 from facerec.listening import host_of, is_loopback
@@ -27,6 +29,14 @@ class Caller:
     address: str | None
 
 
+_HEADER = APIKeyHeader(
+    name="X-API-Key",
+    scheme_name="key",
+    description="Where the server asks for keys; or as Authorization: Bearer.",
+    auto_error=False,
+)
+Described = Annotated[str | None, Security(_HEADER)]
+"""Tells the OpenAPI description of the header; `given_key` reads it."""
 _NOBODY = Caller(None, None)
 CALLER: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
 """Who sent the request that is being answered."""
@@ -58,13 +68,13 @@ def given_key(headers: Headers) -> str | None:
     return key
 
 
-def requires(scope: str) -> Callable[[Request], Awaitable[None]]:
+def requires(scope: str) -> Callable[..., Awaitable[None]]:
     """A dependency of routes: the request's key must allow what `scope` allows.
 
     It takes the keys from `app.state.keys`; where these are None everything is allowed.
     """
 
-    async def check(request: Request) -> None:
+    async def check(request: Request, _: Described = None) -> None:
         keys: Keys | None = request.app.state.keys
         if keys is None:
             return

@@ -96,6 +96,8 @@ def test_every_route_but_health_needs_a_key(
     }
     opened = {route for route, status in statuses.items() if status != 401}
     assert opened == {("get", "/healthz"), ("get", "/readyz")}
+    told = {(method, path) for method, path in routes if "security" in described[path][method]}
+    assert told == routes - opened
 
 
 @pytest.mark.parametrize(
