@@ -29,7 +29,8 @@ T = TypeVar("T")
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_EXIF = b"Exif\0\0"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
-_APP0, _APP1 = 0xE0, 0xE1
+_MULTI_PICTURE = b"MPF\0"
+_APP0, _APP1, _APP2 = 0xE0, 0xE1, 0xE2
 _LONGEST_SEGMENT = 0xFFFF - 2
 _DNG_VERSION = 0xC612
 
@@ -113,11 +114,17 @@ def _into_jpeg(data: bytes, packet: bytes, name: str) -> bytes:
     segment = struct.pack(">BBH", 0xFF, _APP1, len(content) + 2) + content
     place = 2
     for marker, start, end in _segments(data):
+        if marker == _APP2 and data.startswith(_MULTI_PICTURE, start + 4):
+            # It says how far behind it the other pictures lie (CIPA DC-007): nothing between them
+            # may change its length. Usually it is the last segment.
+            break
         if marker == _APP1 and data.startswith(_JPEG_XMP, start + 4):
             return data[:start] + segment + data[end:]
         if marker == _APP0 or (marker == _APP1 and data.startswith(_JPEG_EXIF, start + 4)):
             # Exif and JFIF ask to come first.
             place = end
+    if take_packet(data, name) is not None:
+        raise unreadable(name, "its XMP lies among its pictures; use --xmp sidecar")
     return data[:place] + segment + data[place:]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
+from PIL import ImageSequence
 
 from tests.album.metadata.writers import (
     areas,
@@ -70,6 +72,29 @@ def test_every_byte_of_a_jpeg_but_the_packet_stays(tmp_path: Path, ending: bytes
     start = after.index(b"\xff\xe1", after.index(b"Exif\0\0"))
     length = int.from_bytes(after[start + 2 : start + 4], "big")
     assert after[:start] + after[start + 2 + length :] == before
+
+
+def test_every_picture_of_a_file_of_several_is_found_after_it(tmp_path: Path) -> None:
+    """As phones write: portraits with a depth map, HDR with a gain map."""
+    photo = tmp_path / "photo.jpg"
+    picture().save(photo, "MPO", save_all=True, append_images=[picture(80, 60)])
+
+    def pictures() -> list[bytes]:
+        with Pillow.open(photo) as opened:
+            return [one.tobytes() for one in ImageSequence.Iterator(opened)]
+
+    before, whole = pictures(), photo.read_bytes()
+    write_regions(photo, [ANNA], "embedded")
+    write_regions(photo, [ANNA, BEN], "embedded")
+    assert pictures() == before
+    written = photo.read_bytes()
+    start = written.index(b"\xff\xe1")
+    xmp = written[start : start + 2 + int.from_bytes(written[start + 2 : start + 4], "big")]
+    index = whole.index(b"\xff\xe2")
+    behind = index + 2 + int.from_bytes(whole[index + 2 : index + 4], "big")
+    photo.write_bytes(whole[:behind] + xmp + whole[behind:])
+    with pytest.raises(InputError, match="lies among its pictures; use --xmp sidecar"):
+        write_regions(photo, [Region("Carl", (0.8, 0.1, 0.9, 0.3))], "embedded")
 
 
 @needs_exiftool
