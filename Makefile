@@ -28,7 +28,7 @@ test-avx2: $(VENV)/developing
 	$(BIN)/python -m pytest -m 'numeric and not slow'
 
 slow: $(VENV)/developing
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(WORKERS)
 
 fuzz: $(VENV)/developing
 	$(BIN)/python -m tests.fuzz

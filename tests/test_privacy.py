@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, spawn
+from tests.serving.processes import serving
 
 HOOK = """
 import os, sys
@@ -157,6 +158,17 @@ def test_evaluating_keeps_to_itself(sandbox: Sandbox) -> None:
 )
 def test_a_long_command_keeps_to_itself(sandbox: Sandbox, command: str) -> None:
     sandbox.run(*command.split())
+    sandbox.assert_private()
+
+
+def test_the_server_keeps_to_itself(sandbox: Sandbox, gallery: Path, picture: Path) -> None:
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("fastapi", reason="the extra [serve] is not installed")
+    with serving("-g", gallery, env=sandbox.environment) as server:
+        for path in ("detect", "recognize", "people/ann/faces"):
+            url = f"{server.url}/v1/{path}"
+            assert httpx.post(url, content=picture.read_bytes(), timeout=60).is_success
+        assert server.end() == 0
     sandbox.assert_private()
 
 

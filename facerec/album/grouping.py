@@ -115,8 +115,9 @@ class _Album:
     def group(self) -> tuple[Rows, float, float, str]:
         """Labels from 0; threshold, likely and reason as of `Grouping`."""
         cosine = Similarity.of(self._vectors)
-        labels, lax = None, self._lax()
+        labels = None
         if self._distance is None and len(self._vectors) >= MEASURABLE:
+            lax = self._cohort.floor(self._known.photos)
             pairs, near = pairs_from(cosine, lax, None, self._advance)
             labels, threshold = self._settle(cosine, lax, pairs)
         if labels is None or labels.max() + 1 < _FEW_GROUPS:
@@ -132,9 +133,6 @@ class _Album:
         _, threshold = self._settle(scaled, lax, pairs[near >= lax])
         links = pairs[near >= threshold]
         return self._link(scaled, threshold, links), threshold, (lax + threshold) / 2, _MEASURED
-
-    def _lax(self) -> float:
-        return self._cohort.floor(self._known.photos)
 
     def _settle(
         self, similarity: Similarity, lax: float, pairs: NDArray[np.intp]

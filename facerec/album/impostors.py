@@ -48,31 +48,34 @@ class Cohort:
         self._rows = np.arange(0, len(vectors), max(step, 1))
 
     def floor(self, photos: Numbers) -> float:
-        """A similarity that hardly any two pictures of one person fall below.
+        """The similarity at which linking begins, well below any threshold.
 
-        Measured on faces that share a photo, who are different people, or without enough of them on
-        all pairs, most of which are.
+        The lower of two measures: on faces that share a photo, who are different people, but may be
+        siblings; and on all pairs, most of which are different people, unless hardly anybody else
+        is in the album.
 
         Args:
             photos: `(N,)` photo of each face.
         """
+        rate = min(ACCEPTED / len(photos), 0.05)
+        above = -_FLOOR * _NORMAL.inv_cdf(rate)
+        some = self._vectors[self._rows[:: max(1, len(self._rows) // 1000)]]
+        cosines = products(some, some)[np.triu_indices(len(some), 1)]
+        # One person's pairs are among the greater ones.
+        spread = _quantile(cosines, 0.5) - _quantile(cosines, _NORMAL.cdf(-1))
+        floor = _quantile(cosines, 0.5) + above * spread
         order = np.argsort(photos, kind="stable")
         beside = [
             np.stack([order[:-lag], order[lag:]], 1)[photos[order[:-lag]] == photos[order[lag:]]]
             for lag in range(1, min(4, len(photos)))
         ]
         pairs = np.concatenate([np.empty((0, 2), np.intp), *beside])
-        if len(pairs) >= _CERTAIN:
-            one, two = self._vectors[pairs[:, 0]], self._vectors[pairs[:, 1]]
-            cosines = np.einsum("nd,nd->n", one, two)
-            spread = _quantile(cosines, _NORMAL.cdf(1)) - _quantile(cosines, 0.5)
-        else:
-            some = self._vectors[self._rows[:: max(1, len(self._rows) // 1000)]]
-            cosines = products(some, some)[np.triu_indices(len(some), 1)]
-            # One person's pairs are among the greater ones.
-            spread = _quantile(cosines, 0.5) - _quantile(cosines, _NORMAL.cdf(-1))
-        rate = min(ACCEPTED / len(photos), 0.05)
-        return _quantile(cosines, 0.5) - _FLOOR * _NORMAL.inv_cdf(rate) * spread
+        if len(pairs) < _CERTAIN:
+            return floor
+        one, two = self._vectors[pairs[:, 0]], self._vectors[pairs[:, 1]]
+        cosines = np.einsum("nd,nd->n", one, two)
+        spread = _quantile(cosines, _NORMAL.cdf(1)) - _quantile(cosines, 0.5)
+        return min(floor, _quantile(cosines, 0.5) + above * spread)
 
     def density(self, labels: Rows, threshold: float) -> Floats:
         """`(N,) float32` mean cosine of each face with the nearest of other groups.

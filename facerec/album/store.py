@@ -60,7 +60,9 @@ class Album:
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         """The rows of a query, as they are read."""
         with _explained(self.path):
-            yield from self._database.execute(sql, parameters)
+            # Not `yield from`: who stops early may have closed the album before the cursor.
+            for row in self._database.execute(sql, parameters):  # noqa: UP028
+                yield row
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row of a query; None without one."""

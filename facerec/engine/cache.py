@@ -109,6 +109,11 @@ class EmbeddingCache:
     def __contains__(self, sha256: str) -> bool:
         return sha256 in self._known
 
+    def without_facts(self) -> set[str]:
+        """Hashes of the images that were kept without facts."""
+        rows = self._database.execute("SELECT sha256 FROM images WHERE facts = ''")
+        return {digest for (digest,) in rows}
+
     def get(self, sha256: str) -> tuple[Floats | None, str]:
         """The `(D,) float32` vector of a known image, None without a face, and its facts."""
         if sha256 in self._pending:

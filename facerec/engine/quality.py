@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from facerec.alignment.templates import arcface_template
 from facerec.alignment.warp import enlargement, similarity_to_template, warp, warp_to_template
@@ -30,8 +31,10 @@ _BLACK, _WHITE = 8, 247
 _SHARP, _SOFTNESS, _TURNED, _CLIPPED, _CONTRAST = -1.3, 0.2, 0.2, 0.05, 2.2
 """Where sharpness, yaw, the clipped share and contrast begin to cost; the first with a soft
 knee, so that sharp faces keep an order."""
-_HALVINGS = {"sharpness": 2.1, "size": 0.44, "pose": 6.3, "clipped": 2.3, "contrast": 0.6}
+_HALVINGS = {"blur": 2.1, "small": 0.44, "turned": 6.3, "clipped": 2.3, "flat": 0.6}
 """Halvings of quality per unit of each defect."""
+DEFECTS = tuple(_HALVINGS)
+"""Names of what costs quality."""
 
 
 class Aspects(NamedTuple):
@@ -63,22 +66,23 @@ def face_quality(chips: Image, faces: Sequence[Face]) -> Floats:
 
 def face_aspects(chips: Image, faces: Sequence[Face]) -> Aspects:
     """The aspects of each face's quality; arguments as of `face_quality`."""
+    costs = measure_defects(chips, faces) * np.array(list(_HALVINGS.values()))
+    sharpness, size, pose, clipped, contrast = np.exp2(-costs).T.astype(np.float32)
+    return Aspects(sharpness, size, pose, clipped * contrast)
+
+
+def measure_defects(chips: Image, faces: Sequence[Face]) -> NDArray[np.float64]:
+    """What costs quality, `(N, 5) float64` of at least 0, in the order of `DEFECTS`; arguments as
+    of `face_quality`."""
     pixels = np.array([_measure(chip) for chip in chips], np.float64).reshape(-1, 3)
     detail, contrast, clipped = pixels.T
     places = np.array([_place(face) for face in faces], np.float64).reshape(-1, 2)
     # Unknown landmarks: an aligned image, of which size and pose cost nothing.
     scale, yaws = np.where(np.isnan(places), 0, places).T
-    costs = {
-        "sharpness": _SOFTNESS * np.logaddexp(0, (_SHARP - detail) / _SOFTNESS),
-        "size": np.maximum(0, scale),
-        "pose": np.maximum(0, yaws - _TURNED) ** 2,
-        "clipped": np.maximum(0, clipped - _CLIPPED),
-        "contrast": np.maximum(0, _CONTRAST - contrast),
-    }
-    kept = {name: np.exp2(-_HALVINGS[name] * cost) for name, cost in costs.items()}
-    exposure = kept["clipped"] * kept["contrast"]
-    aspects = (kept["sharpness"], kept["size"], kept["pose"], exposure)
-    return Aspects(*(aspect.astype(np.float32) for aspect in aspects))
+    blur = _SOFTNESS * np.logaddexp(0, (_SHARP - detail) / _SOFTNESS)
+    hinges = (yaws - _TURNED, clipped - _CLIPPED, _CONTRAST - contrast)
+    turned, lost, flat = (np.maximum(0, hinge) for hinge in hinges)
+    return np.stack([blur, np.maximum(0, scale), turned**2, lost, flat], axis=1)
 
 
 def quality_chips(found: Sequence[tuple[Image, Face]]) -> Image:

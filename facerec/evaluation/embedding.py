@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,12 +30,15 @@ class Embedded:
 
     Attributes:
         vectors: `(I, D) float32` unit vectors; a row of NaN where there is none.
+        quality: `(I,) float32` in [0, 1], of each image's face; NaN where there is none, or it was
+            not measured.
         missing: reason by key, for images without a vector.
         unreadable: number of those that are absent or damaged, rather than without a face.
         reused: number of vectors from the cache.
     """
 
     vectors: Floats
+    quality: Floats
     missing: dict[str, str]
     unreadable: int
     reused: int
@@ -43,7 +47,7 @@ class Embedded:
 def embed_images(
     engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
     runtime: RuntimeSection, *, aligned: bool, cache: EmbeddingCache | None, observe: Observe,
-    regions: Mapping[str, Region] | None = None,
+    regions: Mapping[str, Region] | None = None, quality: bool = False,
 ) -> Embedded:  # fmt: skip
     """Embed the central face of each image.
 
@@ -53,7 +57,9 @@ def embed_images(
         aligned: the images are aligned faces: nothing is detected.
         observe: callback after each image.
         regions: x, y, width and height of the face, for images that show several.
+        quality: look again at images whose cached vector was kept without it.
     """
+    bare = cache.without_facts() if quality and cache is not None else set()
     places = regions or {}
     downscale = full_size if aligned else engine.reduction
 
@@ -75,9 +81,10 @@ def embed_images(
         return dataclasses.replace(frame, image=image, sha256=frame.sha256 + mark)
 
     def wanted(_: str, sha256: str) -> bool:
-        return cache is None or sha256 not in cache
+        return cache is None or sha256 not in cache or sha256 in bare
 
     vectors = np.full((len(keys), engine.card.embedding_size), np.nan, np.float32)
+    qualities = np.full(len(keys), np.nan, np.float32)
     missing: dict[str, str] = {}
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers)
@@ -90,17 +97,19 @@ def embed_images(
             unreadable += 1
             continue
         if frame.image is None and cache is not None:
-            vector, _ = cache.get(frame.sha256)
+            vector, facts = cache.get(frame.sha256)
+            found = json.loads(facts or "{}").get("quality")
             reused += 1
         else:
-            vector = faces[0].embedding if faces else None
+            vector, found = (faces[0].embedding, faces[0].quality) if faces else (None, None)
             if cache is not None:
-                cache.put(frame.sha256, vector)
+                cache.put(frame.sha256, vector, json.dumps({"quality": found}))
         if vector is None:
             missing[frame.source] = "no face found"
         else:
             vectors[row] = vector
-    return Embedded(vectors, missing, unreadable, reused)
+            qualities[row] = np.nan if found is None else found
+    return Embedded(vectors, qualities, missing, unreadable, reused)
 
 
 def crop_around(image: Image, region: Region) -> Image:

@@ -22,8 +22,8 @@ from facerec.faces import Floats
 
 RANKS = (1, 5, 10)
 
-FPIRS = (1e-1, 1e-2, 1e-3)
-"""False-positive identification rates reported, if there are enough strangers."""
+FPIRS = (1e-1, 1e-2, 3e-3, 1e-3)
+"""False-positive identification rates reported, if there are enough strangers; 3e-3 is FRTE's."""
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -189,6 +189,9 @@ def search_record(found: Search, metric: Metric) -> dict[str, Any]:
     record["dir_at_far"] = {rate_name(rate): percent(point.dir) for rate, point in points.items()}
     record["tpir_at_fpir"] = {
         rate_name(rate): percent(point.tpir) for rate, point in points.items()
+    }
+    record["fnir_at_fpir"] = {
+        rate_name(rate): percent(1 - point.tpir) for rate, point in points.items()
     }
     record["thresholds"] = {
         rate_name(rate): similarity_to_distance(point.threshold, metric)

@@ -27,12 +27,14 @@ class Setting:
         aligned: the images are aligned faces.
         use_cache: look up and keep vectors in facerec's cache folder.
         fail_on_missing: an image without a vector is an error, not a wrong decision.
+        quality: the faces' quality is wanted, too.
     """
 
     profile: Profile
     aligned: bool
     use_cache: bool
     fail_on_missing: bool
+    quality: bool = False
 
 
 def embed_set(
@@ -59,6 +61,7 @@ def embed_set(
         embedded = embed_images(
             even, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,
+            quality=setting.quality,
         )  # fmt: skip
     vectors = reweight(embedded.vectors, even.networks, engine.networks)
     embedded = dataclasses.replace(embedded, vectors=vectors)

@@ -61,17 +61,24 @@ class Analysis:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A decoded photo that waits for its faces."""
+    """A photo that waits for its faces: its bytes, then, decoded, the frame."""
 
-    frame: Frame
+    name: str
+    data: bytes
     engine: Engine
     embed: bool
     select: Select | None
+    frame: Frame
     faces: Future[list[Face]] = field(default_factory=Future)
 
     @property
     def pixels(self) -> int:
         return 0 if self.frame.image is None else self.frame.image.size // 3
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error where the faces are waited for, if they still are."""
+        if self.faces.running() or self.faces.set_running_or_notify_cancel():
+            self.faces.set_exception(error)
 
 
 class Batcher:
@@ -135,10 +142,10 @@ class Batcher:
             raise too_busy(f"{self._admitted} photos are waiting; try again in a second")
         self._admitted += 1
         try:
-            job = await self._queue(
-                lambda frame: _Job(frame, engine, embed, select),
-                lambda: decode_frame(name, data, self._max_pixels, None, engine.reduction),
-            )
+            job = _Job(name, data, engine, embed, select, Frame(name, None))
+            with self._changed:
+                self._arriving += 1
+            self._decoders.submit(self._decode, job)
             faces = await asyncio.wrap_future(job.faces)
             height, width = job.frame.size
             return Analysis(name, job.frame.sha256, height, width, faces)
@@ -147,33 +154,33 @@ class Batcher:
 
     def close(self) -> None:
         """End the threads, after the photos that are waiting."""
+        self._decoders.shutdown()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for lane in self._lanes:
             lane.join()
-        self._decoders.shutdown()
 
-    async def _queue(self, job_of: Callable[[Frame], _Job], read: Callable[[], Frame]) -> _Job:
+    def _decode(self, job: _Job) -> None:
         """Decode a photo once there is room for its pixels, and let it wait for its faces."""
-        while self._pixels > _MOST_PIXELS:
-            await asyncio.sleep(_DEADLINE)
+        # The decoders wait here: what is not decoded yet waits for one of them.
         with self._changed:
-            self._arriving += 1
-        job = None
+            self._changed.wait_for(lambda: self._pixels <= _MOST_PIXELS)
         try:
-            frame = await asyncio.get_running_loop().run_in_executor(self._decoders, read)
-            if frame.error is not None:
-                raise frame.error
-            job = job_of(frame)
-        finally:
-            with self._changed:
-                self._arriving -= 1
-                if job is not None:
-                    self._waiting.append(job)
-                    self._pixels += job.pixels
-                self._changed.notify_all()
-        return job
+            if not job.faces.cancelled():
+                reduction = job.engine.reduction
+                job.frame = decode_frame(job.name, job.data, self._max_pixels, None, reduction)
+                if job.frame.error is not None:
+                    job.fail(job.frame.error)
+        except Exception as error:  # noqa: BLE001  (raised where the photo is waited for)
+            job.fail(error)
+        job.data = b""
+        with self._changed:
+            self._arriving -= 1
+            if job.frame.image is not None:
+                self._waiting.append(job)
+                self._pixels += job.pixels
+            self._changed.notify_all()
 
     def _work(self) -> None:
         """One lane: batch after batch until the end."""
@@ -207,6 +214,7 @@ class Batcher:
                 if job.faces.set_running_or_notify_cancel():
                     pixels += job.pixels
                     jobs.append(job)
+            self._changed.notify_all()
             return jobs
 
 
@@ -247,7 +255,7 @@ def _attempt(function: Callable[[Sequence[_Job]], None], jobs: Sequence[_Job]) -
         function(jobs)
     except Exception as error:  # noqa: BLE001  (raised where the photo is waited for)
         if len(jobs) == 1:
-            jobs[0].faces.set_exception(error)
+            jobs[0].fail(error)
             return
         for job in jobs:
             _attempt(function, [job])

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from facerec.engine.engine import Engine
-from facerec.errors import FacerecError
+from facerec.errors import FacerecError, without_credentials
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.serving.events import Hub, Record
@@ -120,9 +120,11 @@ class Camera:
         """Whether the camera has ended."""
         try:
             self._follow()
-        except FacerecError as error:
+        except Exception as error:  # noqa: BLE001  (a camera that fails is tried again)
             if self.state != "away":
-                self._say(f"camera {self.name}: {error}; trying again")
+                expected = isinstance(error, FacerecError)
+                told = str(error) if expected else without_credentials(f"failed: {error!r}")
+                self._say(f"camera {self.name}: {told}; trying again")
             self.state = "away"
             return False
         return True

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facerec.album.grouping import group
+from facerec.album.impostors import Cohort
 from facerec.album.known import NOBODY, Known
 from facerec.errors import UsageError
 from tests.cleanup_data import noise_vectors, person
@@ -38,6 +39,15 @@ def test_people_are_found():
 
 def test_no_faces_are_no_people():
     assert len(group(np.empty((0, SIZE), np.float32), Known.of([]), CARD, 1).person) == 0
+
+
+def test_a_single_face_is_nobody():
+    assert group(faces(1, 1)[0], Known.of([1]), CARD, 1).person.tolist() == [NOBODY]
+
+
+def test_fifty_copies_of_one_face_are_one_person():
+    vectors = np.repeat(faces(1, 1)[0], 50, 0)
+    assert group(vectors, Known.of(np.arange(50)), CARD, 1).person.tolist() == [1] * 50
 
 
 def test_few_faces_are_grouped_by_the_card():
@@ -86,6 +96,20 @@ def test_the_more_alike_of_two_faces_in_a_photo_is_the_person():
     assert apart[-1] == apart[1] == apart[0]
     found = group(every, Known.of([500, *photos, 500]), CARD, 1).person
     assert found[-1] == found[1] and found[0] != found[1]
+
+
+def test_siblings_side_by_side_do_not_set_where_linking_begins():
+    """Each of 40 people is photographed beside the one they resemble."""
+    dice = np.random.default_rng(6)
+    vectors = []
+    for _ in range(20):
+        anna = person(dice, 1, SIZE)[0]
+        ben = anna + 1.1 * noise_vectors(dice, 1, SIZE)[0]
+        vectors += [person(dice, 4, SIZE, near=one / np.linalg.norm(one)) for one in (anna, ben)]
+    every, who = np.concatenate(vectors), np.repeat(np.arange(40), 4)
+    photos = np.tile(np.arange(4), 40) + 4 * (who // 2)
+    cohort = Cohort(every, lambda _: None)
+    assert cohort.floor(photos) == cohort.floor(np.arange(160))
 
 
 def test_twins_told_apart_do_not_raise_the_threshold_for_all():

@@ -132,6 +132,34 @@ def grouped(album: Album, photos: Rows) -> tuple[Rows, float]:
     return found.person, found.threshold
 
 
+def beside_the_likest(album: Album) -> Album:
+    """The faces of the people who have several, each beside one of whom they resemble most, as
+    siblings are in a family's photos."""
+    rows = np.flatnonzero(album.truth >= 0)
+    people, number, sizes = np.unique(album.truth[rows], return_inverse=True, return_counts=True)
+    sums = np.zeros((len(people), album.vectors.shape[1]), np.float32)
+    np.add.at(sums, number, album.vectors[rows])
+    means = sums / sizes[:, None]
+    likeness = means @ means.T
+    likeness[:, sizes < 2] = likeness[sizes < 2] = -1
+    np.fill_diagonal(likeness, -1)
+    photos, left = np.arange(len(rows)), sizes > 1
+    for one in np.argsort(-likeness.max(1)):
+        if not left[one]:
+            continue
+        left[one] = False
+        other = int(np.where(left, likeness[one], -1).argmax())
+        if left[other]:
+            left[other] = False
+            pairs = zip(
+                np.flatnonzero(number == one), np.flatnonzero(number == other), strict=False
+            )
+            for mine, theirs in pairs:
+                photos[theirs] = photos[mine]
+    several = sizes[number] > 1
+    return Album(album.card, album.vectors[rows][several], photos[several], number[several])
+
+
 def piled(album: Album) -> Rows | None:
     """By `facerec cleanup --unlabelled` on the central faces; None without a calibration."""
     distance = distance_at(album.card, Profile().cleanup.group_far, "cosine")
@@ -196,6 +224,13 @@ def main(archive: Path, folder: Path, half: int, profile: str = "default") -> No
     ):
         found, threshold = grouped(album, photos)
         print(f"  {title:32} {threshold:.4f}  {scores(album, found)}")
+    likest = beside_the_likest(album)
+    for title, photos in (
+        ("beside the likest", likest.photos),
+        ("the same, without the rule", np.arange(len(likest.photos))),
+    ):
+        found, threshold = grouped(likest, photos)
+        print(f"  {title:32} {threshold:.4f}  {scores(likest, found)}")
     found = piled(album)
     if found is not None:
         print(f"  {'cleanup --unlabelled':40} {scores(album, found)}")

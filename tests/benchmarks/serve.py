@@ -1,6 +1,6 @@
 """Load on `facerec serve`: images a second and latencies by clients, beside what it is made of.
 
-python -m tests.benchmarks.serve [TAR] [--count N] [--seconds S] [--clients 1,8,32]
+python -m tests.benchmarks.serve [TAR] [--count N] [--rounds R] [--seconds S] [--clients 1,8,32]
 
 Measured over the same photos, all faces embedded and matched with a gallery of four people:
 one call of the engine after the other; the stream that `facerec recognize image` is; a FastAPI
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -72,13 +71,17 @@ for path in photos[:int(sys.argv[4])]:
     one(path)
     seconds.append(time.perf_counter() - start)
 print(*seconds)
-start = time.perf_counter()
+start, used = time.perf_counter(), time.process_time()
 frames = read_frames(photos, workers=profile.runtime.workers,
                      max_pixels=profile.runtime.max_pixels, downscale=engine.reduction)
 for frame, faces in engine.faces(frames):
     matcher.match_faces(faces)
-print(len(photos) / (time.perf_counter() - start))
+print(len(photos) / (time.perf_counter() - start),
+      1000 * (time.process_time() - used) / len(photos))
 """
+
+
+STREAMED = "the command's stream"
 
 
 class Load:
@@ -134,6 +137,11 @@ def _memory(process: int) -> str:
     return f"{total / 1024:,.0f} MB"
 
 
+def _processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _wait(port: int) -> None:
     import socket
 
@@ -159,65 +167,88 @@ def _photos(tar: Path, count: int) -> list[bytes]:
     return photos
 
 
-def _row(name: str, rate: float, seconds: Sequence[float], memory: str) -> None:
-    p50, p95, p99 = np.percentile(np.array(seconds) * 1000, [50, 95, 99]) if seconds else [0] * 3
-    print(f"| {name} | {rate:.1f} | {p50:.0f} | {p95:.0f} | {p99:.0f} | {memory} |", flush=True)
+def _measure(
+    folder: Path, photos: Sequence[bytes], clients: Sequence[int], seconds: float, port: int
+) -> dict[str, tuple[float, list[float], float, str]]:
+    """One round: by name the images a second, the latencies in seconds, the processor's
+    milliseconds an image, and the memory."""
+    gallery = folder / "people.h5"
+    done = subprocess.run(
+        [sys.executable, "-c", STREAM, str(gallery), str(folder / "photos"), "1", "60"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    first, second = done.stdout.splitlines()
+    single = [float(one) for one in first.split()]
+    streamed, used = map(float, second.split())
+    found = {
+        "one call after the other": (len(single) / sum(single), single, 0.0, ""),
+        STREAMED: (streamed, [], used, ""),
+    }
+    commands = {
+        "naive": ["-c", NAIVE, str(gallery), str(port)],
+        "facerec serve": ["-m", "facerec", "serve", "-g", str(gallery), "--port", str(port)],
+    }
+    for name, command in commands.items():
+        server = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
+        try:
+            _wait(port)
+            load = Load(port, photos, form=name == "naive")
+            asyncio.run(load.run(1, 1))
+            for count in clients:
+                before = _processor_seconds(server.pid)
+                rate = asyncio.run(load.run(count, seconds))
+                used = 1000 * (_processor_seconds(server.pid) - before) / len(load.seconds)
+                told = f"{name}, {count} client{'s' if count > 1 else ''}"
+                found[told] = (rate, load.seconds, used, _memory(server.pid))
+        finally:
+            server.terminate()
+            server.wait()
+    return found
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table: medians of the rounds' rates, all rounds' latencies."""
     parser = argparse.ArgumentParser(description=__doc__)
     tar = DATA / "lfw" / "lfw-deepfunneled-pairs.tar"
     parser.add_argument("tar", nargs="?", type=Path, default=tar)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--clients", default="1,8,32")
     parser.add_argument("--port", type=int, default=8765)
     given = parser.parse_args()
     photos = _photos(given.tar, given.count)
     clients = [int(one) for one in given.clients.split(",")]
-    print(f"{len(photos)} photos, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    print("| | img/s | p50 ms | p95 ms | p99 ms | memory |\n|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        gallery = Path(folder, "people.h5")
+    rounds = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "photos").mkdir()
         for number, photo in enumerate(photos):
-            Path(folder, "photos").mkdir(exist_ok=True)
-            Path(folder, "photos", f"{number:05}.jpg").write_bytes(photo)
+            (folder / "photos" / f"{number:05}.jpg").write_bytes(photo)
         subprocess.run(
-            [sys.executable, "-m", "facerec", "embed", str(DATA / "people"), "-o", str(gallery)],
+            [sys.executable, "-m", "facerec", "embed", str(DATA / "people"), "-o",
+             str(folder / "people.h5")],
             check=True, capture_output=True,
         )  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", STREAM, str(gallery), f"{folder}/photos", str(given.rounds),
-             "60"],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        first, second = done.stdout.splitlines()
-        single = [float(one) for one in first.split()]
-        _row("one call after the other", len(single) / sum(single), single, "")
-        _row("the command's stream", float(second), [], "")
-        commands = {
-            "naive": [sys.executable, "-c", NAIVE, str(gallery), str(given.port)],
-            "facerec serve": [
-                sys.executable, "-m", "facerec", "serve", "-g", str(gallery), "--port",
-                str(given.port),
-            ],
-        }  # fmt: skip
-        for name, command in commands.items():
-            server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            try:
-                _wait(given.port)
-                load = Load(given.port, photos, form=name == "naive")
-                asyncio.run(load.run(1, 2))
-                for count in clients:
-                    rate = asyncio.run(load.run(count, given.seconds))
-                    told = f"{name}, {count} client{'s' if count > 1 else ''}"
-                    _row(told, rate, load.seconds, _memory(server.pid))
-            finally:
-                server.terminate()
-                server.wait()
-    print(json.dumps({"load": os.getloadavg()}))
+        for _ in range(given.rounds):
+            rounds.append(_measure(folder, photos, clients, given.seconds, given.port))
+            shares = [
+                f"{name} {100 * rate / rounds[-1][STREAMED][0]:.0f} %"
+                for name, (rate, *_) in rounds[-1].items()
+            ]
+            print(f"load {os.getloadavg()[0]:.1f}, of the stream: {', '.join(shares)}", flush=True)
+    print(f"\n{len(photos)} photos, {given.rounds} rounds, {os.cpu_count()} cores\n")
+    print("| | img/s | p50 ms | p95 ms | p99 ms | processor ms/img | memory |")
+    print("|---|---|---|---|---|---|---|")
+    for name in rounds[0]:
+        rate = float(np.median([one[name][0] for one in rounds]))
+        seconds = [second for one in rounds for second in one[name][1]]
+        cells = ["", "", ""]
+        if seconds:
+            cells = [f"{p:.0f}" for p in np.percentile(np.array(seconds) * 1000, [50, 95, 99])]
+        used = float(np.median([one[name][2] for one in rounds]))
+        cells.append(f"{used:.1f}" if used else "")
+        print(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {rounds[-1][name][3]} |")
 
 
 if __name__ == "__main__":

@@ -378,7 +378,7 @@ def test_the_report_opens_in_a_browser(page):
                if not request.url.startswith(("file:", "data:")) else None)  # fmt: skip
         tab.goto(page.as_uri())
         assert tab.locator("h1").inner_text().startswith("pairs")
-        assert tab.locator("svg[role=img]").count() == 3
+        assert tab.locator("svg[role=img]").count() == 4
         assert all(svg.bounding_box()["height"] > 200 for svg in tab.locator("svg[role=img]").all())
         pictures = tab.locator(".pair img")
         assert pictures.count() >= 2

@@ -14,9 +14,10 @@ PACKAGE = Path(facerec.__file__).parent
 _WRITERS = {
     "write_text", "write_bytes", "savefig", "imwrite", "save_file", "copyfile", "copyfileobj",
     "copy2", "copytree", "move", "savez", "savez_compressed", "tofile", "to_csv", "to_parquet",
-    "symlink_to", "hardlink_to", "link", "symlink", "SummaryWriter",
+    "symlink_to", "hardlink_to", "SummaryWriter",
     "mkstemp", "NamedTemporaryFile", "write_table", "ParquetWriter",
 }  # fmt: skip
+_PROGRAMS_OWN = ("sqlite3.connect", "cv2.VideoWriter", "os.link", "os.symlink")
 _SAVERS = {"torch", "jit", "onnx", "np", "numpy", "Pillow", "program"}
 
 # (file, function): why it writes otherwise.
@@ -26,6 +27,7 @@ REASONS = {
     ("files/writing.py", "_flush"): "opens it for fsync",
     ("files/locking.py", "_acquire"): "a lock has no content",
     ("aligned_tree.py", "align_tree"): "appends a line per photo; a partial last line is dropped",
+    ("serving/audit.py", "_open"): "appends a line per change",
     ("training/callbacks.py", "__enter__"): "appends a line per event; resuming goes on with it",
     ("gallery/files/journal.py", "append_changes"): "appends; a partial last record is dropped",
     ("cleanup/trees.py", "_place"): "a link is made by one system call, or not",
@@ -50,7 +52,6 @@ REASONS = {
     ("imaging/archives.py", "_decompressed"): "into an unnamed temporary file",
     ("imaging/remote.py", "open"): "into an unnamed temporary file",
     ("evaluation/report/charts.py", "as_svg"): "into memory",
-    ("cleanup/examine.py", "link_person"): "linkage, no file",
     ("training/run.py", "_update"): "moves tensors",
     ("video/writing.py", "_open"): "into the file of a `replacing` that lasts as long as the film",
     ("cli/help.py", "_format_help"): "writes to the terminal",
@@ -82,7 +83,7 @@ def writes(call: ast.Call) -> bool:
     # A path's, not a text's.
     if name in ("replace", "rename") and isinstance(call.func, ast.Attribute):
         return len(call.args) == 1 and not call.keywords
-    return name in _WRITERS or ast.unparse(call.func) in ("sqlite3.connect", "cv2.VideoWriter")
+    return name in _WRITERS or ast.unparse(call.func) in _PROGRAMS_OWN
 
 
 def unprotected(tree: ast.AST) -> Iterator[tuple[str, str]]:

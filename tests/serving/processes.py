@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 _SECONDS = 90
@@ -21,10 +21,10 @@ class Server:
         told: what it has said on stderr.
     """
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, env: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "facerec", "serve", "--port", "0", *map(str, arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
         )  # fmt: skip
         self.told: list[str] = []
         self._ready = threading.Event()
@@ -59,9 +59,9 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: object) -> Iterator[Server]:
+def serving(*arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server while the block runs."""
-    server = Server(*arguments)
+    server = Server(*arguments, env=env)
     try:
         yield server
     finally:

@@ -145,7 +145,8 @@ def test_a_stranger_in_a_film_is_told_as_unknown(clip, watching):  # noqa: F811
     assert len({one["track"] for one in strangers}) == len(strangers) == 2
 
 
-def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again(watching):
+@pytest.mark.parametrize("kind", [MissingError, RuntimeError])
+def test_a_camera_that_fails_is_told_once_without_its_password_and_tried_again(watching, kind):
     said: list[str] = []
 
     async def check() -> None:
@@ -156,7 +157,7 @@ def test_a_camera_that_is_away_is_told_once_without_its_password_and_tried_again
         def refuse() -> None:
             nonlocal tries
             tries += 1
-            raise MissingError(f"{url}: does not answer")
+            raise kind(f"{url}: does not answer")
 
         seen._follow = refuse
         for _ in range(500):

@@ -56,6 +56,13 @@ def count_files(album: Album) -> int:
     return sum(len(_files(photo)) for photo in read_photos(album))
 
 
+def count_elsewhere(album: Album) -> int:
+    """How many photos lie only in archives, behind URLs, or where no file is at the moment."""
+    return sum(
+        not _files(photo) for photo in read_photos(album) if photo.error is None and photo.paths
+    )
+
+
 def find_names(
     album: Album, advance: Callable[[], None] = lambda: None
 ) -> Iterator[Named | Problem]:

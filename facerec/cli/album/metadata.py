@@ -104,7 +104,13 @@ def read(
     before stays. `facerec album undo` takes all of it back.
     """
     from facerec.album.journal import step
-    from facerec.album.metadata.taking import Named, count_files, find_names, take_names
+    from facerec.album.metadata.taking import (
+        Named,
+        count_elsewhere,
+        count_files,
+        find_names,
+        take_names,
+    )
 
     results = Results("photo", "name", "outcome", "remark", as_json=as_json, least=("remark",))
     found: list[Named] = []
@@ -120,6 +126,7 @@ def read(
                     failures += 1
         with step(album, "read names from photos"):
             take_names(album, found)
+        elsewhere = count_elsewhere(album)
         results.close(title=str(album.path))
         counts = Counter(one.outcome for one in found)
         say(
@@ -127,7 +134,12 @@ def read(
             f"{counts['no face']} without a face, {counts['conflict']} that you decided otherwise, "
             f"{counts['unusable']} unusable"
         )
-    exit_with_failures(failures)
+        if elsewhere:
+            say(
+                f"{elsewhere} photos lie in archives, behind URLs, or are not there; "
+                "their metadata were not read"
+            )
+    exit_with_failures(failures + elsewhere)
 
 
 def _add_named(results: Results, one: Named) -> None:

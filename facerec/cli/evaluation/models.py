@@ -14,8 +14,10 @@ from facerec.cli.evaluation.options import Run
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
+    from facerec.evaluation.discard import DiscardCurve
     from facerec.evaluation.embedding import Embedded
     from facerec.evaluation.groups import GroupTable
+    from facerec.evaluation.reliability import Reliability
     from facerec.evaluation.run import Setting
     from facerec.evaluation.verification import Verification
 
@@ -34,6 +36,8 @@ class Measured:
     record: dict[str, Any]
     groups: GroupTable | None
     people: tuple[str, ...] | None
+    discard: DiscardCurve | None = None
+    reliability: Reliability | None = None
 
 
 def model_names(settings: Sequence[Setting]) -> list[str]:

@@ -127,9 +127,9 @@ class Run:
             loaded = self.profile.load(
                 {MODELS.key: model, CARDS.key: cards.pop(0) if takes else None}
             ).looking_again("turns")
-            settings.append(
-                Setting(loaded, self.aligned, self.cache, self.on_missing is OnMissing.FAIL)
-            )
+            fail = self.on_missing is OnMissing.FAIL
+            quality = self.report is not None
+            settings.append(Setting(loaded, self.aligned, self.cache, fail, quality))
         if cards:
             raise UsageError(f"--card {cards[0]}: no model is left that it could belong to")
         return settings

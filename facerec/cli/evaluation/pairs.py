@@ -95,8 +95,10 @@ def measure_pairs(
     files: Mapping[str, str], groups: Mapping[str, str] | None, *, fit_weights: bool = False,
 ) -> Measured:  # fmt: skip
     """Embed a protocol's images with one model and compare its pairs."""
+    from facerec.evaluation.discard import discard_curve
     from facerec.evaluation.fusion import fit_weights as fit
     from facerec.evaluation.groups import group_figures
+    from facerec.evaluation.reliability import held_out_reliability
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.verification import verification_record, verify
 
@@ -120,8 +122,18 @@ def measure_pairs(
         record |= fitted.record([one.only_name for one in setting.profile.model.members()])
     if table is not None:
         record["by_group"] = table.record()
+    people, discard, reliability = protocol.people, None, None
+    if setting.quality:
+        with waiting("holding people out"):
+            discard = discard_curve(result, protocol, embedded.quality)
+            reliability = held_out_reliability(embedded.vectors, protocol)
+    if discard is not None:
+        record["false_rejects_by_discard"] = discard.told()
+    if reliability is not None:
+        record["calibration_error"] = round(reliability.error, 4)
     record["seconds"] = round(time.monotonic() - started, 3)
-    return Measured(name, engine.card, embedded, result, record, table, protocol.people)
+    card = engine.card
+    return Measured(name, card, embedded, result, record, table, people, discard, reliability)
 
 
 def compare(measured: Sequence[Measured]) -> list[dict[str, Any]]:

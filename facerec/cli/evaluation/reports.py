@@ -73,7 +73,8 @@ def write_sets_report(run: Run, sets: Sequence[MeasuredSet], settings: Sequence[
             title=f"{', '.join(one.protocol.name for one in sets)}: {', '.join(models)}",
             note=f"{sum(len(one.protocol.pairs) for one in sets)} pairs of {len(sets)} sets",
             tables=tables,
-            charts=_pair_charts(results),
+            charts=_pair_charts(results)
+            | _held_out_charts({one.column(model): model for one in sets for model in one.models}),
             hardest=hardest,
             pictures=pictures,
             run=_how_it_was_run(settings, [model.card for model in sets[0].models]),
@@ -112,7 +113,7 @@ def write_pair_report(
             title=f"{protocol.name}: {', '.join(results)}",
             note=f"{len(protocol.pairs)} pairs of {len(protocol.keys)} images from {source.name}",
             tables=tables,
-            charts=_pair_charts(results),
+            charts=_pair_charts(results) | _held_out_charts({one.name: one for one in measured}),
             hardest=hardest,
             pictures={key: thumbnail(source, files[key], max_pixels) for key in shown},
             run=_how_it_was_run(settings, [one.card for one in measured]),
@@ -132,6 +133,22 @@ def _pair_charts(results: Mapping[str, Verification]) -> dict[str, str]:
             for name, result in results.items()
         },
     }
+
+
+def _held_out_charts(measured: Mapping[str, Measured]) -> dict[str, str]:
+    """What faces' quality and names' probabilities are worth, where they are known."""
+    from facerec.evaluation.report.charts import as_svg, discard_figure, reliability_figure
+
+    discards = {name: one.discard for name, one in measured.items() if one.discard is not None}
+    curves = {name: one.reliability for name, one in measured.items() if one.reliability}
+    charts = {}
+    if discards:
+        figure = discard_figure(discards)
+        charts["Error versus discard: pairs of least quality left out"] = as_svg(figure, "EDC")
+    if curves:
+        title = "Reliability: probabilities of pairs, from other people's"
+        charts[title] = as_svg(reliability_figure(curves), "Reliability")
+    return charts
 
 
 def _missing_table(measured: Sequence[Measured]) -> list[Any]:

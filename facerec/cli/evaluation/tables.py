@@ -14,13 +14,16 @@ PAIR_ROWS = (
     ("95 % interval", "accuracy_interval"), ("mean subtracted, %", "mean_subtracted"),
     ("TAR at FAR {}, %", "tar_at_far"), ("threshold at FAR {}", "thresholds"),
     ("fitted weight of {}", "fitted_weights"), ("accuracy with fitted weights, %", "fitted"),
+    ("false rejects with {} discarded, %", "false_rejects_by_discard"),
+    ("calibration error", "calibration_error"),
     ("EER, %", "eer"), ("AUC, %", "auc"), ("d'", "d_prime"), ("best threshold", "threshold"),
 )  # fmt: skip
 SEARCH_ROWS = (
     ("images", "images"), ("missing", "missing"), ("people", "people"), ("probes", "probes"),
     ("strangers", "strangers"), ("rank 1, %", "rank_1"), ("rank 5, %", "rank_5"),
     ("rank 10, %", "rank_10"), ("DIR at FAR {}, %", "dir_at_far"),
-    ("TPIR at FPIR {}, %", "tpir_at_fpir"), ("threshold at FPIR {}", "thresholds"),
+    ("TPIR at FPIR {}, %", "tpir_at_fpir"), ("FNIR at FPIR {}, %", "fnir_at_fpir"),
+    ("threshold at FPIR {}", "thresholds"),
 )  # fmt: skip
 
 

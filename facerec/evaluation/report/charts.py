@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.detection import DetectionReport
+from facerec.evaluation.discard import SHARES, DiscardCurve
 from facerec.evaluation.metrics import best_threshold, det_points, roc_points, tar_at_far
+from facerec.evaluation.reliability import Reliability
 from facerec.evaluation.verification import Verification
 from facerec.faces import Image
 from facerec.files.writing import replacing
@@ -142,6 +144,28 @@ def cmc_figure(shares: Mapping[str, list[float]]) -> Figure:
     axes.set_xlim(0.5, max(map(len, shares.values())) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="lower right")
+    return figure
+
+
+def discard_figure(curves: Mapping[str, DiscardCurve]) -> Figure:
+    """False-reject rate over the share of pairs discarded, percent; one curve per model."""
+    figure, axes = _axes("Discarded, % of pairs", "False rejects, % of genuine pairs kept")
+    for name, curve in curves.items():
+        label = f"{name}, FAR {curve.far:g}"
+        axes.plot(100 * np.array(SHARES), 100 * curve.rejects, label=label)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower left")
+    return figure
+
+
+def reliability_figure(curves: Mapping[str, Reliability]) -> Figure:
+    """Share of right answers over the probability told; one curve per model, and the diagonal."""
+    figure, axes = _axes("Probability told", "Share that is right")
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
+    for name, curve in curves.items():
+        label = f"{name}, calibration error {curve.error:.4f}"
+        axes.plot(curve.told, curve.right, marker=".", label=label)
+    axes.legend(loc="upper left", fontsize="small")
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +143,17 @@ def test_hostile_xmp_is_one_line_and_the_rest_is_read(album: Album, photo: Path,
     assert got == 3
     assert "one.xmp: its XMP declares a document type or entities" in err
     assert json.loads(out)["name"] == "Anna"
+    assert names(album)[0] == ("Anna", True)
+
+
+def test_photos_that_are_no_files_are_counted(album: Album, photo: Path, run: Run) -> None:
+    write_regions(photo, [Region("Anna", LEFT)], "embedded")
+    with zipfile.ZipFile(photo.parent / "some.zip", "w") as packed:
+        packed.write(write_photo(photo.parent.parent / "two.png", [3], 3), "two.png")
+    scan(album, photo.parent, photo.parent / "some.zip")
+    code, _, err = run("album", "read", "-a", album.path)
+    assert code == 3
+    assert "1 photos lie in archives, behind URLs, or are not there; their metadata were" in err
     assert names(album)[0] == ("Anna", True)
 
 

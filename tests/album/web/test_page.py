@@ -253,6 +253,13 @@ def test_five_thousand_people_are_scrolled_with_few_elements(tmp_path: Path, tab
         card(page, "person-5000").focus()
         page.keyboard.press("Home")
         card(page, "person-0001").wait_for()
+        page.locator("#main").evaluate("main => { main.scrollTop = 20000; }")
+        page.wait_for_timeout(200)
+        page.set_viewport_size({"width": 700, "height": 900})
+        page.wait_for_timeout(200)
+        focused(page, "person-0001")  # out of sight
+        page.keyboard.press("ArrowRight")
+        focused(page, "person-0002")
         page.keyboard.press("PageDown")
         assert page.locator(":focus").get_attribute("aria-posinset") not in (None, "1")
         page.close()

@@ -84,6 +84,8 @@ export class Grid {
       }
     }
     for (let index = first; index <= last; index++) this.place(index, again);
+    // Out of sight it keeps the focus, so it keeps its place.
+    if (this.cards.has(this.current)) this.place(this.current, again);
     if (this.source.total && !this.cards.has(this.current)) this.reachable(first);
     // The card that had the focus is no more, as after a merge.
     if (lost) this.cards.get(this.current)?.focus({ preventScroll: true });

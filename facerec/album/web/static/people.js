@@ -48,10 +48,10 @@ export function peopleView({ scroller, kind, find }) {
   };
   const layout = source.changed;
   source.changed = () => {
-    layout();
     number.textContent = source.total.toLocaleString();
     nothing.hidden = source.total > 0;
     grid.host.hidden = source.total === 0;
+    layout();
   };
   const current = () => source.at(grid.current);
   return {

@@ -63,10 +63,10 @@ export function personView({ scroller, id }) {
   };
   const layout = source.changed;
   source.changed = () => {
-    layout();
     nothing.hidden = source.total > 0;
     grid.host.hidden = source.total === 0;
     if (loose) note.textContent = count(source.total, "face");
+    layout();
   };
   async function read() {
     if (loose) return;
