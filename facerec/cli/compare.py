@@ -25,7 +25,7 @@ from facerec.cli.options import (
     argument,
     profile_options,
 )
-from facerec.cli.thresholds import percent, remark_on_threshold
+from facerec.cli.thresholds import percent, remark_on_cohort, remark_on_threshold
 from facerec.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def compare(
 
     used, limit = decision_threshold(card, loaded.recognize)
     remark_on_threshold(card, loaded.recognize)
+    remark_on_cohort(card)
     record = comparison_record(a, b, (first, second), used, limit, certainty_of(card))
     same = record["same"]
     cells = (f"{record[key]:.4f}" for key in ("similarity", "distance", "threshold"))

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 
 def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
-    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown, and of a
-    card without a cohort, which tells no probabilities.
+    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown.
 
     No warning of a threshold without calibration, or where `far` chooses it.
 
@@ -21,11 +20,6 @@ def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
         card: whose thresholds hold; see `deciding_card`.
     """
     given, calibration = section.threshold, card.calibration
-    if calibration is None or calibration.cohort is None:
-        say(
-            f"{card.name}: its card knows no cohort of strangers, so no probability is told; "
-            "facerec evaluate lfw --calibrate CARD measures one"
-        )
     if given is None or calibration is None or not calibration.thresholds:
         return
     metric = section.metric or card.metric
@@ -35,6 +29,15 @@ def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
         say(
             f"threshold {given:g}: looser than any calibrated for {card.name}; {limit:.4f} accepts "
             f"{100 * float(loosest):g} % of strangers, how many more this accepts is not known"
+        )
+
+
+def remark_on_cohort(card: ModelCard) -> None:
+    """Warn of a card without a cohort, which tells no probabilities."""
+    if card.calibration is None or card.calibration.cohort is None:
+        say(
+            f"{card.name}: its card knows no cohort of strangers, so no probability is told; "
+            "facerec evaluate lfw --calibrate CARD measures one"
         )
 
 

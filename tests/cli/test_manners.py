@@ -104,7 +104,7 @@ def test_saved_images_are_counted_and_their_folder_named(
 
 def test_a_strangers_row_shows_the_threshold_that_was_missed() -> None:
     faces = [
-        {"name": name, "similarity": 0.8, "distance": 0.2, "box": [0, 0, 9, 9]}
+        {"name": name, "similarity": 0.8, "distance": 0.2, "probability": None, "box": [0, 0, 9, 9]}
         for name in (None, "Ann")
     ]
     rows = table_rows({"image": "a.jpg", "faces": faces}, "unknown", 0.085)

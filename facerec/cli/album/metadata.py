@@ -48,7 +48,9 @@ def write(
             "--grouped", panel=OUTPUT, help="Also faces of named people that nobody has confirmed."
         ),
     ] = False,
-    force: Annotated[bool, force_option("Write; without it only say what would be.")] = False,
+    force: Annotated[
+        bool, force_option("Write them; without it only say what would be written.")
+    ] = False,
     as_json: Json = None,
     *,
     profile: ProfileOptions,

@@ -38,7 +38,7 @@ from facerec.cli.options import (
     profile_options,
     standard_input,
 )
-from facerec.cli.thresholds import remark_on_threshold
+from facerec.cli.thresholds import remark_on_cohort, remark_on_threshold
 from facerec.cli.video.outputs import Blur, Outputs, check_outputs
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ def _run(
     engine = load_engine(lenient)
     people = People(profile, engine, say)
     remark_on_threshold(people.matcher.card, profile.recognize)
+    remark_on_cohort(people.matcher.card)
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
     )
