@@ -69,16 +69,17 @@ def _time_of(change: Change) -> int | None:
     Raises:
         UsageError: it is not what it was when the change was planned.
     """
+    mtime, now = None, None
     try:
-        facts = change.path.stat()
+        mtime = change.path.stat().st_mtime_ns
         now = change.path.read_bytes()
     except FileNotFoundError:
-        facts = now = None
+        pass
     except OSError as error:
         raise UsageError(f"{change.path}: cannot be read: {error.strerror or error}") from error
     if now != change.before:
         raise UsageError(f"{change.path}: stays as it is: another program has just changed it")
-    return None if facts is None else facts.st_mtime_ns
+    return mtime
 
 
 def take_back(
