@@ -43,10 +43,9 @@ def taken_at(data: bytes) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exif = _exif(data)
-            recorded = exif.get_ifd(_EXIF_IFD)
+            return _first(exif.get_ifd(_EXIF_IFD), exif)
     except Exception:  # noqa: BLE001  (whatever Pillow and libheif raise on hostile bytes)
         return None
-    return _first(recorded, exif)
 
 
 def _first(recorded: Mapping[int, Any], exif: Mapping[int, Any]) -> str | None:
