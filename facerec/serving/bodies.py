@@ -189,7 +189,7 @@ async def read_content(
     if kind == "multipart/form-data":
         content = _of_form(await read_form(request), photos)
     elif kind == "application/json" or kind.endswith("+json"):
-        content = await _of_json(await read_body(request), fetch, photos)
+        content = await _of_json(await read_body(request), _counted(fetch, request), photos)
     else:
         body = await read_body(request)
         content = Content({photos[0]: [Upload("image", body)]} if body else {})
@@ -235,6 +235,19 @@ async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> C
                 raise RequestError(413, "body_too_large", f"at most {MAX_BODY:,} bytes of photos")
             found[name].append(upload)
     return Content(found, texts, any(isinstance(fields.get(name), list) for name in found))
+
+
+def _counted(fetch: Fetch | None, request: Request) -> Fetch | None:
+    """The same, with what it gets counted as if the request had brought it."""
+    if fetch is None:
+        return None
+
+    async def counted(url: str) -> bytes:
+        data = await fetch(url)
+        request.scope["facerec.hold"](len(data))
+        return data
+
+    return counted
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:

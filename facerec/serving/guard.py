@@ -93,6 +93,14 @@ class Guard:
         answered = False
         complete, gone = asyncio.Event(), asyncio.Event()
 
+        def hold(size: int) -> None:
+            """Count bytes until the request has ended."""
+            nonlocal held
+            held += size
+            self._bytes += size
+            if self._bytes > _MOST_BYTES and held < self._bytes:
+                raise too_busy("too many bytes are being answered; try again in a second")
+
         async def noted(message: Message) -> None:
             nonlocal answered
             await send(message)
@@ -100,7 +108,6 @@ class Guard:
 
         async def counted() -> Message:
             """The request's messages; beyond the body `watch` alone takes them."""
-            nonlocal held
             if complete.is_set():
                 await gone.wait()
                 return {"type": "http.disconnect"}
@@ -112,11 +119,7 @@ class Guard:
                     # Nobody reads an answer: what follows is cancelled.
                     await asyncio.get_running_loop().create_future()
                 return message
-            size = len(message.get("body", b""))
-            held += size
-            self._bytes += size
-            if self._bytes > _MOST_BYTES and held < self._bytes:
-                raise too_busy("too many bytes are being answered; try again in a second")
+            hold(len(message.get("body", b"")))
             if not message.get("more_body", False):
                 complete.set()
             return message
@@ -127,6 +130,7 @@ class Guard:
                 if (await receive())["type"] == "http.disconnect":
                     gone.set()
 
+        scope["facerec.hold"] = hold
         application = asyncio.ensure_future(self._app(scope, counted, noted))
         watcher = asyncio.ensure_future(watch())
         try:

@@ -12,6 +12,7 @@ from facerec.serving.service import Service
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 3600.0, 1.0
+_LONGEST = timedelta(days=36_500)
 _SHARE = 100
 """Looks in the time that faces are kept."""
 
@@ -25,7 +26,10 @@ def parse_duration(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
     if found is None or not int(found[1]):
         raise UsageError(f"--keep-faces {text}: give a number and m, h, d or w, such as 30d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    duration = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if duration > _LONGEST:
+        raise UsageError(f"--keep-faces {text}: give at most {_LONGEST.days}d")
+    return duration
 
 
 async def keep_faces(service: Service, age: timedelta) -> None:

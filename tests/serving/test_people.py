@@ -303,6 +303,11 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+def test_a_time_before_all_dates_is_refused() -> None:
+    with pytest.raises(UsageError, match="at most 36500d"):
+        parse_duration("999999w")
+
+
 def test_a_gallery_of_another_model_is_a_409(engines: Any, place: Path) -> None:
     import asyncio
 

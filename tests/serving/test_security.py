@@ -13,10 +13,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from facerec.errors import MissingError, UsageError
-from facerec.serving import bodies, keys
+from facerec.serving import bodies, guard, keys
 from facerec.serving import running as server
 from facerec.serving.app import Settings
 from facerec.serving.keys import Keys, add_key, read_keys, remove_key
@@ -288,6 +289,33 @@ def test_photos_of_urls_are_bounded_together(
     body = {"images": [{"url": f"http://{number}.example/"} for number in range(64)]}
     answered = make_client(None, Settings(fetch=fetch)).post("/v1/detect", json=body)
     assert (answered.status_code, len(fetched)) == (413, 3)
+
+
+def test_photos_of_urls_count_among_all_bytes_in_work(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.Event()
+    both: list[int] = []
+
+    async def fetch(url: str) -> bytes:
+        # The second request comes while the first holds its photo.
+        both.append(1)
+        if len(both) == 2:
+            started.set()
+        await started.wait()
+        return b"\0" * 800
+
+    monkeypatch.setattr(guard, "_MOST_BYTES", 1000)
+    app = make_client(None, Settings(fetch=fetch)).app
+
+    async def run() -> list[int]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            body = {"image": {"url": "http://one.example/"}}
+            asked = (client.post("/v1/detect", json=body) for _ in range(2))
+            return sorted([answered.status_code for answered in await asyncio.gather(*asked)])
+
+    assert asyncio.run(asyncio.wait_for(run(), 10)) == [422, 429]
 
 
 def test_who_hangs_up_within_a_body_is_no_failure(make_client: MakeClient) -> None:
