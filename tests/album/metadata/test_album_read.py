@@ -65,6 +65,17 @@ def test_names_become_decisions_and_undo_takes_them_back(
     assert names(album) == [(None, False), (None, False)]
 
 
+def test_another_picture_in_a_photos_place_names_nobody(
+    album: Album, photo: Path, run: Run
+) -> None:
+    write_photo(photo, [3, 4, 5], 9)
+    write_regions(photo, [Region("Carl", (0, 0, 0.4, 1))], "embedded")
+    code, out, err = run("album", "read", "-a", album.path, "--json")
+    assert (code, out) == (3, "")
+    assert "one.png: shows another picture now; first: facerec album scan" in err
+    assert names(album) == [(None, False), (None, False)]
+
+
 def test_what_is_decided_or_forgotten_meanwhile_stays(album: Album, photo: Path) -> None:
     write_regions(photo, [Region("Anna", LEFT), Region("Ben", RIGHT)], "sidecar")
     found = [one for one in find_names(album) if isinstance(one, Named)]
