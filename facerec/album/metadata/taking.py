@@ -95,9 +95,17 @@ def take_names(album: Album, found: Sequence[Named]) -> None:
     """Take over the names that are to be `confirmed`, as decisions; inside a step.
 
     A person without a name, of whom all that is said is one name that nobody has, gets it and
-    keeps the lasting id.
+    keeps the lasting id. Reading takes long: what was decided or forgotten meanwhile stays so.
     """
-    taken = [named for named in found if named.outcome == "confirmed"]
+    decided = _Decided(album)
+    there = {face for (face,) in album.rows("SELECT id FROM faces")}
+    taken = [
+        named
+        for named in found
+        if named.outcome == "confirmed"
+        and named.face in there
+        and decided.judge(named).outcome == "confirmed"
+    ]
     people = _name_unnamed(album, taken)
     for named in taken:
         name = usable_name(named.region.name)
