@@ -127,6 +127,8 @@ def test_a_cohort_is_the_same_for_the_same_photos_and_ignores_those_without_a_ve
         ({"spread": (1.0,)}, "differ in length"),
         ({"impostor": {2: (0.5, 0.1)}}, "one photo"),
         ({"impostor": {1: (0.5, 0.0)}}, "rate of 0"),
+        ({"impostor": {1: (0.1, 0.5)}}, "rise with the cosine"),
+        ({"genuine": {1: (0.9, 1.0)}}, "rise with the cosine"),
     ],
 )
 def test_a_damaged_cohort_is_refused(change: dict, message: str) -> None:
