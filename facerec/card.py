@@ -81,6 +81,10 @@ class Cohort(_Record):
             raise ValueError("a cohort's columns differ in length")
         if any(min(rates) <= 0 for rates in self.impostor.values()):
             raise ValueError("a cohort's strangers have a rate of 0")
+        shares = [*self.impostor.values(), *self.genuine.values()]
+        if any(one < other for rates in shares for one, other in pairwise(rates)):
+            # By such a table everybody could pass `recognize.max_false_names`.
+            raise ValueError("a cohort's rates rise with the cosine")
         return self
 
 

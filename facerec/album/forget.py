@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from html import unescape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from facerec.album.journal import purge_steps
 from facerec.album.photos import from_stored
 from facerec.album.purge import purge
 from facerec.album.store import Album
+from facerec.imaging.photos import normalise_person
 
 _PICASA = ".picasa.ini"
 _ENDS = 1 << 22
@@ -100,7 +101,10 @@ def _names(file: Path, name: str) -> bool:
             data += stream.read()
     except (OSError, ValueError):
         return False
-    if file.name == _PICASA:
-        return name.encode() in data
-    escaped = escape(name).encode()
-    return any(escaped in packet for packet in _XMP.findall(data))
+    said = [data] if file.name == _PICASA else _XMP.findall(data)
+    return any(name in _read_text(text) for text in said)
+
+
+def _read_text(text: bytes) -> str:
+    """As names are stored: ExifTool writes `O&#39;Brien`, and a Mac accents apart."""
+    return normalise_person(unescape(text.decode(errors="replace")))

@@ -33,7 +33,9 @@ from facerec.imaging.sources import find_photos
 LEAST = 200
 """Faces from which a map is learned; the guide has what a map of so many is worth."""
 _BATCH = 64
-"""Faces that are embedded and committed together."""
+"""Faces from which no more are waited for: they are embedded and committed together."""
+_BATCH_BYTES = 1 << 28
+"""Bytes of their photos' pixels from which no more are waited for."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ def is_migrated(album: Album, card: ModelCard) -> bool:
     """Whether an album is of a model, and no vector is translated."""
     if album.meta("model") != card.fingerprint():
         return False
-    return album.row("SELECT 1 FROM vectors WHERE translated") is None
+    sql = "SELECT 1 FROM vectors WHERE translated OR model != ?"
+    return album.row(sql, (card.fingerprint(),)) is None
 
 
 def plan_migration(album: Album, card: ModelCard) -> Migration:
@@ -106,12 +109,16 @@ def migrate(
     wanted = list(_wanted(album, model))
     engine = engine.in_whole_batches()
     batch: list[tuple[int, tuple[Image, Face]]] = []
+    held = 0
     for faces in _read(album, wanted, max_pixels, report):
         batch += faces
-        if len(batch) >= _BATCH:
+        # The faces of one photo share its pixels.
+        held += faces[0][1][0].nbytes
+        if len(batch) >= _BATCH or held >= _BATCH_BYTES:
             _embed(album, engine, batch)
             observe(len(batch))
             batch.clear()
+            held = 0
     _embed(album, engine, batch)
     observe(len(batch))
     with album.transaction():

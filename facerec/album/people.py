@@ -52,7 +52,7 @@ def find_person(album: Album, text: str) -> int:
     A name counts in any case if it then means one person.
 
     Raises:
-        UsageError: nobody; suggests the nearest name.
+        UsageError: nobody, suggesting the nearest name; or several whose names differ in case.
     """
     number = parse_lasting_id(text)
     if number is not None:
@@ -65,6 +65,9 @@ def find_person(album: Album, text: str) -> int:
     folded = [person for known, person in names.items() if known.casefold() == name.casefold()]
     if len(folded) == 1:
         return folded[0]
+    if folded:
+        several = " or ".join(sorted(label_of(album, person) for person in folded))
+        raise UsageError(f"{album.path}: {text} may be {several}; give the name as it is written")
     raise UsageError(f"{album.path}: the album knows nobody called {text}{_hint(name, names)}")
 
 

@@ -76,11 +76,13 @@ def regroup(
     """
     card = album_card(album)
     for _ in range(_ATTEMPTS):
+        # Before the columns: a change between the two is seen below.
+        before = _facts(album)
         columns, decisions = read_columns(album), read_decisions(album)
         found, names = _group(album, columns, decisions, card, seeds, distance, advance)
         with album.transaction():
-            # What was decided meanwhile binds too.
-            if read_decisions(album) != decisions:
+            # What was decided meanwhile binds too, and nobody joins whom an undo took away.
+            if read_decisions(album) != decisions or not _still(album, before):
                 continue
             with step(album, "group"):
                 people = _store(album, columns, found.person, names)
@@ -89,6 +91,30 @@ def regroup(
             )
         return _report(album, columns, people, found)
     raise UsageError(f"{album.path}: decisions keep being made while it is grouped; try again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Whom each face is taken for, and people's names and whom they have become."""
+
+    faces: dict[int, int | None]
+    people: list[tuple[int, str | None, int | None]]
+
+
+def _facts(album: Album) -> _Facts:
+    people = [
+        (one, name, merged)
+        for one, name, merged in album.rows("SELECT id, name, merged FROM people")
+    ]
+    return _Facts(dict(album.rows("SELECT id, person FROM faces")), people)
+
+
+def _still(album: Album, before: _Facts) -> bool:
+    """Whether all of it holds; faces that a scan has added are left for the next grouping."""
+    now = _facts(album)
+    added = now.faces.keys() - before.faces.keys()
+    faces = {face: person for face, person in now.faces.items() if face not in added}
+    return faces == before.faces and now.people == before.people
 
 
 def known_of(columns: FaceColumns, decisions: Decisions) -> Known:

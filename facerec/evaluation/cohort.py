@@ -29,12 +29,15 @@ _MOST_PEOPLE = 5000
 """Drawn from a larger set: 25 million scores, 100 MB."""
 _DRAWS = 4
 """Draws of photos for the genuine rates."""
+_DIGITS = 5
+"""Of the cosines."""
 
 Scores = NDArray[np.float64]
 
 
 def measure_cohort(vectors: Floats, people: Sequence[str], seed: int = 0) -> Cohort | None:
-    """The cohort of a set of photos; None for fewer than 40 people.
+    """The cohort of a set of photos; None for fewer than 40 people with two photos each, or where
+    all look alike to the model, as to one that was never trained.
 
     Args:
         vectors: `(I, D) float32` unit vectors; a row of NaN is left out.
@@ -52,7 +55,9 @@ def measure_cohort(vectors: Floats, people: Sequence[str], seed: int = 0) -> Coh
         rows = [rows[one] for one in dice.choice(len(rows), _MOST_PEOPLE, replace=False)]
     scores = _strangers(vectors, rows, 1, dice)
     tail = _Tail(scores[np.isfinite(scores)])
-    cosines = np.array([tail.score(rate) for rate in _RATES])
+    cosines = np.array([tail.score(rate) for rate in _RATES]).round(_DIGITS)
+    if (np.diff(cosines) <= 0).any():
+        return None
     spread = _spread(scores, cosines)
     impostor = {1: _RATES}
     for size in _SIZES[1:]:
@@ -63,10 +68,11 @@ def measure_cohort(vectors: Floats, people: Sequence[str], seed: int = 0) -> Coh
         return None
     return Cohort(
         people=len(rows),
-        cosines=_rounded(cosines, 5),
+        cosines=tuple(cosines.tolist()),
         impostor={size: _brief(rates) for size, rates in impostor.items()},
         genuine={
-            size: _rounded(_genuine(vectors, rows, size, cosines, dice), 4) for size in impostor
+            size: tuple(_genuine(vectors, rows, size, cosines, dice).round(4).tolist())
+            for size in impostor
         },
         spread=_brief(spread.tolist()),
     )  # fmt: skip
@@ -143,7 +149,3 @@ def _spread(scores: Floats, cosines: Scores) -> Scores:
 
 def _brief(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(f"{value:.3g}") for value in values)
-
-
-def _rounded(values: Scores, digits: int) -> tuple[float, ...]:
-    return tuple(values.round(digits).tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -79,19 +80,25 @@ def _jxl_codestream(data: bytes) -> bytes:
     """The beginning of the codestream, bare or in a container's boxes."""
     if data[:2] == b"\xff\x0a":
         return data[:64]
+    for kind, start in jxl_boxes(data):
+        if kind in (b"jxlc", b"jxlp"):
+            # A part begins with its number.
+            return data[start + (4 if kind == b"jxlp" else 0) :][:64]
+    raise ValueError("no codestream")
+
+
+def jxl_boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Kind of each box of a JPEG XL container (ISO/IEC 18181-2), and where its content starts."""
     place = 0
     while place + 8 <= len(data):
         size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
         start = place + 8
         if size == 1:
             size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-        if kind in (b"jxlc", b"jxlp"):
-            # A part begins with its number.
-            return data[start + (4 if kind == b"jxlp" else 0) :][:64]
+        yield kind, start
         if size < start - place:
-            break
+            return
         place += size
-    raise ValueError("no codestream")
 
 
 def _jxl_side(bits: _Bits, eighths: int) -> int:

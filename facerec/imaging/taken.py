@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from facerec.imaging.contents import RAW, START, image_kind
-from facerec.imaging.packaged import open_heif
+from facerec.imaging.packaged import jxl_boxes, open_heif
 
 _EXIF_IFD = 0x8769
 # Exif 2.32, 4.6.5: when it was recorded, when it was digitised; and TIFF 6.0, when it was changed.
@@ -43,10 +43,9 @@ def taken_at(data: bytes) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exif = _exif(data)
-            recorded = exif.get_ifd(_EXIF_IFD)
+            return _first(exif.get_ifd(_EXIF_IFD), exif)
     except Exception:  # noqa: BLE001  (whatever Pillow and libheif raise on hostile bytes)
         return None
-    return _first(recorded, exif)
 
 
 def _first(recorded: Mapping[int, Any], exif: Mapping[int, Any]) -> str | None:
@@ -96,21 +95,13 @@ def _of_raw(data: bytes) -> Pillow.Exif:
 
 
 def _of_jxl(data: bytes) -> bytes:
-    """The TIFF data in a JPEG XL container's `Exif` box (ISO/IEC 18181-2); empty without one."""
-    place = 0
-    while place + 8 <= len(data):
-        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        start = place + 8
-        if size == 1:
-            size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+    """The TIFF data in a JPEG XL container's `Exif` box; empty without one."""
+    for kind, start in jxl_boxes(data):
         if kind == b"Exif":
             # Some writers leave out the offset of the TIFF data.
             if not data.startswith(_HEADERS, start):
                 start += 4 + int.from_bytes(data[start : start + 4], "big")
             return data[start:]
-        if size < start - place:
-            break
-        place += size
     return b""
 
 

@@ -126,5 +126,5 @@ def _add_health(app: FastAPI, service: Service) -> None:
         if app.state.ending.is_set():
             raise unavailable("ending", "the server ends")
         if service.gallery is not None:
-            await service.people()
+            await service.read(lambda _: None)
         return answer({"status": "ready"})

@@ -141,8 +141,8 @@ class Batcher:
         if self._admitted >= _MOST_WAITING:
             raise too_busy(f"{self._admitted} photos are waiting; try again in a second")
         self._admitted += 1
+        job = _Job(name, data, engine, embed, select, Frame(name, None))
         try:
-            job = _Job(name, data, engine, embed, select, Frame(name, None))
             with self._changed:
                 self._arriving += 1
             self._decoders.submit(self._decode, job)
@@ -150,6 +150,8 @@ class Batcher:
             height, width = job.frame.size
             return Analysis(name, job.frame.sha256, height, width, faces)
         finally:
+            # One that was cancelled waits on in the queue, without its bytes.
+            job.data = b""
             self._admitted -= 1
 
     def close(self) -> None:
@@ -225,11 +227,14 @@ def _locate(jobs: Sequence[_Job]) -> list[tuple[_Job, list[Face]]]:
 
         def locate(some: Sequence[_Job], engine: Engine = engine) -> None:
             batch = engine.locate([job.frame for job in some])
+            done = []
             for job, (frame, faces) in zip(some, batch, strict=True):
                 picked = faces
                 if faces and job.select is not None and frame.image is not None:
                     picked = job.select(frame.image, faces)
-                located.append((job, picked))
+                done.append((job, picked))
+            # All or none: a failure lets each be located again.
+            located.extend(done)
 
         _attempt(locate, group)
     return located

@@ -28,6 +28,8 @@ MAX_PHOTOS = 64
 _SECONDS = 60.0
 """Seconds in which a body has to come."""
 _MOST_PARTS, _LONGEST_NAME = 256, 200
+_MOST_VALUES = 50_000
+"""Values of a JSON body with photos: parsed, each takes many times its bytes."""
 _LARGE = 1 << 18
 """Bytes from which a body is parsed in a thread, so that other requests are not held up."""
 
@@ -149,19 +151,19 @@ def parse_form(content_type: str, body: bytes) -> list[Part]:
         return lambda given, start, stop: buffer.extend(memoryview(given)[start:stop])
 
     finished: list[bool] = []
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": begin,
-            "on_header_field": keep(name),
-            "on_header_value": keep(value),
-            "on_header_end": end_header,
-            "on_part_data": keep(data),
-            "on_part_end": end,
-            "on_end": lambda: finished.append(True),
-        },
-    )
     try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": begin,
+                "on_header_field": keep(name),
+                "on_header_value": keep(value),
+                "on_header_end": end_header,
+                "on_part_data": keep(data),
+                "on_part_end": end,
+                "on_end": lambda: finished.append(True),
+            },
+        )
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
@@ -196,18 +198,6 @@ async def read_content(
     return content
 
 
-def one_photo(content: Content, name: str = "image") -> Upload:
-    """The only photo.
-
-    Raises:
-        RequestError: there is none, or several.
-    """
-    uploads = content.uploads
-    if len(uploads) != 1:
-        raise RequestError(422, "no_image", f"send one photo, as the body or as {name}")
-    return uploads[0]
-
-
 def _of_form(parts: Sequence[Part], photos: Sequence[str]) -> Content:
     found: dict[str, list[Upload]] = {}
     texts: dict[str, Any] = {}
@@ -228,6 +218,7 @@ async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> C
         fields = await asyncio.to_thread(_json_object, body)
     found: dict[str, list[Upload]] = {}
     texts: dict[str, Any] = {}
+    size = 0
     for name, value in fields.items():
         values = value if isinstance(value, list) else [value]
         if name not in photos or (isinstance(value, dict) and "person" in value):
@@ -236,14 +227,19 @@ async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> C
         if len(values) > MAX_PHOTOS:
             raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
         numbered = isinstance(value, list)
-        found[name] = [
-            await _upload(one, f"{name}[{place}]" if numbered else name, fetch)
-            for place, one in enumerate(values)
-        ]
+        found[name] = []
+        for place, one in enumerate(values):
+            upload = await _upload(one, f"{name}[{place}]" if numbered else name, fetch)
+            size += len(upload.data)
+            if size > MAX_BODY:
+                raise RequestError(413, "body_too_large", f"at most {MAX_BODY:,} bytes of photos")
+            found[name].append(upload)
     return Content(found, texts, any(isinstance(fields.get(name), list) for name in found))
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise RequestError(413, "too_many_values", f"at most {_MOST_VALUES:,} values of JSON")
     try:
         fields = parse_json(body)
     except ValueError as error:
@@ -269,7 +265,9 @@ async def _upload(value: Any, field: str, fetch: Fetch | None) -> Upload:
         return Upload(_named(name), await fetch(url))
     if not isinstance(encoded := given.get("base64"), str):
         raise RequestError(422, "no_image", f"{field}: give base64, or an object with url")
-    return Upload(_named(name), decode_base64(encoded, field))
+    if len(encoded) < _LARGE:
+        return Upload(_named(name), decode_base64(encoded, field))
+    return Upload(_named(name), await asyncio.to_thread(decode_base64, encoded, field))
 
 
 def decode_base64(text: str, where: str) -> bytes:

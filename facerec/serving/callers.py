@@ -91,5 +91,11 @@ def requires(scope: str) -> Callable[..., Awaitable[None]]:
     return check
 
 
+def is_still_allowed(request: Request) -> bool:
+    """Whether the key of a request that `requires` let pass was not removed since."""
+    keys: Keys | None = request.app.state.keys
+    return keys is None or keys.holds(request.scope["facerec.key"])
+
+
 READ, ENROL, ADMIN = ([Depends(requires(scope))] for scope in SCOPES)
 """Dependencies of routes, by what their requests need."""

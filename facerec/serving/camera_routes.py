@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from facerec.serving.answers import FAILURES
-from facerec.serving.callers import READ
+from facerec.serving.callers import READ, is_still_allowed
 from facerec.serving.cameras import Cameras
 from facerec.serving.events import Hub, Record
 from facerec.serving.failures import RequestError, unavailable
@@ -73,14 +73,14 @@ def camera_router(
             200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
         },
     )
-    async def camera_events(camera: str) -> StreamingResponse:
+    async def camera_events(camera: str, request: Request) -> StreamingResponse:
         hub = cameras.hubs.get(camera)
         if hub is None:
             raise RequestError(404, "unknown_camera", f"{camera[:64]}: no such camera")
         if hub.full:
             raise unavailable("too_many_listeners", f"{camera}: too many listeners", seconds=10)
         return StreamingResponse(
-            _stream(hub, heartbeat),
+            _stream(hub, heartbeat, lambda: is_still_allowed(request)),
             media_type="text/event-stream",
             # nginx would collect events before it sends them on.
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -89,16 +89,22 @@ def camera_router(
     return router
 
 
-async def _stream(hub: Hub, heartbeat: float) -> AsyncIterator[bytes]:
+async def _stream(
+    hub: Hub, heartbeat: float, is_allowed: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """The stream, until the listener may not hear more."""
     number = 0
     # So that the headers arrive, and a browser knows that it is connected.
     yield b": facerec\n\n"
-    async for record in hub.listen(heartbeat):
-        if record is None:
-            yield b": still here\n\n"
-            continue
-        number += 1
-        yield event_text(record, number)
+    async with aclosing(hub.listen(heartbeat)) as records:
+        async for record in records:
+            if not is_allowed():
+                return
+            if record is None:
+                yield b": still here\n\n"
+                continue
+            number += 1
+            yield event_text(record, number)
 
 
 def event_text(record: Record, number: int) -> bytes:

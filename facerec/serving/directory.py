@@ -143,8 +143,8 @@ class Directory:
 
         return await self._people.change(remove, note)
 
-    async def delete_face(self, face: str, person: str | None = None) -> Entry:
-        """Remove what one photo gave; returns the entry that had the id.
+    async def delete_face(self, face: str, person: str | None = None) -> tuple[Entry, int]:
+        """Remove what one photo gave; returns the entry that had the id, and how many faces went.
 
         Args:
             face: the id.
@@ -154,13 +154,13 @@ class Directory:
             RequestError: there is none.
         """
 
-        def remove(store: GalleryStore) -> Entry:
+        def remove(store: GalleryStore) -> tuple[Entry, int]:
             entry = find_entry(store, face, person)
-            store.remove_source(entry.person, entry.source)
-            return entry
+            return entry, store.remove_source(entry.person, entry.source)
 
-        def note(entry: Entry) -> None:
-            self._audit.note("delete", entry.person, ids=[entry.id], faces=1)
+        def note(removed: tuple[Entry, int]) -> None:
+            entry, faces = removed
+            self._audit.note("delete", entry.person, ids=[entry.id], faces=faces)
 
         return await self._people.change(remove, note)
 

@@ -22,6 +22,8 @@ from facerec.serving.failures import RequestError
 
 ID, ENROLLED = "id", "enrolled"
 """Keys of the metadata."""
+SCHEME = "api://"
+"""With an id: the source of what is enrolled over HTTP."""
 _NAMESPACE = uuid.UUID("5a1fb4e2-6c0e-4f0a-9f6e-3b6c5f1f1c3e")
 
 
@@ -131,14 +133,14 @@ def expired(store: GalleryStore, before: datetime) -> list[Entry]:
     """Entries that were enrolled over HTTP before a time."""
     owners: dict[str, None] = {}
     for batch in store.batches():
-        for person, meta in zip(batch.person, batch.meta, strict=True):
-            if _is_before(meta.get(ENROLLED), before):
+        for person, source, meta in zip(batch.person, batch.source, batch.meta, strict=True):
+            if source.startswith(SCHEME) and _is_before(meta.get(ENROLLED), before):
                 owners[person] = None
     return [
         entry
         for person in owners
         for entry in entries_of(store, person)
-        if _is_before(entry.enrolled, before)
+        if entry.source.startswith(SCHEME) and _is_before(entry.enrolled, before)
     ]
 
 

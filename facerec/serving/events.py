@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -59,7 +59,7 @@ class Hub:
                 self._listeners.discard(listener)
                 listener.put_nowait(None)
 
-    async def listen(self, heartbeat: float) -> AsyncIterator[Record | None]:
+    async def listen(self, heartbeat: float) -> AsyncGenerator[Record | None, None]:
         """Records as they come; None after `heartbeat` seconds without one.
 
         Ends when the listener was too slow, or at `close`.

@@ -108,6 +108,9 @@ class Guard:
             if message["type"] == "http.disconnect":
                 complete.set()
                 gone.set()
+                if not answered:
+                    # Nobody reads an answer: what follows is cancelled.
+                    await asyncio.get_running_loop().create_future()
                 return message
             size = len(message.get("body", b""))
             held += size

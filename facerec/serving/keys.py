@@ -126,6 +126,11 @@ class Keys:
                 found = key
         return found
 
+    def holds(self, key: Key) -> bool:
+        """Whether a key that was found is still accepted."""
+        self._refresh()
+        return key in self._keys
+
     def _refresh(self) -> None:
         if time.monotonic() - self._looked < _CHECK:
             return
@@ -150,7 +155,7 @@ def _parse(entry: Any) -> Key:
     key = Key(*(entry[name] for name in Key.__slots__))
     if not all(isinstance(value, str) for value in asdict(key).values()):
         raise ValueError("a field is no text")
-    if key.scope not in SCOPES or len(key.sha256) != hashlib.sha256().digest_size * 2:
+    if key.scope not in SCOPES or len(bytes.fromhex(key.sha256)) != hashlib.sha256().digest_size:
         raise ValueError("no such scope, or no hash")
     return key
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,7 @@ class People:
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="gallery")
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="enrolment")
         self._looked = -_CHECK
+        self._changed = threading.Event()
         self._version: object = None
         self._matcher: Matcher | None = None
         self._store: GalleryStore = Gallery(card)
@@ -103,7 +105,7 @@ class People:
                 if rewrite:
                     store.commit()
                     backend_of(address).tidy(store)
-            self._looked = -_CHECK
+            self._changed.set()
             done(result)
             return result
 
@@ -123,7 +125,10 @@ class People:
 
     def _newest(self) -> GalleryStore:
         """The gallery, read again if it was changed."""
-        if time.monotonic() - self._looked >= _CHECK:
+        now = time.monotonic()
+        if self._changed.is_set() or now - self._looked >= _CHECK:
+            # Before the look, so that a change that is made meanwhile is looked for again.
+            self._changed.clear()
             version = backend_of(self.address).version(self.address)
             if version != self._version:
                 store: GalleryStore = Gallery(self._card)
@@ -131,7 +136,7 @@ class People:
                     store = open_gallery(self.address)
                     self._card.require_same_model(store.card, self.address)
                 self._store, self._version, self._matcher = store, version, None
-            self._looked = time.monotonic()
+            self._looked = now
         return self._store
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import AfterValidator
 
 from facerec.files.parsing import parse_json
+from facerec.files.text import readable
 from facerec.gallery.records import enrolment_record
+from facerec.imaging.photos import normalise_person
 from facerec.serving import schema
 from facerec.serving.answers import FAILURES, answer
 from facerec.serving.bodies import Content, Fetch, read_body, read_content
-from facerec.serving.callers import requires
+from facerec.serving.callers import ADMIN, ENROL, READ
 from facerec.serving.failures import RequestError
 from facerec.serving.service import Service
 
-_READ, _ENROL, _ADMIN = ([Depends(requires(scope))] for scope in ("read", "enrol", "admin"))
 _MOST_FIELDS = 1 << 16
 """Bytes of a body without photos."""
+Person = Annotated[str, AfterValidator(normalise_person)]
+"""A name in a path, as it is stored: macOS sends it decomposed."""
 
 
 def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
@@ -28,14 +32,14 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
     """
     router = APIRouter(prefix="/v1/people", tags=["people"], responses=FAILURES)
 
-    @router.get("", response_model=schema.PeopleList, dependencies=_READ)
+    @router.get("", response_model=schema.PeopleList, dependencies=READ)
     async def people() -> Response:
         """Everybody, and how many faces each has, as `facerec gallery list --json`."""
         counts = await service.people()
         return answer({"people": [{"person": name, "faces": n} for name, n in counts.items()]})
 
-    @router.get("/{person}", response_model=schema.Person, dependencies=_READ)
-    async def show(person: str) -> Response:
+    @router.get("/{person}", response_model=schema.Person, dependencies=READ)
+    async def show(person: Person) -> Response:
         """A person's faces, as `facerec gallery show --json`, with their ids."""
         entries = await service.faces_of(person)
         return answer({"person": person, "faces": [entry.to_record() for entry in entries]})
@@ -45,10 +49,10 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
         status_code=201,
         response_model=schema.Enrolment,
         responses={200: {"model": schema.Enrolment, "description": "Enrolled already"}},
-        dependencies=_ENROL,
+        dependencies=ENROL,
         openapi_extra=schema.photo_body(meta="Metadata of the faces: a JSON object of texts."),
     )
-    async def enrol(person: str, request: Request) -> Response:
+    async def enrol(person: Person, request: Request) -> Response:
         """Enrol photos of a person, as `facerec embed --name`; they are on disk when this is
         answered. A photo that is enrolled already is skipped."""
         content = await read_content(request, fetch)
@@ -62,10 +66,10 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
     @router.patch(
         "/{person}",
         response_model=schema.Renamed,
-        dependencies=_ADMIN,
+        dependencies=ADMIN,
         openapi_extra=schema.field_body("name", "The new name."),
     )
-    async def rename(person: str, request: Request) -> Response:
+    async def rename(person: Person, request: Request) -> Response:
         """Give a person another name."""
         name = await service.rename(person, await _field(request, "name"))
         return answer({"person": name})
@@ -73,25 +77,25 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
     @router.post(
         "/{person}/merge",
         response_model=schema.Renamed,
-        dependencies=_ADMIN,
+        dependencies=ADMIN,
         openapi_extra=schema.field_body("into", "The person whose faces they become."),
     )
-    async def merge(person: str, request: Request) -> Response:
+    async def merge(person: Person, request: Request) -> Response:
         """Make all faces of a person another's."""
-        into = await _field(request, "into")
+        into = normalise_person(await _field(request, "into"))
         await service.merge(person, into)
         return answer({"person": into})
 
-    @router.delete("/{person}", response_model=schema.Removed, dependencies=_ADMIN)
-    async def delete(person: str) -> Response:
+    @router.delete("/{person}", response_model=schema.Removed, dependencies=ADMIN)
+    async def delete(person: Person) -> Response:
         """Remove a person and all their faces."""
         return answer({"person": person, "faces": await service.delete_person(person)})
 
-    @router.delete("/{person}/faces/{face}", response_model=schema.Removed, dependencies=_ADMIN)
-    async def delete_face(person: str, face: str) -> Response:
+    @router.delete("/{person}/faces/{face}", response_model=schema.Removed, dependencies=ADMIN)
+    async def delete_face(person: Person, face: str) -> Response:
         """Remove what one photo gave, by its id; a person without faces is gone."""
-        await service.delete_face(face, person)
-        return answer({"person": person, "faces": 1})
+        _, faces = await service.delete_face(face, person)
+        return answer({"person": person, "faces": faces})
 
     return router
 
@@ -109,8 +113,7 @@ def _meta(content: Content) -> dict[str, str] | None:
     texts = isinstance(given, dict) and all(isinstance(one, str) for one in given.values())
     if not texts or len(str(given)) > _MOST_FIELDS:
         raise RequestError(422, "invalid_meta", "meta: give a JSON object of short texts")
-    checked: dict[str, str] = given
-    return checked
+    return {readable(name): readable(text) for name, text in given.items()}
 
 
 async def _field(request: Request, name: str) -> str:

@@ -39,6 +39,7 @@ async def keep_faces(service: Service, age: timedelta) -> None:
     while True:
         try:
             await service.expire(datetime.now(timezone.utc) - age)
-        except FacerecError as error:
-            log.error("--keep-faces: %s", error)
+        except Exception as error:  # noqa: BLE001  (what must go is tried again, whatever happened)
+            told = error if isinstance(error, FacerecError) else repr(error)
+            log.error("--keep-faces: %s", told)
         await asyncio.sleep(pause)

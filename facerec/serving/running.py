@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -13,10 +14,14 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 _DRAIN_SECONDS = 30
 """Seconds in which requests are answered after the signal."""
 _BACKLOG = 512
+_IDLE_SECONDS = 30.0
+"""Seconds after which a connection without a request is closed; a request's head has to come within
+twice these."""
 
 
 class _Server(uvicorn.Server):
@@ -58,6 +63,29 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+    """Closes connections that ask nothing: uvicorn's own waits for a first request for ever, and
+    for a head that comes byte by byte."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._asked: Any = None
+        self._look_again()
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        asked: Any = self.cycle
+        if asked is self._asked and (asked is None or asked.response_complete):
+            self.transport.close()
+            return
+        self._asked = asked
+        self._look_again()
+
+    def _look_again(self) -> None:
+        asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._look)
+
+
 def run(app: FastAPI, bound: socket.socket, started: Callable[[], None], **options: Any) -> None:
     """Serve until SIGTERM or Ctrl-C, answer what was asked before, and return; a second one ends at
     once.
@@ -74,6 +102,7 @@ def run(app: FastAPI, bound: socket.socket, started: Callable[[], None], **optio
         server_header=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=_BACKLOG,
+        http=_Protocol,
         **options,
     )
     # What a stranger's broken request makes uvicorn say is no news.

@@ -26,7 +26,7 @@ from facerec.profile.loading import Profile
 from facerec.serving.audit import Audit
 from facerec.serving.batching import Analysis, Batcher
 from facerec.serving.directory import Directory, usable_name
-from facerec.serving.entries import ID, entries_of, new_meta, rows_of
+from facerec.serving.entries import ID, SCHEME, entries_of, new_meta, rows_of
 from facerec.serving.failures import RequestError
 from facerec.serving.people import People
 
@@ -223,7 +223,7 @@ class Service(Directory):
                     entries = entries_of(store, person)
                     ids.append(next(one.id for one in entries if one.sha256 == found.sha256))
                     continue
-                store.add(person, found.faces, f"api://{facts[ID]}", found.sha256, facts)
+                store.add(person, found.faces, f"{SCHEME}{facts[ID]}", found.sha256, facts)
                 report.enrolled += 1
                 report.faces += len(found.faces)
                 known = (face.quality for face in found.faces)

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from facerec.errors import FacerecError
 from facerec.gallery.records import comparison_record, detection_record, recognition_record
+from facerec.imaging.photos import normalise_person
 from facerec.serving import schema
 from facerec.serving.answers import FAILURES, answer
 from facerec.serving.bodies import Content, Fetch, read_content
-from facerec.serving.callers import requires
+from facerec.serving.callers import READ
 from facerec.serving.failures import RequestError, to_request_error
 from facerec.serving.service import Service, Upload
 
@@ -26,9 +27,7 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
     Args:
         fetch: gets photos by URL; None: these are refused.
     """
-    router = APIRouter(
-        prefix="/v1", tags=["photos"], dependencies=[Depends(requires("read"))], responses=FAILURES
-    )
+    router = APIRouter(prefix="/v1", tags=["photos"], dependencies=READ, responses=FAILURES)
 
     @router.post(
         "/detect",
@@ -123,4 +122,4 @@ def _side(content: Content, name: str) -> Upload | str:
     person = given.get("person") if isinstance(given, dict) else given
     if uploads or not isinstance(person, str):
         raise RequestError(422, "no_image", f"{name}: give a photo, or a person's name")
-    return person
+    return normalise_person(person)

@@ -317,7 +317,7 @@ class Run:
 
     def find_rate(self) -> RateCurve:
         """Train some steps at rising learning rates, until the loss diverges (Smith 2017)."""
-        self._total_steps = STEPS
+        self._total_steps, self._head_steps = STEPS, 0
         self._announce()
         self.state.classifier.train()
         rates: list[float] = []
@@ -347,7 +347,7 @@ class Run:
         """Loss and accuracy of one optimiser step; a loss of None: non-finite, nothing changed."""
         state, parts = self.state, self._recipe.accumulate
         state.backbone.train()
-        if self._recipe.freeze_normalisation:
+        if self._recipe.freeze_normalisation or self._head_alone:
             keep_statistics(state.backbone)
         if state.centres is not None:
             state.centres.forget()

@@ -87,7 +87,8 @@ class LiveSource:
     def undecodable(self) -> int:
         """Packets so far that could not be decoded, of all connections. A stream loses some on its
         way as a matter of course, so that they are no failure, as a film's lost frames are."""
-        return self._undecodable + (self._grabber.undecodable if self._grabber is not None else 0)
+        grabber = self._grabber  # The reader may be about to replace it.
+        return self._undecodable + (grabber.undecodable if grabber is not None else 0)
 
     def _read(self) -> None:
         began, index = time.monotonic(), 0

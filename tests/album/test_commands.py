@@ -175,6 +175,7 @@ def test_the_exported_gallery_has_the_confirmed_faces_of_the_named(
         ("name anna a/b", "no usable name"),
         ("merge anna", "cannot be merged into itself"),
         ("reject anna 99", "there is no face 99"),
+        (f"reject anna {'9' * 5000}", "nobody called 999"),
         ("split x", "valid integer"),
         ("search --from yesterday", "is no date"),
         ("people -a none.db", "no such album"),
@@ -219,6 +220,13 @@ def test_a_closed_pipe_is_no_error(type_: Type, tmp_path: Path, line: str) -> No
     assert done.stdout.count("\n") == 1
 
 
+def test_names_that_differ_in_case_are_both_named(type_: Type) -> None:
+    assert type_("name ben Anna")[0] == 0
+    code, _, err = type_("show ANNA")
+    assert (code, "ANNA may be Anna or anna; give the name as it is written" in err) == (2, True)
+    assert type_("show Anna")[0] == type_("show anna")[0] == 0
+
+
 def test_undo_takes_back_what_was_written_into_photos(type_: Type, tmp_path: Path) -> None:
     pytest.importorskip("exiv2")
     photo, sidecar = tmp_path / "photos" / "0.png", tmp_path / "photos" / "0.png.xmp"
@@ -234,6 +242,24 @@ def test_undo_takes_back_what_was_written_into_photos(type_: Type, tmp_path: Pat
     assert not (tmp_path / "photos" / "1.png.xmp").exists()
     code, _, err = type_("undo")
     assert (code, "undone: split" in err) == (0, True)
+
+
+def test_undo_lets_nobody_decide_meanwhile(
+    type_: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.album.store._BUSY_SECONDS", 0.05)
+    refused: list[str] = []
+
+    def take_back(*_: object) -> list[str]:
+        with open_album(tmp_path / "album.db") as other:
+            with pytest.raises(UsageError) as caught:
+                split_faces(other, [6], "dora")
+            refused.append(str(caught.value))
+        return []
+
+    monkeypatch.setattr("facerec.album.metadata.journal.take_back", take_back)
+    assert type_("undo")[2].strip().endswith("undone: split face 4 off")
+    assert ["another process is writing it" in one for one in refused] == [True]
 
 
 def test_forgetting_names_the_metadata_that_keep_the_name(type_: Type, tmp_path: Path) -> None:

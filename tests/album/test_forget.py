@@ -120,6 +120,9 @@ def test_files_whose_metadata_name_the_person_are_told(tmp_path: Path) -> None:
     found = list(named_in_metadata(places, "Ann & Co"))
     assert found == [str(photo), str(contacts), str(sidecar)]
     assert list(named_in_metadata(places, "Nobody")) == []
+    # As ExifTool writes it, and with the accent apart.
+    sidecar.write_text(packet.replace("Ann &amp; Co", "O&#39;Brie\u0301"))
+    assert list(named_in_metadata(places, "O'Bri\u00e9")) == [str(sidecar)]
     # Metadata at the end of a long file.
     other.write_bytes(bytes(10 << 20) + packet.encode())
     assert str(other) in named_in_metadata(places, "Ann & Co")

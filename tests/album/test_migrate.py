@@ -17,6 +17,7 @@ from facerec.album.store import Album, open_album
 from facerec.album.translation import fit_translation
 from facerec.errors import IncompatibleError
 from facerec.faces import Face, Floats, Image
+from facerec.files.locking import locked
 from tests.album.faking import SIDE, FakeEngine, OtherEngine, scan, write_photo
 from tests.album.test_kill import content, points
 from tests.conftest import Run, make_card
@@ -238,6 +239,46 @@ def test_a_dry_run_says_what_would_be_done(
     code, _, err = run("album", "migrate", "-a", album.path, "--json")
     assert code == 3
     assert "198 faces are too few to learn a translation from (at least 200)" in err
+
+
+def test_it_does_not_run_beside_a_scan(
+    album: Album, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.cli.album.migrate.load_engine", lambda _: OtherEngine())
+    model = album.meta("model")
+    with locked(album.path):
+        code, _, err = run("album", "migrate", "-a", album.path)
+        assert (code, "another facerec is writing it" in err) == (2, True)
+        assert album.meta("model") == model
+        assert run("album", "migrate", "-a", album.path, "--dry-run")[0] == 0
+    assert run("album", "migrate", "-a", album.path)[0] == 0
+
+
+def test_a_vector_of_the_old_model_is_seen_and_embedded(album: Album) -> None:
+    old = album.row("SELECT vector, model FROM vectors WHERE face = 5")
+    assert old is not None
+    run_migration(album)
+    album.execute("UPDATE vectors SET vector = ?, model = ? WHERE face = 5", old)
+    assert not is_migrated(album, make_card(6))
+    assert planned(album) == (1, 0)
+    assert run_migration(album).embedded == 1
+    assert is_migrated(album, make_card(6))
+    assert len(read_columns(album).ids) == 2 * PEOPLE
+
+
+def test_large_photos_do_not_wait_for_one_another(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.album.migrate._BATCH_BYTES", 3 * 2 * 16 * 32 * 3)
+    counts: list[int] = []
+
+    class Counting(OtherEngine):
+        def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
+            counts.append(len(found))
+            return super().embed_found(found)
+
+    assert run_migration(album, Counting()).embedded == 2 * PEOPLE
+    assert (max(counts), sum(counts)) == (12, 2 * PEOPLE)
 
 
 def test_without_another_model_there_is_nothing_to_do(

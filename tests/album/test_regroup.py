@@ -187,6 +187,26 @@ def test_what_was_decided_meanwhile_binds_too(album, monkeypatch):
     assert len(calls) == 2 and (people(album)[:2] == find_person(album, "Eve")).all()
 
 
+def test_nobody_joins_whom_an_undo_takes_away_meanwhile(album, monkeypatch):
+    import facerec.album.regroup as module
+
+    regroup(album)
+    group, calls = module.group, []
+
+    def slow(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            with open_album(album.path) as other:
+                undo_step(other)
+        return group(*arguments, **options)
+
+    monkeypatch.setattr(module, "group", slow)
+    assert regroup(album).unnamed == 20
+    assert len(calls) == 2
+    known = {person for (person,) in album.rows("SELECT id FROM people")}
+    assert set(people(album).tolist()) <= known
+
+
 def test_killed_it_is_done_or_not(tmp_path):
     path = tmp_path / "album.db"
     outcomes = set()
@@ -243,6 +263,10 @@ def test_the_command_remembers_the_gallery(album, run, tmp_path):
     assert code == 0 and json.loads(out)["people"] == 1
     code, out, _ = run("album", "group", "-a", album.path, "--json")
     assert (json.loads(out)["people"], json.loads(out)["left"]) == (1, 0)
+    Gallery(make_card(SIZE, sha256="1" * 64)).save(path)
+    code, out, err = run("album", "group", "-a", album.path, "--json")
+    assert (code, json.loads(out)["people"]) == (0, 1) and "; grouped without it" in err
+    assert run("album", "group", "-a", album.path, "-g", path)[0] != 0
     path.unlink()
     code, out, err = run("album", "group", "-a", album.path, "--json")
     assert code == 0 and "friends.h5: is no longer there; grouped without it" in err

@@ -101,6 +101,15 @@ def test_few_people_or_one_photo_each_give_no_cohort() -> None:
     assert measure_cohort(vectors[::PHOTOS], names[::PHOTOS]) is None
 
 
+@pytest.mark.parametrize("spread", [1e-3, 0])
+def test_people_who_all_look_alike_to_a_model_give_no_cohort(spread: float) -> None:
+    # As to a network that was never trained, which `evaluate lfw --report` may be given.
+    vectors, people = make_people()
+    alike = 1 + spread * vectors
+    alike /= np.linalg.norm(alike, axis=1, keepdims=True)
+    assert measure_cohort(alike.astype(np.float32), people) is None
+
+
 def test_a_cohort_is_the_same_for_the_same_photos_and_ignores_those_without_a_vector(
     cohort: Cohort,
 ) -> None:
@@ -118,6 +127,8 @@ def test_a_cohort_is_the_same_for_the_same_photos_and_ignores_those_without_a_ve
         ({"spread": (1.0,)}, "differ in length"),
         ({"impostor": {2: (0.5, 0.1)}}, "one photo"),
         ({"impostor": {1: (0.5, 0.0)}}, "rate of 0"),
+        ({"impostor": {1: (0.1, 0.5)}}, "rise with the cosine"),
+        ({"genuine": {1: (0.9, 1.0)}}, "rise with the cosine"),
     ],
 )
 def test_a_damaged_cohort_is_refused(change: dict, message: str) -> None:

@@ -13,11 +13,15 @@ import uvicorn
 
 
 @contextmanager
-def running(app: Any) -> Iterator[str]:
-    """Its URL, without a slash at the end."""
+def running(app: Any, **options: Any) -> Iterator[str]:
+    """Its URL, without a slash at the end.
+
+    Args:
+        options: further ones of `uvicorn.Config`.
+    """
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
     thread.start()

@@ -174,3 +174,29 @@ def test_decoded_pixels_that_wait_are_bounded(
 
     asyncio.run(run())
     assert sum(engine.batches) == 40
+
+
+def test_a_choice_that_fails_spoils_no_other(batcher: Batcher) -> None:
+    """Those of its batch that were located before it are located once more."""
+    engine = FakeEngine()
+    engine.gate.clear()
+
+    def fail(image: object, faces: object) -> Any:
+        raise RuntimeError("a bug")
+
+    async def run() -> list[Any]:
+        first = asyncio.create_task(batcher.analyse("0", png(), engine, embed=True))
+        await asyncio.to_thread(engine.inside.wait, 5)
+        asked = [
+            asyncio.create_task(batcher.analyse(name, png(), engine, embed=True, select=select))
+            for name, select in (("a", None), ("b", None), ("bad", fail))
+        ]
+        while len(batcher._waiting) < 3:
+            await asyncio.sleep(0.005)
+        engine.gate.set()
+        return await asyncio.wait_for(asyncio.gather(first, *asked, return_exceptions=True), 5)
+
+    *good, bad = asyncio.run(run())
+    assert [found.image for found in good] == ["0", "a", "b"]
+    assert isinstance(bad, RuntimeError)
+    assert all(lane.is_alive() for lane in batcher._lanes)

@@ -14,16 +14,19 @@ from types import SimpleNamespace
 import cv2
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from facerec import Matcher
 from facerec.cli.options import parse_cameras
 from facerec.errors import MissingError, UsageError
 from facerec.gallery.addresses import open_gallery
 from facerec.profile.loading import Profile
+from facerec.serving import camera_routes, keys
 from facerec.serving.answers import map_errors
+from facerec.serving.callers import is_still_allowed
 from facerec.serving.camera_routes import camera_router
 from facerec.serving.cameras import Camera, Cameras, Strangers
+from facerec.serving.events import Hub
 from facerec.video.recognizer import Event
 from facerec.video.sources import open_video
 from tests.serving.running import running
@@ -310,3 +313,28 @@ def test_a_client_that_does_not_read_is_dropped_and_holds_nobody_up(served):
             loop.call_soon_threadsafe(hub.publish, RECORD)
             last = next(line for line in lines if line.startswith("data:"))
             assert json.loads(last.removeprefix("data: ")) == RECORD
+
+
+def test_a_stream_ends_once_its_key_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "_CHECK", 0.0)
+    file = tmp_path / "keys.json"
+    given = keys.add_key(file, "door", "read")
+    accepted = keys.Keys(file)
+    app = SimpleNamespace(state=SimpleNamespace(keys=accepted))
+    request = Request({"type": "http", "app": app, "facerec.key": accepted.find(given)})
+
+    async def listen() -> None:
+        hub = Hub()
+        stream = camera_routes._stream(hub, 5, lambda: is_still_allowed(request))
+        assert await anext(stream) == b": facerec\n\n"
+        for allowed in (True, False):
+            asked = asyncio.create_task(anext(stream, b""))
+            while not len(hub):
+                await asyncio.sleep(0)
+            hub.publish(RECORD)
+            assert bool(await asked) is allowed
+            if allowed:
+                keys.remove_key(file, "door")
+        assert len(hub) == 0
+
+    asyncio.run(asyncio.wait_for(listen(), 5))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -16,9 +18,11 @@ from facerec.errors import UsageError
 from facerec.files.locking import locked
 from facerec.gallery import Gallery
 from facerec.gallery.addresses import changing
+from facerec.profile.loading import Profile
 from facerec.serving import people as people_room
+from facerec.serving import retention
 from facerec.serving.people import People
-from facerec.serving.retention import parse_duration
+from facerec.serving.retention import keep_faces, parse_duration
 from tests.conftest import Run
 from tests.serving.conftest import MakeClient
 from tests.serving.test_records import close
@@ -311,3 +315,100 @@ def test_a_gallery_of_another_model_is_a_409(engines: Any, place: Path) -> None:
     with pytest.raises(IncompatibleError):
         asyncio.run(opened.read(lambda store: store.counts()))
     opened.close()
+
+
+def test_what_others_call_enrolled_stays(
+    make_client: MakeClient, run: Run, people: Path, place: Path
+) -> None:
+    import asyncio
+
+    run("embed", people, "-o", place, "--meta", "enrolled=2020-01-01T00:00:00+00:00")
+    service = make_client(place).service  # type: ignore[attr-defined]
+    assert asyncio.run(service.expire(datetime.now(timezone.utc))) == 0
+
+
+def test_retention_goes_on_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    tried: list[datetime] = []
+
+    class Failing:
+        async def expire(self, before: datetime) -> int:
+            tried.append(before)
+            raise OSError("a disk")
+
+    async def run() -> None:
+        keeping = asyncio.create_task(keep_faces(Failing(), timedelta(days=1)))  # type: ignore[arg-type]
+        while len(tried) < 3:
+            await asyncio.sleep(0)
+        keeping.cancel()
+
+    monkeypatch.setattr(retention, "_LONGEST_PAUSE", 0.0)
+    asyncio.run(asyncio.wait_for(run(), 5))
+
+
+def test_a_name_in_a_path_may_come_decomposed(
+    make_client: MakeClient, photos: tuple[bytes, bytes], place: Path
+) -> None:
+    client = make_client(place)
+    for name, photo in zip(("Jose\u0301", "Ana"), photos, strict=True):
+        assert client.post(f"/v1/people/{name}/faces", content=photo).status_code == 201
+    assert client.get("/v1/people/Jose\u0301").json()["person"] == "Jos\u00e9"
+    files = {"a": photos[0], "b": (None, "Jose\u0301")}
+    assert client.post("/v1/compare", files=files).json()["same"]
+    merged = client.post("/v1/people/Ana/merge", json={"into": "Jose\u0301"})
+    assert merged.json() == {"person": "Jos\u00e9"}
+    path = "/api/v1/recognition/subjects/Jose\u0301"
+    assert client.put(path, json={"subject": "Joe"}).json() == {"updated": True}
+    assert client.get("/v1/people").json() == {"people": [{"person": "Joe", "faces": 2}]}
+
+
+def test_text_that_is_no_unicode_is_no_failure_of_the_server(
+    make_client: MakeClient, photos: tuple[bytes, bytes], place: Path
+) -> None:
+    client = make_client(place)
+    photo = base64.b64encode(photos[0]).decode()
+    kind = {"content-type": "application/json"}
+    body = json.dumps({"image": photo, "meta": {"team": "\ud800"}})
+    assert client.post("/v1/people/ann/faces", content=body, headers=kind).status_code == 201
+    assert client.get("/v1/people/ann").json()["faces"][0]["meta"] == {"team": "\\ud800"}
+    body = json.dumps({"a": photo, "b": {"person": "\ud800"}})
+    assert client.post("/v1/compare", content=body, headers=kind).status_code == 404
+
+
+def test_a_photo_of_several_faces_is_removed_and_told_as_such(
+    make_client: MakeClient, picture: Path, place: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    every = Profile.load(flags={"gallery.faces": "all"})
+    client = make_client(place, profile=every, audit=log)
+    done = client.post("/v1/people/crowd/faces", content=picture.read_bytes()).json()
+    assert done["faces"] > 1
+    removed = client.delete(f"/v1/people/crowd/faces/{done['ids'][0]}").json()
+    assert removed == {"person": "crowd", "faces": done["faces"]}
+    assert json.loads(log.read_text("utf-8").splitlines()[-1])["faces"] == done["faces"]
+
+
+def test_a_change_made_while_the_gallery_is_looked_at_is_seen_by_the_next_request(
+    photos: tuple[bytes, bytes], place: Path, engines: Any, profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    import asyncio
+
+    made = People(str(place), engines.plain.card, profile.recognize)
+    backend = people_room.backend_of(str(place))
+    real, changed = type(backend).version, threading.Event()
+
+    def version(self: Any, address: str) -> object:
+        before = real(self, address)
+        if not changed.is_set():
+            # Between the look and its end another thread makes the gallery.
+            changed.set()
+            asyncio.run(made.change(lambda store: None, lambda _: None))
+        return before
+
+    monkeypatch.setattr(type(backend), "version", version)
+    asyncio.run(made.read(lambda store: None))
+    asyncio.run(made.read(lambda store: None))
+    made.close()
+    assert made._version is not None

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import io
 import json
 import os
 import re
+import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from facerec.errors import MissingError, UsageError
 from facerec.serving import bodies, keys
+from facerec.serving import running as server
 from facerec.serving.app import Settings
 from facerec.serving.keys import Keys, add_key, read_keys, remove_key
 from tests.conftest import Run
 from tests.serving.conftest import MakeClient
+from tests.serving.running import running
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
@@ -255,3 +260,72 @@ def test_pixels_are_bounded_before_decoding(make_client: MakeClient) -> None:
     answered = make_client(None).post("/v1/detect", content=bomb + chunk(b"IEND", b""))
     assert answered.status_code == 422
     assert "pixels" in answered.json()["error"]["message"]
+
+
+def test_what_a_form_says_of_itself_is_bounded(make_client: MakeClient) -> None:
+    kind = {"content-type": "multipart/form-data; boundary=" + "x" * 300}
+    answered = make_client(None).post("/v1/detect", content=b"x", headers=kind)
+    assert (answered.status_code, answered.json()["error"]["code"]) == (400, "damaged_form")
+
+
+def test_values_of_json_are_bounded_before_parsing(make_client: MakeClient) -> None:
+    body = b'{"image": "", "meta": [' + b"{}," * 100_000 + b"{}]}"
+    kind = {"content-type": "application/json"}
+    answered = make_client(None).post("/v1/detect", content=body, headers=kind)
+    assert (answered.status_code, answered.json()["error"]["code"]) == (413, "too_many_values")
+
+
+def test_photos_of_urls_are_bounded_together(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    async def fetch(url: str) -> bytes:
+        fetched.append(url)
+        return b"\0" * 400
+
+    monkeypatch.setattr(bodies, "MAX_BODY", 1000)
+    body = {"images": [{"url": f"http://{number}.example/"} for number in range(64)]}
+    answered = make_client(None, Settings(fetch=fetch)).post("/v1/detect", json=body)
+    assert (answered.status_code, len(fetched)) == (413, 3)
+
+
+def test_who_hangs_up_within_a_body_is_no_failure(make_client: MakeClient) -> None:
+    messages = [{"type": "http.request", "body": b"x", "more_body": True}]
+
+    async def receive() -> dict[str, object]:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        raise AssertionError(message)
+
+    client = make_client(None)
+    path = "/v1/detect"
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "headers": [(b"host", b"127.0.0.1")],
+    }  # fmt: skip
+    asyncio.run(asyncio.wait_for(client.app(scope, receive, send), 5))
+    assert 'route="/v1/detect",status="499"} 1.0' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /"])
+def test_connections_that_ask_nothing_are_closed(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 0.2)
+
+    async def app(scope: object, receive: object, send: Any) -> None:
+        await asyncio.sleep(0.6)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    with running(app, http=server._Protocol, lifespan="off", timeout_keep_alive=60) as url:
+        place = url.removeprefix("http://").split(":")
+        with socket.create_connection((place[0], int(place[1])), timeout=5) as link:
+            link.sendall(begun)
+            got = b""
+            while part := link.recv(1000):
+                got += part
+    # What is being answered is not idle.
+    assert got.startswith(b"HTTP/1.1 200") is (b"HTTP" in begun)

@@ -81,9 +81,26 @@ def test_the_classifier_learns_alone_first(run: Run, start: Path, tmp_path: Path
     epoch = 9  # 72 images in batches of 8
     settings = {"train__head_warmup": 1, "train__epochs": 2}
     alone = tuned(run, start, tmp_path / "a", train__max_steps=epoch, **settings)
-    assert moved(weights(start), alone) == 0
+    before = weights(start)
+    assert all(torch.equal(before[name], alone[name]) for name in before)
     both = tuned(run, start, tmp_path / "b", train__max_steps=epoch + 2, **settings)
     assert moved(weights(start), both) > 0
+
+
+def test_a_learning_rate_is_sought_for_the_network_not_for_the_head_alone(
+    run: Run, start: Path, tmp_path: Path
+) -> None:
+    def losses(out: Path, warmup: int) -> list[float]:
+        model = start / "model.safetensors"
+        changes = {"train__initial": model, "train__head_warmup": warmup, "train__epochs": 2}
+        code, _, err = run(*tiny(out, **changes), "--find-lr")
+        assert code == 0, err
+        lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+        return [line["loss"] for line in lines if line["event"] == "find_lr"]
+
+    alone, plain = losses(tmp_path / "a", 1), losses(tmp_path / "b", 0)
+    assert len(plain) > 5
+    assert alone == plain
 
 
 def test_the_rate_begins_anew_once_the_network_learns() -> None:

@@ -16,7 +16,7 @@ from facerec.album.metadata.photo import Change, write_change
 from facerec.album.photos import from_stored, place_photo, to_stored
 from facerec.album.records import Place
 from facerec.album.store import Album
-from facerec.errors import FacerecError
+from facerec.errors import FacerecError, UsageError
 from facerec.files.writing import replacing
 
 OUTSIDE = "files"
@@ -36,11 +36,14 @@ def write_file(album: Album, begun: int, photo: int, change: Change) -> None:
         photo: the photo that it is, or belongs to.
 
     Raises:
-        UsageError: the file cannot be written; then nothing is noted.
+        UsageError: the file cannot be written, another program has changed it, or the step was
+            taken back meanwhile; then nothing is noted.
     """
     patch = make_patch(change.before, change.after)
-    mtime = None if change.before is None else change.path.stat().st_mtime_ns
     with album.transaction():
+        if album.row("SELECT 1 FROM steps WHERE id = ?", (begun,)) is None:
+            raise UsageError(f"{change.path}: not written: the step was undone meanwhile")
+        mtime = _time_of(change)
         noted = album.execute(
             "INSERT INTO writings (step, path, photo, before, after, start, length, old, mtime_ns)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -58,6 +61,25 @@ def write_file(album: Album, begun: int, photo: int, change: Change) -> None:
         raise
     if change.embedded:
         _place_again(album, photo, change.path)
+
+
+def _time_of(change: Change) -> int | None:
+    """When the file was last changed; None: it is not there yet.
+
+    Raises:
+        UsageError: it is not what it was when the change was planned.
+    """
+    mtime, now = None, None
+    try:
+        mtime = change.path.stat().st_mtime_ns
+        now = change.path.read_bytes()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{change.path}: cannot be read: {error.strerror or error}") from error
+    if now != change.before:
+        raise UsageError(f"{change.path}: stays as it is: another program has just changed it")
+    return mtime
 
 
 def take_back(

@@ -38,7 +38,8 @@ def mwg_regions(xmp: Xmp, orientation: int) -> Iterator[tuple[int, Region]]:
         area = {name: fields.get(f"mwg-rs:Area/stArea:{name}", "") for name in "xywh"}
         x, y, width, height = (_number(area[name]) for name in "xywh")
         if fields.get("mwg-rs:Area/stArea:unit", "").strip() == "pixel":
-            across, down = _number(size.get("w", "")), _number(size.get("h", ""))
+            # Without a size, or of one of zero, nobody can tell where it is.
+            across, down = (_number(size.get(side, "")) or math.nan for side in "wh")
             x, y, width, height = x / across, y / down, width / across, height / down
         box = _box(x - width / 2, y - height / 2, width, height, orientation)
         if box is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 from facerec.album.metadata.journal import begin_writing, write_file
 from facerec.album.metadata.photo import Change, Where, plan_regions
 from facerec.album.metadata.regions import Box, Region
-from facerec.album.photos import places_of
+from facerec.album.photos import find_photo, places_of
 from facerec.album.store import Album
 from facerec.errors import FacerecError, MissingError
 from facerec.imaging.names import is_url
-from facerec.imaging.photos import is_file, unreadable
+from facerec.imaging.photos import is_file, read_file, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def write_names(
     for photo, faces in _named_faces(album, grouped).items():
         for place in places_of(album, photo):
             try:
-                changes = plan_regions(_file(place), faces, where)
+                changes = plan_regions(_file(album, photo, place), faces, where)
                 for change in changes if write else ():
                     if begun is None:
                         begun = begin_writing(album, f"write {where} names into photos")
@@ -71,11 +72,12 @@ def write_names(
                 yield Written(place, tuple(changes))
 
 
-def _file(place: str) -> Path:
-    """The file at a place.
+def _file(album: Album, photo: int, place: str) -> Path:
+    """The file of a photo at a place.
 
     Raises:
-        InputError: it is a URL, lies in an archive, or is gone.
+        InputError: it is a URL, lies in an archive, is gone, or has other bytes than the album
+            knows: the faces may not be that picture's.
     """
     path = Path(place)
     if is_url(place):
@@ -84,6 +86,8 @@ def _file(place: str) -> Path:
         if any(is_file(parent) for parent in path.parents):
             raise unreadable(place, "lies in an archive; unpack it to write names")
         raise unreadable(place, "no such file; if it was moved: facerec album scan")
+    if find_photo(album, hashlib.sha256(read_file(path)).hexdigest()) != photo:
+        raise unreadable(place, "was changed since the last scan; first: facerec album scan")
     return path
 
 

@@ -32,7 +32,7 @@ def asker_of(request: Request) -> Asker:
 
 
 def number_of(request: Request, name: str, default: int | None = None) -> int | None:
-    """A number of the query, 0 to 2^63 - 1.
+    """A number of the query, 0 to 10^18 - 1.
 
     Raises:
         HTTPException: 400, it is none.
@@ -40,21 +40,27 @@ def number_of(request: Request, name: str, default: int | None = None) -> int | 
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    number = _number(text)
+    if number is None:
         raise HTTPException(400, f"{name}: not a number")
-    return int(text)
+    return number
 
 
 def id_of(request: Request, name: str) -> int:
     """A number of the path.
 
     Raises:
-        HTTPException: 404, it is longer than any in an album.
+        HTTPException: 404, it is none, or longer than any in an album.
     """
-    number: int = request.path_params[name]
-    if number >= 1 << 63:
+    number = _number(request.path_params[name])
+    if number is None:
         raise HTTPException(404, "there is no such number")
     return number
+
+
+def _number(text: str) -> int | None:
+    """0 to 10^18 - 1; None for all else. Python refuses to read digits by the thousand."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def page_of(request: Request) -> tuple[int, int]:

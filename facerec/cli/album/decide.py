@@ -162,7 +162,8 @@ def reject(
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+    # SQLite's integers have 19 digits at most, and Python reads no thousands.
+    return text.isascii() and text.isdecimal() and len(text) < 20
 
 
 @profile_options(ALBUM)
@@ -199,7 +200,8 @@ def undo(*, profile: ProfileOptions) -> None:
     from facerec.album.metadata.journal import files_of, take_back
 
     kept = 0
-    with open_it(profile, write=True) as album:
+    # In one transaction, so that what another process decides meanwhile is not taken for it.
+    with open_it(profile, write=True) as album, album.transaction():
         last = last_step(album)
         if last is None:
             raise UsageError(f"{album.path}: there is nothing to undo")
@@ -208,7 +210,7 @@ def undo(*, profile: ProfileOptions) -> None:
                 kept += 1
                 advance.say(problem)
         undo_step(album)
-        say(f"undone: {last.command}")
+    say(f"undone: {last.command}")
     exit_with_failures(kept)
 
 

@@ -9,6 +9,7 @@ from facerec.cli.album.options import open_it
 from facerec.cli.console import Results, progress, say
 from facerec.cli.help import CLUSTERING, App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, option, profile_options
+from facerec.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from facerec.album.seeds import Seeds
@@ -89,7 +90,13 @@ def _seeds(album: Album, gallery: str | None) -> Seeds | None:
     if gallery is None and not backend_of(address).exists(address):
         say(f"{address}: is no longer there; grouped without it")
         return None
-    seeds = Seeds.of(open_gallery(address), album_card(album), address)
+    try:
+        seeds = Seeds.of(open_gallery(address), album_card(album), address)
+    except IncompatibleError as error:
+        if gallery is not None:
+            raise
+        say(f"{error}; grouped without it")
+        return None
     if gallery is not None:
         remember_gallery(album, address)
     return seeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 from facerec.cli.album.options import open_it
@@ -48,8 +49,13 @@ def migrate(
     loaded = profile.load()
     from facerec.album.migrate import LEAST, is_migrated, plan_migration
     from facerec.album.migrate import migrate as migrate_album
+    from facerec.files.locking import locked
 
-    with open_it(profile, write=not dry_run) as album:
+    with ExitStack() as stack:
+        album = stack.enter_context(open_it(profile, write=not dry_run))
+        if not dry_run:
+            # A scan beside it would add vectors of the old model.
+            stack.enter_context(locked(album.path))
         engine = load_engine(loaded)
         plan = report = plan_migration(album, engine.card)
         done = is_migrated(album, engine.card)

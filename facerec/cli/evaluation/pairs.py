@@ -84,7 +84,8 @@ def calibrate_by(measured: Measured, target: Path) -> None:
     with waiting("comparing strangers"):
         cohort = None if people is None else measure_cohort(measured.embedded.vectors, people)
     if cohort is None:
-        say(f"{record['protocol']}: too few people are named by its images for probabilities")
+        why = "its images name too few people, or all look alike to the model"
+        say(f"{record['protocol']}: no probabilities, since {why}")
     calibration = calibrate(measured.result.curve, card.metric, record["protocol"], cohort)
     write_calibration(target, card, calibration)
     record["calibrated"] = str(target)

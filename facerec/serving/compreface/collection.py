@@ -200,7 +200,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
         summary="Delete a face",
     )
     async def delete_face(image_id: str) -> Response:
-        entry = await service.delete_face(image_id)
+        entry, _ = await service.delete_face(image_id)
         return answer(_example(entry.id, entry.person))
 
     @router.post(
@@ -214,7 +214,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
         deleted = []
         for image_id in await read_json(request, _IDS, _MOST_BYTES):
             try:
-                entry = await service.delete_face(image_id)
+                entry, _ = await service.delete_face(image_id)
             except RequestError as error:
                 if error.code != "unknown_face":
                     raise

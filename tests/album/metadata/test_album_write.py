@@ -24,9 +24,12 @@ pytest.importorskip("exiv2")
 
 from facerec.album.faces import read_faces
 from facerec.album.journal import purge_steps
-from facerec.album.metadata.photo import read_regions
+from facerec.album.metadata.journal import begin_writing, files_of, write_file
+from facerec.album.metadata.photo import plan_regions, read_regions
+from facerec.album.metadata.regions import Region
 from facerec.album.metadata.writing import write_names
 from facerec.album.store import Album, open_album
+from facerec.errors import UsageError
 
 
 @pytest.fixture
@@ -176,6 +179,40 @@ def test_photos_in_archives_are_named_and_the_rest_is_written(
     errors = [json.loads(line).get("error") for line in out.splitlines()]
     assert sum(error is not None for error in errors) == 1
     assert [region.name for region in read_regions(photos / "two.png")] == ["Anna"]
+
+
+@pytest.mark.parametrize("where", ["sidecar", "embedded"])
+def test_another_picture_in_a_photos_place_gets_no_names(
+    named: Album, photos: Path, where: str, run: Run
+) -> None:
+    write_photo(photos / "one.png", [7, 8], number=9)
+    before = (photos / "one.png").read_bytes()
+    code, _, err = run("album", "write", "--xmp", where, "--force", "-a", named.path)
+    assert code == 3
+    assert "one.png: was changed since the last scan; first: facerec album scan" in err
+    assert (photos / "one.png").read_bytes() == before
+    assert not (photos / "one.png.xmp").exists()
+    assert [region.name for region in read_regions(photos / "two.png")] == ["Anna"]
+
+
+def test_what_another_program_writes_meanwhile_stays(named: Album, photos: Path) -> None:
+    (change,) = plan_regions(photos / "two.png", [Region("Anna", (0, 0, 1, 1))], "embedded")
+    newer = (photos / "one.png").read_bytes()
+    (photos / "two.png").write_bytes(newer)
+    begun = begin_writing(named, "write embedded names into photos")
+    with pytest.raises(UsageError, match="another program has just changed it"):
+        write_file(named, begun, 1, change)
+    assert (photos / "two.png").read_bytes() == newer
+    assert files_of(named, begun) == 0
+
+
+def test_a_run_that_is_undone_meanwhile_writes_no_more(named: Album, photos: Path) -> None:
+    before = contents(photos)
+    done = write_names(named, "embedded")
+    assert next(done).error is None
+    assert undo(named) == []
+    assert "undone meanwhile" in str(next(done).error)
+    assert contents(photos) == before
 
 
 def test_a_photo_at_two_places_is_written_at_both(tmp_path: Path, photos: Path) -> None:

@@ -140,6 +140,14 @@ def test_a_sidecar_is_believed_before_the_photo_and_both_names_are_read(tmp_path
     assert [region.name for region in read_regions(photo)] == ["Anna", "Ben"]
 
 
+def test_pixels_of_a_picture_without_size_lie_nowhere(tmp_path: Path) -> None:
+    regions = listed(
+        mwg("Lost", "x=12 y=12 w=12 h=16 unit=pixel"), mwg("Kept", "x=0.5 y=0.5 w=0.2 h=0.2")
+    )
+    photo = sidecar(tmp_path, regions.replace('stDim:w="60"', 'stDim:w="0"'))
+    assert [region.name for region in read_regions(photo)] == ["Kept"]
+
+
 def test_pixels_commas_and_missing_units_are_understood(tmp_path: Path) -> None:
     photo = sidecar(
         tmp_path,
