@@ -8,12 +8,13 @@ from html import unescape
 from pathlib import Path
 
 from facerec.album.journal import purge_steps
+from facerec.album.metadata.picasa import FILES as PICASA
+from facerec.album.metadata.sidecars import SUFFIXES
 from facerec.album.photos import from_stored
 from facerec.album.purge import purge
 from facerec.album.store import Album
 from facerec.imaging.photos import normalise_person
 
-_PICASA = ".picasa.ini"
 _ENDS = 1 << 22
 """Bytes at either end of a file in which metadata are sought; pixels lie between."""
 _XMP = re.compile(rb"<x:xmpmeta.*?</x:xmpmeta>", re.DOTALL)
@@ -89,8 +90,8 @@ def named_in_metadata(
 
 
 def _with_sidecars(photo: Path) -> list[Path]:
-    beside = (f"{photo.name}.xmp", f"{photo.stem}.xmp", _PICASA)
-    return [photo, *map(photo.with_name, beside)]
+    sidecars = [f"{name}{suffix}" for name in (photo.name, photo.stem) for suffix in SUFFIXES]
+    return [photo, *map(photo.with_name, (*sidecars, *PICASA))]
 
 
 def _names(file: Path, name: str) -> bool:
@@ -101,7 +102,7 @@ def _names(file: Path, name: str) -> bool:
             data += stream.read()
     except (OSError, ValueError):
         return False
-    said = [data] if file.name == _PICASA else _XMP.findall(data)
+    said = [data] if file.name in PICASA else _XMP.findall(data)
     return any(name in _read_text(text) for text in said)
 
 

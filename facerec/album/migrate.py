@@ -213,7 +213,9 @@ def _embed(album: Album, engine: Engine, batch: Sequence[tuple[int, tuple[Image,
     vectors = engine.embed_found([found for _, found in batch])
     with album.transaction():
         album.execute_many(
-            "INSERT OR REPLACE INTO migrated VALUES (?, ?)",
+            # Not of a face that was forgotten meanwhile.
+            "INSERT OR REPLACE INTO migrated"
+            " SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM faces WHERE id = ?1)",
             (
                 (face, vector.astype("<f4").tobytes())
                 for (face, _), vector in zip(batch, vectors, strict=True)

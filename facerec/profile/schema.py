@@ -179,8 +179,8 @@ class RuntimeSection(Section):
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` (Apple's GPU); `auto`: a GPU where there is one."""
     precision: RuntimePrecision = "auto"
-    """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 on a
-    GPU, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
+    """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 with
+    CUDA, else fp32. `int8` rounds the weights too: its vectors are compared only with its own."""
     engine: RuntimeEngine | None = None
     """What runs the embedding network; empty: OpenVINO for `dlib_resnet` on a processor and for
     `int8`, else torch (a model of another format: its own runtime)."""

@@ -120,6 +120,10 @@ def test_files_whose_metadata_name_the_person_are_told(tmp_path: Path) -> None:
     found = list(named_in_metadata(places, "Ann & Co"))
     assert found == [str(photo), str(contacts), str(sidecar)]
     assert list(named_in_metadata(places, "Nobody")) == []
+    older = tmp_path / "Picasa.ini"
+    older.write_text("[Contacts2]\n1234=Zoe;;\n")
+    (tmp_path / "a.XMP").write_text(packet.replace("Ann &amp; Co", "Zoe"))
+    assert list(named_in_metadata(places, "Zoe")) == [str(tmp_path / "a.XMP"), str(older)]
     # As ExifTool writes it, and with the accent apart.
     sidecar.write_text(packet.replace("Ann &amp; Co", "O&#39;Brie\u0301"))
     assert list(named_in_metadata(places, "O'Bri\u00e9")) == [str(sidecar)]

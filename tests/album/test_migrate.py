@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facerec.album.decisions import confirm_faces
 from facerec.album.faces import read_columns, read_faces
+from facerec.album.forget import forget_person
 from facerec.album.migrate import Migration, is_migrated, migrate, plan_migration
+from facerec.album.people import add_person
 from facerec.album.store import Album, open_album
 from facerec.album.translation import fit_translation
 from facerec.errors import IncompatibleError
@@ -264,6 +267,20 @@ def test_a_vector_of_the_old_model_is_seen_and_embedded(album: Album) -> None:
     assert run_migration(album).embedded == 1
     assert is_migrated(album, make_card(6))
     assert len(read_columns(album).ids) == 2 * PEOPLE
+
+
+def test_who_is_forgotten_meanwhile_stays_forgotten(album: Album) -> None:
+    confirm_faces(album, [1, 2], add_person(album, "Anna"))
+
+    class Slow(OtherEngine):
+        def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
+            if not self.embedded:
+                forget_person(album, 1)
+            return super().embed_found(found)
+
+    run_migration(album, Slow())
+    assert len(read_columns(album).ids) == 2 * PEOPLE - 2
+    assert is_migrated(album, make_card(6))
 
 
 def test_large_photos_do_not_wait_for_one_another(

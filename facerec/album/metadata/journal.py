@@ -90,12 +90,16 @@ def take_back(
     Yields:
         of each file that was changed since, or cannot be written: what is wrong; it stays as it is.
     """
-    rows = album.rows(
-        "SELECT path, photo, before, after, start, length, old, mtime_ns FROM writings"
-        " WHERE step = ? ORDER BY id DESC",
-        (begun,),
-    )
-    for path, photo, before, after, start, length, old, mtime in list(rows):
+    noted = list(album.rows("SELECT id FROM writings WHERE step = ? ORDER BY id DESC", (begun,)))
+    for one in noted:
+        # One at a time: of a TIFF it may be the whole file.
+        row = album.row(
+            "SELECT path, photo, before, after, start, length, old, mtime_ns FROM writings"
+            " WHERE id = ?",
+            one,
+        )
+        assert row is not None, "a step is taken back in one transaction"
+        path, photo, before, after, start, length, old, mtime = row
         patch = Patch(before, after, start, length, old)
         problem = _restore(Path(from_stored(path)), patch, mtime)
         if problem is None:

@@ -38,11 +38,13 @@ class Metadata:
     Attributes:
         regions: of all kinds; of those that lie at one place only the first.
         orientation: EXIF's.
+        size: width and height of the upright picture.
         problems: what could not be read, a line each.
     """
 
     regions: tuple[Region, ...]
     orientation: int
+    size: tuple[int, int]
     problems: tuple[str, ...] = ()
 
 
@@ -112,7 +114,8 @@ def read_metadata(path: Path) -> Metadata:
             if region.name not in named:
                 named.add(region.name)
                 regions.append(region)
-    return Metadata(tuple(regions), turn, tuple(problems))
+    size = header.width, header.height
+    return Metadata(tuple(regions), turn, size, tuple(problems))
 
 
 def _header(data: bytes, name: str) -> Header:

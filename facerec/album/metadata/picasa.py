@@ -15,7 +15,7 @@ from pathlib import Path
 from facerec.album.metadata.regions import FACE, Region, to_upright
 from facerec.imaging.photos import normalise_person, unreadable
 
-_FILES = (".picasa.ini", "Picasa.ini", "picasa.ini")
+FILES = (".picasa.ini", "Picasa.ini", "picasa.ini")
 _CONTACTS = "contacts2"
 _LONGEST = 64 << 20
 _FACE = re.compile(r"rect64\(([0-9a-fA-F]{1,16})\),([0-9a-fA-F]+)")
@@ -42,7 +42,7 @@ def picasa_regions(photo: Path, orientation: int) -> Iterator[Region]:
 
 
 def _sections_beside(folder: Path) -> _Sections:
-    for name in _FILES:
+    for name in FILES:
         path = folder / name
         try:
             facts = path.stat()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_SUFFIXES = (".xmp", ".XMP")
+SUFFIXES = (".xmp", ".XMP")
 
 
 def sidecars(photo: Path) -> list[Path]:
@@ -18,7 +18,7 @@ def sidecars(photo: Path) -> list[Path]:
         names.append(photo.stem)
     found: list[Path] = []
     for name in names:
-        for suffix in _SUFFIXES:
+        for suffix in SUFFIXES:
             path = photo.with_name(name + suffix)
             # Where case does not matter both names are one file.
             if path.is_file() and not any(path.samefile(other) for other in found):

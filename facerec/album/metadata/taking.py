@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,12 @@ from facerec.album.metadata.photo import Metadata, read_metadata
 from facerec.album.metadata.regions import Region, match_boxes, to_stored
 from facerec.album.metadata.writing import fraction_box
 from facerec.album.people import add_person, find_name, usable_name
-from facerec.album.photos import read_photos
+from facerec.album.photos import find_photo, read_photos
 from facerec.album.records import StoredFace, StoredPhoto
 from facerec.album.store import Album
 from facerec.errors import InputError, UsageError
 from facerec.imaging.names import is_url
-from facerec.imaging.photos import is_file
+from facerec.imaging.photos import is_file, read_file, unreadable
 
 Outcome = Literal["confirmed", "known", "no face", "conflict", "unusable"]
 
@@ -78,7 +79,7 @@ def find_names(
         seen: set[tuple[int | None, str]] = set()
         for path in files:
             try:
-                found = read_metadata(Path(path))
+                found = _read(album, photo, Path(path))
             except InputError as error:
                 yield Problem(str(error))
             else:
@@ -91,13 +92,36 @@ def find_names(
             advance()
 
 
+def _read(album: Album, photo: StoredPhoto, path: Path) -> Metadata:
+    """What the metadata of a photo say.
+
+    Raises:
+        InputError: they cannot be read, or another picture lies there now: it is of another size,
+            and the album does not know its bytes.
+    """
+    found = read_metadata(path)
+    if found.size != (photo.width, photo.height):
+        content = hashlib.sha256(read_file(path)).hexdigest()
+        if find_photo(album, content) != photo.id:
+            raise unreadable(path, "shows another picture now; first: facerec album scan")
+    return found
+
+
 def take_names(album: Album, found: Sequence[Named]) -> None:
     """Take over the names that are to be `confirmed`, as decisions; inside a step.
 
     A person without a name, of whom all that is said is one name that nobody has, gets it and
-    keeps the lasting id.
+    keeps the lasting id. Reading takes long: what was decided or forgotten meanwhile stays so.
     """
-    taken = [named for named in found if named.outcome == "confirmed"]
+    decided = _Decided(album)
+    there = {face for (face,) in album.rows("SELECT id FROM faces")}
+    taken = [
+        named
+        for named in found
+        if named.outcome == "confirmed"
+        and named.face in there
+        and decided.judge(named).outcome == "confirmed"
+    ]
     people = _name_unnamed(album, taken)
     for named in taken:
         name = usable_name(named.region.name)

@@ -19,9 +19,13 @@ from tests.conftest import Run
 pytest.importorskip("exiv2")
 
 from facerec.album.faces import read_faces
+from facerec.album.forget import forget_person
+from facerec.album.journal import step
 from facerec.album.metadata import xmp
 from facerec.album.metadata.photo import write_regions
 from facerec.album.metadata.regions import Region
+from facerec.album.metadata.taking import Named, find_names, take_names
+from facerec.album.people import find_person
 from facerec.album.store import Album, open_album
 
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
@@ -59,6 +63,30 @@ def test_names_become_decisions_and_undo_takes_them_back(
     assert read(run, album) == [("Anna", "known"), ("Ben", "known")]
     undo(album)
     assert names(album) == [(None, False), (None, False)]
+
+
+def test_another_picture_in_a_photos_place_names_nobody(
+    album: Album, photo: Path, run: Run
+) -> None:
+    write_photo(photo, [3, 4, 5], 9)
+    write_regions(photo, [Region("Carl", (0, 0, 0.4, 1))], "embedded")
+    code, out, err = run("album", "read", "-a", album.path, "--json")
+    assert (code, out) == (3, "")
+    assert "one.png: shows another picture now; first: facerec album scan" in err
+    assert names(album) == [(None, False), (None, False)]
+
+
+def test_what_is_decided_or_forgotten_meanwhile_stays(album: Album, photo: Path) -> None:
+    write_regions(photo, [Region("Anna", LEFT), Region("Ben", RIGHT)], "sidecar")
+    found = [one for one in find_names(album) if isinstance(one, Named)]
+    assert [one.outcome for one in found] == ["confirmed", "confirmed"]
+    name_face(album, 1, "Zoe")
+    name_face(album, 2, "Eve")
+    forget_person(album, find_person(album, "Eve"))
+    with step(album, "read names from photos"):
+        take_names(album, found)
+    assert names(album) == [("Zoe", True)]
+    assert [label for (label,) in album.rows("SELECT name FROM people")] == ["Zoe"]
 
 
 @needs_exiftool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -304,3 +305,15 @@ def test_a_linked_photo_stays_a_link(tmp_path: Path) -> None:
     write_regions(link, [ANNA], "embedded")
     assert link.readlink() == Path("real.jpg")
     assert [region.name for region in read_regions(tmp_path / "real.jpg")] == ["Anna"]
+
+
+def test_a_tiff_whose_second_picture_is_none_stays_as_it_is(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.tif")
+    data = bytearray(photo.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * entries, len(data))
+    photo.write_bytes(data + bytes(6))
+    with pytest.raises(InputError, match="may not keep its pixels"):
+        write_regions(photo, [ANNA], "embedded")
+    assert photo.read_bytes() == data + bytes(6)
