@@ -193,7 +193,8 @@ def embed(
     if report.low_quality:
         count = sum(map(len, report.low_quality.values()))
         least = loaded.gallery.min_quality
-        say(f"{address}: {count} faces of a quality below {least:g} were passed by")
+        faces = "1 face" if count == 1 else f"{count} faces"
+        say(f"{address}: passed by {faces} of a quality below {least:g}")
     _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)

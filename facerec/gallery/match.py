@@ -101,7 +101,10 @@ class Matcher:
         self.card = deciding_card(gallery, model, where)
         self._gallery = gallery
         self._section = section
-        self.certainty = certainty_of(self.card, self._enrolled())
+        # Counting reads all people where the gallery is a server's.
+        calibration = self.card.calibration
+        known = calibration is not None and calibration.cohort is not None
+        self.certainty = certainty_of(self.card, self._enrolled()) if known else None
         self.metric, self.threshold = decision_threshold(self.card, section, self.certainty)
 
     def match(
