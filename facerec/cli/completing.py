@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from facerec.errors import FacerecError
+
+if TYPE_CHECKING:
+    from facerec.profile.loading import Profile
 
 _REGISTRIES = {"detector.name": "DETECTORS", "train.loss": "LOSSES", "train.backbone": "BACKBONES"}
 
@@ -104,19 +107,28 @@ def complete_model(ctx: typer.Context) -> Iterable[str]:
     return key_values("model.name")
 
 
+def profile_so_far(ctx: typer.Context, key: str) -> Profile:
+    """The profile of the line so far.
+
+    Args:
+        key: that one of its options may set.
+    """
+    from facerec.profile.loading import resolve
+
+    given = ctx.params
+    return resolve(
+        given.get("profile") or "default",
+        settings=given.get("settings") or (),
+        flags={key: given.get(key.replace(".", "__"))},
+    ).profile
+
+
 @completer
 def complete_person(ctx: typer.Context) -> Iterable[str]:
     """Offers the people of the gallery that the line so far would use."""
     from facerec.gallery.addresses import open_gallery
-    from facerec.profile.loading import resolve
 
-    given = ctx.params
-    profile = resolve(
-        given.get("profile") or "default",
-        settings=given.get("settings") or (),
-        flags={"gallery.path": given.get("gallery__path")},
-    ).profile
-    return open_gallery(profile.gallery.path).counts()
+    return open_gallery(profile_so_far(ctx, "gallery.path").gallery.path).counts()
 
 
 def complete_camera(incomplete: str) -> list[Any]:

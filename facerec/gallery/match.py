@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,14 +34,17 @@ def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelC
     return gallery.card
 
 
-def certainty_of(card: ModelCard, enrolled: Mapping[int, int] | None = None) -> Certainty | None:
+def certainty_of(
+    card: ModelCard, enrolled: Callable[[], Mapping[int, int]] = lambda: {1: 1}
+) -> Certainty | None:
     """What a cosine with a gallery's people means; None where the card holds no cohort.
 
     Args:
-        enrolled: see `Certainty`; None: one person of one photo, as when two faces are compared.
+        enrolled: see `Certainty`; asked only with a cohort, as counting may read a server's people.
+            By default one person of one photo, as when two faces are compared.
     """
     cohort = card.calibration.cohort if card.calibration else None
-    return None if cohort is None else Certainty(cohort, {1: 1} if enrolled is None else enrolled)
+    return None if cohort is None else Certainty(cohort, enrolled())
 
 
 def decision_threshold(
@@ -101,10 +104,7 @@ class Matcher:
         self.card = deciding_card(gallery, model, where)
         self._gallery = gallery
         self._section = section
-        # Counting reads all people where the gallery is a server's.
-        calibration = self.card.calibration
-        known = calibration is not None and calibration.cohort is not None
-        self.certainty = certainty_of(self.card, self._enrolled()) if known else None
+        self.certainty = certainty_of(self.card, self._enrolled)
         self.metric, self.threshold = decision_threshold(self.card, section, self.certainty)
 
     def match(

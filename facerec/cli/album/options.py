@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec.cli.completing import completer
+from facerec.cli.completing import completer, profile_so_far
 from facerec.cli.options import ProfileOptions, argument
 
 if TYPE_CHECKING:
@@ -26,15 +26,9 @@ def complete_album_person(ctx: typer.Context) -> Iterable[str]:
     """Offers the people of the album that the line so far would use."""
     from facerec.album.people import labels
     from facerec.album.store import open_album
-    from facerec.profile.loading import resolve
 
-    given = ctx.params
-    profile = resolve(
-        given.get("profile") or "default",
-        settings=given.get("settings") or (),
-        flags={"album.path": given.get("album__path")},
-    ).profile
-    with open_album(profile.album.path, write=False) as album:
+    path = profile_so_far(ctx, "album.path").album.path
+    with open_album(path, write=False) as album:
         return labels(album)
 
 

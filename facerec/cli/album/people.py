@@ -10,6 +10,8 @@ from facerec.cli.help import App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, argument, profile_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from facerec.album.records import Person, StoredFace
 
 
@@ -81,7 +83,8 @@ def show(
     with open_it(profile) as album:
         chosen = [find_person(album, one) for one in people] if people else None
         for face in read_faces(album, chosen):
-            results.add(face_record(face), _face_cells(face))
+            record = face_record(face)
+            results.add(record, _face_cells(face, record))
         results.close(title=", ".join(people) if people else str(album.path))
 
 
@@ -101,8 +104,7 @@ def face_record(face: StoredFace) -> dict[str, Any]:
     }
 
 
-def _face_cells(face: StoredFace) -> tuple[str, ...]:
-    record = face_record(face)
+def _face_cells(face: StoredFace, record: Mapping[str, Any]) -> tuple[str, ...]:
     quality = "" if face.quality is None else f"{face.quality:.2f}"
     return (
         str(face.id), face.name or record["person"] or "", face.path or "",

@@ -26,7 +26,7 @@ def check_calibration(target: Path, run: Run) -> None:
     """
     if len(run.models) > 1:
         raise UsageError("--calibrate takes one --model")
-    from facerec.weights.cards import CARD_SUFFIXES, read_card
+    from facerec.weights.cards import CARD_SUFFIXES
 
     if target.suffix not in (*_GALLERIES, _MODEL, *CARD_SUFFIXES):
         raise UsageError(
@@ -34,16 +34,7 @@ def check_calibration(target: Path, run: Run) -> None:
             f"a model in {_MODEL}, a gallery in {' or '.join(_GALLERIES)}"
         )
     check_output(target)
-    if target.suffix in _GALLERIES:
-        from facerec.gallery import Gallery
-
-        Gallery.open(target)
-    elif target.suffix == _MODEL:
-        from facerec.weights.store import load_card
-
-        load_card(target)
-    elif target.exists():
-        read_card(target)
+    _card_in(target, None)
 
 
 def check_owner(target: Path, card: ModelCard) -> None:
@@ -52,21 +43,28 @@ def check_owner(target: Path, card: ModelCard) -> None:
     Raises:
         IncompatibleError: naming both models.
     """
+    own = _card_in(target, card)
+    if own is not None:
+        card.require_same_model(own, str(target))
+
+
+def _card_in(target: Path, assumed: ModelCard | None) -> ModelCard | None:
+    """The card that a gallery, a model or a card's file holds; None where there is none yet.
+
+    Args:
+        assumed: the model that is measured, for what does not name its own.
+    """
     if target.suffix in _GALLERIES:
         from facerec.gallery import Gallery
 
-        own = Gallery.open(target, assume=card).card
-    elif target.suffix == _MODEL:
+        return Gallery.open(target, assume=assumed).card
+    if target.suffix == _MODEL:
         from facerec.weights.store import load_card
 
-        own = load_card(target)
-    elif target.exists():
-        from facerec.weights.cards import read_card
+        return load_card(target)
+    from facerec.weights.cards import read_card
 
-        own = read_card(target, card.sha256)
-    else:
-        return
-    card.require_same_model(own, str(target))
+    return read_card(target, assumed.sha256 if assumed else None) if target.exists() else None
 
 
 def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -> None:
