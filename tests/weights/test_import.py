@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -246,10 +247,15 @@ def test_a_layout_that_is_forced_must_fit(tmp_path):
         read_foreign(tmp_path / "b.pth", None)
 
 
+@functools.cache
+def mxnet_start() -> bytes:
+    return layouts.MXNetMobileFaceNet().save()[:6000]
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 3000), st.binary(max_size=30))
 def test_damaged_mxnet_files_are_refused(tmp_path_factory, at, damage):
-    whole = layouts.MXNetMobileFaceNet().save()[:6000]
+    whole = mxnet_start()
     path = tmp_path_factory.mktemp("params") / "x.params"
     path.write_bytes(whole[:at] + damage)
     with pytest.raises(MissingError):
