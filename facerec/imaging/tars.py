@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, NamedTuple, cast
 
 from facerec.errors import InputError
@@ -88,7 +88,9 @@ class TarSource:
     def _take(self, member: tarfile.TarInfo, links: dict[str, str]) -> None:
         key = plain(member.name)
         if member.isreg():
-            parts = None if member.sparse is None else tuple(member.sparse)
+            # Pairs, whatever typeshed says.
+            sparse = cast("Sequence[tuple[int, int]] | None", member.sparse)
+            parts = None if sparse is None else tuple(sparse)
             self._places[key] = _Place(member.offset_data, member.size, parts)
             links.pop(key, None)
         elif member.islnk():
