@@ -306,6 +306,10 @@ class DataSection(Section):
     """Probability of downscaling and upscaling again (AdaFace: 0.2)."""
     photometric: Share = 0.0
     """Probability of random brightness, contrast and saturation (AdaFace: 0.2)."""
+    grey: Share = 0.0
+    """Probability that the colour is taken away."""
+    blur: Share = 0.0
+    """Probability of a Gaussian blur of 0.1 to 2 pixels at 112."""
     synthetic: bool = False
     """Train on synthetic faces instead: to measure speed, or to try a profile."""
     synthetic_people: Annotated[int, Field(ge=2)] = 100
