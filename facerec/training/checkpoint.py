@@ -171,7 +171,9 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
     final = folder / f"step-{state.step:09d}"
     partial = folder / f".unfinished-{state.step:09d}"
     if rank() == 0:
-        shutil.rmtree(partial, ignore_errors=True)
+        # Also a killed run's, of another step.
+        for left in folder.glob(".unfinished-*"):
+            shutil.rmtree(left, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
     barrier()
     tensors, sharded = state.tensors()
