@@ -338,8 +338,8 @@ class TrainSection(Section):
     """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
     `weight`; people are matched by name."""
     teacher: str | None = None
-    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`. It sees
-    the images before augmentation."""
+    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`. It
+    sees the images before augmentation."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of 1 - cosine to the teacher's vectors beside the loss."""
     start_weight: Annotated[float, Field(ge=0)] = 0.0
