@@ -7,8 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from facerec.cli.asking import confirmed
 from facerec.cli.completing import complete_person
 from facerec.cli.console import Results, progress, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
@@ -145,7 +144,7 @@ def remove(
     if photo is not None and photo not in known:
         raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     what = f"{photo} of {person}" if photo else person
-    if not force and not typer.confirm(f"Remove {what} from {address}?", err=True):
+    if not force and not confirmed(f"Remove {what} from {address}?"):
         raise UsageError("nothing was removed")
     with changing(address) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)

@@ -79,14 +79,17 @@ def read_regions(path: str | Path) -> list[Region]:
     return list(found.regions)
 
 
-def read_metadata(path: Path) -> Metadata:
+def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     """What the photo, its sidecars and Picasa's list say; a sidecar before the photo.
+
+    Args:
+        data: the photo's bytes; None: they are read.
 
     Raises:
         InputError: the photo cannot be read.
         MissingError: the package exiv2 is not installed.
     """
-    data = read_file(path)
+    data = read_file(path) if data is None else data
     header = _header(data, str(path))
     turn = header.orientation
     problems: list[str] = []
