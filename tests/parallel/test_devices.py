@@ -59,9 +59,13 @@ def test_commands_that_ranks_share_run_on_metal_too(
 
 
 @pytest.mark.parametrize(
-    "command", [("embed", "{people}", "-o", "{to}.h5"), ("album", "scan", "{people}", "-a", "{to}.facerec"),
-                ("cleanup", "{people}", "--report", "{to}")],
-)  # fmt: skip
+    "command",
+    [
+        ("embed", "{people}", "-o", "{to}.h5"),
+        ("album", "scan", "{people}", "-a", "{to}.facerec"),
+        ("cleanup", "{people}", "--report", "{to}"),
+    ],
+)
 def test_each_of_them_loads_its_engine_with_the_setting_as_given(
     apple: None, run: Run, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     command: tuple[str, ...],
