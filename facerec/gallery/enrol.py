@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facerec.engine.engine import Engine
-from facerec.errors import FacerecError
+from facerec.errors import FacerecError, UsageError
 from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.entries import known_quality
@@ -31,7 +31,7 @@ from facerec.gallery.remarks import (
     remark_on_others,
 )
 from facerec.gallery.sync import compare, relative_source
-from facerec.imaging.photos import Photo
+from facerec.imaging.photos import FailedPhoto, Photo, unreadable
 from facerec.profile.loading import Profile
 
 Observer = Callable[[str], None]
@@ -118,13 +118,12 @@ def enrol_photos(
         the photos by outcome; None on ranks other than 0.
 
     Raises:
-        UsageError: a name is unusable, or the gallery cannot be written.
+        UsageError: no name is usable, or the gallery cannot be written.
         IncompatibleError: the gallery was built with another model.
         MissingError: the gallery is damaged.
     """
     address = str(address)
-    for person in {person for person, _ in photos}:
-        check_name(person)
+    photos = _with_usable_names(photos)
 
     def embed(chosen: Sequence[tuple[str, Photo]], held: Held) -> Iterator[Outcome]:
         return embed_photos(chosen, engine, profile, aligned=aligned, held=held, seen=seen)
@@ -170,6 +169,29 @@ def enrol_photos(
             backend.tidy(gallery)
     chunks.remove()
     return report
+
+
+def _with_usable_names(photos: Sequence[tuple[str, Photo]]) -> list[tuple[str, Photo]]:
+    """The photos; those of people whose name is unusable fail on `read`.
+
+    Raises:
+        UsageError: no name is usable.
+    """
+    wrong: dict[str, UsageError] = {}
+    people = dict.fromkeys(person for person, _ in photos)
+    for person in people:
+        try:
+            check_name(person)
+        except UsageError as error:
+            wrong[person] = error
+    if wrong and len(wrong) == len(people):
+        raise next(iter(wrong.values()))
+    return [
+        (person, photo)
+        if person not in wrong
+        else (person, FailedPhoto(str(photo), unreadable(str(photo), str(wrong[person]))))
+        for person, photo in photos
+    ]
 
 
 def _held(address: str) -> Held:
@@ -277,7 +299,9 @@ def _remark(
     report.remarks += remark_on_loose(placed)
     report.remarks += remark_on_mixtures(gallery, report.people)
     unknown = profile.recognize.unknown
-    everyone = dict.fromkeys(person for person, _ in photos)
+    everyone = dict.fromkeys(
+        person for person, photo in photos if not isinstance(photo, FailedPhoto)
+    )
     report.remarks += remark_on_names(gallery.counts(), everyone, unknown, address)
     found = compare(gallery, photos, report.content - {""}, gallery_folder(address))
     report.remarks += found.remarks("the same command with --sync")

@@ -221,6 +221,8 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
         what = describe(data[:START])
         if what:
             raise unreadable(name, f"is {what}, not {_READABLE}") from None
+        if kind is not None:
+            raise unreadable(name, f"is a {kind} of a sort that is not read, or damaged") from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
