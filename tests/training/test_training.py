@@ -255,11 +255,16 @@ def test_two_ranks_equal_one_with_twice_the_batch(run, tmp_path):
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-6, msg=name)
 
     # Ten people, five on each rank: three ranks and one load the same centres.
-    for processes in (3, 1):
-        torchrun(processes, tiny(tmp_path / "two", "--resume", **PLAIN, train__batch=3,
-                                 train__max_steps=2))  # fmt: skip
+    resume = tiny(tmp_path / "two", "--resume", **PLAIN, train__batch=3, train__max_steps=2)
+
+    def unchanged() -> bool:
         again = checkpoint(tmp_path / "two", 2)
-        assert all(torch.equal(again[name], two[name]) for name in two)
+        return all(torch.equal(again[name], two[name]) for name in two)
+
+    torchrun(3, resume)
+    assert unchanged()
+    assert run(*resume)[0] == 0
+    assert unchanged()
 
 
 def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path, monkeypatch):
