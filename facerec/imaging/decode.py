@@ -88,7 +88,7 @@ _DECODING_ERRORS = (
 # is a pass over the whole image, so a small file could keep a core busy for hours.
 _MAX_SCANS = 500
 
-_ORIENTATION = 0x0112
+_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
 _DNG_VERSION = 0xC612
 _END = b"\xff\xd9"
 # Differences of DC coefficients, whatever the Huffman table is.
@@ -193,7 +193,7 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
         return Header(width, height, orientation, None)
     opened = _open(kind, data, name, max_pixels)
     try:
-        width, height = opened.size
+        width, height = _stored_size(opened)
         orientation = opened.info.get("original_orientation") or _orientation(opened)
         turned = kind == "HEIF" or _is_turned(opened, data)
         if orientation >= 5 and not turned:
@@ -202,6 +202,14 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
     return Header(width, height, orientation, xmp if isinstance(xmp, bytes) and xmp else None)
+
+
+def _stored_size(opened: Pillow.Image) -> tuple[int, int]:
+    """Width and height before EXIF's orientation; Pillow gives those of a TIFF after it."""
+    if opened.format != TIFF:
+        return opened.size
+    tags = getattr(opened, "tag_v2")  # noqa: B009  (of this format alone)
+    return int(tags[_WIDTH]), int(tags[_HEIGHT])
 
 
 def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.Image:
@@ -221,6 +229,8 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
         what = describe(data[:START])
         if what:
             raise unreadable(name, f"is {what}, not {_READABLE}") from None
+        if kind is not None:
+            raise unreadable(name, f"is a {kind} of a sort that is not read, or damaged") from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error

@@ -22,7 +22,7 @@ from PIL import ImageOps
 from facerec.errors import InputError
 from facerec.faces import Image
 from facerec.imaging import decode
-from facerec.imaging.decode import decode_image, read_image
+from facerec.imaging.decode import decode_image, read_header, read_image
 
 ENOUGH = 1_000_000
 
@@ -116,6 +116,17 @@ def test_damaged_exif_does_not_spoil_the_picture() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert decoded(encoded(scene(), "JPEG", exif=junk)).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_header_says_the_upright_size(kind: str, orientation: int) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(), kind, exif=exif.tobytes())
+    header = read_header(data, "picture")
+    assert (header.height, header.width) == decoded(data).shape[:2]
+    assert header.orientation == orientation
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])

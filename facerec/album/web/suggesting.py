@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from facerec.album.asking import suggest
 from facerec.album.faces import read_columns, read_face
 from facerec.album.known import NOBODY
 from facerec.album.records import FaceColumns, lasting_id
-from facerec.album.regroup import suggest
 from facerec.album.store import Album
 from facerec.album.suggesting import Suggestion
 from facerec.album.web.library import Library, Shown
