@@ -22,6 +22,7 @@ from facerec.gallery.outcomes import (
     is_refused,
 )
 from facerec.gallery.people import check_name
+from facerec.gallery.points import record_points
 from facerec.gallery.remarks import (
     Remark,
     remark_on_loose,
@@ -158,7 +159,10 @@ def enrol_photos(
             # Committed once, at the end: after a crash all chunks are enrolled again.
             saver = Saver(gallery, changed=False, share=0)
             outcomes = chunks.outcomes()
-        report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver, sync)
+        points = engine.points(aligned=aligned)
+        report = _enrol(
+            gallery, address, photos, outcomes, profile, points, meta, observe, saver, sync
+        )
         report.removed = removed
         _remark(report, gallery, address, photos, profile)
         if new:
@@ -209,6 +213,7 @@ def _enrol(
     photos: Sequence[tuple[str, Photo]],
     outcomes: Iterable[Outcome],
     profile: Profile,
+    points: str,
     meta: Where | None,
     observe: Observer,
     saver: Saver,
@@ -247,6 +252,7 @@ def _enrol(
                     saver.note_change()
             else:
                 report.replaced += gallery.has_source(person, source)
+                record_points(gallery, [points])
                 gallery.add(person, faces, source, outcome.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)

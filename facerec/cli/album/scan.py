@@ -128,6 +128,7 @@ def _scan_shared(profile: Profile, listed: Sequence[Photo]) -> Scan | None:
     from facerec.files.locking import locked
     from facerec.parallel.ranks import (
         barrier,
+        device_setting,
         gather_shards,
         process_group,
         rank,
@@ -138,7 +139,8 @@ def _scan_shared(profile: Profile, listed: Sequence[Photo]) -> Scan | None:
     path = profile.album.path
     with ExitStack() as stack:
         device = stack.enter_context(process_group(profile.runtime.device))
-        runtime = profile.runtime.model_copy(update={"device": str(device)})
+        setting = device_setting(profile.runtime.device, device)
+        runtime = profile.runtime.model_copy(update={"device": setting})
         profile = profile.model_copy(update={"runtime": runtime})
         if rank() == 0:
             stack.enter_context(locked(path))
