@@ -109,6 +109,19 @@ def require_model(album: Album, card: ModelCard) -> None:
         )
 
 
+def _note_points(album: Album, points: str) -> None:
+    """Record by whose points faces that are about to be added are aligned, for galleries that are
+    made of them; see `facerec.gallery.points`."""
+    from facerec.album.export import album_card
+    from facerec.gallery.points import with_points
+
+    with album.transaction():
+        card, faces = album_card(album), album.row("SELECT 1 FROM faces LIMIT 1")
+        noted = with_points(card, [points], others=faces is not None)
+        if noted.points != card.points:
+            album.set_meta("card", noted.to_json())
+
+
 def scan_photos(
     album: Album,
     photos: Sequence[Photo],
@@ -128,6 +141,8 @@ def scan_photos(
         UsageError: the album cannot be written.
     """
     require_model(album, engine.card)
+    if photos:
+        _note_points(album, engine.points())
     report = Scan()
     pending: list[_Looked] = []
     committed = time.monotonic()
