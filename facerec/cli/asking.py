@@ -18,4 +18,5 @@ def confirmed(question: str) -> bool:
     except typer.Abort as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise
+        typer.echo(err=True)
         raise UsageError("nobody answers, and nothing was changed; --force does not ask") from error

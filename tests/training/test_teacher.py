@@ -17,6 +17,7 @@ from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import select, split
 from facerec.training.data.synthetic import Synthetic
 from facerec.training.teacher import Teacher, imitation
+from facerec.weights.store import read_model
 from tests.conftest import make_card, noise
 from tests.training.test_training import PLAIN, checkpoint, log, tiny, torchrun, weights
 
@@ -153,6 +154,8 @@ def test_a_teacher_of_another_size_teaches_through_a_projection_that_the_model_l
     assert run(*tiny(tmp_path / "run", **OTHER_SIZE))[0] == 0
     assert run(*tiny(tmp_path / "plain"))[0] == 0
     assert weights(tmp_path / "run").keys() == weights(tmp_path / "plain").keys()
+    card, _ = read_model(tmp_path / "run" / "model.safetensors")
+    assert (card.embedding_size, card.training[-23:]) == (16, ", taught by dlib_resnet")
     saved = checkpoint(tmp_path / "run", 4)
     assert saved["projection/weight"].shape == (128, 16)
     assert not torch.equal(saved["projection/weight"], checkpoint(tmp_path / "run", 0)

@@ -39,6 +39,7 @@ TWINS = {
     "ir_se_50": "test_ir_se",
     "mobilenet_v2": "test_mobilenet_v2",
     "mobilefacenet": "test_mobilefacenet",
+    "mobilefacenet_relu": "test_mobilefacenet",
 }
 RECIPES = [name for name in shipped_profiles() if name != "default"]
 FROM_RANDOM = [name for name in RECIPES if Profile.load(name).train.initial is None]
