@@ -25,6 +25,8 @@ _LAYOUT = 2
 """Version of the tables; 1 had vectors alone."""
 _BATCH = 64
 _BUSY_SECONDS = 60
+# An error whose message quotes damaged text is a UnicodeError itself.
+_DAMAGED = (sqlite3.Error, UnicodeError)
 
 
 def cache_path(
@@ -87,7 +89,7 @@ class EmbeddingCache:
                 self._prepare(origin)
             rows = self._database.execute("SELECT sha256 FROM images")
             self._known = {digest for (digest,) in rows}
-        except (sqlite3.Error, OSError) as error_:
+        except (*_DAMAGED, OSError) as error_:
             raise self._unusable(error_) from error_
 
     def __enter__(self) -> EmbeddingCache:
@@ -166,7 +168,7 @@ class EmbeddingCache:
             row: tuple[Any, ...] | None = self._database.execute(
                 f"SELECT {columns} FROM images WHERE sha256 = ?", (sha256,)
             ).fetchone()
-        except sqlite3.Error as error:
+        except _DAMAGED as error:
             raise self._unusable(error) from error
         if row is None:
             raise self._unusable(LookupError("another run with another origin emptied it"))
@@ -179,7 +181,7 @@ class EmbeddingCache:
                 self._database.executemany(
                     "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)", rows
                 )
-        except sqlite3.Error as error:
+        except _DAMAGED as error:
             raise self._unusable(error) from error
         self._pending.clear()
 

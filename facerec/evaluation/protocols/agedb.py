@@ -11,6 +11,7 @@ from facerec.errors import UsageError
 from facerec.evaluation.protocols.lfw import read_lfw
 from facerec.evaluation.protocols.pair_list import read_pair_list
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.parsing import MALFORMED
 from facerec.files.text import decode_text
 from facerec.registry import PROTOCOLS
 
@@ -46,7 +47,7 @@ def _read_mat(data: bytes, where: str) -> PairProtocol:
 
     try:
         content = loadmat(io.BytesIO(data))
-    except (ValueError, OSError, NotImplementedError, TypeError, MatReadError) as error:
+    except (*MALFORMED, MatReadError) as error:
         raise UsageError(f"{where}: not a MATLAB file of version 5 to 7.2") from error
     if "splits" not in content:
         raise UsageError(f"{where}: holds no variable 'splits', AgeDB's pairs")
