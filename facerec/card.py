@@ -17,8 +17,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -115,6 +117,8 @@ class ModelCard(_Record):
     A chip `(H, W, 3) uint8` becomes network input as `(chip - mean) / std` per channel, in
     `colour` order; `mean` and `std` are on the scale 0-255. `augment` says which images of a
     face are averaged in its embedding: the chip, the chip and its mirror image, or several views.
+    `points` is of a gallery's card: the detectors by whose points its faces were aligned, see
+    `facerec.gallery.points`; empty where nothing is recorded.
     """
 
     name: str
@@ -133,6 +137,7 @@ class ModelCard(_Record):
     licence: str = "unknown"
     source: str = "unknown"
     training: str = "unknown"
+    points: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -142,6 +147,14 @@ class ModelCard(_Record):
             return fields
         rest = {key: value for key, value in fields.items() if key != "flip"}
         return {"augment": "flip" if fields["flip"] else "none", **rest}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_points(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Versions that know no points read a card without them."""
+        fields: dict[str, Any] = dump(self)
+        if not self.points:
+            fields.pop("points", None)
+        return fields
 
     @classmethod
     def from_json(cls, text: str, where: str | Path) -> ModelCard:

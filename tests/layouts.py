@@ -33,7 +33,7 @@ def randomise(network: nn.Module, side: tuple[int, int], seed: int = 0) -> nn.Mo
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = 1.0
     with torch.no_grad():
-        network.train()(torch.randn(8, 3, *side, generator=generator))
+        network.train()(torch.randn(4, 3, *side, generator=generator))
     return network.eval()
 
 

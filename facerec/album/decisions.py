@@ -6,6 +6,7 @@ The last word counts: a decision takes back those that contradict it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from facerec.album.journal import step
@@ -64,10 +65,13 @@ def name_person(album: Album, person: int, name: str) -> None:
         UsageError: the name is not usable, or another person's.
     """
     name = usable_name(name)
-    other = find_name(album, name)
+    other, before = find_name(album, name), label_of(album, person)
     if other not in (None, person):
-        raise UsageError(f"there is a {name} already; merge them: facerec album merge")
-    with step(album, f"name {label_of(album, person)} {name}"):
+        merging = f"facerec album merge {shlex.quote(before)} --into {shlex.quote(name)}"
+        raise UsageError(
+            f"there is a {name} already; if they are one: {merging}; if not, give another name"
+        )
+    with step(album, f"name {before} {name}"):
         if not _has_name(album, person):
             _confirm(album, faces_of(album, person), person)
         album.execute("UPDATE people SET name = ? WHERE id = ?", (name, person))
@@ -105,6 +109,13 @@ def split_faces(album: Album, faces: Sequence[int], name: str | None = None) -> 
     Raises:
         UsageError: there is no such face; the name is not usable, or somebody's.
     """
+    name = None if name is None else usable_name(name)
+    if name is not None and find_name(album, name) is not None:
+        confirming = f"facerec album confirm {shlex.quote(name)} FACE…"
+        raise UsageError(
+            f"there is a {name} already; if these faces are theirs: {confirming}; if not, give "
+            "another name"
+        )
     with step(album, f"split {_count(faces)} off"):
         require_faces(album, faces)
         new = add_person(album, name)

@@ -164,3 +164,32 @@ def assign_faces(album: Album, people: Iterable[tuple[int, int | None]]) -> None
         " WHERE kind = 'is-not' AND face = ?1 AND decisions.person = ?2)",
         people,
     )
+
+
+def shown_twice(album: Album, person: int) -> list[tuple[str | None, list[int]]]:
+    """Photos that show somebody more than once, and these faces, from the left.
+
+    Grouping makes none of these: a user confirmed them, or merged people.
+    """
+    several = (
+        "SELECT photo FROM faces WHERE person = ? GROUP BY photo HAVING count(*) > 1 ORDER BY photo"
+    )
+    return [
+        (
+            _path_of(album, photo),
+            [
+                int(face)
+                for (face,) in album.rows(
+                    "SELECT id FROM faces WHERE photo = ? AND person = ? ORDER BY x1, id",
+                    (photo, person),
+                )
+            ],
+        )
+        for (photo,) in list(album.rows(several, (person,)))
+    ]
+
+
+def _path_of(album: Album, photo: int) -> str | None:
+    """The first place of a photo; None: it lies nowhere any more."""
+    found = album.row("SELECT min(path) FROM places WHERE photo = ?", (photo,))
+    return None if found is None or found[0] is None else from_stored(found[0])

@@ -10,6 +10,8 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from facerec.album.records import Decisions, FaceColumns
+
 NOBODY = -1
 """The person of a face that belongs to nobody yet."""
 
@@ -102,6 +104,20 @@ class Known:
         return np.where(
             self.fixed >= 0, self.fixed, np.where(tentative, self.previous, NOBODY)
         ).astype(np.int64)
+
+
+def known_of(columns: FaceColumns, decisions: Decisions) -> Known:
+    """What the decisions say, by row."""
+    rows = {face: row for row, face in enumerate(columns.ids.tolist())}
+    fixed = np.full(len(rows), NOBODY, np.int64)
+    for face, person in decisions.fixed.items():
+        if face in rows:
+            fixed[rows[face]] = person
+    forbidden = [(rows[face], person) for face, person in decisions.forbidden if face in rows]
+    return Known.of(
+        columns.photos, fixed=fixed, previous=columns.person, forbidden=forbidden,
+        different=decisions.different, quality=columns.quality, taken=columns.taken.tolist(),
+    )  # fmt: skip
 
 
 def _year(taken: str | None) -> float:

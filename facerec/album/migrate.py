@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facerec.album.export import album_card
 from facerec.album.listing import place_of
 from facerec.album.photos import find_photo, from_stored
 from facerec.album.store import Album
@@ -249,7 +250,9 @@ def _finish(album: Album, card: ModelCard, report: Migration) -> None:
     )
     album.execute("DELETE FROM migrated")
     album.set_meta("migrating", None)
-    album.set_meta("card", card.to_json())
+    # Migrated faces are aligned by the landmarks that are stored.
+    points = album_card(album).points
+    album.set_meta("card", card.model_copy(update={"points": points}).to_json())
     album.set_meta("model", model)
     report.translated = _count(album, "SELECT count(*) FROM vectors WHERE translated")
 

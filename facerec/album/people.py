@@ -18,7 +18,7 @@ def add_person(album: Album, name: str | None = None) -> int:
     """
     name = None if name is None else usable_name(name)
     if name is not None and find_name(album, name) is not None:
-        raise UsageError(f"there is a {name} already")
+        raise UsageError(f"there is a {name} already; give another name")
     added = album.execute("INSERT INTO people (name) VALUES (?)", (name,)).lastrowid
     assert added is not None, "a row was inserted"
     return added

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 from facerec.album.decisions import read_decisions
 from facerec.album.export import album_card
 from facerec.album.faces import assign_faces, read_columns
-from facerec.album.grouping import Grouping, group, likely
+from facerec.album.grouping import Grouping, group
 from facerec.album.journal import step
-from facerec.album.known import NOBODY, Known, Numbers
+from facerec.album.known import NOBODY, Numbers, known_of
 from facerec.album.people import add_person, find_name
 from facerec.album.records import Decisions, FaceColumns
 from facerec.album.seeds import Seeds
 from facerec.album.store import Album
-from facerec.album.suggesting import Suggestion, suggestions
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 
@@ -117,20 +115,6 @@ def _still(album: Album, before: _Facts) -> bool:
     return faces == before.faces and now.people == before.people
 
 
-def known_of(columns: FaceColumns, decisions: Decisions) -> Known:
-    """What the decisions say, by row."""
-    rows = {face: row for row, face in enumerate(columns.ids.tolist())}
-    fixed = np.full(len(rows), NOBODY, np.int64)
-    for face, person in decisions.fixed.items():
-        if face in rows:
-            fixed[rows[face]] = person
-    forbidden = [(rows[face], person) for face, person in decisions.forbidden if face in rows]
-    return Known.of(
-        columns.photos, fixed=fixed, previous=columns.person, forbidden=forbidden,
-        different=decisions.different, quality=columns.quality, taken=columns.taken.tolist(),
-    )  # fmt: skip
-
-
 def _group(
     album: Album, columns: FaceColumns, decisions: Decisions, card: ModelCard,
     seeds: Seeds | None, distance: float | None, advance: Callable[[int], None],
@@ -181,27 +165,3 @@ def _report(
         int(((before != NOBODY) & (people != NOBODY) & (before != people)).sum()),
         found.threshold, found.reason,
     )  # fmt: skip
-
-
-def suggest(
-    album: Album, person: int, *, columns: FaceColumns | None = None, limit: int = 50
-) -> list[Suggestion]:
-    """Faces that may be somebody's, see `facerec.album.suggesting.suggestions`; `faces` are ids.
-
-    Args:
-        person: one with faces.
-        columns: what `read_columns` says of the album; None: it is read.
-        limit: suggestions, at most.
-    """
-    columns, card = columns or read_columns(album), album_card(album)
-    stored = album.meta("grouping")
-    least = likely(card, -1.0) if stored is None else float(json.loads(stored)["likely"])
-    named = frozenset(one for (one,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL"))
-    found = suggestions(
-        columns.vectors, known_of(columns, read_decisions(album)), columns.person, person,
-        named=named, least=least, limit=limit,
-    )  # fmt: skip
-    return [
-        dataclasses.replace(one, faces=tuple(columns.ids[list(one.faces)].tolist()))
-        for one in found
-    ]

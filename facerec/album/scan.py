@@ -6,12 +6,10 @@ killed scan goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec.album.chips import cut_chips
@@ -25,22 +23,14 @@ from facerec.album.edited import (
 )
 from facerec.album.faces import add_faces
 from facerec.album.listing import place_of
-from facerec.album.photos import (
-    add_photo,
-    find_photo,
-    known_contents,
-    lies_whole,
-    place_photo,
-    places_of,
-    remove_places,
-)
+from facerec.album.moved import move_photo
+from facerec.album.photos import add_photo, find_photo, known_contents, lies_whole, place_photo
 from facerec.album.records import NewFace, Place
 from facerec.album.store import Album
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, InputError
 from facerec.faces import Frame
-from facerec.imaging.names import is_archive, is_url
-from facerec.imaging.photos import Photo, is_file, read_bytes
+from facerec.imaging.photos import Photo, read_bytes
 from facerec.imaging.reader import decode_frame
 from facerec.imaging.taken import taken_at
 from facerec.parallel.ahead import map_ahead
@@ -119,6 +109,19 @@ def require_model(album: Album, card: ModelCard) -> None:
         )
 
 
+def _note_points(album: Album, points: str) -> None:
+    """Record by whose points faces that are about to be added are aligned, for galleries that are
+    made of them; see `facerec.gallery.points`."""
+    from facerec.album.export import album_card
+    from facerec.gallery.points import with_points
+
+    with album.transaction():
+        card, faces = album_card(album), album.row("SELECT 1 FROM faces LIMIT 1")
+        noted = with_points(card, [points], others=faces is not None)
+        if noted.points != card.points:
+            album.set_meta("card", noted.to_json())
+
+
 def scan_photos(
     album: Album,
     photos: Sequence[Photo],
@@ -138,6 +141,8 @@ def scan_photos(
         UsageError: the album cannot be written.
     """
     require_model(album, engine.card)
+    if photos:
+        _note_points(album, engine.points())
     report = Scan()
     pending: list[_Looked] = []
     committed = time.monotonic()
@@ -224,7 +229,7 @@ def _add(album: Album, one: _Looked, model: str, report: Scan) -> None:
     known = find_photo(album, one.content)
     if known is not None:
         report.known += 1
-        report.moved += _move(album, known, one.place)
+        report.moved += move_photo(album, known, one.place)
         return
     assert one.size is not None, "a photo that is not known was decoded"
     before = photo_before(album, one.place.path, one.size)
@@ -252,18 +257,3 @@ def _add(album: Album, one: _Looked, model: str, report: Scan) -> None:
 
 def _count(faces: Sequence[int | None]) -> int:
     return sum(face is not None for face in faces)
-
-
-def _move(album: Album, photo: int, place: Place) -> bool:
-    """Place a known photo; returns whether it lay elsewhere before, and no longer does."""
-    gone = [path for path in places_of(album, photo) if path != place.path and not _exists(path)]
-    remove_places(album, gone)
-    place_photo(album, photo, place)
-    return bool(gone)
-
-
-def _exists(path: str) -> bool:
-    """Whether something is there; behind a URL and in an archive only a scan can tell."""
-    if is_url(path) or os.path.lexists(path):
-        return True
-    return any(is_archive(above.name) and is_file(above) for above in Path(path).parents)

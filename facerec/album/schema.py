@@ -102,5 +102,6 @@ MIGRATIONS = (
         face INTEGER PRIMARY KEY REFERENCES faces ON DELETE CASCADE, vector BLOB NOT NULL
     );
     """,
+    "ALTER TABLE writings ADD COLUMN copies TEXT",
 )
 """What makes version n + 1 (SQLite's `user_version`) of version n."""

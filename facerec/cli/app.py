@@ -9,7 +9,6 @@ end_at_once()
 
 # ruff: noqa: E402
 import atexit
-import codecs
 import gc
 import logging
 import os
@@ -24,8 +23,13 @@ from typing import Annotated, Any
 import typer
 
 from facerec.cli.help import HELP, App, Group, Rows
-from facerec.errors import FacerecError, did_you_mean, without_credentials
-from facerec.files.text import escape_unencodable
+from facerec.cli.streams import (
+    discard_stdout,
+    is_of_stdout,
+    occupy_closed_streams,
+    write_any_text,
+)
+from facerec.errors import FacerecError, UsageError, did_you_mean, without_credentials
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -183,12 +187,14 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; returns its exit code. Errors become one line on stderr."""
-    _write_any_text()
+    occupy_closed_streams()
+    write_any_text()
     logging.lastResort = _Warnings(logging.WARNING)
     if not sys.warnoptions:
         # Of packages, about their own use: nothing that a user can act on.
         warnings.simplefilter("ignore")
     try:
+        _require_current_folder()
         code = app(standalone_mode=False, prog_name="facerec")
         sys.stdout.flush()
     except BrokenPipeError:
@@ -213,6 +219,9 @@ def run() -> int:
             return _render(error, _usage(error), 2)
         if _was_interrupted(error):
             return _render(error, "interrupted", INTERRUPTED)
+        if isinstance(error, OSError) and is_of_stdout(error):
+            discard_stdout()
+            return _render(error, f"standard output cannot be written: {error.strerror}", 2)
         kind = type(error).__name__
         return _render(error, f"internal error: {kind}: {error}; --debug shows where", 4)
     if code == INTERRUPTED:
@@ -220,20 +229,23 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
+def _require_current_folder() -> None:
+    """Refuse to run where libraries, which look around when they are loaded, end the process.
+
+    Raises:
+        UsageError: the current folder is gone.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the current folder is gone; change to one that is there") from error
+
+
 def _was_interrupted(error: BaseException | None) -> bool:
     """Whether an error is what a library made of Ctrl-C, as NumPy does while it is imported."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _write_any_text() -> None:
-    """Let no character of a name end a command: pipes and files get UTF-8, whatever the locale
-    says; a terminal gets what it has, and the rest escaped."""
-    codecs.register_error("facerec", escape_unencodable)
-    for stream in (sys.stdout, sys.stderr):
-        encoding = None if stream.isatty() else "utf-8"
-        stream.reconfigure(encoding=encoding, errors="facerec")  # type: ignore[union-attr]
 
 
 class _Warnings(logging.Handler):
@@ -247,6 +259,10 @@ def _explain_import(error: ImportError) -> str:
     """A package that is there but cannot be loaded, and what to do."""
     reason = str(error).splitlines()[0]
     name = (error.name or "a package").partition(".")[0]
+    # PyTorch's own library tells no more.
+    name = "torch" if name == "_C" else name
+    if "failed to map segment" in reason or "annot allocate memory" in reason:
+        return f"{name} cannot be loaded: not enough memory (see ulimit -v)"
     if "libGL" in reason or name == "cv2":
         return (
             f"OpenCV cannot be loaded: {reason}; apt install libgl1, or pip uninstall "
@@ -258,7 +274,7 @@ def _explain_import(error: ImportError) -> str:
 
 def _leave_pipe() -> int:
     """Nobody reads stdout on, as after `| head -1`: be silent, also when Python flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_stdout()
     return _PIPE_CLOSED
 
 

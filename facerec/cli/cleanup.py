@@ -193,11 +193,12 @@ def run(
     with waiting("loading models"):
         from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
     from facerec.cleanup.plan import plan
-    from facerec.parallel.ranks import process_group, rank
+    from facerec.parallel.ranks import device_setting, process_group, rank
 
     with tempfile.TemporaryDirectory() as scratch, process_group(loaded.runtime.device) as device:
         seen = Path(scratch) if dry_run else report
-        runtime = loaded.runtime.model_copy(update={"device": str(device)})
+        setting = device_setting(loaded.runtime.device, device)
+        runtime = loaded.runtime.model_copy(update={"device": setting})
         loaded = loaded.model_copy(update={"runtime": runtime})
         photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
         avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []

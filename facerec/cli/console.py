@@ -184,6 +184,21 @@ def print_line(line: str) -> None:
     sys.stdout.flush()
 
 
+def print_path(path: str, *, null: bool = False) -> None:
+    """A path to stdout, for other programs: in a pipe its very bytes, whatever they are.
+
+    Args:
+        null: end it in NUL, not in a new line, which a path may hold.
+    """
+    if sys.stdout.isatty() and not null:
+        print_line(printable(path))
+        return
+    sys.stdout.flush()
+    data = path.encode("utf-8", "surrogateescape")
+    sys.stdout.buffer.write(data + (b"\0" if null else b"\n"))
+    sys.stdout.buffer.flush()
+
+
 def say(message: str) -> None:
     """One line to stderr, above a progress bar; of an endless one the middle is left out."""
     line = f"facerec: {printable(message)}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec.cli.asking import confirmed
 from facerec.cli.completing import complete_downloadable, complete_profile
 from facerec.cli.console import Results, live_progress, progress, say
 from facerec.cli.help import INPUT, RUNTIME, App
@@ -240,7 +241,7 @@ def remove(
     from facerec.weights.downloads import folder_of, remove
 
     for member in _records(name):
-        if not force and not typer.confirm(f"Remove {folder_of(member)}?", err=True):
+        if not force and not confirmed(f"Remove {folder_of(member)}?"):
             raise UsageError("nothing was removed")
         remove(member)
         say(f"{member}: removed")

@@ -141,11 +141,12 @@ def embed(
     from facerec.cli.saved_images import Unwritten
     from facerec.gallery.enrol import Ranks, enrol_photos
     from facerec.gallery.records import enrolment_record
-    from facerec.parallel.ranks import barrier, process_group, rank, world_size
+    from facerec.parallel.ranks import barrier, device_setting, process_group, rank, world_size
 
     kept, unwritten = 0, Unwritten()
     with process_group(loaded.runtime.device) as device:
-        runtime = loaded.runtime.model_copy(update={"device": str(device)})
+        setting = device_setting(loaded.runtime.device, device)
+        runtime = loaded.runtime.model_copy(update={"device": setting})
         loaded = loaded.model_copy(update={"runtime": runtime})
         with waiting("loading models"):
             engine = Engine.from_profile(loaded)

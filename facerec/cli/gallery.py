@@ -7,8 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from facerec.cli.asking import confirmed
 from facerec.cli.completing import complete_person
 from facerec.cli.console import Results, progress, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
@@ -83,9 +82,12 @@ def show(
     from facerec.card import similarity_to_distance
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
+    from facerec.gallery.people import stored_name
+    from facerec.gallery.points import points_recorded
     from facerec.gallery.records import entry_record
 
     opened = open_gallery(profile.load().gallery.path)
+    person = stored_name(person, opened.counts)
     rows = opened.person(person)
     mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", "quality", as_json=as_json)
@@ -101,7 +103,7 @@ def show(
                 "" if math.isnan(quality) else f"{quality:.2f}",
             ),
         )
-    results.close(title=person)
+    results.close(title=f"{person}, aligned by: {', '.join(points_recorded(opened.card))}")
 
 
 @app.command(examples=["facerec gallery rename barack obama -g people.h5"])
@@ -114,8 +116,12 @@ def rename(
 ) -> None:
     """Give a person another name."""
     from facerec.gallery.addresses import changing
+    from facerec.gallery.people import stored_name
+    from facerec.imaging.photos import normalise_person
 
+    name = normalise_person(name)
     with changing(profile.load().gallery.path) as opened:
+        person = stored_name(person, opened.counts)
         opened.rename(person, name)
     say(f"{person} is now {name}")
 
@@ -139,13 +145,16 @@ def remove(
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
     from facerec.gallery.addresses import changing, open_gallery
+    from facerec.gallery.people import stored_name
 
     address = profile.load().gallery.path
-    known = open_gallery(address).person(person).source
+    there = open_gallery(address)
+    person = stored_name(person, there.counts)
+    known = there.person(person).source
     if photo is not None and photo not in known:
         raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     what = f"{photo} of {person}" if photo else person
-    if not force and not typer.confirm(f"Remove {what} from {address}?", err=True):
+    if not force and not confirmed(f"Remove {what} from {address}?"):
         raise UsageError("nothing was removed")
     with changing(address) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)
@@ -200,9 +209,11 @@ def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> Non
     Raises:
         UsageError: one of them is unknown, or `into` is no usable name; nothing is changed.
     """
-    from facerec.gallery.people import unknown_person
+    from facerec.gallery.people import stored_name, unknown_person
 
     known = opened.counts()
+    into = stored_name(into, lambda: known)
+    people = [stored_name(person, lambda: known) for person in people]
     for person in people:
         if person not in known:
             raise unknown_person(person, known)
@@ -389,14 +400,19 @@ def verify(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Check a gallery: its format, its vectors, and that its templates are their means."""
+    """Check a gallery: its format, its vectors, and that its templates are their means.
+
+    Also tells whose five points its faces were aligned by.
+    """
     from facerec.gallery.addresses import backend_of, open_gallery
+    from facerec.gallery.points import points_recorded
 
     address = profile.load().gallery.path
     with progress("checking", len(open_gallery(address))) as advance:
         opened = backend_of(address).verify(address, advance)
     people = opened.counts()
-    results = Results("gallery", "people", "faces", "model", as_json=as_json)
+    results = Results("gallery", "people", "faces", "model", "points", as_json=as_json)
+    points = points_recorded(opened.card)
     results.add(
         {
             "gallery": address,
@@ -404,8 +420,9 @@ def verify(
             "faces": len(opened),
             "model": opened.card.name,
             "fingerprint": opened.card.fingerprint(),
+            "points": list(points),
         },
-        (address, str(len(people)), str(len(opened)), opened.card.name),
+        (address, str(len(people)), str(len(opened)), opened.card.name, ", ".join(points)),
     )
     results.close()
     say(f"{address}: sound")

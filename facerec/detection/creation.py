@@ -7,6 +7,7 @@ from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
 OWN_LANDMARKS = "own"
+MTCNN_POINTS = "mtcnn"
 
 
 def create_detector(section: DetectorSection, *, device: str = "cpu") -> Detector:
@@ -29,6 +30,13 @@ def create_detector(section: DetectorSection, *, device: str = "cpu") -> Detecto
     from facerec.detection.mtcnn.weights import load_mtcnn_weights
 
     return MTCNNLandmarks(detector, load_mtcnn_weights())
+
+
+def points_of(section: DetectorSection) -> str:
+    """By whose five points faces are aligned: `mtcnn`, or the detector that places its own."""
+    if DETECTORS.fact(section.name, "cascade"):
+        return MTCNN_POINTS
+    return section.name if landmarks_of(section) == OWN_LANDMARKS else MTCNN_POINTS
 
 
 def landmarks_of(section: DetectorSection) -> str:

@@ -15,6 +15,7 @@ import torch
 from facerec.alignment.warp import adapt_chip, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
+from facerec.detection.creation import points_of
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_model
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
@@ -115,6 +116,13 @@ class Engine:
         """The card's fingerprint and the arithmetic; engines that agree in both give the same
         vectors."""
         return self.card.fingerprint(), self.arithmetic
+
+    def points(self, *, aligned: bool = False) -> str:
+        """By whose five points faces are aligned, see `facerec.detection.creation.points_of`;
+        `none` for images that are aligned faces, `unknown` for an engine made without a profile."""
+        if aligned:
+            return "none"
+        return "unknown" if self._profile is None else points_of(self._profile.detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """Faces of each image, highest score first.

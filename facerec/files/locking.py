@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facerec.errors import UsageError
+from facerec.files.temporary import remove_leftovers
 from facerec.files.writing import behind_links
 
 
@@ -46,6 +47,7 @@ def locked(path: str | Path, *, waiting: Callable[[], None] | None = None) -> It
         raise UsageError(f"{path}: cannot be written: {error}") from error
     _here.locks.add(lock)
     try:
+        remove_leftovers(place.parent)
         yield
     finally:
         _here.locks.discard(lock)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facerec.errors import UsageError
+from facerec.files.temporary import name_beside, remove_leftovers
 
 
 @contextmanager
@@ -21,7 +22,8 @@ def replacing(
     """Write `target` atomically: yield a temporary path beside it, renamed when the block ends.
 
     The new file is flushed to disk before it is renamed. If the block raises, the temporary file
-    is removed and `target` is unchanged. Missing parent folders are created. A link is followed,
+    is removed and `target` is unchanged; what a killed process left in the folder is removed by the
+    next one that writes there. Missing parent folders are created. A link is followed,
     and stays one. A file that is replaced keeps its mode and owner; a new one gets the umask's. A
     device or a named pipe gets the bytes once they are complete.
 
@@ -47,6 +49,7 @@ def replacing(
         place = behind_links(target)
         _require_replaceable(place)
         place.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place.parent)
         # Nobody else may read on the way what only its owner may read in the end.
         model = place if like is None or place.exists() else behind_links(like)
         temporary = _create_beside(place, 0o600 if model.exists() else 0o666, partial)
@@ -171,17 +174,13 @@ def _try_to_create_below(folder: Path) -> None:
 
 
 def _create_beside(place: Path, mode: int, partial: bool = False) -> Path:
-    """An empty file in the folder of another, hidden unless `partial`, with the same suffix.
+    """An empty file beside another.
 
     Not by `tempfile`: its files are readable by their owner alone, and the umask that a new output
     should get cannot be asked for without changing it for all threads.
     """
     while True:
-        suffix = place.suffix if len(os.fsencode(place.suffix)) < 32 else ""
-        stem = os.fsencode(place.name)[:150].decode(errors="ignore")
-        mark = os.urandom(4).hex()
-        name = f"{stem}.partial-{mark}{suffix}" if partial else f".{stem}.{mark}{suffix}"
-        temporary = place.with_name(name)
+        temporary = name_beside(place, partial=partial)
         with suppress(FileExistsError):
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
             return temporary

@@ -11,6 +11,7 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.files.writing import check_output
 from facerec.gallery.base import Backend, GalleryStore
+from facerec.gallery.points import points_recorded, record_points
 from facerec.registry import GALLERIES
 
 _SHARE = 0.05
@@ -82,6 +83,8 @@ def extend(store: GalleryStore, other: GalleryStore) -> None:
         IncompatibleError: it was built with another model.
     """
     store.card.require_same_model(other.card, "the other gallery")
+    if len(other):
+        record_points(store, points_recorded(other.card))
     for batch in other.batches():
         photos = zip(batch.person, batch.sha256, strict=True)
         new = [

@@ -75,6 +75,9 @@ def continue_copy(
         target.append(batch)
         saver.note_change()
         advance(len(batch))
+    if target.card.points != source.card.points:
+        target.card = target.card.model_copy(update={"points": source.card.points})
+        saver.note_change()
     saver.save()
     return len(target) - done
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facerec.engine.engine import Engine
-from facerec.errors import FacerecError
+from facerec.errors import FacerecError, UsageError
 from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.entries import known_quality
@@ -22,6 +22,7 @@ from facerec.gallery.outcomes import (
     is_refused,
 )
 from facerec.gallery.people import check_name
+from facerec.gallery.points import record_points
 from facerec.gallery.remarks import (
     Remark,
     remark_on_loose,
@@ -30,7 +31,7 @@ from facerec.gallery.remarks import (
     remark_on_others,
 )
 from facerec.gallery.sync import compare, relative_source
-from facerec.imaging.photos import Photo
+from facerec.imaging.photos import FailedPhoto, Photo, unreadable
 from facerec.profile.loading import Profile
 
 Observer = Callable[[str], None]
@@ -117,13 +118,12 @@ def enrol_photos(
         the photos by outcome; None on ranks other than 0.
 
     Raises:
-        UsageError: a name is unusable, or the gallery cannot be written.
+        UsageError: no name is usable, or the gallery cannot be written.
         IncompatibleError: the gallery was built with another model.
         MissingError: the gallery is damaged.
     """
     address = str(address)
-    for person in {person for person, _ in photos}:
-        check_name(person)
+    photos = _with_usable_names(photos)
 
     def embed(chosen: Sequence[tuple[str, Photo]], held: Held) -> Iterator[Outcome]:
         return embed_photos(chosen, engine, profile, aligned=aligned, held=held, seen=seen)
@@ -159,13 +159,39 @@ def enrol_photos(
             # Committed once, at the end: after a crash all chunks are enrolled again.
             saver = Saver(gallery, changed=False, share=0)
             outcomes = chunks.outcomes()
-        report = _enrol(gallery, address, photos, outcomes, profile, meta, observe, saver, sync)
+        points = engine.points(aligned=aligned)
+        report = _enrol(
+            gallery, address, photos, outcomes, profile, points, meta, observe, saver, sync
+        )
         report.removed = removed
         _remark(report, gallery, address, photos, profile)
         if new:
             backend.tidy(gallery)
     chunks.remove()
     return report
+
+
+def _with_usable_names(photos: Sequence[tuple[str, Photo]]) -> list[tuple[str, Photo]]:
+    """The photos; those of people whose name is unusable fail on `read`.
+
+    Raises:
+        UsageError: no name is usable.
+    """
+    wrong: dict[str, UsageError] = {}
+    people = dict.fromkeys(person for person, _ in photos)
+    for person in people:
+        try:
+            check_name(person)
+        except UsageError as error:
+            wrong[person] = error
+    if wrong and len(wrong) == len(people):
+        raise next(iter(wrong.values()))
+    return [
+        (person, photo)
+        if person not in wrong
+        else (person, FailedPhoto(str(photo), unreadable(str(photo), str(wrong[person]))))
+        for person, photo in photos
+    ]
 
 
 def _held(address: str) -> Held:
@@ -187,6 +213,7 @@ def _enrol(
     photos: Sequence[tuple[str, Photo]],
     outcomes: Iterable[Outcome],
     profile: Profile,
+    points: str,
     meta: Where | None,
     observe: Observer,
     saver: Saver,
@@ -225,6 +252,7 @@ def _enrol(
                     saver.note_change()
             else:
                 report.replaced += gallery.has_source(person, source)
+                record_points(gallery, [points])
                 gallery.add(person, faces, source, outcome.sha256, meta)
                 report.enrolled += 1
                 report.faces += len(faces)
@@ -271,7 +299,9 @@ def _remark(
     report.remarks += remark_on_loose(placed)
     report.remarks += remark_on_mixtures(gallery, report.people)
     unknown = profile.recognize.unknown
-    everyone = dict.fromkeys(person for person, _ in photos)
+    everyone = dict.fromkeys(
+        person for person, photo in photos if not isinstance(photo, FailedPhoto)
+    )
     report.remarks += remark_on_names(gallery.counts(), everyone, unknown, address)
     found = compare(gallery, photos, report.content - {""}, gallery_folder(address))
     report.remarks += found.remarks("the same command with --sync")

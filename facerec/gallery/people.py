@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from facerec.errors import UsageError, did_you_mean
 from facerec.gallery.entries import Base, Lookup, Rows, as_texts
+from facerec.imaging.photos import normalise_person
 
 
 class Names:
@@ -80,6 +81,16 @@ class Names:
 def unknown_person(name: str, people: Iterable[str]) -> UsageError:
     """The error for an unknown person, with the nearest name."""
     return UsageError(f"the gallery holds nobody called {name}{did_you_mean(name, people)}")
+
+
+def stored_name(name: str, people: Callable[[], Container[str]]) -> str:
+    """A name as somebody writes it, also with accents decomposed as macOS does, as it is stored.
+
+    Args:
+        people: gives the names of a gallery; asked only where that decides.
+    """
+    stored = normalise_person(name)
+    return name if stored == name or name in people() else stored
 
 
 # Zero-width joiners, which Persian and Indic names are spelt with, are not printable to Python.

@@ -1,51 +1,24 @@
-"""Sources: the files of a folder, tar or zip by key, read in place."""
+"""Sources: the files of a folder, tar or zip by key."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import logging
 import lzma
-import posixpath
 import re
-import shutil
 import tarfile
-import tempfile
-import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import IO, Protocol
 
 from facerec.errors import InputError, MissingError, UsageError
-from facerec.imaging.contents import START
+from facerec.imaging.contents import START, describe
 from facerec.imaging.folders import FolderSource
-from facerec.imaging.names import has_image_suffix, is_junk, is_photo, passed_over
-from facerec.imaging.photos import MAX_FILE
+from facerec.imaging.names import has_image_suffix, is_photo
+from facerec.imaging.tars import TarSource
+from facerec.imaging.zips import ZipSource
 
-_Opener = Callable[[IO[bytes]], IO[bytes]]
-_OPENERS: dict[str, _Opener] = {
-    ".gz": cast("_Opener", gzip.open),
-    ".tgz": cast("_Opener", gzip.open),
-    ".bz2": cast("_Opener", bz2.open),
-    ".tbz": cast("_Opener", bz2.open),
-    ".tbz2": cast("_Opener", bz2.open),
-    ".xz": cast("_Opener", lzma.open),
-    ".txz": cast("_Opener", lzma.open),
-}
 _TAR = re.compile(r"\.(tar|tar\..*|t[gbx]z2?)$", re.IGNORECASE)
-# As many links to links as Linux follows.
-_log = logging.getLogger(__name__)
-
-_MOST_LINKS = 40
-
-# What `zipfile` raises on damaged, encrypted and unknown members.
-_DAMAGED = (
-    zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, OSError,
-    EOFError, ValueError,
-)  # fmt: skip
 
 
 class Source(Protocol):
@@ -80,11 +53,24 @@ def open_source(path: str | Path) -> Source:
 
     Raises:
         MissingError: there is nothing at `path`.
-        UsageError: it is none of these.
+        UsageError: it is none of these, or a tar that is damaged and lacks files.
     """
     path = Path(path)
     if path.is_dir():
         return FolderSource(path)
+    archive = open_archive_file(path)
+    if archive.damage:
+        raise UsageError(f"{path}: {archive.damage}; files may be missing")
+    return archive
+
+
+def open_archive_file(path: Path) -> TarSource | ZipSource:
+    """As `open_archive`, from a path.
+
+    Raises:
+        MissingError: there is nothing at `path`.
+        UsageError: it is neither.
+    """
     if not path.exists():
         raise MissingError(f"{path}: no such folder or archive")
     try:
@@ -93,8 +79,8 @@ def open_source(path: str | Path) -> Source:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def open_archive(name: str, file: IO[bytes]) -> Source:
-    """Open a tar or zip from a seekable file.
+def open_archive(name: str, file: IO[bytes]) -> TarSource | ZipSource:
+    """Open a tar or zip from a seekable file; a damaged tar's `damage` tells of it.
 
     Args:
         name: its name; the suffix tells a tar's compression.
@@ -103,9 +89,15 @@ def open_archive(name: str, file: IO[bytes]) -> Source:
         UsageError: it is neither.
     """
     try:
+        start = file.read(START)
         # `is_zipfile` looks at the end, where a tar may hold a zip.
-        if not _TAR.search(name) and zipfile.is_zipfile(file):
+        begins_as_zip = start.startswith(b"PK\x03\x04")
+        if (begins_as_zip or not _TAR.search(name)) and zipfile.is_zipfile(file):
             return ZipSource(name, file)
+        if begins_as_zip:
+            raise UsageError(f"{name}: is a zip that is cut off: the list at its end is missing")
+        if (other := describe(start)) is not None:
+            raise UsageError(f"{name}: is {other}, neither a tar nor a zip; unpack it")
         file.seek(0)
         return TarSource(name, file)
     except (
@@ -119,149 +111,9 @@ def open_archive(name: str, file: IO[bytes]) -> Source:
         raise UsageError(f"{name}: neither a folder nor a readable tar or zip") from error
 
 
-class TarSource:
-    """Regular files of a tar, and hard and symbolic links to them.
-
-    A compressed tar has no random access, so it is decompressed once into an unnamed temporary
-    file that vanishes with the process. A link that leads nowhere in the tar fails on `read`.
-
-    Attributes:
-        lost: those links, and where they lead.
-    """
-
-    def __init__(self, name: str, file: IO[bytes]) -> None:
-        self.name = name
-        self._file = _decompressed(name, file)
-        self._lock = threading.Lock()
-        self._places: dict[str, tuple[int, int]] = {}
-        self.lost: dict[str, str] = {}
-        links: dict[str, str] = {}
-        with tarfile.open(fileobj=self._file, mode="r:") as archive:
-            for member in archive:
-                key = _plain(member.name)
-                if member.isreg() and not member.issparse():
-                    self._places[key] = (member.offset_data, member.size)
-                    links.pop(key, None)
-                elif member.islnk():
-                    # `tar` stores a file that is named twice as a link to itself.
-                    if (target := posixpath.normpath(member.linkname)) != key:
-                        links[key] = target
-                elif member.issym():
-                    # `join` keeps an absolute target, which no member is.
-                    links[key] = posixpath.normpath(
-                        posixpath.join(posixpath.dirname(key), member.linkname)
-                    )
-        self._add_links(links)
-        _tell_passed(name, self._places)
-
-    def _add_links(self, links: Mapping[str, str]) -> None:
-        folders = {str(parent) for key in self._places for parent in PurePosixPath(key).parents}
-        for key in links:
-            target = _follow(key, links)
-            if target in self._places:
-                self._places[key] = self._places[target]
-            elif target not in folders:
-                self.lost[key] = links[key]
-
-    def names(self) -> Iterable[str]:
-        return [*self._places, *self.lost]
-
-    def start(self, key: str) -> bytes:
-        offset, size = self._places.get(key, (0, 0))
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(min(size, START))
-
-    def read(self, key: str) -> bytes:
-        if key in self.lost:
-            raise InputError(f"{self.name}: {key} is a link to {self.lost[key]}, not in there")
-        if key not in self._places:
-            raise InputError(f"{self.name}: holds no {key}")
-        offset, size = self._places[key]
-        if size > MAX_FILE:
-            raise InputError(f"{self.name}: {key} has {size} bytes, more than an image can have")
-        with self._lock:
-            self._file.seek(offset)
-            data = self._file.read(size)
-        if len(data) != size:
-            raise InputError(f"{self.name}: ends within {key}")
-        return data
-
-
-def _follow(key: str, links: Mapping[str, str]) -> str:
-    """The member that a link resolves to, through links to files and to folders."""
-    for _ in range(_MOST_LINKS):
-        if key in links:
-            key = links[key]
-            continue
-        parents = (str(parent) for parent in PurePosixPath(key).parents)
-        folder = next((parent for parent in parents if parent in links), None)
-        if folder is None:
-            break
-        key = posixpath.normpath(f"{links[folder]}/{key.removeprefix(folder)}")
-    return key
-
-
-def _decompressed(name: str, file: IO[bytes]) -> IO[bytes]:
-    opener = _OPENERS.get(PurePosixPath(name).suffix.lower())
-    if opener is None:
-        return file
-    plain = tempfile.TemporaryFile()  # noqa: SIM115  (it is the source's, for its life)
-    with file, opener(file) as packed:
-        shutil.copyfileobj(packed, plain, 1 << 20)
-    plain.seek(0)
-    return plain
-
-
-class ZipSource:
-    """Files of a zip; some Windows tools write backslashes between folders."""
-
-    def __init__(self, name: str, file: IO[bytes]) -> None:
-        self.name = name
-        self._archive = zipfile.ZipFile(file)
-        self._lock = threading.Lock()
-        self._members = {
-            _plain(member.filename.replace("\\", "/")): member
-            for member in self._archive.infolist()
-            if not member.filename.endswith(("/", "\\"))
-        }
-        _tell_passed(name, self._members)
-
-    def names(self) -> Iterable[str]:
-        return self._members
-
-    def start(self, key: str) -> bytes:
-        with self._lock, suppress(*_DAMAGED), self._archive.open(self._members[key]) as file:
-            return file.read(START)
-        return b""
-
-    def read(self, key: str) -> bytes:
-        if key not in self._members:
-            raise InputError(f"{self.name}: holds no {key}")
-        member = self._members[key]
-        if member.file_size > MAX_FILE:
-            raise InputError(f"{self.name}: {key} has {member.file_size} bytes, too many")
-        try:
-            with self._lock:
-                return self._archive.read(member)
-        except _DAMAGED as error:
-            raise InputError(f"{self.name}: {key} cannot be read: {error}") from error
-
-
 def _without_suffix(name: str) -> str:
     """A name without an image's suffix: Yale's `subject01.happy` keeps what tells it apart."""
     return name.removesuffix(PurePosixPath(name).suffix) if has_image_suffix(name) else name
-
-
-def _tell_passed(name: str, keys: Iterable[str]) -> None:
-    """Say that an archive's system files that are named like photos are passed over."""
-    passed = [key for key in keys if has_image_suffix(key) and any(map(is_junk, key.split("/")))]
-    if passed:
-        _log.warning("%s", passed_over(name, passed))
-
-
-def _plain(name: str) -> str:
-    return PurePosixPath(name).as_posix()
 
 
 class MemorySource:
@@ -298,7 +150,7 @@ def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
     """
     wanted = list(keys)
     names = set(photo_names(source))
-    if isinstance(source, TarSource):
+    if isinstance(source, TarSource | ZipSource):
         names -= source.lost.keys()
     files = {_without_suffix(name): name for name in sorted(names)}
     by_last_part: dict[str, list[str]] = {}

@@ -46,12 +46,23 @@ _UNREAD = (
     ("a FLIF file", re.compile(rb"FLIF")),
     ("a QOI file", re.compile(rb"qoif")),
     ("a DDS file", re.compile(rb"DDS ")),
+    ("a PCX file", re.compile(rb"\x0a[\0\2-\5]\x01[\1\2\4\x08]")),
+    ("a PAM or PFM file", re.compile(rb"P7\n|P[Ff]\s")),
+    ("a Sun raster file", re.compile(rb"\x59\xa6\x6a\x95")),
+    ("an SGI file", re.compile(rb"\x01\xda[\0\1][\1\2]")),
+    ("a DPX or Cineon file", re.compile(rb"SDPX|XPDS|\x80\x2a\x5f\xd7")),
+    ("a DjVu file", re.compile(rb"AT&TFORM")),
 )
 _OTHER = (
     ("a 7z archive", re.compile(rb"7z\xbc\xaf\x27\x1c")),
     ("a RAR archive", re.compile(rb"Rar!\x1a\x07")),
     ("a zip", re.compile(rb"PK\x03\x04")),
+    ("a Zstandard file", re.compile(rb"\x28\xb5\x2f\xfd")),
     ("a PDF", re.compile(rb"%PDF-")),
+    ("PostScript", re.compile(rb"%!PS|\xc5\xd0\xd3\xc6")),
+    ("SVG, a drawing", re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE)),
+    ("a web page", re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", re.IGNORECASE)),
+    ("XML", re.compile(rb"(\xef\xbb\xbf)?<\?xml")),
 )
 
 

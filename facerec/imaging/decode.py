@@ -88,7 +88,7 @@ _DECODING_ERRORS = (
 # is a pass over the whole image, so a small file could keep a core busy for hours.
 _MAX_SCANS = 500
 
-_ORIENTATION = 0x0112
+_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
 _DNG_VERSION = 0xC612
 _END = b"\xff\xd9"
 # Differences of DC coefficients, whatever the Huffman table is.
@@ -193,7 +193,7 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
         return Header(width, height, orientation, None)
     opened = _open(kind, data, name, max_pixels)
     try:
-        width, height = opened.size
+        width, height = _stored_size(opened)
         orientation = opened.info.get("original_orientation") or _orientation(opened)
         turned = kind == "HEIF" or _is_turned(opened, data)
         if orientation >= 5 and not turned:
@@ -202,6 +202,14 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
     return Header(width, height, orientation, xmp if isinstance(xmp, bytes) and xmp else None)
+
+
+def _stored_size(opened: Pillow.Image) -> tuple[int, int]:
+    """Width and height before EXIF's orientation; Pillow gives those of a TIFF after it."""
+    if opened.format != TIFF:
+        return opened.size
+    tags = getattr(opened, "tag_v2")  # noqa: B009  (of this format alone)
+    return int(tags[_WIDTH]), int(tags[_HEIGHT])
 
 
 def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.Image:
@@ -221,6 +229,8 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
         what = describe(data[:START])
         if what:
             raise unreadable(name, f"is {what}, not {_READABLE}") from None
+        if kind is not None:
+            raise unreadable(name, f"is a {kind} of a sort that is not read, or damaged") from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
@@ -333,7 +343,7 @@ def _with_end(data: bytes, name: str) -> tuple[bytes, int]:
     Raises:
         InputError: the photo's own data is truncated; or it has too many scans.
     """
-    scan, progressive = _first_scan(data)
+    scan, progressive, components = _first_scan(data)
     end = data.find(_END, scan)
     if end < 0:
         # Some programs fill the rest with zeros; `FF 00` is data.
@@ -345,34 +355,37 @@ def _with_end(data: bytes, name: str) -> tuple[bytes, int]:
             raise unreadable(name, _TRUNCATED)
     if data.count(b"\xff\xda", scan, end) > _MAX_SCANS:
         raise unreadable(name, f"is a JPEG of more than {_MAX_SCANS} scans")
-    if progressive and not _refines_luma(data, scan, end):
+    if not _brings_all(data, scan, end, components, progressive=progressive):
         raise unreadable(name, _TRUNCATED)
     return data, end
 
 
-def _refines_luma(data: bytes, scan: int, end: int) -> bool:
-    """Whether a progressive JPEG's scans bring all bits of its first component's coefficients.
+def _brings_all(data: bytes, scan: int, end: int, components: bytes, *, progressive: bool) -> bool:
+    """Whether a JPEG's scans bring all that its frame header promises.
 
-    Where it was cut between scans, and got an end marker, they do not: it is decoded without any
-    complaint, blurred (ITU-T T.81, G.1.1).
+    Where it was cut between scans, and got an end marker, they do not. It is decoded without any
+    complaint: blurred, or without colour (ITU-T T.81, B.2.3 and G.1.1).
 
     Args:
         scan: past the marker of the first scan.
         end: place of the end marker.
+        components: their identifiers in the frame header.
+        progressive: coefficients may come in several scans, and bit by bit; else all at once.
     """
-    missing_bits: list[int | None] = [None] * 64
-    component = data[scan + 3 : scan + 4]
+    missing_bits: dict[int, list[int | None]] = {one: [None] * 64 for one in components}
     while 0 <= scan < end:
         count = data[scan + 2] if scan + 2 < end else 0
         last = scan + 3 + 2 * count
         if last + 3 > end:
             return False
-        if component in data[scan + 3 : last : 2]:
-            first, through, bits = data[last : last + 3]
-            missing_bits[first : through + 1] = [bits & 15] * (min(through, 63) + 1 - first)
+        first, through, bits = data[last : last + 3] if progressive else (0, 63, 0)
+        for component in data[scan + 3 : last : 2]:
+            if component in missing_bits:
+                brought = [bits & 15] * (min(through, 63) + 1 - first)
+                missing_bits[component][first : through + 1] = brought
         marker = data.find(b"\xff\xda", last + 3, end)
         scan = marker + 2 if marker >= 0 else -1
-    return not any(bits is None or bits for bits in missing_bits)
+    return not any(bits is None or bits for one in missing_bits.values() for bits in one)
 
 
 def _reaches_end(data: bytes, end: int) -> bool:
@@ -414,23 +427,29 @@ def _ends_grey(pixels: Image) -> bool:
     return bool(((corner == 128) | (corner == 127)).all())
 
 
-def _first_scan(data: bytes) -> tuple[int, bool]:
-    """Offset of the first scan of the image itself, past metadata that may hold thumbnails; whether
-    the image is progressive."""
-    position, progressive = 2, False
+def _first_scan(data: bytes) -> tuple[int, bool, bytes]:
+    """The image's own frame header, past metadata that may hold thumbnails.
+
+    Returns:
+        offset of the first scan; whether the image is progressive; identifiers of its components.
+    """
+    position, progressive, components = 2, False, b""
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             position += 1
             continue
         marker = data[position + 1]
         if marker == 0xDA:
-            return position + 2, progressive
-        progressive |= marker == 0xC2
+            return position + 2, progressive, components
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            progressive = marker in (0xC2, 0xC6, 0xCA, 0xCE)
+            count = int.from_bytes(data[position + 9 : position + 10], "big")
+            components = data[position + 10 : position + 10 + 3 * count : 3]
         if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
             position += 1
             continue
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return len(data), progressive
+    return len(data), progressive, components
 
 
 def _factor(opened: Pillow.Image, orientation: int, downscale: DownscaleFactor) -> int:

@@ -18,13 +18,13 @@ from facerec.imaging.folders import FolderSource
 from facerec.imaging.names import archive_stem
 from facerec.imaging.photos import folder_name, normalise_person
 
-_LABEL_SUFFIXES = (".cls", ".json")
+_LABEL_SUFFIXES = ("cls", "json")
 _LABEL_KEYS = ("cls", "label", "class", "person", "identity")
 
 
 def holds_labels(source: Source) -> bool:
     """Whether a source has WebDataset labels."""
-    return any(name.endswith(_LABEL_SUFFIXES) for name in source.names())
+    return any(map(_is_label, source.names()))
 
 
 def read_labels(source: Source) -> dict[str, str]:
@@ -36,7 +36,7 @@ def read_labels(source: Source) -> dict[str, str]:
         InputError: a label cannot be read.
     """
     names = source.names()
-    label_files = {_key(name): name for name in names if name.endswith(_LABEL_SUFFIXES)}
+    label_files = {_key(name): name for name in names if _is_label(name)}
     return {
         name: _read_label(source, label_files[_key(name)])
         for name in (photo_names(source) if label_files else ())
@@ -103,6 +103,12 @@ def _key(name: str) -> str:
     """A sample's key: its path up to the first dot of the last part."""
     folder, _, last = name.rpartition("/")
     return f"{folder}/{last.partition('.')[0]}"
+
+
+def _is_label(name: str) -> bool:
+    """Whether a file is a sample's label; `1.jpg.json` is not, but what Google Takeout says of a
+    photo."""
+    return name.rpartition("/")[2].partition(".")[2] in _LABEL_SUFFIXES
 
 
 def _read_label(source: Source, name: str) -> str:

@@ -28,7 +28,7 @@ IMAGE_SUFFIXES = RAW_SUFFIXES | _suffixes(
 
 _UNREAD_SUFFIXES = _suffixes(
     """psd psb xcf kra ora tga exr hdr pcx sgi jxr wdp hdp bpg flif qoi dds pct
-    pict"""
+    pict pam pfm ras dpx cin djvu djv"""
 )
 # Files of these suffixes are not opened to see whether they are photos; `.thm` is a video's or a
 # raw file's own thumbnail.
@@ -47,10 +47,18 @@ _SYSTEM_FOLDERS = frozenset(
     {
         "__macosx", "network trash folder", "temporary items",
         "@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot",
-        "$recycle.bin", "recycler", "system volume information", "lost+found",
+        "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found",
+        "~snapshot", "@synoresource", "lost.dir", "_gsdata_", "ipod photo cache",
     }
 )  # fmt: skip
-_SYSTEM_HIDDEN = re.compile(r"\.(_|thumbnails|@__thumb|appledouble|trash)")
+_SYSTEM_HIDDEN = re.compile(
+    r"\.(_|thumbnails|@__thumb|appledouble|trash|dtrash|globaltrash|pending-|picasaoriginals"
+    r"|stversions|recycle|snapshot|fseventsd|spotlight-|temporaryitems|documentrevisions-)"
+)
+# chkdsk's.
+_FOUND = re.compile(r"found\.\d{3}")
+# macOS puts it in the place of a photo that it keeps in iCloud alone.
+_ICLOUD = re.compile(r"\.(.+)\.icloud")
 _SHOWN = 3
 """Files that a message names."""
 _ARCHIVE = re.compile(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz|zip)$", re.IGNORECASE)
@@ -71,13 +79,23 @@ def has_raw_suffix(name: str | PurePath) -> bool:
 def is_junk(name: str) -> bool:
     """Whether a file or folder is hidden or a system's, so neither a photo nor one's folder."""
     hidden = name.startswith(".") and name != ".."
-    return hidden or name.lower() in _SYSTEM_FOLDERS
+    return (hidden and not is_icloud_photo(name)) or _is_system_folder(name)
 
 
 def is_system(name: str) -> bool:
     """Whether a file or folder is a system's, whatever else is hidden: also where it was listed."""
+    return _is_system_folder(name) or _SYSTEM_HIDDEN.match(name.lower()) is not None
+
+
+def is_icloud_photo(name: str) -> bool:
+    """Whether a file stands for a photo that is kept in iCloud alone: `.IMG_1.HEIC.icloud`."""
+    found = _ICLOUD.fullmatch(name)
+    return found is not None and has_image_suffix(found[1])
+
+
+def _is_system_folder(name: str) -> bool:
     lower = name.lower()
-    return lower in _SYSTEM_FOLDERS or _SYSTEM_HIDDEN.match(lower) is not None
+    return lower in _SYSTEM_FOLDERS or _FOUND.fullmatch(lower) is not None
 
 
 def passed_over(place: str, names: Sequence[str]) -> str:
@@ -104,10 +122,12 @@ def is_photo(key: str, start: Callable[[str], bytes]) -> bool:
     """
     if any(map(is_junk, key.split("/"))):
         return False
-    suffix = PurePosixPath(key).suffix.lower()
-    if suffix in IMAGE_SUFFIXES or suffix in _UNREAD_SUFFIXES:
+    path = PurePosixPath(key)
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES or suffix in _UNREAD_SUFFIXES or is_icloud_photo(path.name):
         return True
-    if suffix in _OTHER_SUFFIXES or is_packed(key):
+    # Mail filters make `1.jpg.txt` of `1.jpg`; a caption has such a name too.
+    if (suffix in _OTHER_SUFFIXES and not has_image_suffix(path.stem)) or is_packed(key):
         return False
     content = start(key)
     return image_kind(content) is not None or unread_image(content) is not None

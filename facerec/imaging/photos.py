@@ -11,7 +11,7 @@ from typing import Protocol
 from facerec.errors import InputError, UsageError
 from facerec.files.text import readable
 from facerec.imaging.belonging import Rule, rule_of_paths
-from facerec.imaging.names import is_archive, is_packed
+from facerec.imaging.names import is_archive, is_icloud_photo, is_packed
 
 MAX_PIXELS = 150_000_000
 """Images with more pixels are refused before they are decoded, unless a profile says otherwise."""
@@ -173,6 +173,8 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
             raise unreadable(path, reason)
         if not stat.S_ISREG(facts.st_mode):
             raise unreadable(path, "is not a regular file")
+        if is_icloud_photo(path.name):
+            raise unreadable(path, "is in iCloud alone; download it in the Finder")
         if is_packed(path.name):
             raise unreadable(path, PACKED if is_archive(path.name) else UNREAD_ARCHIVE)
         if facts.st_size > _BYTES_PER_PIXEL * max_pixels + _BYTES_OF_METADATA:

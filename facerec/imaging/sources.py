@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from facerec.errors import InputError, UsageError, without_credentials
 from facerec.files.text import marked_encoding
-from facerec.imaging.archives import Source, open_archive, open_source
+from facerec.imaging.archives import Source, open_archive, open_archive_file
 from facerec.imaging.belonging import make_rule, parse_level, rule_of_paths
 from facerec.imaging.contents import image_kind
 from facerec.imaging.folders import PassedOver, is_image, levels_below, walk
@@ -134,7 +134,7 @@ def photo_tree(
 
     Raises:
         UsageError: nothing is there, or fsspec knows no such URLs.
-        InputError: it holds no images, cannot be read, or a key leads outside it.
+        InputError: it holds no images, cannot be read, is damaged, or a key leads outside it.
         MissingError: there is no such archive; fsspec, or the package that it needs for a URL, is
             not installed.
     """
@@ -145,6 +145,10 @@ def photo_tree(
         photos = _unpack(where, "auto")
     else:
         raise UsageError(f"{place}: no such folder")
+    photos = list(photos)
+    for photo in photos:
+        if isinstance(photo, FailedPhoto) and not photo.key:
+            raise photo.error
     # `walk` yields the root itself if it cannot be listed.
     found = {photo.key: photo for photo in photos if photo.key != "."}
     tree = {key: photo for key, photo in found.items() if not is_packed(key)}
@@ -306,7 +310,7 @@ def _open_url(url: str, level: str) -> _Packed | _RemotePhoto:
 def _open_archive(place: Path, level: str) -> _Packed:
     archive, inside = _split_at_archive(place) or (place, "")
     try:
-        return _Packed(open_source(archive), level, inside, file_version(archive))
+        return _Packed(open_archive_file(archive), level, inside, file_version(archive))
     except UsageError as error:
         raise InputError(str(error)) from error
 
@@ -412,6 +416,8 @@ class _Packed:
             name = f"{self.name}/{key}"
             reason = f"is an archive in {self.name}, which is not unpacked; unpack that"
             yield FailedPhoto(name, unreadable(name, reason), key)
+        if damage := getattr(self.source, "damage", ""):
+            yield FailedPhoto(self.name, unreadable(self.name, f"{damage}; photos may be missing"))
 
 
 def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:

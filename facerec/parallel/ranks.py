@@ -60,6 +60,18 @@ def process_group(device: str) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+def device_setting(given: str, device: torch.device) -> str:
+    """`runtime.device` of what this rank runs: its own device in a process group, else as given.
+
+    `auto` stays `auto` without one, so that each runtime takes the device that it runs on.
+
+    Args:
+        given: the profile's.
+        device: of `process_group`.
+    """
+    return str(device) if dist.is_available() and dist.is_initialized() else given
+
+
 def world_size() -> int:
     """Number of ranks."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

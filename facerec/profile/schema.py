@@ -306,6 +306,10 @@ class DataSection(Section):
     """Probability of downscaling and upscaling again (AdaFace: 0.2)."""
     photometric: Share = 0.0
     """Probability of random brightness, contrast and saturation (AdaFace: 0.2)."""
+    grey: Share = 0.0
+    """Probability that the colour is taken away."""
+    blur: Share = 0.0
+    """Probability of a Gaussian blur of 0.1 to 2 pixels at 112."""
     synthetic: bool = False
     """Train on synthetic faces instead: to measure speed, or to try a profile."""
     synthetic_people: Annotated[int, Field(ge=2)] = 100
@@ -334,7 +338,8 @@ class TrainSection(Section):
     """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
     `weight`; people are matched by name."""
     teacher: str | None = None
-    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`."""
+    """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`. It
+    sees the images before augmentation."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of 1 - cosine to the teacher's vectors beside the loss."""
     start_weight: Annotated[float, Field(ge=0)] = 0.0

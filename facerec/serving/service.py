@@ -20,6 +20,7 @@ from facerec.gallery.enrol import Enrolment
 from facerec.gallery.entries import known_quality, mean_vector
 from facerec.gallery.match import certainty_of, decision_threshold
 from facerec.gallery.outcomes import good_enough, is_refused
+from facerec.gallery.points import record_points
 from facerec.gallery.remarks import remark_on_others
 from facerec.imaging.portraits import portrait_files
 from facerec.profile.loading import Profile
@@ -223,6 +224,7 @@ class Service(Directory):
                     entries = entries_of(store, person)
                     ids.append(next(one.id for one in entries if one.sha256 == found.sha256))
                     continue
+                record_points(store, [self._turning.points()])
                 store.add(person, found.faces, f"{SCHEME}{facts[ID]}", found.sha256, facts)
                 report.enrolled += 1
                 report.faces += len(found.faces)

@@ -46,6 +46,7 @@ class TrainingState:
         backbone: the module itself, without DistributedDataParallel.
         classifier: the head.
         centres: of Center loss.
+        projection: from the student's vectors to its teacher's.
         optimizers: by name; `head` steps the classifier.
         scaler: gradient scaler for fp16.
         average: exponential moving average of the backbone.
@@ -57,10 +58,11 @@ class TrainingState:
 
     def __init__(
         self, backbone: nn.Module, classifier: Head, centres: CentreLoss | None,
-        optimizers: Mapping[str, Optimizer], scaler: torch.amp.GradScaler,
-        average: nn.Module | None,
+        projection: nn.Module | None, optimizers: Mapping[str, Optimizer],
+        scaler: torch.amp.GradScaler, average: nn.Module | None,
     ) -> None:  # fmt: skip
         self.backbone, self.classifier, self.centres = backbone, classifier, centres
+        self.projection = projection
         self.optimizers = dict(optimizers)
         self.scaler = scaler
         self.average = average
@@ -146,6 +148,8 @@ class TrainingState:
         yield "classifier", self.classifier
         if self.centres is not None:
             yield "centres", self.centres
+        if self.projection is not None:
+            yield "projection", self.projection
         if self.average is not None:
             yield "average", self.average
 
@@ -167,7 +171,9 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
     final = folder / f"step-{state.step:09d}"
     partial = folder / f".unfinished-{state.step:09d}"
     if rank() == 0:
-        shutil.rmtree(partial, ignore_errors=True)
+        # Also a killed run's, of another step.
+        for left in folder.glob(".unfinished-*"):
+            shutil.rmtree(left, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
     barrier()
     tensors, sharded = state.tensors()
@@ -278,7 +284,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def _require_same_modules(
     known: Mapping[str, Tensor], sharded: set[str], stored: Mapping[str, Any], classes: int
 ) -> None:
-    modules = ("backbone/", "classifier/", "centres/", "average/")
+    modules = ("backbone/", "classifier/", "centres/", "projection/", "average/")
     mine = {key for key in known if key.startswith(modules)}
     theirs = {key for key in stored if key.startswith(modules)}
     if mine != theirs:

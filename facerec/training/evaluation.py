@@ -32,6 +32,7 @@ from facerec.training.data.fitting import cut, fit
 from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
 from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, PROFILE, write_artefact
+from facerec.training.teacher import teacher_of
 from facerec.training.validation import Validation, validate
 
 _MAX_VALIDATED = 4000
@@ -200,10 +201,12 @@ class Evaluator:
 
     def _training_prose(self, step: int) -> str:
         recipe, training = self._profile.train, self._data.training
+        teacher = teacher_of(recipe)
         return (
             f"{recipe.loss} (s {recipe.scale:g}) on {len(training.indices)} images of "
             f"{len(training.people)} people, {step} steps of "
             f"{recipe.batch * recipe.accumulate * world_size()}"
+            f"{'' if teacher is None else f', taught by {teacher}'}"
         )
 
 

@@ -23,17 +23,22 @@ Group = dict[str, Any]
 
 
 def create_optimizers(
-    backbone: nn.Module, classifier: Head, section: TrainSection
+    backbone: nn.Module, classifier: Head, projection: nn.Module | None, section: TrainSection
 ) -> dict[str, Optimizer]:
-    """One optimiser for the backbone, and one, `head`, for the classifier.
+    """One optimiser for the backbone, one, `head`, for the classifier, and one, `projection`, for
+    the projection to a teacher's vectors.
 
     The head's parameters are shards: each rank steps its own.
     """
     head = {"params": classifier.trainable(), "factor": section.head_factor}
-    return {
+    optimizers = {
         "backbone": create_optimizer(backbone_groups(backbone, section), section),
         "head": create_optimizer([head], section),
     }
+    if projection is not None:
+        last = {"params": list(projection.parameters()), "factor": section.head_factor}
+        optimizers["projection"] = create_optimizer([last], section)
+    return optimizers
 
 
 def create_scaler(device: torch.device, *, enabled: bool) -> GradScaler:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +53,7 @@ from facerec.training.optimisation import (
     learning_rate,
     set_learning_rate,
 )
-from facerec.training.teacher import Teacher, teacher_of
+from facerec.training.teacher import Teacher, imitation, teacher_of
 
 _MAX_ROLLBACKS = 5
 
@@ -186,12 +185,16 @@ class Run:
         )
         classes = len(self._data.training.people)
         augmentation = Augmentation(
-            data.flip, data.zoom, data.crop, data.low_resolution, data.photometric
-        )
+            data.flip, data.zoom, data.crop, data.low_resolution, data.photometric,
+            data.grey, data.blur,
+        )  # fmt: skip
         self._teacher = None
         if (teacher := teacher_of(recipe)) is not None:
-            remember = augmentation.changes_nothing and not data.random_crop
-            self._teacher = Teacher(teacher, card, str(device), remember=remember)
+            # Vectors of the model that it starts from must stay where they are.
+            centred = teacher != recipe.initial
+            self._teacher = Teacher(
+                teacher, profile, card, str(device), self._data, centred=centred
+            )
         self._loader = Loader(
             self._data.examples, self._data.training,
             template=card.template, size=(card.input_height, card.input_width),
@@ -199,6 +202,7 @@ class Run:
             seed=recipe.seed, workers=profile.runtime.workers, drop_last=data.drop_last,
             augmentation=augmentation, random_crop=data.random_crop,
             per_person=data.per_person if data.balance else None,
+            original=None if self._teacher is None else self._teacher.chip,
         )  # fmt: skip
         self._total_steps = recipe.max_steps or round(recipe.epochs * self._loader.steps_per_epoch)
         self._head_steps = head_steps(self._loader.steps_per_epoch, recipe)
@@ -216,18 +220,27 @@ class Run:
         if recipe.centre_weight:
             centres = CentreLoss(classes, card.embedding_size).to(device)
 
+        # Distillation between vectors of two sizes: the student's are projected to the teacher's.
+        projection = None
+        if self._teacher is not None and self._teacher.size != card.embedding_size:
+            projection = nn.Linear(card.embedding_size, self._teacher.size, bias=False).to(device)
+
         # Optimisers, and whatever else a step changes.
         precision = _autocast_dtype(recipe.precision, device)
         self._autocast = torch.autocast(
             device.type, precision or torch.bfloat16, enabled=precision is not None
         )
         self.state = TrainingState(
-            backbone, classifier, centres,
-            create_optimizers(backbone, classifier, recipe),
+            backbone, classifier, centres, projection,
+            create_optimizers(backbone, classifier, projection, recipe),
             create_scaler(device, enabled=precision == torch.float16),
             _moving_average(backbone, recipe),
         )  # fmt: skip
-        self._network = _parallel(backbone, recipe, device)
+        self._network = _parallel(
+            torch.compile(backbone) if recipe.compile else backbone,  # type: ignore[arg-type]
+            device,
+        )
+        self._project = None if projection is None else _parallel(projection, device)
         self._mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self._scale = 1 / torch.tensor(card.std, device=device).view(1, 3, 1, 1)
         self._evaluator = Evaluator(profile, card, self._data, folder, str(device), log, callbacks)
@@ -358,12 +371,16 @@ class Run:
             optimizer.zero_grad(set_to_none=True)
         loss, accuracy = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
         images = torch.from_numpy(batch.images)
-        for number, (chips, people) in enumerate(
-            zip(images.chunk(parts), labels.chunk(parts), strict=True)
+        targets: Sequence[Tensor | None] = [None] * parts
+        if self._teacher is not None and not self._head_alone:
+            targets = self._teacher.targets(batch).to(self._device).chunk(parts)
+        for number, (chips, people, target) in enumerate(
+            zip(images.chunk(parts), labels.chunk(parts), targets, strict=True)
         ):
             # Gradients are exchanged once, after the last part.
-            with nullcontext() if number == parts - 1 else _no_sync(self._network):
-                part_loss, part_accuracy = self._forward(chips, people)
+            last = number == parts - 1
+            with nullcontext() if last else _no_sync(self._network, self._project):
+                part_loss, part_accuracy = self._forward(chips, people, target)
                 if self._on_any_rank(not torch.isfinite(part_loss)):
                     return None, 0.0
                 torch.autograd.backward(state.scaler.scale(part_loss / parts))
@@ -372,8 +389,14 @@ class Run:
         self._update()
         return float(loss), float(accuracy)
 
-    def _forward(self, chips: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of chips `(N, H, W, 3) uint8` RGB with labels `(N,) int64`."""
+    def _forward(
+        self, chips: Tensor, people: Tensor, targets: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of chips `(N, H, W, 3) uint8` RGB with labels `(N,) int64`.
+
+        Args:
+            targets: `(N, D) float32`, the teacher's vectors.
+        """
         x = chips.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float()
         if self._card.colour == "BGR":
             x = x.flip(1)
@@ -391,8 +414,9 @@ class Run:
             return loss, outcome.accuracy
         if self._start is not None:
             loss = loss + self._recipe.start_weight * self._start()
-        if self._teacher is not None:
-            loss = loss + self._recipe.teacher_weight * self._teacher.loss(features, chips)
+        if targets is not None:
+            like = features if self._project is None else self._project(features.float())
+            loss = loss + self._recipe.teacher_weight * imitation(like, targets)
         return loss, outcome.accuracy
 
     def _update(self) -> None:
@@ -401,7 +425,7 @@ class Run:
             state.scaler.unscale_(state.optimizers["backbone"])
             nn.utils.clip_grad_norm_(state.backbone.parameters(), clip)
         for name, optimizer in state.optimizers.items():
-            if name == "backbone" and self._head_alone:
+            if self._head_alone and name != "head":
                 continue
             # Not every loss has a head with weights.
             if any(group["params"] for group in optimizer.param_groups):
@@ -494,19 +518,22 @@ def _moving_average(backbone: nn.Module, recipe: TrainSection) -> nn.Module | No
     return AveragedModel(backbone, multi_avg_fn=decay, use_buffers=True)
 
 
-def _parallel(backbone: nn.Module, recipe: TrainSection, device: torch.device) -> nn.Module:
-    """The backbone, compiled if the recipe says so, with its gradients averaged over ranks."""
-    network: nn.Module = backbone
-    if recipe.compile:
-        network = torch.compile(network)  # type: ignore[assignment]
-    if world_size() > 1:
-        network = DistributedDataParallel(
-            network,
-            device_ids=[device.index] if device.type == "cuda" else None,
-            gradient_as_bucket_view=True,
-        )
-    return network
+def _parallel(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module, with its gradients averaged over ranks."""
+    if world_size() == 1:
+        return module
+    return DistributedDataParallel(
+        module,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+    )
 
 
-def _no_sync(network: nn.Module) -> Any:
-    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+@contextmanager
+def _no_sync(*modules: nn.Module | None) -> Iterator[None]:
+    """Do not average the modules' gradients."""
+    with ExitStack() as stack:
+        for module in modules:
+            if isinstance(module, DistributedDataParallel):
+                stack.enter_context(module.no_sync())
+        yield

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facerec.alignment.templates import ARCFACE_SIZE
-from facerec.alignment.warp import adapt_chip
+from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
+from facerec.alignment.warp import similarity_to_template, warp
 from facerec.card import ModelCard
-from facerec.errors import UsageError
+from facerec.engine.building import open_embedder
+from facerec.engine.vectors import face_vectors
+from facerec.errors import InputError
 from facerec.faces import Floats, Image
-from facerec.models.factory import create_embedder
-from facerec.profile.schema import TrainSection
-from facerec.weights.store import load_model
+from facerec.models import unit_vectors
+from facerec.profile.loading import Profile
+from facerec.profile.schema import ModelSection, TrainSection
+from facerec.training.data import Labels
+from facerec.training.data.fitting import cut, fit
+from facerec.training.data.loader import Batch
+from facerec.training.data.opening import TrainingData
+
+_MOST_BYTES = 2**30
+_SAMPLE, _PART = 1024, 64
 
 
 def teacher_of(section: TrainSection) -> str | None:
@@ -25,63 +33,126 @@ def teacher_of(section: TrainSection) -> str | None:
     return section.initial if section.teacher == "initial" else section.teacher
 
 
-class Teacher:
-    """The loss 1 - cos(student, teacher) of the same chip (Romero et al. 2015, with unit vectors).
+def imitation(features: Tensor, targets: Tensor) -> Tensor:
+    """The loss 1 - cos(student, teacher), `() float32` (Romero et al. 2015, with unit vectors).
 
     Args:
-        name: a catalogue name or a safetensors file.
+        features: `(N, D)` of the student, not normalised.
+        targets: `(N, D) float32`, see `Teacher.targets`.
+    """
+    return (1 - F.cosine_similarity(features.float(), targets)).mean()
+
+
+class Teacher:
+    """A model's vectors of training images, as they are before augmentation.
+
+    So a student learns to see through its augmentation (Ge et al. 2019 teach faces of low
+    resolution so), and each image is embedded once, while there is room to keep its vector. A
+    vector is bitwise independent of its batch: a resumed run learns from the same ones.
+
+    Args:
+        name: a catalogue name or a model file.
+        profile: `runtime` says how the teacher runs, `data.random_crop` whether larger images are
+            cut.
         student: card of the model in training.
         device: that the teacher runs on.
-        remember: embed equal chips once: they come again where nothing is augmented.
+        data: the training images.
+        centred: take the mean off the vectors. Those of many models lie in a narrow cone
+            (strangers' cosines are above 0.9 with dlib's), in which a student that learns the
+            direction of the cone alone would have nearly done.
+        most_bytes: of the vectors that are kept.
+
+    Attributes:
+        size: dimension of the vectors.
 
     Raises:
-        MissingError: no such model.
-        UsageError: its vectors have another size than the student's.
+        MissingError: no such model, or its runtime is missing.
     """
 
-    def __init__(self, name: str, student: ModelCard, device: str, *, remember: bool) -> None:
-        card, state = load_model(name)
-        if card.embedding_size != student.embedding_size:
-            raise UsageError(
-                f"train.teacher {name}: its vectors have {card.embedding_size} values, those in "
-                f"training {student.embedding_size}; --set train.embedding_size="
-                f"{card.embedding_size}"
-            )
+    def __init__(
+        self, name: str, profile: Profile, student: ModelCard, device: str, data: TrainingData, *,
+        centred: bool, most_bytes: int = _MOST_BYTES,
+    ) -> None:  # fmt: skip
+        runtime = profile.runtime.model_copy(update={"device": device})
+        alone = profile.model_copy(update={"model": ModelSection(name=name), "runtime": runtime})
+        vectors = face_vectors(open_embedder(alone), runtime.batch)
+        self._vectors = vectors.in_whole_batches(runtime.batch)
+        card = self._vectors.card
+        self.size = card.embedding_size
         self._card, self._student = card, student
-        self._embedder = create_embedder(card, state, device=device, batch=64)
-        self._known: dict[bytes, Floats] | None = {} if remember else None
+        room = max(1, most_bytes // (self.size * np.dtype(np.float32).itemsize))
+        images = len(data.examples.labels)
+        self._kept = np.empty((min(images, room), self.size), np.float32)
+        self._places = np.full(images, -1, np.int64)
+        self._count = 0
+        self._mean = np.zeros(self.size, np.float32)
+        if centred:
+            self._mean = self._mean_of(data, cropped=profile.data.random_crop)
 
-    def loss(self, features: Tensor, chips: Tensor) -> Tensor:
-        """The mean over a batch, `() float32`.
+    def chip(self, index: int, image: Image) -> Image | None:
+        """What the teacher sees of an image, `(H, W, 3) uint8`; None: its vector is known.
 
         Args:
-            features: `(N, D)` of the student, not normalised.
-            chips: `(N, H, W, 3) uint8` RGB, as the student saw them.
+            index: of the image among the examples.
+            image: `(H, W, 3) uint8` RGB as it was read.
         """
-        targets = torch.from_numpy(self.vectors(chips.numpy())).to(features.device)
-        return (1 - F.cosine_similarity(features.float(), targets)).mean()
+        return None if self._places[index] >= 0 else self._adapt(image)
 
-    def vectors(self, chips: Image) -> Floats:
-        """The teacher's unit vectors `(N, D) float32` of the student's chips."""
-        if self._known is None:
-            return self._embed(chips)
-        keys = [hashlib.sha256(chip.tobytes()).digest() for chip in chips]
-        fresh = {key: row for row, key in enumerate(keys) if key not in self._known}
+    def targets(self, batch: Batch) -> Tensor:
+        """The teacher's unit vectors `(N, D) float32` of a batch's images, on the processor.
+
+        Args:
+            batch: whose originals are from `chip`.
+        """
+        fresh = [row for row, chip in enumerate(batch.originals) if chip is not None]
+        targets = self._kept[self._places[batch.indices]]
         if fresh:
-            made = self._embed(chips[list(fresh.values())])
-            self._known.update(zip(fresh, made, strict=True))
-        return np.stack([self._known[key] for key in keys])
+            chips = [chip for chip in batch.originals if chip is not None]
+            targets[fresh] = self._embed(batch.indices[fresh], chips)
+        return torch.from_numpy(unit_vectors(targets - self._mean))
 
-    def _embed(self, chips: Image) -> Floats:
-        card = self._card
-        size = card.input_height, card.input_width
-        return self._embedder.embed(np.stack([self._adapt(chip, size) for chip in chips]))
+    def _mean_of(self, data: TrainingData, *, cropped: bool) -> Floats:
+        """Mean vector `(D,) float32` of training images, evenly spread over the people."""
+        student, found = self._student, data.training.indices
+        total, count = np.zeros(self.size, np.float64), 0
+        rows = np.unique(np.linspace(0, len(found) - 1, min(len(found), _SAMPLE)).astype(int))
+        for part in np.array_split(rows, -(-len(rows) // _PART)):
+            indices, chips = [], []
+            for index in map(int, found[part]):
+                try:
+                    image = data.examples.image(index)
+                except InputError:
+                    continue
+                if cropped:
+                    image = cut(image, (student.input_height, student.input_width), None)
+                indices.append(index)
+                chips.append(self._adapt(image))
+            if indices:
+                total += self._embed(np.array(indices), chips).sum(axis=0)
+                count += len(indices)
+        return (total / max(count, 1)).astype(np.float32)
 
-    def _adapt(self, chip: Image, size: tuple[int, int]) -> Image:
-        """A chip on the student's template, on the teacher's."""
-        if self._student.template == self._card.template and chip.shape[:2] == size:
-            return chip
-        # The student's template is ArcFace's, scaled to its input.
-        side = (ARCFACE_SIZE, ARCFACE_SIZE)
-        whole = np.asarray(cv2.resize(chip, side, interpolation=cv2.INTER_LINEAR), np.uint8)
-        return adapt_chip(whole, self._card.template, size)
+    def _embed(self, indices: Labels, chips: Sequence[Image]) -> Floats:
+        """Vectors `(N, D) float32` of images' chips, which are kept if there is room."""
+        made = self._vectors.of_chips(np.stack(chips))
+        for index, vector in zip(map(int, indices), made, strict=True):
+            # All come equally often: none is worth more than one kept before.
+            if self._places[index] < 0 and self._count < len(self._kept):
+                self._kept[self._count] = vector
+                # Last: other threads read it.
+                self._places[index] = self._count
+                self._count += 1
+        return made
+
+    def _adapt(self, image: Image) -> Image:
+        """An image on the teacher's template, from the one that `fit` takes it to lie on."""
+        card, student = self._card, self._student
+        takes = student.input_height, student.input_width
+        if image.shape[0] != image.shape[1] and image.shape[:2] != takes:
+            image = fit(image, student.template, takes)
+        found, size = image.shape[:2], (card.input_height, card.input_width)
+        if found == (ARCFACE_SIZE, ARCFACE_SIZE) != takes:
+            points = np.asarray(ARCFACE.points, np.float32)
+        else:
+            points = np.asarray(student.template.points, np.float32) * (found[1] / takes[1])
+        return warp(image, similarity_to_template(points, card.template), size)

@@ -9,6 +9,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.faces import Face
 from facerec.gallery.addresses import backend_of, changing, open_gallery
 from facerec.gallery.match import Matcher
+from facerec.gallery.points import record_points
 from facerec.profile.loading import Profile
 from facerec.video.frames import Warn
 
@@ -63,6 +64,7 @@ class People:
             MissingError: it is damaged.
         """
         with changing(self._address, create=self._engine.card) as gallery:
+            record_points(gallery, [self._engine.points()])
             gallery.add(name, [face], source)
         self._say(f"{self._address}: {name} enrolled")
         self._version = self._read_version()

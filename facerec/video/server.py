@@ -27,6 +27,8 @@ _BOUNDARY = "facerec-frame"
 _KEEP_ALIVE_SECONDS = 5.0
 """Seconds without a new frame after which the last one is sent again, which detects closed
 connections."""
+_POLL_SECONDS = 0.05
+"""How long closing may wait for the server to notice."""
 
 
 class LivePage:
@@ -60,7 +62,9 @@ class LivePage:
             raise UsageError(f"--serve {place}: {error.strerror or error}") from error
         query = "" if self._token is None else f"?token={self._token}"
         self.address = f"{url_of(host, self._server.server_port)}{query}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True
+        )
         self._thread.start()
 
     def show(self, frame: Image) -> None:

@@ -151,8 +151,13 @@ class VideoWriter:
             container_options=self._kind.options,
         )  # fmt: skip
         encoder = next(name for name in self._kind.encoders if name in av.codecs_available)
-        if encoder == "mpeg4" and self._kind.encoders[0] != "mpeg4":
-            self.remarks.append("written as MPEG-4 part 2, which browsers do not show: no H.264")
+        if encoder == "mpeg4":
+            why = (
+                "AVI takes no better; .mp4 gives H.264"
+                if self._kind.encoders == ("mpeg4",)
+                else "no H.264 encoder is at hand"
+            )
+            self.remarks.append(f"written as MPEG-4 part 2, which browsers do not show: {why}")
         height, width = (side + side % 2 for side in image.shape[:2])
         rate = Fraction(self._rate).limit_denominator(1001)
         if self._kind.container == "avi":

@@ -7,7 +7,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import IO
 
 from facerec.errors import FacerecError, MissingError, UsageError
 from facerec.files.parsing import brief
+from facerec.files.temporary import name_beside, remove_leftovers
 
 MOST_BYTES = 200 << 30
 MOST_MEMBERS = 10_000_000
@@ -51,7 +51,9 @@ def extract(
         MissingError: the archive is damaged or holds one of these.
         UsageError: the place cannot be written.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    remove_leftovers(folder.parent)
+    temporary = name_beside(folder)
+    temporary.mkdir(mode=0o700)
     try:
         _extract_into(archive, temporary, report, most_bytes, most_members)
         temporary.chmod(0o755)

@@ -53,6 +53,9 @@ class FakeEngine:
         self.card = make_card(self.size)
         self.looked = self.embedded = 0
 
+    def points(self) -> str:
+        return "drawn"
+
     def in_whole_batches(self) -> FakeEngine:
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from facerec.album.decisions import split_faces
+from facerec.album.decisions import name_person, split_faces
 from facerec.album.search import parse_day
 from facerec.album.store import open_album
 from facerec.errors import UsageError
 from facerec.gallery import Gallery
 from tests.album.faking import scan, write_photo
+from tests.album.made import Group, make_album
 from tests.cli.test_start_up import HEAVY
-from tests.conftest import Run
+from tests.conftest import Run, spawn
 
 Type = Callable[[str], tuple[int, str, str]]
 
@@ -289,3 +291,61 @@ def test_what_reads_the_album_waits_for_nothing_heavy(type_: Type, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert HEAVY & set(done.stderr.split()) == set()
+
+
+def test_paths_in_a_pipe_are_their_bytes(type_: Type, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/photos/caf\xe9\n.png"
+    (tmp_path / "photos" / "1.png").rename(os.fsdecode(odd))
+    with open_album("album.db") as album:
+        scan(album, tmp_path / "photos")
+    first = os.fsencode(tmp_path / "photos" / "0.png")
+    command = [sys.executable, "-m", "facerec", "album", "search", "--with", "anna", "--to", "2019"]
+    got = subprocess.run(command, capture_output=True, check=True).stdout
+    assert got == first + b"\n" + odd + b"\n"
+    got = subprocess.run([*command, "-0"], capture_output=True, check=True).stdout
+    assert got == first + b"\0" + odd + b"\0"
+    got = subprocess.run([*command, "--json"], capture_output=True, check=True).stdout
+    last = json.loads(got.decode().splitlines()[1])
+    assert last["photo"] == f"{tmp_path}/photos/caf\\xe9\n.png"
+    assert type_("search --json -0")[0] == 2
+
+
+def test_nobody_to_ask_is_one_line(type_: Type, tmp_path: Path) -> None:
+    for line in ("name carl ben", "forget carl"):
+        done = spawn("album", *line.split(), cwd=tmp_path, stdin=subprocess.DEVNULL)
+        assert done.returncode == 2
+        assert "nobody answers, and nothing was changed; --force does not ask" in done.stderr
+    assert len(type_("people")[1].splitlines()) == 3
+
+
+def test_a_taken_name_names_the_way_out(type_: Type) -> None:
+    code, _, err = type_("split 6 --name ben")
+    assert (code, "facerec album confirm ben FACE…; if not, give another name" in err) == (2, True)
+    with open_album("album.db") as album, pytest.raises(UsageError) as refused:
+        name_person(album, 3, "ben")
+    assert "if they are one: facerec album merge carl --into ben" in str(refused.value)
+
+
+def test_who_is_twice_in_a_photo_is_said(type_: Type, tmp_path: Path) -> None:
+    remark = f"{tmp_path}/photos/0.png: shows anna 2 times, as faces 1 and 2"
+    for line in ("confirm anna 2", "show anna"):
+        assert remark in type_(line)[2]
+    assert "times" not in type_("show carl")[2]
+    assert type_("undo")[0] == 0
+    assert remark in type_("merge ben anna --into anna")[2]
+
+
+def test_show_says_who_a_group_may_be(tmp_path: Path, run: Run) -> None:
+    groups = [Group(5, "Anna Ä"), Group(4, like=0), Group(3), Group(1, like=0, nobody=True)]
+    path = make_album(tmp_path / "album.db", groups)
+    code, _, err = run("album", "show", "person-0002", "-a", path, "--json")
+    assert code == 0
+    assert "person-0002 (4 faces) may be Anna Ä (similarity 0." in err
+    assert "facerec album merge person-0002 --into 'Anna Ä'" in err
+    assert "facerec album reject 'Anna Ä' person-0002" in err
+    assert "may be" not in run("album", "show", "person-0003", "-a", path)[2]
+    err = run("album", "show", "anna ä", "-a", path)[2]
+    assert "person-0002 (4 faces) may be Anna Ä" in err
+    assert "face 13 may be Anna Ä" in err
+    run("album", "reject", "Anna Ä", "person-0002", "-a", path)
+    assert "may be" not in run("album", "show", "person-0002", "-a", path)[2]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facerec.album.asking import suggest
 from facerec.album.decisions import (
     confirm_faces,
     merge_people,
@@ -22,7 +23,7 @@ from facerec.album.journal import last_step, undo_step
 from facerec.album.people import find_person
 from facerec.album.photos import add_photo, place_photo
 from facerec.album.records import NewFace, Place
-from facerec.album.regroup import regroup, suggest
+from facerec.album.regroup import regroup
 from facerec.album.scan import require_model
 from facerec.album.seeds import Seeds
 from facerec.album.store import Album, open_album

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from facerec.album import scan as scanning
+from facerec.album.export import album_card
 from facerec.album.faces import read_chip, read_columns, read_faces
 from facerec.album.photos import read_photos
 from facerec.album.store import Album, open_album
@@ -53,6 +54,25 @@ def test_all_faces_are_stored_with_vector_and_chip(album: Album, photos: Path) -
     assert all(read_chip(album, face.id)[:2] == b"\xff\xd8" for face in faces)
     assert [(photo.width, photo.height) for photo in read_photos(album)] == [
         (16, 16), (32, 16), (16, 16)]  # fmt: skip
+
+
+def test_galleries_of_its_faces_know_by_whose_points_they_were_aligned(
+    album: Album, photos: Path
+) -> None:
+    def points() -> tuple[str, ...]:
+        return album_card(album).points
+
+    class Other(FakeEngine):
+        def points(self) -> str:
+            return "painted"
+
+    scan(album, photos)
+    assert points() == ("drawn",)
+    scan(album, photos, engine=Other())
+    assert points() == ("drawn",)  # Nothing was new.
+    write_photo(photos / "more.png", [4])
+    scan(album, photos, engine=Other())
+    assert points() == ("drawn", "painted")
 
 
 def test_what_is_there_is_not_read_again(album: Album, photos: Path) -> None:

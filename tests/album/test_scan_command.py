@@ -42,6 +42,24 @@ def test_several_processes_cannot_share_a_list_on_stdin(
     assert (code, "cannot share standard input" in err) == (2, True)
 
 
+def test_moved_photos_are_found_without_a_model(
+    album: Album, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write_photo(tmp_path / "photos" / f"{number}.png", [number + 1], number)
+    scan(album, tmp_path / "photos")
+    (tmp_path / "photos" / "2019").mkdir()
+    (tmp_path / "photos" / "0.png").rename(tmp_path / "photos" / "2019" / "first.png")
+    shutil.copy(tmp_path / "photos" / "1.png", tmp_path / "photos" / "copy.png")
+    monkeypatch.setattr("facerec.cli.album.scan.load_engine", None)
+    code, out, err = run("album", "scan", tmp_path / "photos", "-a", album.path)
+    assert code == 0, err
+    report = json.loads(out)
+    counts = {name: report[name] for name in ("photos", "new", "known", "moved", "gone")}
+    assert counts == {"photos": 4, "new": 0, "known": 4, "moved": 1, "gone": 0}
+    assert [len(photo.paths) for photo in read_photos(album)] == [1, 2, 1]
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_photos(people: Path, tmp_path: Path) -> None:
     shutil.copy(next(people.glob("*/*")), people / "copy.png")

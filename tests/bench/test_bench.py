@@ -21,6 +21,7 @@ from tests.conftest import Run
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SECONDS", 0.0)
     monkeypatch.setattr(search, "PEOPLE", 200)
+    monkeypatch.setattr("facerec.bench.pipeline._COUNT", 8)
     monkeypatch.setattr("facerec.bench.machine._SIDE", 64)
     monkeypatch.setattr("facerec.bench.machine._BYTES", 1 << 20)
 

@@ -63,6 +63,7 @@ def wait_for_pictures(tab: Any) -> None:
     tab.wait_for_function("document.querySelector('.current img').naturalWidth > 0")
 
 
+@pytest.mark.slow
 def test_five_thousand_people_are_opened_filtered_and_walked_through(tmp_path, tab):
     tab.goto(write_large_report(tmp_path, 5000).as_uri())
     tab.wait_for_function("document.querySelector('.finding img')?.naturalWidth > 0")

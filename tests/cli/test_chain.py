@@ -94,7 +94,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     archives(folder)
     handler = functools.partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         known = read_catalogue()
         records = {name: known.data[name].model_dump(mode="json") for name in known.groups["train"]}
         for record in records.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -160,3 +161,15 @@ def test_a_cut_off_png_is_not_taken_for_a_face(run: Run, people: Path, tmp_path:
     photo.write_bytes(whole[: len(whole) // 2])
     code, out, _ = run("embed", people, "-o", tmp_path / "g.h5", "--json")
     assert (code, list(summary(out)["failed"])) == (3, [str(photo)])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_a_folder_whose_name_is_unusable_is_passed_over_and_named(
+    run: Run, people: Path, tmp_path: Path
+) -> None:
+    for name in (b"new\nline", b"J\xfcrgen"):
+        shutil.copytree(people / "grace_hopper", people / os.fsdecode(name))
+    code, out, err = run("embed", people, "-o", tmp_path / "g.h5", "--json")
+    assert (code, list(summary(out)["people"])) == (3, ["eileen_collins", "grace_hopper"])
+    assert len(summary(out)["failed"]) == 2
+    assert err.count("is no usable name") == 2

@@ -1,10 +1,12 @@
-"""`facerec evaluate` as a process, on small made data."""
+"""`facerec evaluate` on small made data; the table and the report as processes."""
 
 from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -69,13 +71,19 @@ def home(tmp_path_factory: pytest.TempPathFactory):
     patch.undo()
 
 
-def evaluate(*arguments: object, code: int = 0) -> list[dict]:
-    done = spawn("evaluate", *arguments, "--aligned", "--json")
-    assert done.returncode == code, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture
+def evaluate(run: Run) -> Callable[..., list[dict]]:
+    """Run `facerec evaluate --aligned --json`: arguments to records."""
+
+    def call(*arguments: object, code: int = 0) -> list[dict]:
+        done, out, err = run("evaluate", *arguments, "--aligned", "--json")
+        assert done == code, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    return call
 
 
-def test_a_pair_list(faces, pair_list):
+def test_a_pair_list(evaluate, faces, pair_list):
     (record,) = evaluate("pairs", "--data", faces)
     assert record["pairs"] == len(made_pairs())
     assert record["images"] == PEOPLE * PHOTOS
@@ -115,7 +123,7 @@ def two_line_list() -> str:
          "\n".join(f"{name(*a)} {name(*b)} {int(same)}" for a, b, same in made_pairs())),
     ],
 )  # fmt: skip
-def test_protocols_with_a_list(faces, tmp_path, protocol, file, text):
+def test_protocols_with_a_list(evaluate, faces, tmp_path, protocol, file, text):
     (tmp_path / file).write_text(text)
     (record,) = evaluate(protocol, "--data", faces, "--pairs", tmp_path / file)
     assert record["protocol"] == protocol
@@ -123,7 +131,7 @@ def test_protocols_with_a_list(faces, tmp_path, protocol, file, text):
 
 
 @pytest.mark.parametrize("kind", ["FF", "FP"])
-def test_cfp(tmp_path, kind):
+def test_cfp(evaluate, tmp_path, kind):
     for view, folder, letter in (("frontal", "frontal", "F"), ("profile", "profile", "P")):
         lines = []
         for person in range(4):
@@ -143,7 +151,7 @@ def test_cfp(tmp_path, kind):
     assert record["pairs"] == 12
 
 
-def test_a_bin_set(tmp_path):
+def test_a_bin_set(evaluate, tmp_path):
     images = [jpeg(*photo) for a, b, _ in made_pairs() for photo in (a, b)]
     path = tmp_path / "made.bin"
     path.write_bytes(pickle.dumps((images, [same for _, _, same in made_pairs()])))
@@ -152,7 +160,7 @@ def test_a_bin_set(tmp_path):
     assert record["accuracy"] > 90
 
 
-def test_identification_with_strangers(faces, tmp_path):
+def test_identification_with_strangers(evaluate, faces, tmp_path):
     (tmp_path / "gallery.txt").write_text("\n".join(name(p, 1) for p in range(8)))
     (tmp_path / "probes.txt").write_text(
         "\n".join(name(p, k) for p in range(PEOPLE) for k in (2, 3))
@@ -166,7 +174,7 @@ def test_identification_with_strangers(faces, tmp_path):
     evaluate("identification", "--data", faces, *lists, "--fail-under", "100.1", code=1)
 
 
-def test_ijb_in_both_layouts(faces, tmp_path):
+def test_ijb_in_both_layouts(evaluate, faces, tmp_path):
     nist, insight = tmp_path / "nist", tmp_path / "insight"
     for root, folder in ((nist, "img"), (insight, "loose_crop")):
         (root / folder).mkdir(parents=True)
@@ -196,7 +204,7 @@ def test_ijb_in_both_layouts(faces, tmp_path):
     assert second["tar_at_far"] == first["tar_at_far"]
 
 
-def test_missing_images_are_counted(faces, pair_list, tmp_path):
+def test_missing_images_are_counted(run, evaluate, faces, pair_list, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(faces, copy)
     (copy / name(0, 1)).unlink()
@@ -205,20 +213,19 @@ def test_missing_images_are_counted(faces, pair_list, tmp_path):
     (record,) = evaluate("pairs", "--data", copy, code=3)
     assert record["missing"] == 2
     assert record["tar_at_far"]["1e-1"] < whole["tar_at_far"]["1e-1"]
-    done = spawn("evaluate", "pairs", "--data", copy, "--aligned", "--on-missing", "fail")
-    assert done.returncode == 3
-    assert "2 of 36 images have no vector" in done.stderr
-    assert done.stdout == ""
+    code, out, err = run("evaluate", "pairs", "--data", copy, "--aligned", "--on-missing", "fail")
+    assert (code, out) == (3, "")
+    assert "2 of 36 images have no vector" in err
 
 
-def test_an_unembeddable_photo_goes_through_detection(faces, pair_list):
-    done = spawn("evaluate", "pairs", "--data", faces, "--json", "--no-cache")
-    assert done.returncode == 2
-    assert "36 of 36 images have no vector" in done.stderr
-    assert "no face found" in done.stderr
+def test_an_unembeddable_photo_goes_through_detection(run, faces, pair_list):
+    code, _, err = run("evaluate", "pairs", "--data", faces, "--json", "--no-cache")
+    assert code == 2
+    assert "36 of 36 images have no vector" in err
+    assert "no face found" in err
 
 
-def test_fail_under_says_no(faces, pair_list):
+def test_fail_under_says_no(evaluate, faces, pair_list):
     evaluate("pairs", "--data", faces, "--fail-under", "50")
     evaluate("pairs", "--data", faces, "--fail-under", "100.1", code=1)
 
@@ -234,22 +241,15 @@ def test_fail_under_says_no(faces, pair_list):
         (["pairs", "--data", ".", "--card", "a", "--card", "b"], 2, "no model is left"),
     ],
 )
-def test_usage_errors_are_one_line(tmp_path, arguments, code, message):
-    import re
-
-    done = spawn("evaluate", *arguments, cwd=tmp_path, env=environment())
-    assert re.search(message, done.stderr), done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.returncode in (code, 4)
-
-
-def environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+def test_usage_errors_are_one_line(run, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    ended, _, err = run("evaluate", *arguments)
+    assert re.search(message, err), err
+    assert len(err.splitlines()) == 1
+    assert ended in (code, 4)
 
 
-def test_groups_show_a_gap(faces, pair_list, tmp_path):
+def test_groups_show_a_gap(evaluate, faces, pair_list, tmp_path):
     table = tmp_path / "groups.csv"
     lines = [f"P{p},{'even' if p % 2 == 0 else 'odd'}" for p in range(PEOPLE)]
     table.write_text("person,group\n" + "\n".join(lines))
@@ -262,7 +262,7 @@ def test_groups_show_a_gap(faces, pair_list, tmp_path):
     assert sum(group["pairs"] for group in groups.values()) == inside
 
 
-def test_two_models_are_compared(faces, pair_list, tmp_path):
+def test_two_models_are_compared(evaluate, faces, pair_list, tmp_path):
     card = tmp_path / "same.yaml"
     card.write_text(yaml.safe_dump(load_card("dlib_resnet").model_dump(mode="json")))
     scalars = tmp_path / "board"
@@ -276,44 +276,45 @@ def test_two_models_are_compared(faces, pair_list, tmp_path):
     assert len(list(scalars.rglob("events.out*"))) == 2
 
 
-def test_the_calibrated_threshold_is_the_one_that_compare_uses(faces, pair_list, tmp_path):
+def test_the_calibrated_threshold_is_the_one_that_compare_uses(
+    run, evaluate, faces, pair_list, tmp_path
+):
     card = tmp_path / "card.yaml"
     (record,) = evaluate("pairs", "--data", faces, "--calibrate", card)
     calibration = yaml.safe_load(card.read_text())["calibration"]
     assert calibration["data"] == "pairs"
     assert calibration["pairs"] == len(made_pairs())
     assert calibration["thresholds"] == {"1e-2": record["thresholds"]["1e-2"]}
-    done = spawn(
+    _, out, _ = run(
         "compare", faces / name(0, 1), faces / name(1, 1), "--aligned", "--far", "1e-2",
         "--set", f"model.card={card}", "--json",
     )  # fmt: skip
-    answer = json.loads(done.stdout)
-    assert answer["threshold"] == round(record["thresholds"]["1e-2"], 6)
+    assert json.loads(out)["threshold"] == round(record["thresholds"]["1e-2"], 6)
 
 
-def test_a_gallery_is_calibrated_and_compare_uses_it(faces, pair_list, tmp_path):
+def test_a_gallery_is_calibrated_and_compare_uses_it(run, evaluate, faces, pair_list, tmp_path):
     gallery = tmp_path / "gallery.h5"
-    enrolled = spawn("embed", faces, "--aligned", "--out", gallery)
-    assert enrolled.returncode == 0, enrolled.stderr
+    code, _, err = run("embed", faces, "--aligned", "--out", gallery)
+    assert code == 0, err
     (record,) = evaluate("pairs", "--data", faces, "--calibrate", gallery)
     from facerec.gallery import Gallery
 
     card = Gallery.open(gallery).card
     assert card.threshold(1e-2) == record["thresholds"]["1e-2"]
-    done = spawn(
+    _, out, _ = run(
         "compare", faces / name(0, 1), "P1", "--gallery", gallery, "--aligned", "--far", "1e-2",
         "--json",
     )  # fmt: skip
-    assert json.loads(done.stdout)["threshold"] == round(record["thresholds"]["1e-2"], 6)
+    assert json.loads(out)["threshold"] == round(record["thresholds"]["1e-2"], 6)
 
 
-def test_a_card_of_another_model_is_not_overwritten(faces, pair_list, tmp_path):
+def test_a_card_of_another_model_is_not_overwritten(run, faces, pair_list, tmp_path):
     card = tmp_path / "card.json"
     fields = load_card("dlib_resnet").model_dump(mode="json") | {"input_height": 96}
     card.write_text(json.dumps(fields))
-    done = spawn("evaluate", "pairs", "--data", faces, "--aligned", "--calibrate", card)
-    assert done.returncode == 2
-    assert "was built with dlib_resnet" in done.stderr
+    code, _, err = run("evaluate", "pairs", "--data", faces, "--aligned", "--calibrate", card)
+    assert code == 2
+    assert "was built with dlib_resnet" in err
     assert json.loads(card.read_text()) == fields
 
 
@@ -347,7 +348,10 @@ def page(faces, pair_list, tmp_path_factory):
     # Different photos called the same person make errors that the page can show.
     wrong = faces / "wrong.txt"
     wrong.write_text(pair_list.read_text() + f"\n{name(0, 1)} {name(5, 1)} 1\n")
-    evaluate("pairs", "--data", faces, "--pairs", wrong, "--report", out)
+    done = spawn(
+        "evaluate", "pairs", "--data", faces, "--pairs", wrong, "--aligned", "--report", out
+    )
+    assert done.returncode == 0, done.stderr
     return out / "index.html"
 
 
@@ -359,7 +363,7 @@ def test_the_report_needs_nothing_else(page):
     assert "data:image/jpeg;base64," in html
 
 
-def test_the_report_is_not_replaced_unasked(faces, pair_list, page):
+def test_the_report_is_not_replaced_unasked(evaluate, faces, pair_list, page):
     before = page.read_text()
     evaluate("pairs", "--data", faces, "--report", page.parent, code=2)
     assert page.read_text() == before

@@ -53,6 +53,15 @@ def test_rename_remove_and_merge_change_the_file(run: Run, path: Path, tmp_path:
     assert Gallery.open(path).counts() == {"Zoë": 2, "Bob": 1}
 
 
+def test_a_name_with_decomposed_accents_is_the_same_name(run: Run, path: Path) -> None:
+    """As macOS's completion writes it."""
+    assert run("gallery", "show", "Zoe\u0308", "-g", path)[0] == 0
+    assert run("gallery", "merge", "Zoe\u0308", "--into", "Ada", "-g", path)[0] == 0
+    assert run("gallery", "rename", "Ada", "Rene\u0301", "-g", path)[0] == 0
+    assert Gallery.open(path).counts() == {"René": 3}
+    assert run("gallery", "remove", "Rene\u0301", "--force", "-g", path)[0] == 0
+
+
 def test_a_photo_that_is_not_there_cannot_be_removed(run: Run, path: Path) -> None:
     code, _, err = run("gallery", "remove", "Ada", "--photo", "x.jpg", "--force", "-g", path)
     assert (code, "has no photo x.jpg" in err) == (2, True)

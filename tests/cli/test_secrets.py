@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
 def host(portraits: dict[str, Path]) -> Iterator[str]:
     _Handler.photo = portraits["grace_hopper"].read_bytes()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()

@@ -131,6 +131,32 @@ def test_the_host_waits_as_often_for_many_images_as_for_one(
     assert seen[0] <= 20
 
 
+class _Convolutions(TorchDispatchMode):
+    """What each convolution is told about TF32; None: whatever PyTorch is set to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tf32: list[bool | None] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = function.overloadpacket.__name__
+        if "conv" in name:
+            self.tf32.append(args[12] if name == "_convolution" else None)
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_convolution_uses_tf32_whatever_others_set(on_device: MTCNN, photo: Image) -> None:
+    """PyTorch's setting is one for all threads: a detector that changed it for a moment would
+    change what is embedded meanwhile, and two such moments that overlap could leave it changed."""
+    with torch.backends.cudnn.flags(allow_tf32=True), _Convolutions() as seen:
+        assert on_device.detect([photo])[0]
+        assert torch.backends.cudnn.allow_tf32
+    assert len(seen.tf32) > 10
+    assert set(seen.tf32) == {False}
+
+
 @pytest.mark.parametrize("most", [None, 3, 100])
 def test_order_and_counts_are_numpys(most: int | None) -> None:
     random = np.random.default_rng(0)

@@ -125,5 +125,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(
         # What else is there is hidden, or was whole at its own rename.
         others = {path.name for path in target.parent.iterdir()} - {name}
         assert all(other.startswith(".") or other in beside for other in others)
+    # The last one was not killed, and removed what the others left.
+    assert {path.name for path in target.parent.iterdir()} <= {name} | beside
     assert kills >= 3
     assert target.read_bytes() == new

@@ -134,6 +134,43 @@ def test_a_gallery_that_changed_has_another_version(address: str) -> None:
     assert MilvusBackend().version(address) != before
 
 
+def test_a_second_writer_is_refused_while_one_writes(address: str) -> None:
+    """As on a server, which has no lock."""
+    one, other = (MilvusBackend().open(address, None) for _ in range(2))
+    one._write_state(unfinished=True)
+    other.add("Cid", [make_face(0, 0, 0, 1)], "c.jpg", "c")
+    with pytest.raises(UsageError, match="another facerec is writing it"):
+        other.commit()
+
+
+def test_of_two_that_begin_to_write_at_once_one_says_so(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (MilvusBackend().open(address, None) for _ in range(2))
+    one.add("Cid", [make_face(0, 0, 0, 1)], "c.jpg", "c")
+    write = one._write_state
+
+    def write_before_the_other(*, unfinished: bool) -> None:
+        write(unfinished=unfinished)
+        other._write_state(unfinished=True)
+
+    monkeypatch.setattr(one, "_write_state", write_before_the_other)
+    with pytest.raises(UsageError, match="at the same time"):
+        one.commit()
+    assert MilvusBackend().verify(address).counts() == {"Ada": 1, "Bob": 1}
+
+
+def test_a_gallery_made_by_two_at_once_is_made_by_one(tmp_path: Path) -> None:
+    place = f"milvus+lite://{tmp_path}/g.db"
+    one, other = (MilvusBackend().create(place, make_card()) for _ in range(2))
+    one.add("Ada", [make_face(1, 0, 0, 0)], "a.jpg", "a")
+    one.commit()
+    other.add("Bob", [make_face(0, 1, 0, 0)], "b.jpg", "b")
+    with pytest.raises(UsageError, match="changed by another"):
+        other.commit()
+    assert open_gallery(place).counts() == {"Ada": 1}
+
+
 def test_another_process_that_has_it_open_is_named_in_one_line(address: str) -> None:
     assert len(open_gallery(address)) == 2
     done = spawn("gallery", "list", "-g", address)

@@ -22,7 +22,7 @@ from PIL import ImageOps
 from facerec.errors import InputError
 from facerec.faces import Image
 from facerec.imaging import decode
-from facerec.imaging.decode import decode_image, read_image
+from facerec.imaging.decode import decode_image, read_header, read_image
 
 ENOUGH = 1_000_000
 
@@ -116,6 +116,17 @@ def test_damaged_exif_does_not_spoil_the_picture() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert decoded(encoded(scene(), "JPEG", exif=junk)).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_header_says_the_upright_size(kind: str, orientation: int) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    data = encoded(scene(), kind, exif=exif.tobytes())
+    header = read_header(data, "picture")
+    assert (header.height, header.width) == decoded(data).shape[:2]
+    assert header.orientation == orientation
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
@@ -455,3 +466,41 @@ def test_a_progressive_jpeg_that_ends_after_any_scan_but_the_last_is_truncated()
         # The last scans refine colours and then luma: a name for each end that is blurred.
         with pytest.raises(InputError, match="its end is missing"):
             decode_image(data[:cut] + b"\xff\xd9", f"{number}.jpg")
+
+
+def _scans(data: bytes) -> tuple[bytes, list[bytes]]:
+    """A JPEG's headers, and its scans, each with the tables before it."""
+    starts = [found.start() for found in re.finditer(b"\xff\xc4|\xff\xda", data)]
+    pieces = [data[one:two] for one, two in zip(starts, [*starts[1:], len(data) - 2], strict=True)]
+    scans = [b""]
+    for piece in pieces:
+        scans[-1] += piece
+        if piece.startswith(b"\xff\xda"):
+            scans.append(b"")
+    return data[: starts[0]], scans[:-1]
+
+
+def test_a_progressive_jpeg_without_the_scans_of_one_colour_is_truncated() -> None:
+    headers, scans = _scans(encoded(scene(), "JPEG", progressive=True))
+    components = [scan[scan.index(b"\xff\xda") + 5] for scan in scans]
+    assert {1, 2, 3} <= set(components)
+    for colour in (2, 3):
+        kept = [scan for scan, one in zip(scans, components, strict=True) if one != colour]
+        assert "its end is missing" in refused(headers + b"".join(kept) + b"\xff\xd9")
+    # Luma's scans alone: what is left when the colours' come last.
+    kept = [scan for scan, one in zip(scans, components, strict=True) if one == 1]
+    assert "its end is missing" in refused(headers + b"".join(kept) + b"\xff\xd9")
+
+
+def test_a_jpeg_of_a_scan_for_each_component_needs_all_three() -> None:
+    grey = encoded(scene().convert("L"), "JPEG")
+    frame = grey.index(b"\xff\xc0")
+    size = grey[frame + 4 : frame + 9]
+    tables = grey[frame + 13 : grey.index(b"\xff\xda")]
+    content = grey[grey.index(b"\xff\xda") + 7 : -2]
+    colours = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    start = grey[:frame] + b"\xff\xc0\0\x11" + size + b"\3" + colours + tables
+    scans = [b"\xff\xda\0\x08\1" + bytes([number, 0]) + content for number in (1, 2, 3)]
+    assert decoded(start + b"".join(scans) + b"\xff\xd9").shape == (48, 64, 3)
+    for count in (1, 2):
+        assert "its end is missing" in refused(start + b"".join(scans[:count]) + b"\xff\xd9")

@@ -160,6 +160,13 @@ def test_a_missing_package_is_named(
         (b"%PDF-1.7" + b"\0" * 40, "is a PDF"),
         (b"\0\0\0\x18ftypmp42" + b"\0" * 40, "is a video"),
         (b"Rar!\x1a\x07" + b"\0" * 40, "is a RAR archive"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is PostScript"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "is SVG"),
+        (b"\n<!DOCTYPE html><html>404", "is a web page"),
+        (b"P7\nWIDTH 9\n", "is a PAM or PFM file"),
+        (b"\x0a\5\1\x08" + b"\0" * 40, "is a PCX file"),
+        (b"\x01\xda\1\1" + b"\0" * 40, "is an SGI file"),
+        (b"II*\0\x08\0\0\0" + b"\0" * 40, "is a TIFF of a sort that is not read, or damaged"),
     ],
 )
 def test_what_is_not_read_is_called_by_its_name(data: bytes, what: str) -> None:
@@ -177,6 +184,7 @@ AWKWARD = {
     "subject01.sad": "GIF",
     "png.jfif": "PNG",
     "old.DIB": "BMP",
+    "mailed.JPG.txt": "JPEG",
     **{f"1{suffix.upper()}": kind for suffix, kind in KINDS.items()},
 }
 
@@ -187,7 +195,17 @@ def tree_of_all(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = scene().convert("L") if name.endswith("PGM") else scene()
         path.write_bytes(encoded(picture, kind))
-    for name in ("notes.txt", "README", "Thumbs.db", "clip.MOV", "IMG_1.AAE", "x.json", "raw.dat"):
+    for name in (
+        "notes.txt",
+        "README",
+        "Thumbs.db",
+        "clip.MOV",
+        "IMG_1.AAE",
+        "x.json",
+        "raw.dat",
+        "1.jpg.json",
+        "2.jpg.txt",
+    ):
         (root / "person0" / name).write_bytes(b"no photo")
     return root
 
@@ -424,3 +442,31 @@ def test_jpegs_of_the_field_are_read_whole_or_named(name: str, whole: bool) -> N
     else:
         with pytest.raises(InputError, match="truncated"):
             decode.read_image(path)
+
+
+def test_a_photo_that_is_in_icloud_alone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann/1.jpg").write_bytes(encoded(scene(), "JPEG"))
+    for name in (".IMG_2.HEIC.icloud", ".notes.txt.icloud"):
+        (tmp_path / "ann" / name).write_bytes(b"bplist00")
+    waiting, there = find_photos([tmp_path])
+    assert there.key == "ann/1.jpg"
+    with pytest.raises(InputError, match=r"IMG_2\.HEIC\.icloud: is in iCloud alone"):
+        waiting.read()
+
+
+SYSTEM = """
+    @Recycle .Trash-1000 .AppleDouble .dtrash .picasaoriginals .stversions .recycle ~snapshot
+    FOUND.000 LOST.DIR RECYCLED _gsdata_ @SynoResource .DocumentRevisions-V100
+"""
+
+
+@pytest.mark.parametrize("folder", SYSTEM.split())
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_systems_keep_is_nobodys_photo(tmp_path: Path, folder: str, listed: bool) -> None:
+    for name in ("ann/1.jpg", f"{folder}/2.jpg", f"ann/{folder}/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(scene(), "JPEG"))
+    lines = "".join(f"{path}\n" for path in tmp_path.rglob("*.jpg"))
+    found = find_photos(["-" if listed else tmp_path], stdin=io.BytesIO(lines.encode()))
+    assert [Path(photo.name).relative_to(tmp_path).as_posix() for photo in found] == ["ann/1.jpg"]

@@ -135,9 +135,12 @@ def test_what_is_no_archive_fails_in_its_place_and_the_rest_follows(
 def test_an_archive_that_is_cut_off_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.tar", {"1.jpg": b"x" * 600, "2.jpg": b"y" * 6000})
     archive.write_bytes(archive.read_bytes()[:3000])
-    (photo,) = find_photos([str(archive)], stdin=None, null=False)
-    with pytest.raises(InputError, match=r"a\.tar: "):
-        photo.read()
+    whole, *others = find_photos([str(archive)], stdin=None, null=False)
+    assert whole.read() == b"x" * 600
+    assert len(others) == 2
+    for photo in others:
+        with pytest.raises(InputError, match=r"a\.tar: "):
+            photo.read()
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
@@ -371,3 +374,9 @@ def test_archives_from_the_field_are_their_people(name: str, expected: set) -> N
     found = people(archive)
     assert set(Counter(person for person, *_ in found).items()) == expected
     assert all(decode_image(content, file).ndim == 3 for _, file, content in found)
+
+
+def test_what_google_takeout_says_of_a_photo_is_no_label(tmp_path: Path) -> None:
+    said = {"Takeout/ann/1.jpg.json": b"{}", "Takeout/ann/1.jpg.supplemental-metadata.json": b"{}"}
+    archive = make_zip(tmp_path / "takeout.zip", {"Takeout/ann/1.jpg": b"a1", **said})
+    assert people(archive) == [("ann", "1.jpg", b"a1")]

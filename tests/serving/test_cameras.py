@@ -214,7 +214,7 @@ def test_a_stream_is_watched_once_it_is_there_and_again_when_it_drops(
         while seen.state != "away":
             await asyncio.sleep(0.01)
         server = ThreadingHTTPServer(("127.0.0.1", port), Drops)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         while len(connections) < 2 or not [one for one in events if one["event"] == "identified"]:
             await asyncio.sleep(0.02)
         server.shutdown()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 from facerec.faces import Face
+from facerec.gallery.base import Hit
+from facerec.gallery.certainty import Certainty
 from facerec.serving.compreface.shapes import Scale, counted, face_record, page_of
 
 
@@ -30,6 +33,27 @@ def test_clients_thresholds_part_people_from_strangers():
     # Double Take calls a face known from 0.6 on, Home Assistant's integration beyond 0.8.
     assert scale.similarity(1 - 0.5 * 0.085) > 0.8
     assert scale.similarity(1 - 1.1 * 0.085) < 0.4
+
+
+class _Half(Certainty):
+    """Half of each cosine is the probability."""
+
+    def __init__(self) -> None:
+        """Needs no cohort."""
+
+    def probability(self, cosine: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(cosine, float) / 2
+
+
+def test_a_probability_is_told_of_the_most_similar_where_the_card_knows_one():
+    scale, hits = Scale(0.085, "cosine", _Half()), [Hit("ann", 0.96), Hit("bob", 0.9)]
+    ann, bob = scale.likenesses(hits)
+    assert ann == {"subject": "ann", "similarity": scale.similarity(0.96), "probability": 0.48}
+    assert bob == {"subject": "bob", "similarity": scale.similarity(0.9)}
+    assert Scale(0.085, "cosine").likenesses(hits[:1]) == [
+        {"subject": "ann", "similarity": scale.similarity(0.96)}
+    ]
+    assert scale.likenesses([]) == []
 
 
 def test_a_threshold_of_zero_is_no_division():

@@ -100,7 +100,7 @@ def test_events_go_to_the_webhook_of_the_command_line(gallery, clip, tmp_path): 
     secret = tmp_path / "secret"
     secret.write_text("a secret of both\n")
     receiver = HTTPServer(("127.0.0.1", 0), Receiver)
-    Thread(target=receiver.serve_forever, daemon=True).start()
+    Thread(target=receiver.serve_forever, args=(0.01,), daemon=True).start()
     hook = f"http://127.0.0.1:{receiver.server_port}/"
     try:
         with serving(

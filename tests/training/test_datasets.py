@@ -291,7 +291,7 @@ def test_data_that_cannot_be_read_at_all_ends_the_run_with_a_reason(tmp_path):
 def test_every_augmentation_keeps_size_and_type_and_changes_the_chip():
     chip = cv2.resize(noise(8, 8), (32, 32))
     for change in ({"flip": 1}, {"zoom": 0.3}, {"crop": 1}, {"low_resolution": 1},
-                   {"photometric": 1}):  # fmt: skip
+                   {"photometric": 1}, {"grey": 1}, {"blur": 1}):  # fmt: skip
         augmentation = Augmentation(**{"flip": 0, **change})
         varied = [augmentation.apply(chip, np.random.default_rng(seed)) for seed in range(5)]
         assert all(each.shape == chip.shape and each.dtype == np.uint8 for each in varied)
@@ -299,6 +299,29 @@ def test_every_augmentation_keeps_size_and_type_and_changes_the_chip():
     assert np.array_equal(Augmentation(flip=0).apply(chip, np.random.default_rng(0)), chip)
     mirrored = Augmentation(flip=1).apply(chip, np.random.default_rng(0))
     assert np.array_equal(mirrored, chip[:, ::-1])
+
+
+def test_grey_chips_have_no_colour_and_blurred_ones_no_edges():
+    chip = noise(112, 112)
+    grey = Augmentation(flip=0, grey=1).apply(chip, np.random.default_rng(0))
+    assert np.ptp(grey, axis=2).max() == 0
+    assert np.abs(grey[..., 0] - chip @ [0.299, 0.587, 0.114]).max() <= 1
+    blurs = [Augmentation(flip=0, blur=1).apply(chip, np.random.default_rng(n)) for n in range(5)]
+    edges = [np.abs(np.diff(image.astype(int), axis=1)).mean() for image in (chip, *blurs)]
+    assert max(edges[1:]) <= edges[0]
+    assert min(edges[1:]) < edges[0] / 2
+
+
+def test_a_batch_says_which_images_it_holds_and_what_they_were():
+    data = made()
+    asked = loader(data, original=lambda index, image: image if index % 2 else None)
+    for batch in asked.batches(0, 5):
+        assert [f"synthetic image {index}" for index in batch.indices] == batch.names
+        for index, original in zip(batch.indices, batch.originals, strict=True):
+            assert (original is None) == (index % 2 == 0)
+            assert original is None or np.array_equal(original, data.image(int(index)))
+    (plain,) = loader(data).batches(0, 1)
+    assert list(plain.originals) == []
 
 
 def test_a_chip_of_another_size_is_resized_as_a_whole():

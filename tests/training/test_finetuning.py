@@ -67,6 +67,7 @@ def test_every_weight_is_trained_once_whatever_the_rates() -> None:
 
 def test_the_penalty_is_half_the_squared_distance() -> None:
     layer = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(layer.weight)
     penalty = StartPenalty(layer)
     assert penalty() == 0
     with torch.no_grad():

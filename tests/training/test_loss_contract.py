@@ -51,7 +51,7 @@ def test_with_its_defaults_it_falls(name: str) -> None:
         nn.Linear(32, 64), nn.BatchNorm1d(64), nn.PReLU(), nn.Linear(64, 16), nn.BatchNorm1d(16)
     )
     classifier = Classifier(8, 16, create_margin(section), scale=section.scale)
-    optimizers = create_optimizers(network, classifier, section)
+    optimizers = create_optimizers(network, classifier, None, section)
     losses, accuracies = [], []
     for _ in range(100):
         labels = torch.randint(8, (32,))

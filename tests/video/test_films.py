@@ -229,7 +229,7 @@ def test_a_film_behind_a_url_is_read_in_full_and_ends(tmp_path):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/{path.name}"
     source = open_video(url, stdin=None, max_pixels=10**6)
     times = [frame.seconds for frame in source.frames()]

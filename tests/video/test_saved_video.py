@@ -113,7 +113,7 @@ def test_the_sound_is_kept_as_far_as_the_pictures_go(suffix, codec, tmp_path):
     times = [0.0, 0.5, 1.0, 1.96]
     film = write_film(tmp_path / "film.mp4", scenes(4), times, tone=3)
     writer = save(tmp_path / f"a{suffix}", scenes(4), times, sound=film)
-    assert writer.remarks == []
+    assert ["MPEG-4" in remark for remark in writer.remarks] == [True] * (suffix == ".avi")
     found, begin, end = heard(tmp_path / f"a{suffix}")
     assert found == codec
     assert begin == pytest.approx(0, abs=0.05)
@@ -133,6 +133,12 @@ def test_without_an_encoder_for_h264_it_is_said(tmp_path, monkeypatch):
     assert len(writer.remarks) == 1
     assert "browsers do not show" in writer.remarks[0]
     assert len(read(tmp_path / "a.mp4")[0]) == 3
+
+
+def test_an_avi_says_that_no_browser_shows_it(tmp_path):
+    (remark,) = save(tmp_path / "a.avi", scenes(3), [0, 0.04, 0.08]).remarks
+    assert "MPEG-4 part 2, which browsers do not show" in remark
+    assert ".mp4 gives H.264" in remark
 
 
 @pytest.mark.parametrize("name", ["a", "a.gif", "a.mp3", "a.h5"])

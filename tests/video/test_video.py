@@ -205,7 +205,7 @@ def test_a_stream_that_is_cut_is_opened_again_and_old_frames_are_dropped():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}/cam.mjpg"
     source = open_video(address, stdin=None, max_pixels=10**6)
     deadline = time.monotonic() + 30

@@ -27,6 +27,8 @@ from facerec.imaging.photos import unreadable
 T = TypeVar("T")
 
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED = b"http://ns.adobe.com/xmp/extension/\0"
+_GUID = 32
 _JPEG_EXIF = b"Exif\0\0"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
 _MULTI_PICTURE = b"MPF\0"
@@ -67,6 +69,37 @@ def take_packet(data: bytes, name: str) -> bytes | None:
     except (struct.error, IndexError, ValueError, zlib.error) as error:
         raise unreadable(name, "its metadata are damaged") from error
     return None
+
+
+def take_extension(data: bytes, guid: str, name: str) -> bytes | None:
+    """The part of a JPEG's XMP that did not fit into its packet (XMP specification part 3, section
+    1.1.3.1); None: there is none, as when a program has left it out.
+
+    Args:
+        guid: what the packet calls it.
+
+    Raises:
+        InputError: the file is damaged, or a part of the extension is missing.
+    """
+    start = EXTENDED + guid.encode()
+    parts: dict[int, bytes] = {}
+    whole = 0
+    try:
+        for marker, begin, end in _segments(data) if len(guid) == _GUID else ():
+            if marker == _APP1 and data.startswith(start, begin + 4):
+                place = begin + 4 + len(start)
+                whole, offset = struct.unpack_from(">II", data, place)
+                parts[offset] = data[place + 8 : end]
+    except (struct.error, IndexError) as error:
+        raise unreadable(name, "its metadata are damaged") from error
+    extension = bytearray()
+    for offset, part in sorted(parts.items()):
+        if offset != len(extension):
+            break
+        extension += part
+    if len(extension) != whole:
+        raise unreadable(name, "its extended XMP is damaged")
+    return bytes(extension) or None
 
 
 def exif_orientation(data: bytes) -> int:

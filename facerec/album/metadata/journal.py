@@ -6,6 +6,7 @@ whichever of the two a scan finds: here, in a copy of before, or after `album un
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,11 +46,11 @@ def write_file(album: Album, begun: int, photo: int, change: Change) -> None:
             raise UsageError(f"{change.path}: not written: the step was undone meanwhile")
         mtime = _time_of(change)
         noted = album.execute(
-            "INSERT INTO writings (step, path, photo, before, after, start, length, old, mtime_ns)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO writings (step, path, photo, before, after, start, length, old, mtime_ns,"
+            " copies) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 begun, to_stored(str(change.path)), photo, patch.before, patch.after, patch.start,
-                patch.length, patch.old, mtime,
+                patch.length, patch.old, mtime, json.dumps(patch.copies) if patch.copies else None,
             ),
         ).lastrowid  # fmt: skip
         if change.embedded:
@@ -92,15 +93,16 @@ def take_back(
     """
     noted = list(album.rows("SELECT id FROM writings WHERE step = ? ORDER BY id DESC", (begun,)))
     for one in noted:
-        # One at a time: of a TIFF it may be the whole file.
+        # One at a time: each holds earlier bytes of a file.
         row = album.row(
-            "SELECT path, photo, before, after, start, length, old, mtime_ns FROM writings"
+            "SELECT path, photo, before, after, start, length, old, mtime_ns, copies FROM writings"
             " WHERE id = ?",
             one,
         )
         assert row is not None, "a step is taken back in one transaction"
-        path, photo, before, after, start, length, old, mtime = row
-        patch = Patch(before, after, start, length, old)
+        path, photo, before, after, start, length, old, mtime, copies = row
+        parts = tuple((at, source, size) for at, source, size in json.loads(copies or "[]"))
+        patch = Patch(before, after, start, length, old, parts)
         problem = _restore(Path(from_stored(path)), patch, mtime)
         if problem is None:
             _place_again(album, photo, Path(from_stored(path)))

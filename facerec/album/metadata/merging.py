@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from facerec.album.metadata.reading import (
+    DIMENSIONS,
     MICROSOFT_LIST,
     MWG,
     MWG_LIST,
     PEOPLE,
+    areas_orientation,
     microsoft_regions,
     mwg_regions,
 )
 from facerec.album.metadata.regions import FACE, Region, match_boxes, to_stored
 from facerec.album.metadata.xmp import Xmp
 
-_SUBJECT = "Xmp.dc.subject"
-_DIMENSIONS = f"{MWG}/mwg-rs:AppliedToDimensions"
+SUBJECT = "Xmp.dc.subject"
 
 
-def merge_faces(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int) -> bool:
+def merge_faces(
+    xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int,
+    sides: tuple[int, int] | None,
+) -> bool:  # fmt: skip
     """Put named faces into XMP.
 
     A region of another program that shows the same face gets our name and keeps its place and all
@@ -30,11 +34,13 @@ def merge_faces(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orient
         faces: with name and box.
         size: width and height of the upright picture.
         orientation: EXIF's.
+        sides: width and height of the stored image; None: not known.
 
     Returns:
         whether anything changed.
     """
-    places = [(n, r) for n, r in mwg_regions(xmp, orientation) if r.kind.casefold() == "face"]
+    regions = mwg_regions(xmp, orientation, sides)
+    places = [(n, r) for n, r in regions if r.kind.casefold() == "face"]
     matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
     replaced: set[str] = set()
     added: list[Region] = []
@@ -49,11 +55,11 @@ def merge_faces(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orient
             replaced.add(region.name)
             changed = True
     if added:
-        _append(xmp, added, size, orientation)
+        _append(xmp, added, size, orientation, sides)
     changed |= bool(added) | _rename_microsoft(xmp, faces, orientation)
-    shown = {region.name for _, region in mwg_regions(xmp, orientation)}
+    shown = {region.name for _, region in mwg_regions(xmp, orientation, sides)}
     gone = {name for name in replaced if name and name not in shown}
-    for key in (_SUBJECT, PEOPLE):
+    for key in (SUBJECT, PEOPLE):
         before = xmp.items(key)
         kept = [item for item in before if item not in gone]
         names = dict.fromkeys(face.name for face in faces)
@@ -64,21 +70,31 @@ def merge_faces(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orient
     return changed
 
 
-def _append(xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int) -> None:
+def says_who(xmp: Xmp) -> bool:
+    """Whether there is anything in it that `merge_faces` looks at."""
+    return any(xmp.texts(key) for key in (MWG, MICROSOFT_LIST, SUBJECT, PEOPLE))
+
+
+def _append(
+    xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int,
+    sides: tuple[int, int] | None,
+) -> None:  # fmt: skip
     xmp.add_structure(MWG)
-    if not xmp.texts(f"{_DIMENSIONS}/"):
+    if not xmp.texts(f"{DIMENSIONS}/"):
         width, height = size if orientation < 5 else size[::-1]
-        xmp.add_structure(_DIMENSIONS)
-        xmp.set_text(f"{_DIMENSIONS}/stDim:w", str(width))
-        xmp.set_text(f"{_DIMENSIONS}/stDim:h", str(height))
-        xmp.set_text(f"{_DIMENSIONS}/stDim:unit", "pixel")
+        xmp.add_structure(DIMENSIONS)
+        xmp.set_text(f"{DIMENSIONS}/stDim:w", str(width))
+        xmp.set_text(f"{DIMENSIONS}/stDim:h", str(height))
+        xmp.set_text(f"{DIMENSIONS}/stDim:unit", "pixel")
     xmp.add_bag(MWG_LIST)
     numbers = {
         int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
     }
+    # As the other areas of the list are.
+    turn = areas_orientation(xmp, orientation, sides)
     for number, face in enumerate(faces, start=max(numbers, default=0) + 1):
         assert face.box is not None, "a face lies somewhere"
-        left, top, right, bottom = to_stored(face.box, orientation)
+        left, top, right, bottom = to_stored(face.box, turn)
         start = f"{MWG_LIST}[{number}]/mwg-rs:"
         xmp.set_text(f"{start}Name", face.name)
         xmp.set_text(f"{start}Type", FACE)

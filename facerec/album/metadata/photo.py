@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from facerec.album.metadata.containers import embeddable, exif_orientation, put_packet, take_packet
-from facerec.album.metadata.merging import merge_faces
+from facerec.album.metadata.containers import (
+    EXTENDED,
+    embeddable,
+    exif_orientation,
+    put_packet,
+    take_extension,
+    take_packet,
+)
+from facerec.album.metadata.merging import merge_faces, says_who
 from facerec.album.metadata.picasa import picasa_regions
 from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
 from facerec.album.metadata.regions import Region, overlap
 from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
-from facerec.album.metadata.xmp import LONGEST_PACKET, Xmp, require_kept
+from facerec.album.metadata.xmp import EXTENSION, LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
 from facerec.imaging.contents import START, image_kind
@@ -26,6 +33,12 @@ Where = Literal["sidecar", "embedded"]
 
 # XML 1.0, section 2.2: all but these, and surrogates, which no name has.
 _NO_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+_OF_PEOPLE = (
+    b"metadataworkinggroup.com/schemas/regions/", b"ns.microsoft.com/photo/1.2/",
+    b"digikam.org/ns/", b"iptc.org/std/Iptc4xmpExt/", b"purl.org/dc/elements/",
+)  # fmt: skip
+"""In the names of the namespaces of which we read or write anything."""
 
 _SAME = 0.5
 """Overlap from which regions of two programs are the same one."""
@@ -79,14 +92,17 @@ def read_regions(path: str | Path) -> list[Region]:
     return list(found.regions)
 
 
-def read_metadata(path: Path) -> Metadata:
+def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     """What the photo, its sidecars and Picasa's list say; a sidecar before the photo.
+
+    Args:
+        data: the photo's bytes; None: they are read.
 
     Raises:
         InputError: the photo cannot be read.
         MissingError: the package exiv2 is not installed.
     """
-    data = read_file(path)
+    data = read_file(path) if data is None else data
     header = _header(data, str(path))
     turn = header.orientation
     problems: list[str] = []
@@ -98,7 +114,8 @@ def read_metadata(path: Path) -> Metadata:
                 packets.append(Xmp(packet, name))
         except InputError as error:
             problems.append(str(error))
-    found = [region for xmp in packets for _, region in mwg_regions(xmp, turn)]
+    sides = _sides(data, header)
+    found = [region for xmp in packets for _, region in mwg_regions(xmp, turn, sides)]
     found += [region for xmp in packets for _, region in microsoft_regions(xmp, turn)]
     try:
         found += picasa_regions(path, turn)
@@ -126,6 +143,15 @@ def _header(data: bytes, name: str) -> Header:
     return header
 
 
+def _sides(data: bytes, header: Header) -> tuple[int, int] | None:
+    """Width and height of the stored image; None where EXIF may not be what turns it: decoders of
+    HEIC and AVIF go by the container."""
+    if image_kind(data[:START]) in ("HEIF", "AVIF"):
+        return None
+    size = header.width, header.height
+    return size if header.orientation < 5 else size[::-1]
+
+
 def _is_same(one: Region, other: Region) -> bool:
     if one.box is None or other.box is None or one.kind != other.kind:
         return False
@@ -138,12 +164,29 @@ def _packets(
     for sidecar in sidecars(path):
         yield str(sidecar), lambda sidecar=sidecar: _read_sidecar(sidecar)  # type: ignore[misc]
     yield str(path), lambda: _embedded(path, data, header)
+    yield str(path), lambda: _extension(path, data, only_people=True)
 
 
 def _embedded(path: Path, data: bytes, header: Header) -> bytes | None:
     if image_kind(data[:START]) in ("JPEG", "PNG"):
         return take_packet(data, str(path))
     return header.xmp
+
+
+def _extension(path: Path, data: bytes, *, only_people: bool = False) -> bytes | None:
+    """The rest of a JPEG's XMP, beyond its packet; None without one.
+
+    Args:
+        only_people: None too for one that speaks of nobody, as a depth map of megabytes.
+    """
+    if image_kind(data[:START]) != "JPEG" or EXTENDED not in data:
+        return None
+    packet = take_packet(data, str(path))
+    guid = Xmp(packet, str(path)).texts(EXTENSION).get("", "") if packet else ""
+    extension = take_extension(data, guid, str(path))
+    if extension is None or (only_people and not any(one in extension for one in _OF_PEOPLE)):
+        return None
+    return extension
 
 
 def _read_sidecar(path: Path) -> bytes | None:
@@ -172,27 +215,43 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     faces = [replace(face, name=_writable(face.name, path)) for face in faces]
     data = read_file(path)
     header = _header(data, str(path))
+    sides = _sides(data, header)
     embedded = _embedded(path, data, header)
     if where == "embedded" and embeddable(data, path.name) is not None:
-        packet = _merged(embedded, faces, header, str(path), sidecar=False)
+        extension = _extension(path, data, only_people=True)
+        if extension and says_who(Xmp(extension, str(path))):
+            raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
+        packet = _merged(embedded, faces, header, sides, str(path), sidecar=False)
         if packet is None:
             return []
-        names = _new_names(embedded, packet, header, str(path))
+        names = _new_names(embedded, packet, str(path))
         return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
+    extension = _extension(path, data)
+    if embedded and extension:
+        embedded = _joined(embedded, extension, str(path))
     changes: list[Change] = []
     for sidecar in sidecars_to_write(path):
         before = _read_sidecar(sidecar)
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
-        packet = _merged(before or embedded, faces, header, str(sidecar), sidecar=True)
+        packet = _merged(before or embedded, faces, header, sides, str(sidecar), sidecar=True)
         if packet is not None:
-            names = _new_names(before, packet, header, str(sidecar))
+            names = _new_names(before, packet, str(sidecar))
             changes.append(Change(sidecar, before, packet, names))
         elif not before and embedded:
             after = Xmp(embedded, str(path)).encode(sidecar=True)
-            names = _new_names(None, after, header, str(sidecar))
+            names = _new_names(None, after, str(sidecar))
             changes.append(Change(sidecar, before, after, names))
     return changes
+
+
+def _joined(packet: bytes, extension: bytes, name: str) -> bytes:
+    """A packet and what did not fit into it, as one; a sidecar has room for both."""
+    require_kept(packet, name)
+    require_kept(extension, name)
+    xmp = Xmp(packet, name)
+    xmp.add_extension(Xmp(extension, name))
+    return xmp.encode(sidecar=False)
 
 
 def _writable(name: str, path: Path) -> str:
@@ -208,27 +267,28 @@ def _writable(name: str, path: Path) -> str:
 
 
 def _merged(
-    packet: bytes | None, faces: Sequence[Region], header: Header, name: str, *, sidecar: bool
-) -> bytes | None:
+    packet: bytes | None, faces: Sequence[Region], header: Header,
+    sides: tuple[int, int] | None, name: str, *, sidecar: bool,
+) -> bytes | None:  # fmt: skip
     """The packet with the names in it; None: it has them all."""
     if packet:
         require_kept(packet, name)
     xmp = Xmp(packet or None, name)
     size = header.width, header.height
-    if not merge_faces(xmp, faces, size, header.orientation):
+    if not merge_faces(xmp, faces, size, header.orientation, sides):
         return None
     merged = xmp.encode(sidecar=sidecar)
-    missing = {face.name for face in faces} - set(_names(merged, header, name))
+    missing = {face.name for face in faces} - set(_names(merged, name))
     if missing:
         raise unreadable(name, f"the name {min(missing)!r} cannot be written as XMP")
     return merged
 
 
-def _new_names(before: bytes | None, after: bytes, header: Header, name: str) -> tuple[str, ...]:
+def _new_names(before: bytes | None, after: bytes, name: str) -> tuple[str, ...]:
     """The names of regions that a packet had not, in order."""
-    counts = Counter(_names(before, header, name)) if before else Counter()
+    counts = Counter(_names(before, name)) if before else Counter()
     new: list[str] = []
-    for one in _names(after, header, name):
+    for one in _names(after, name):
         if counts[one]:
             counts[one] -= 1
         elif one:
@@ -236,8 +296,8 @@ def _new_names(before: bytes | None, after: bytes, header: Header, name: str) ->
     return tuple(new)
 
 
-def _names(packet: bytes, header: Header, name: str) -> list[str]:
-    return [region.name for _, region in mwg_regions(Xmp(packet, name), header.orientation)]
+def _names(packet: bytes, name: str) -> list[str]:
+    return [region.name for _, region in mwg_regions(Xmp(packet, name), 1, None)]
 
 
 def write_regions(path: str | Path, faces: Sequence[Region], where: Where) -> list[Change]:

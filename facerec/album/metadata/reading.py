@@ -21,6 +21,7 @@ from facerec.imaging.photos import normalise_person
 MWG = "Xmp.mwg-rs.Regions"
 MWG_LIST = f"{MWG}/mwg-rs:RegionList"
 MICROSOFT_LIST = "Xmp.MP.RegionInfo/MPRI:Regions"
+DIMENSIONS = f"{MWG}/mwg-rs:AppliedToDimensions"
 PEOPLE = "Xmp.iptcExt.PersonInImage"
 _TAGS = "Xmp.digiKam.TagsList"
 _TAGS_ROOT = "People/"
@@ -31,20 +32,53 @@ _MOST = 10_000
 """Regions of a photo."""
 
 
-def mwg_regions(xmp: Xmp, orientation: int) -> Iterator[tuple[int, Region]]:
-    """MWG's regions with a place, and their numbers in the list, from 1."""
-    size = xmp.texts(f"{MWG}/mwg-rs:AppliedToDimensions/stDim:")
+def mwg_regions(
+    xmp: Xmp, orientation: int, sides: tuple[int, int] | None
+) -> Iterator[tuple[int, Region]]:
+    """MWG's regions with a place, and their numbers in the list, from 1.
+
+    Args:
+        orientation: EXIF's.
+        sides: width and height of the stored image; None: not known.
+    """
+    turn = areas_orientation(xmp, orientation, sides)
+    across, down = _dimensions(xmp)
     for number, fields in _structures(xmp, MWG_LIST):
         area = {name: fields.get(f"mwg-rs:Area/stArea:{name}", "") for name in "xywh"}
         x, y, width, height = (_number(area[name]) for name in "xywh")
         if fields.get("mwg-rs:Area/stArea:unit", "").strip() == "pixel":
             # Without a size, or of one of zero, nobody can tell where it is.
-            across, down = (_number(size.get(side, "")) or math.nan for side in "wh")
             x, y, width, height = x / across, y / down, width / across, height / down
-        box = _box(x - width / 2, y - height / 2, width, height, orientation)
+        box = _box(x - width / 2, y - height / 2, width, height, turn)
         if box is not None:
             kind = fields.get("mwg-rs:Type", "").strip() or FACE
             yield number, Region(_name(fields.get("mwg-rs:Name", "")), box, kind, "mwg")
+
+
+def areas_orientation(xmp: Xmp, orientation: int, sides: tuple[int, int] | None) -> int:
+    """The orientation that turns MWG's areas upright.
+
+    EXIF's, unless the dimensions that they apply to are those of the upright picture, whose sides
+    EXIF exchanges; where it exchanges none, they do not tell.
+
+    Args:
+        orientation: EXIF's.
+        sides: width and height of the stored image; None: not known.
+    """
+    if sides is None or orientation < 5:
+        return orientation
+    across, down = _dimensions(xmp)
+    width, height = sides
+    exchanged = (width > height and across < down) or (width < height and across > down)
+    return 1 if exchanged else orientation
+
+
+def _dimensions(xmp: Xmp) -> tuple[float, float]:
+    """Width and height that MWG's areas apply to; NaN where they are not said, or not above 0."""
+    size = xmp.texts(f"{DIMENSIONS}/stDim:")
+    sides = (_number(size.get(side, "")) for side in "wh")
+    across, down = (side if side > 0 else math.nan for side in sides)
+    return across, down
 
 
 def microsoft_regions(xmp: Xmp, orientation: int) -> Iterator[tuple[int, Region]]:

@@ -1,8 +1,8 @@
 """A named area of a photo, and how its orientation turns it.
 
 MWG 2.0, section 5.9: regions are those of the stored image, so whoever applies its EXIF orientation
-turns them too. digiKam, Immich and ExifTool's own conversions do. Our boxes are of the upright
-picture.
+turns them too. digiKam, Immich and ExifTool's own conversions do. Some programs write those of the
+upright picture, with its dimensions. Our boxes are of the upright picture.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Literal
 from facerec.album.faces import read_faces
 from facerec.album.metadata.photo import Metadata, read_metadata
 from facerec.album.metadata.regions import Region, match_boxes, to_stored
+from facerec.album.metadata.same_picture import shows_faces
 from facerec.album.metadata.writing import fraction_box
 from facerec.album.people import add_person, find_name, usable_name
 from facerec.album.photos import find_photo, read_photos
@@ -79,7 +80,7 @@ def find_names(
         seen: set[tuple[int | None, str]] = set()
         for path in files:
             try:
-                found = _read(album, photo, Path(path))
+                found = _read(album, photo, faces, Path(path))
             except InputError as error:
                 yield Problem(str(error))
             else:
@@ -92,17 +93,20 @@ def find_names(
             advance()
 
 
-def _read(album: Album, photo: StoredPhoto, path: Path) -> Metadata:
+def _read(album: Album, photo: StoredPhoto, faces: Sequence[StoredFace], path: Path) -> Metadata:
     """What the metadata of a photo say.
 
     Raises:
-        InputError: they cannot be read, or another picture lies there now: it is of another size,
-            and the album does not know its bytes.
+        InputError: they cannot be read, or another picture lies there now: the album does not know
+            its bytes, and it does not show the album's faces.
     """
-    found = read_metadata(path)
-    if found.size != (photo.width, photo.height):
-        content = hashlib.sha256(read_file(path)).hexdigest()
-        if find_photo(album, content) != photo.id:
+    data = read_file(path)
+    found = read_metadata(path, data)
+    if find_photo(album, hashlib.sha256(data).hexdigest()) != photo.id:
+        size = photo.width, photo.height
+        if found.size != size or not shows_faces(
+            album, faces, data, str(path), photo.width * photo.height
+        ):
             raise unreadable(path, "shows another picture now; first: facerec album scan")
     return found
 

@@ -23,6 +23,9 @@ _DEEPEST = 50
 _MOST = 200_000
 """Elements of a packet."""
 
+EXTENSION = "Xmp.xmpNote.HasExtendedXMP"
+"""What a packet calls the rest of a JPEG's XMP, which did not fit into it."""
+
 _START = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
 _STARTS = ("<?xpacket", "<?xml", "<x:xmpmeta")
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -148,6 +151,13 @@ class Xmp:
             value = self._exiv2.XmpTextValue()
             value.setXmpArrayType(self._exiv2.XmpValue.XmpArrayType.xaBag)
             self._data[key] = value
+
+    def add_extension(self, other: Xmp) -> None:
+        """Add the properties of the extension, which the packet then no longer tells of."""
+        for datum in other._data:
+            self._data.add(self._exiv2.XmpKey(datum.key()), datum.value())
+        if EXTENSION in self._data:
+            del self._data[EXTENSION]
 
     def encode(self, *, sidecar: bool) -> bytes:
         """The packet.

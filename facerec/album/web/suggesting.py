@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from facerec.album.asking import suggest
+from facerec.album.certainty import probabilities
 from facerec.album.faces import read_columns, read_face
 from facerec.album.known import NOBODY
 from facerec.album.records import FaceColumns, lasting_id
-from facerec.album.regroup import suggest
 from facerec.album.store import Album
 from facerec.album.suggesting import Suggestion
 from facerec.album.web.library import Library, Shown
@@ -73,7 +74,10 @@ class Asker:
         for place, shown in enumerate(people, 1):
             found = suggest(album, shown.person.id, columns=columns, limit=limit)
             if found or time.monotonic() > end:
-                items = self._describe(album, shown, found)
+                chances = probabilities(
+                    album, columns, shown.person.id, [one.faces for one in found]
+                )
+                items = self._describe(album, shown, found, chances)
                 return Asked(items, shown.person.id, place == len(people))
         return Asked([], people[-1].person.id, True)
 
@@ -92,13 +96,14 @@ class Asker:
         )
 
     def _describe(
-        self, album: Album, shown: Shown, found: Sequence[Suggestion]
-    ) -> list[dict[str, Any]]:
+        self, album: Album, shown: Shown, found: Sequence[Suggestion],
+        chances: Sequence[float | None],
+    ) -> list[dict[str, Any]]:  # fmt: skip
         whom = shown.person
         told = {"id": whom.id, "person": lasting_id(whom.id), "name": whom.name}
         examples = self._library.examples(whom.id, _SHOWN)
         items = []
-        for one in found:
+        for one, chance in zip(found, chances, strict=True):
             first = read_face(album, one.faces[0])
             if first is None:
                 # Forgotten meanwhile.
@@ -113,6 +118,7 @@ class Asker:
                     "photo": first.photo,
                     "taken": first.taken,
                     "similarity": round(one.similarity, 4),
+                    "probability": None if chance is None else round(chance, 6),
                 }
             )
         return items

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from facerec.cli.album.options import Faces, Person, complete_album_person, open_it
+from facerec.cli.album.remarks import say_twice
+from facerec.cli.asking import confirmed
 from facerec.cli.console import exit_with_failures, progress, say
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
@@ -63,9 +63,11 @@ def name(
             say(f"{before} is now {stored}")
             return
         assert other is not None, "it was looked at above"
-        _ask(force, f"There is a {stored}. Is {before} the same person?")
+        if not (force or confirmed(f"There is a {stored}. Is {before} the same person?")):
+            raise UsageError("nothing was changed; give somebody else another name")
         merge_people(album, [number], other)
-    say(f"{before} merged into {stored}")
+        say(f"{before} merged into {stored}")
+        say_twice(album, other)
 
 
 @profile_options(ALBUM)
@@ -98,6 +100,7 @@ def merge(
         told = [label_of(album, one) for one in dict.fromkeys(numbers) if one != target]
         merge_people(album, numbers, target)
         say(f"{', '.join(told)} merged into {label_of(album, target)}")
+        say_twice(album, target)
 
 
 def _choose(album: Album, people: list[int]) -> int:
@@ -191,6 +194,7 @@ def confirm(
             raise UsageError(f"{label_of(album, number)} has no face to confirm")
         confirm_faces(album, chosen, number)
         say(f"{len(chosen)} faces confirmed as {label_of(album, number)}")
+        say_twice(album, number)
 
 
 @profile_options(ALBUM)
@@ -212,8 +216,3 @@ def undo(*, profile: ProfileOptions) -> None:
         undo_step(album)
     say(f"undone: {last.command}")
     exit_with_failures(kept)
-
-
-def _ask(force: bool, question: str) -> None:
-    if not force and not typer.confirm(question, err=True):
-        raise UsageError("nothing was changed")

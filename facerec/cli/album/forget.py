@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from facerec.cli.album.options import Person, open_it
+from facerec.cli.asking import confirmed
 from facerec.cli.console import progress, say
 from facerec.cli.help import App
 from facerec.cli.options import ALBUM, ProfileOptions, force_option, profile_options
@@ -38,7 +37,7 @@ def forget(
         number = find_person(album, person)
         label, count = label_of(album, number), len(faces_of(album, number))
         question = f"Erase {label} with {count} faces from {album.path}? This cannot be undone."
-        if not force and not typer.confirm(question, err=True):
+        if not force and not confirmed(question):
             raise UsageError("nothing was erased")
         photos, gallery = photos_of(album, number), album.meta("gallery")
         erased, whole = forget_person(album, number)

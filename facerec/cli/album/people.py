@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from facerec.cli.album.options import complete_album_person, open_it
+from facerec.cli.album.remarks import say_suggestions, say_twice
 from facerec.cli.console import Results, say
 from facerec.cli.help import App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, argument, profile_options
@@ -72,7 +73,11 @@ def show(
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Show the faces of people, or all faces, with their photos."""
+    """Show the faces of people, or all faces, with their photos.
+
+    Of people who are given it also says, on stderr, who they may be, and in which photos they are
+    twice.
+    """
     from facerec.album.faces import read_faces
     from facerec.album.people import find_person
 
@@ -86,6 +91,9 @@ def show(
             record = face_record(face)
             results.add(record, _face_cells(face, record))
         results.close(title=", ".join(people) if people else str(album.path))
+        for person in dict.fromkeys(chosen or ()):
+            say_twice(album, person)
+            say_suggestions(album, person)
 
 
 def face_record(face: StoredFace) -> dict[str, Any]:

@@ -104,11 +104,19 @@ def _scan_alone(profile: Profile, listed: Sequence[Photo]) -> Scan:
     path = profile.album.path
     with locked(path), open_album(path, create=True) as album:
         from facerec.album.listing import remove_gone, unknown_photos
+        from facerec.album.moved import place_known
         from facerec.album.scan import Scan
 
         unknown = unknown_photos(album, listed)
+        runtime = profile.runtime
+        with progress("looking at moved photos", len(unknown)) as advance:
+            known, moved = place_known(
+                album, unknown, max_pixels=runtime.max_pixels, workers=runtime.workers,
+                observe=advance,
+            )  # fmt: skip
         # PyTorch is not waited for where nothing is new.
-        report = _read(album, unknown, profile) if unknown else Scan()
+        report = _read(album, unknown[known:], profile) if known < len(unknown) else Scan()
+        report = dataclasses.replace(report, known=report.known + known, moved=report.moved + moved)
         return report.completed(listed, unknown, remove_gone(album, listed))
 
 
@@ -120,6 +128,7 @@ def _scan_shared(profile: Profile, listed: Sequence[Photo]) -> Scan | None:
     from facerec.files.locking import locked
     from facerec.parallel.ranks import (
         barrier,
+        device_setting,
         gather_shards,
         process_group,
         rank,
@@ -130,7 +139,8 @@ def _scan_shared(profile: Profile, listed: Sequence[Photo]) -> Scan | None:
     path = profile.album.path
     with ExitStack() as stack:
         device = stack.enter_context(process_group(profile.runtime.device))
-        runtime = profile.runtime.model_copy(update={"device": str(device)})
+        setting = device_setting(profile.runtime.device, device)
+        runtime = profile.runtime.model_copy(update={"device": setting})
         profile = profile.model_copy(update={"runtime": runtime})
         if rank() == 0:
             stack.enter_context(locked(path))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from facerec.cli.album.options import complete_album_person, open_it
-from facerec.cli.console import print_json, print_line, say
+from facerec.cli.console import print_json, print_path, say
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import ALBUM, ProfileOptions, option, profile_options
-from facerec.files.text import readable
+from facerec.errors import UsageError
 
 
 def register(app: App) -> None:
@@ -16,7 +16,7 @@ def register(app: App) -> None:
     app.command(
         examples=[
             "facerec album search --with anna --with ben --without carl --from 2019 --to 2021",
-            "facerec album search --with anna | xargs -d '\\n' cp -t anna/",
+            "facerec album search --with anna -0 | xargs -0 cp -t anna/",
         ]
     )(search)
 
@@ -51,6 +51,10 @@ def search(
         str | None,
         option("--to", panel=INPUT, metavar="DATE", help="Last year, month or day."),
     ] = None,
+    null: Annotated[
+        bool,
+        option("--null", "-0", panel=OUTPUT, help="Paths end in NUL, as xargs -0 reads them."),
+    ] = False,
     as_json: Annotated[
         bool, option("--json", panel=OUTPUT, help="JSON lines instead of one path a line.")
     ] = False,
@@ -58,6 +62,8 @@ def search(
     profile: ProfileOptions,
 ) -> None:
     """Print the photos that show some people, by time: one path a line."""
+    if null and as_json:
+        raise UsageError("--null ends paths, --json prints records; give one of them")
     from facerec.album.people import find_person
     from facerec.album.search import parse_day, search_photos
 
@@ -77,6 +83,6 @@ def search(
                 record = {"photo": photo.path, "people": photo.people, "taken": photo.taken}
                 print_json(record)
             else:
-                print_line(readable(photo.path))
+                print_path(photo.path, null=null)
         if not found:
             say(f"{album.path}: no such photo")

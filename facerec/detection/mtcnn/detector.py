@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -169,10 +168,9 @@ class MTCNN(Reducible):
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         found: list[list[Face]] = [[] for _ in images]
         parts = self._group_by_size(images)
-        with nullcontext() if self._pool is not None else _without_tf32():
-            grouped_faces = self._map(
-                self._detect_same_size, [[images[i] for i in part] for part in parts]
-            )
+        grouped_faces = self._map(
+            self._detect_same_size, [[images[i] for i in part] for part in parts]
+        )
         for part, faces in zip(parts, grouped_faces, strict=True):
             for number, those in zip(part, faces, strict=True):
                 found[number] = those
@@ -331,11 +329,6 @@ def _cropped(pixels: Tensor, boxes: Any, of: NDArray[np.intp], side: int, multip
 def _probability(log_odds: Any) -> Any:
     probability = as_tensor(log_odds).sigmoid()
     return probability.numpy() if isinstance(log_odds, np.ndarray) else probability
-
-
-def _without_tf32() -> AbstractContextManager[None]:
-    """TF32's ten bits would move scores across the thresholds."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def _is_processor(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d, max_pool2d, pad, prelu
+from torch.nn.functional import max_pool2d, pad, prelu
 
 Arrays = Sequence[NDArray[np.float32]]
 
@@ -54,14 +54,14 @@ class PNet:
                 level of the rest; pooling ignores them.
         """
         # the first layer at the four positions of each pooling cell, `(N, 40, h, w)`
-        x = prelu(conv2d(pixels.permute(0, 3, 1, 2), *self._first, 2), self._slopes[0])
+        x = prelu(_convolve(pixels.permute(0, 3, 1, 2), *self._first, 2), self._slopes[0])
         for channels, rows, columns in ends:
             x[:, channels, rows, columns] = -torch.inf
         one, two, three, four = torch.split(x, _POOLED, 1)
         x = torch.maximum(torch.maximum(one, two), torch.maximum(three, four))
-        x = prelu(conv2d(x, *self._second), self._slopes[1])
-        x = prelu(conv2d(x, *self._third), self._slopes[2])
-        return x.permute(0, 2, 3, 1), conv2d(x, *self._face)[:, 0]
+        x = prelu(_convolve(x, *self._second), self._slopes[1])
+        x = prelu(_convolve(x, *self._third), self._slopes[2])
+        return x.permute(0, 2, 3, 1), _convolve(x, *self._face)[:, 0]
 
     def cells(self, patches: Tensor, below: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
         """Features `(N, 32)` and log-odds `(N,)` of single cells.
@@ -124,11 +124,11 @@ class RNet:
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Offsets and log-odds of a face `(N, 5)` for crops `(N, 3, 24, 24) float32`."""
-        x = _pool(prelu(conv2d(crops, *self._first), self._slopes[0]))
-        x = _pool(prelu(conv2d(x, *self._second), self._slopes[1]))
-        x = prelu(conv2d(x, *self._third), self._slopes[2])
-        x = prelu(conv2d(x, *self._fourth), self._slopes[3])
-        return conv2d(x, *self._heads).flatten(1)
+        x = _pool(prelu(_convolve(crops, *self._first), self._slopes[0]))
+        x = _pool(prelu(_convolve(x, *self._second), self._slopes[1]))
+        x = prelu(_convolve(x, *self._third), self._slopes[2])
+        x = prelu(_convolve(x, *self._fourth), self._slopes[3])
+        return _convolve(x, *self._heads).flatten(1)
 
 
 class ONet:
@@ -158,12 +158,25 @@ class ONet:
 
         Landmarks are five x, then five y, as shares of the box.
         """
-        x = _pool(prelu(conv2d(crops, *self._first), self._slopes[0]))
-        x = _pool(prelu(conv2d(x, *self._second), self._slopes[1]))
-        x = max_pool2d(prelu(conv2d(x, *self._third), self._slopes[2]), 2)
-        x = prelu(conv2d(x, *self._fourth), self._slopes[3])
-        x = prelu(conv2d(x, *self._fifth), self._slopes[4])
-        return conv2d(x, *self._heads).flatten(1)
+        x = _pool(prelu(_convolve(crops, *self._first), self._slopes[0]))
+        x = _pool(prelu(_convolve(x, *self._second), self._slopes[1]))
+        x = max_pool2d(prelu(_convolve(x, *self._third), self._slopes[2]), 2)
+        x = prelu(_convolve(x, *self._fourth), self._slopes[3])
+        x = prelu(_convolve(x, *self._fifth), self._slopes[4])
+        return _convolve(x, *self._heads).flatten(1)
+
+
+def _convolve(x: Tensor, kernel: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    """A convolution without TF32, whose ten bits would move scores across the thresholds.
+
+    PyTorch's own setting is one for all threads: what others compute meanwhile, such as
+    embeddings, must not depend on it. The operation itself takes it as an argument.
+    """
+    return torch._convolution(
+        x, kernel, bias, (stride, stride), (0, 0), (1, 1),
+        transposed=False, output_padding=(0, 0), groups=1,
+        benchmark=False, deterministic=False, cudnn_enabled=True, allow_tf32=False,
+    )  # fmt: skip
 
 
 def _product(x: Tensor, side: int, stride: int, matrix: Tensor, bias: Tensor) -> Tensor:

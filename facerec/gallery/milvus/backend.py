@@ -48,7 +48,10 @@ class MilvusBackend:
 
     def create(self, address: str, card: ModelCard) -> MilvusGallery:
         """An empty gallery; its first commit creates the collections."""
-        return MilvusGallery(address, connect(address), card, None)
+        client = connect(address)
+        with explained(address):
+            replaced = read_state(client, parse_address(address).collection)
+        return MilvusGallery(address, client, card, None, replaced)
 
     def exists(self, address: str) -> bool:
         """See `Backend.exists`."""
@@ -89,7 +92,7 @@ class MilvusBackend:
         return opened
 
     def locked(self, address: str) -> AbstractContextManager[None]:
-        """See `facerec.files.locking.locked`; a server has no lock: users must take turns."""
+        """See `facerec.files.locking.locked`; a server has no lock, see `MilvusGallery`."""
         path = parse_address(address).path
         return nullcontext() if path is None else locking.locked(path)
 

@@ -4,11 +4,15 @@ Milvus has no transactions. Readers ignore entries whose id is not below the `ne
 row, which is written last: enrolment is atomic. A writer that is killed while it moves or removes
 entries leaves some of them done: the state row says `unfinished`, and the next writer recomputes
 the mean vectors.
+
+A server has no lock. The state row names the writer at work, so that a second one is refused; of
+two that begin within one round trip of each other, one finds out, but perhaps after the harm.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -58,9 +62,13 @@ class MilvusGallery(MilvusReader):
         client: a `MilvusClient`.
         card: the model that made the vectors.
         state: the state row; None for a gallery that does not exist yet.
+        replaced: the state row of the gallery that a new one replaces.
     """
 
-    def __init__(self, address: str, client: Any, card: ModelCard, state: Row | None) -> None:
+    def __init__(
+        self, address: str, client: Any, card: ModelCard, state: Row | None,
+        replaced: Row | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(address, client, card, 0 if state is None else state["next"])
         # Milvus Lite scans rows one by one until they are flushed as a segment; a server flushes
         # by itself.
@@ -70,6 +78,8 @@ class MilvusGallery(MilvusReader):
         self._following = self._next
         self._commits: int = 0 if state is None else state["commits"]
         self._unfinished: bool = False if state is None else state["unfinished"]
+        self._writer = os.urandom(8).hex()
+        self._known = _writing(state or replaced)
         self._added: dict[int, Row] = {}
         self._moved: dict[int, str] = {}
         self._gone: set[int] = set()
@@ -165,12 +175,13 @@ class MilvusGallery(MilvusReader):
         if not (self._new or self._touched or self._new_card):
             return
         with explained(self._address):
-            self._refuse_a_changed_one()
+            self._refuse_another_writer()
             if self._new:
                 create_collections(self._client, self._name, self._card.embedding_size)
             elif self._touched:
                 # Removes uncommitted entries of a killed writer as well.
                 self._write_state(unfinished=True)
+                self._require_alone()
                 self._client.delete(self._name, filter=f"id >= {self._next}")
             for rows in chunks(self._added.values(), IDS):
                 self._client.insert(self._name, rows)
@@ -196,18 +207,31 @@ class MilvusGallery(MilvusReader):
             if flush:
                 self._client.flush(f"{self._name}_people")
                 self._unflushed = 0
+            if self._known[2]:
+                self._require_alone()
             self._commits += 1
             self._write_state(unfinished=False)
         self._means_of.clear()
         self._new = self._unfinished = self._new_card = False
         self._added, self._moved, self._gone, self._touched = {}, {}, set(), set()
 
-    def _refuse_a_changed_one(self) -> None:
-        """Refuse to write over what others have committed since this was opened."""
-        state = None if self._new else read_state(self._client, self._name)
-        if state is not None and state["commits"] != self._commits:
+    def _refuse_another_writer(self) -> None:
+        """Refuse to write over what another has committed since this was opened, or writes now."""
+        now = _writing(read_state(self._client, self._name))
+        if now == self._known:
+            return
+        if now[:2] == self._known[:2]:
+            raise UsageError(f"{self._address}: another facerec is writing it; try again later")
+        raise UsageError(
+            f"{self._address}: was changed by another since it was opened; open it again"
+        )
+
+    def _require_alone(self) -> None:
+        """Check that nobody else began to write when this did."""
+        if _writing(read_state(self._client, self._name)) != self._known:
             raise UsageError(
-                f"{self._address}: was changed by another since it was opened; open it again"
+                f"{self._address}: another facerec writes it at the same time; let one end, then "
+                "run facerec gallery verify"
             )
 
     @property
@@ -284,9 +308,11 @@ class MilvusGallery(MilvusReader):
             "next": self._next,
             "commits": self._commits,
             "unfinished": unfinished,
+            "writer": self._writer if unfinished else "",
         }
         row = {"id": 0, "state": json.dumps(state), "embedding": [1.0, 0.0]}
         self._client.upsert(f"{self._name}_state", [row])
+        self._known = _writing(state)
 
     def _write_people(self) -> None:
         """Recompute the mean vectors of changed people."""
@@ -318,3 +344,8 @@ class MilvusGallery(MilvusReader):
                     for name, number in number_of.items()
                 ],
             )
+
+
+def _writing(state: Row | None) -> tuple[bool, int, str]:
+    """Of a state row: whether there is a gallery, its commits, and who is writing the next."""
+    return (False, 0, "") if state is None else (True, state["commits"], state.get("writer", ""))

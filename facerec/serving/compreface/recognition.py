@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter
 
 from facerec.faces import Face, Floats
-from facerec.gallery.match import decision_threshold
+from facerec.gallery.match import certainty_of, decision_threshold
 from facerec.serving.answers import answer
 from facerec.serving.callers import READ
 from facerec.serving.compreface import schema
@@ -76,13 +76,15 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
     def told(record: dict[str, Any], options: Options) -> dict[str, Any]:
         return {**record, "plugins_versions": versions} if options.status else record
 
-    async def gallery_scale() -> Scale:
+    async def gallery_scale(*, pair: bool = False) -> Scale:
+        """Of the gallery's people, or with `pair` of two faces that are compared."""
         matcher = await service.matcher()
-        return Scale(matcher.threshold, matcher.metric)
+        certainty = certainty_of(matcher.card) if pair else matcher.certainty
+        return Scale(matcher.threshold, matcher.metric, certainty)
 
     def model_scale() -> Scale:
         metric, threshold = decision_threshold(service.card, section)
-        return Scale(threshold, metric)
+        return Scale(threshold, metric, certainty_of(service.card))
 
     @router.post(
         "/recognition/recognize",
@@ -105,10 +107,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         result = [
             {
                 **seen.record(face),
-                "subjects": [
-                    {"subject": hit.name, "similarity": scale.similarity(hit.similarity)}
-                    for hit in hits
-                ],
+                "subjects": scale.likenesses(hits),
             }
             for face, hits in zip(faces, found, strict=False)
         ]
@@ -124,13 +123,13 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
     async def verify_example(request: Request, image_id: str, options: WithOptions) -> Response:
         (upload,) = await read_photos(request, "file")
         entry, known = await service.read(lambda store: vector_of(store, image_id))
-        scale = await gallery_scale()
+        scale = await gallery_scale(pair=True)
         seen = await look(upload, options)
         result = [
             {
                 **seen.record(face),
                 "subject": entry.person,
-                "similarity": scale.similarity(float(cosine)),
+                **scale.likeness(float(cosine)),
             }
             for face, cosine in zip(seen.faces, seen.vectors @ known, strict=True)
         ]
@@ -163,7 +162,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         target = await look(second, options)
         scale = model_scale()
         matches = [
-            {**target.record(face), "similarity": scale.similarity(float(cosine))}
+            {**target.record(face), **scale.likeness(float(cosine))}
             for face, cosine in zip(target.faces, target.vectors @ source.vectors[0], strict=True)
         ]
         both = {"source_image_face": source.record(source.faces[0]), "face_matches": matches}
@@ -186,10 +185,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         result = [
             {
                 "embedding": given,
-                "similarities": [
-                    {"subject": hit.name, "similarity": scale.similarity(hit.similarity)}
-                    for hit in hits
-                ],
+                "similarities": scale.likenesses(hits),
             }
             for given, hits in zip(body.embeddings, found, strict=True)
         ]
@@ -206,7 +202,8 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         body = await read_json(request, _EMBEDDINGS, _MOST_BYTES)
         vectors = unit_vectors(body.embeddings, service.card.embedding_size)
         _, known = await service.read(lambda store: vector_of(store, image_id))
-        return answer(_similarities(body.embeddings, vectors @ known, await gallery_scale()))
+        scale = await gallery_scale(pair=True)
+        return answer(_similarities(body.embeddings, vectors @ known, scale))
 
     @router.post(
         "/verification/embeddings/verify",
@@ -228,7 +225,7 @@ def _similarities(
 ) -> dict[str, Any]:
     """Embeddings with their similarities, most similar first."""
     rows: list[dict[str, Any]] = [
-        {"embedding": row, "similarity": scale.similarity(float(cosine))}
+        {"embedding": row, **scale.likeness(float(cosine))}
         for row, cosine in zip(given, cosines, strict=True)
     ]
     return {"result": sorted(rows, key=lambda row: -float(row["similarity"]))}

@@ -60,11 +60,18 @@ class DetectedFace(_Answer):
     execution_time: Times | None = None
 
 
+Probability = Annotated[
+    Share | None,
+    Field(description="Of the right name; only where the gallery's card knows strangers."),
+]
+
+
 class Likeness(_Answer):
     """A subject, and how similar: 0.5 at the threshold."""
 
     subject: str
     similarity: Share
+    probability: Probability = None
 
 
 class RecognizedFace(DetectedFace):
@@ -78,12 +85,14 @@ class VerifiedFace(DetectedFace):
 
     subject: str
     similarity: Share
+    probability: Probability = None
 
 
 class MatchedFace(DetectedFace):
     """A face, compared with the source's."""
 
     similarity: Share
+    probability: Probability = None
 
 
 class Detected(_Answer):
@@ -139,6 +148,7 @@ class ComparedEmbedding(_Answer):
 
     embedding: list[float]
     similarity: Share
+    probability: Probability = None
 
 
 class ComparedEmbeddings(_Answer):

@@ -10,6 +10,8 @@ import numpy as np
 
 from facerec.card import Metric, distance_to_similarity
 from facerec.faces import Face
+from facerec.gallery.base import Hit
+from facerec.gallery.certainty import Certainty
 
 _STEEPNESS = 6.25
 """Slope at the threshold, relative to it: 5.29 per unit distance at 1.18 in CompreFace's models."""
@@ -27,16 +29,38 @@ class Scale:
     Args:
         threshold: the largest distance accepted as the same person.
         metric: of the threshold.
+        certainty: what a cosine means; None where the card does not say.
     """
 
-    def __init__(self, threshold: float, metric: Metric) -> None:
+    def __init__(
+        self, threshold: float, metric: Metric, certainty: Certainty | None = None
+    ) -> None:
         least = distance_to_similarity(threshold, metric)
         self._threshold = max(_euclidean(least), 1e-6)
+        self._certainty = certainty
 
     def similarity(self, cosine: float) -> float:
         """Of a cosine in [-1, 1]."""
         beyond = 1 - _euclidean(cosine) / self._threshold
         return round((math.tanh(_STEEPNESS * beyond) + 1) / 2, _DIGITS)
+
+    def likeness(self, cosine: float) -> dict[str, float]:
+        """Similarity of a cosine, and the `probability` of the right name, as `facerec recognize`
+        tells it; without the latter where the card does not say, as CompreFace knows none."""
+        told = {"similarity": self.similarity(cosine)}
+        if self._certainty is not None:
+            told["probability"] = round(float(self._certainty.probability([cosine])[0]), _DIGITS)
+        return told
+
+    def likenesses(self, hits: Sequence[Hit]) -> list[dict[str, Any]]:
+        """People with their similarities, most similar first; a probability is that of the first,
+        as it is known of the most similar person alone."""
+        told: list[dict[str, Any]] = [
+            {"subject": hit.name, **self.likeness(hit.similarity)} for hit in hits
+        ]
+        for other in told[1:]:
+            other.pop("probability", None)
+        return told
 
 
 def _euclidean(cosine: float) -> float:

@@ -1,4 +1,4 @@
-"""Augmentation: flip, zoom, and AdaFace's crop, low resolution and photometric."""
+"""Augmentation: flip, zoom, AdaFace's crop, low resolution and photometric, grey and blur."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from facerec.alignment.templates import ARCFACE_SIZE
 from facerec.faces import Floats, Image
 
 _INTERPOLATIONS = (
@@ -16,6 +17,7 @@ _INTERPOLATIONS = (
     cv2.INTER_CUBIC,
     cv2.INTER_LANCZOS4,
 )
+_SIGMA = (0.1, 2.0)
 
 # Rec. 601 luma.
 _GREY: Floats = np.array([0.299, 0.587, 0.114], np.float32)
@@ -23,7 +25,10 @@ _GREY: Floats = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Probabilities in [0, 1]; the last three are AdaFace's (Kim et al. 2022, section 4.1: 0.2).
+    """Probabilities in [0, 1].
+
+    `crop`, `low_resolution` and `photometric` are AdaFace's (Kim et al. 2022, section 4.1: 0.2),
+    `grey` and `blur` torchvision's `RandomGrayscale` and `GaussianBlur`.
 
     Attributes:
         flip: horizontally.
@@ -32,6 +37,8 @@ class Augmentation:
         crop: all but a random 20 to 100 % of the area is set to black.
         low_resolution: downscaled to 20 to 100 % of the side, and upscaled again.
         photometric: brightness, contrast and saturation times 0.5 to 1.5.
+        grey: without colour.
+        blur: by a Gaussian of 0.1 to 2 of 112 pixels.
     """
 
     flip: float = 0.5
@@ -39,12 +46,8 @@ class Augmentation:
     crop: float = 0.0
     low_resolution: float = 0.0
     photometric: float = 0.0
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether every chip stays as it is."""
-        chances = self.flip + self.crop + self.low_resolution + self.photometric
-        return not chances and self.zoom == 1
+    grey: float = 0.0
+    blur: float = 0.0
 
     def apply(self, chip: Image, generator: np.random.Generator) -> Image:
         """An augmented copy of a chip `(H, W, 3) uint8`, of the same size."""
@@ -59,13 +62,23 @@ class Augmentation:
                 top : top + height, left : left + width
             ]
             chip = black
+        if _happens(self.blur, generator):
+            chip = _blur(chip, generator)
         if generator.random() < self.low_resolution:
             chip = _lower_resolution(chip, generator)
         if generator.random() < self.photometric:
             chip = _jitter_colour(chip, generator)
+        if _happens(self.grey, generator):
+            chip = _without_colour(chip)
         if generator.random() < self.flip:
             chip = np.ascontiguousarray(chip[:, ::-1])
         return chip
+
+
+def _happens(chance: float, generator: np.random.Generator) -> bool:
+    """Whether a change that has come later is made; where it never is, the others keep the random
+    numbers that they had before."""
+    return chance > 0 and generator.random() < chance
 
 
 def _random_crop(
@@ -90,6 +103,16 @@ def _lower_resolution(chip: Image, generator: np.random.Generator) -> Image:
     height, width = max(round(rows * side), 1), max(round(columns * side), 1)
     small = _resize(chip, width, height, _INTERPOLATIONS[down])
     return _resize(small, columns, rows, _INTERPOLATIONS[up])
+
+
+def _blur(chip: Image, generator: np.random.Generator) -> Image:
+    sigma = generator.uniform(*_SIGMA) * chip.shape[0] / ARCFACE_SIZE
+    return np.asarray(cv2.GaussianBlur(chip, (0, 0), sigma), np.uint8)
+
+
+def _without_colour(chip: Image) -> Image:
+    grey = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _jitter_colour(chip: Image, generator: np.random.Generator) -> Image:

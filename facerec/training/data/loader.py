@@ -7,7 +7,7 @@ and resizing release the GIL.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -34,6 +34,8 @@ class Batch:
         step: counted from 0.
         images: `(N, H, W, 3) uint8` RGB.
         labels: `(N,) int64`.
+        indices: `(N,) int64`, of the images among the examples.
+        originals: of each image what the loader's `original` made of it; empty without one.
         names: of the images, for messages.
         corrupt: error of each unreadable image, which another one replaces.
     """
@@ -41,6 +43,8 @@ class Batch:
     step: int
     images: Image
     labels: Labels
+    indices: Labels
+    originals: Sequence[Image | None]
     names: Sequence[str]
     corrupt: Sequence[str]
 
@@ -59,6 +63,8 @@ class Loader:
         augmentation: None for none.
         random_crop: cut the chip out of a larger image at a random place; else resize it.
         per_person: None: shuffled images; else people in turn, with that many images each.
+        original: called with each image's index and the image before it is augmented, of a
+            random crop the central one instead, in several threads.
         drop_last: drop an epoch's incomplete batch; otherwise it is filled from its beginning.
 
     Raises:
@@ -71,6 +77,7 @@ class Loader:
         size: tuple[int, int], batch: int, rank: int, world: int, seed: int, workers: int,
         augmentation: Augmentation | None, drop_last: bool = True, random_crop: bool = False,
         per_person: int | None = None,
+        original: Callable[[int, Image], Image | None] | None = None,
     ) -> None:  # fmt: skip
         global_batch = batch * world
         count = len(selection.indices)
@@ -89,6 +96,7 @@ class Loader:
         self._rank, self._global_batch = rank, global_batch
         self._seed, self._augmentation = seed, augmentation
         self._random_crop, self._per_person = random_crop, per_person
+        self._original = original
         # Cached: permuting millions of images takes a while.
         self._cached_order: tuple[int, Labels] | None = None
 
@@ -136,36 +144,42 @@ class Loader:
     def _load(self, step: int, rows: Labels) -> _Part:
         images = np.empty((len(rows), *self._size, 3), np.uint8)
         taken = np.empty(len(rows), np.int64)
+        originals: list[Image | None] = []
         corrupt: list[str] = []
         for place, row in enumerate(rows):
-            images[place], taken[place] = self._read_or_replace(step, int(row), corrupt)
-        return _Part(
-            images,
-            self._selection.labels[taken],
-            [self._examples.name(int(self._selection.indices[row])) for row in taken],
-            corrupt,
-        )
+            image, taken[place] = self._read_or_replace(int(row), corrupt)
+            images[place] = self._chip(image, self._generator(step, int(taken[place])))
+            if self._original is not None:
+                if self._random_crop:
+                    image = cut(image, self._size, None)
+                index = int(self._selection.indices[taken[place]])
+                originals.append(self._original(index, image))
+        indices = self._selection.indices[taken]
+        names = [self._examples.name(int(index)) for index in indices]
+        return _Part(images, self._selection.labels[taken], indices, originals, names, corrupt)
 
-    def _read_or_replace(self, step: int, row: int, corrupt: list[str]) -> tuple[Image, int]:
-        """The row's image, or the next readable one, and its row."""
+    def _chip(self, image: Image, generator: np.random.Generator) -> Image:
+        """What the network sees of an image: cropped or resized, and augmented."""
+        if self._random_crop:
+            image = cut(image, self._size, generator)
+        chip = fit(image, self._template, self._size)
+        return chip if self._augmentation is None else self._augmentation.apply(chip, generator)
+
+    def _generator(self, step: int, row: int) -> np.random.Generator:
+        """Of an image's augmentation in this epoch."""
         # People in turn: an image may come several times an epoch, changed anew.
         again = () if self._per_person is None else (step,)
-        seeds = (self._seed, 1, step // self.steps_per_epoch)
+        return np.random.default_rng((self._seed, 1, step // self.steps_per_epoch, row, *again))
+
+    def _read_or_replace(self, row: int, corrupt: list[str]) -> tuple[Image, int]:
+        """The row's image, or the next readable one, and its row."""
         count = len(self._selection.indices)
         for candidate in range(row, row + min(count, _MAX_CORRUPT_IN_A_ROW)):
             candidate %= count
             try:
-                image = self._examples.image(int(self._selection.indices[candidate]))
+                return self._examples.image(int(self._selection.indices[candidate])), candidate
             except InputError as error:
                 corrupt.append(str(error))
-                continue
-            generator = np.random.default_rng((*seeds, candidate, *again))
-            if self._random_crop:
-                image = cut(image, self._size, generator)
-            chip = fit(image, self._template, self._size)
-            if self._augmentation is not None:
-                chip = self._augmentation.apply(chip, generator)
-            return chip, candidate
         raise InputError(f"{corrupt[-1]}; as are the {len(corrupt) - 1} before it")
 
 
@@ -173,6 +187,8 @@ class Loader:
 class _Part:
     images: Image
     labels: Labels
+    indices: Labels
+    originals: list[Image | None]
     names: Sequence[str]
     corrupt: Sequence[str]
 
@@ -183,6 +199,8 @@ def _collate(step: int, futures: list[Future[_Part]]) -> Batch:
         step,
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.indices for part in parts]),
+        [original for part in parts for original in part.originals],
         [name for part in parts for name in part.names],
         [problem for part in parts for problem in part.corrupt],
     )

@@ -13,6 +13,7 @@ from facerec.files.text import read_text
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import holds_labels
 from facerec.imaging.names import expand_braces, is_junk
+from facerec.imaging.photos import normalise_person
 from facerec.profile.schema import DataSection
 from facerec.training.data import Examples
 from facerec.training.data.concatenated import Concatenated
@@ -137,6 +138,7 @@ def _read_people(path: Path | None) -> set[str] | None:
     if path is None:
         return None
     try:
-        return {line.strip() for line in read_text(path).splitlines()} - {""}
+        lines = read_text(path).splitlines()
+        return {normalise_person(line.strip()) for line in lines} - {""}
     except FacerecError as error:
         raise UsageError(f"data.people: {error}") from error

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tests.album.faking import scan, write_photo
+from facerec.faces import Face, Frame
+from tests.album.faking import FakeEngine, scan, write_photo
 from tests.album.metadata.naming import name_face, undo
 from tests.album.metadata.writers import exiftool, needs_exiftool
 from tests.conftest import Run
@@ -74,6 +76,57 @@ def test_another_picture_in_a_photos_place_names_nobody(
     assert (code, out) == (3, "")
     assert "one.png: shows another picture now; first: facerec album scan" in err
     assert names(album) == [(None, False), (None, False)]
+
+
+def test_another_picture_of_the_same_size_names_nobody(album: Album, photo: Path, run: Run) -> None:
+    write_photo(photo, [3, 4], 9)
+    write_regions(photo, [Region("Carl", LEFT)], "embedded")
+    code, out, err = run("album", "read", "-a", album.path, "--json")
+    assert (code, out) == (3, "")
+    assert "one.png: shows another picture now; first: facerec album scan" in err
+    scan(album, photo.parent)
+    assert read(run, album) == [("Carl", "confirmed")]
+
+
+@pytest.mark.parametrize(("suffix", "factor"), [("png", 1), ("jpg", 1), ("jpg", 4)])
+def test_names_written_since_the_scan_are_read_from_the_same_picture(
+    tmp_path: Path, suffix: str, factor: int, run: Run
+) -> None:
+    photo = tmp_path / "big" / f"photo.{suffix}"
+    drawn = Pillow.open(write_photo(tmp_path / "drawn.png", [10, 90], 7))
+    photo.parent.mkdir()
+    large = drawn.resize((1600, 800), Pillow.Resampling.NEAREST)
+    large.save(photo, **({"quality": 95} if suffix == "jpg" else {}))
+    engine = LargeEngine(factor)
+    with open_album(tmp_path / "large.db", create=True) as album:
+        scan(album, photo, engine=engine)
+        write_regions(photo, [Region("Anna", LEFT), Region("Ben", RIGHT)], "embedded")
+        assert read(run, album) == [("Anna", "confirmed"), ("Ben", "confirmed")]
+        undo(album)
+        turned = Pillow.open(photo).rotate(180)
+        turned.save(photo)
+        write_regions(photo, [Region("Anna", LEFT), Region("Ben", RIGHT)], "embedded")
+        assert read(run, album, 3) == []
+
+
+class LargeEngine(FakeEngine):
+    """Finds a face in each half of a photo, which it decodes downscaled."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def reduction(self, height: int, width: int) -> int:
+        return self.factor
+
+    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+        for frame in frames:
+            height, width = frame.size
+            yield frame, [self._face(left, width / 2, height) for left in (0.0, width / 2)]
+
+    def _face(self, left: float, width: float, height: float) -> Face:
+        box = np.array([left, 0, left + width, height], np.float32)
+        return Face(box, 0.9, np.zeros((5, 2), np.float32), self.vector(1 + int(left)))
 
 
 def test_what_is_decided_or_forgotten_meanwhile_stays(album: Album, photo: Path) -> None:

@@ -96,6 +96,35 @@ def test_a_turn_and_its_inverse_give_the_box_back() -> None:
         assert to_stored(to_upright(box, orientation), orientation) == pytest.approx(box)
 
 
+@pytest.mark.parametrize("unit", ["normalized", "pixel"])
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [*((n, False) for n in range(1, 9)), *((n, True) for n in range(5, 9))],
+)
+def test_areas_of_the_upright_picture_are_known_by_their_dimensions(
+    tmp_path: Path, orientation: int, unit: str, upright: bool
+) -> None:
+    """Where EXIF exchanges the sides of an image of 60 by 40 pixels."""
+    photo = save(tmp_path / "photo.jpg", orientation=orientation)
+    width, height = (40, 60) if upright else (60, 40)
+    across, down = (width, height) if unit == "pixel" else (1, 1)
+    area = f"x={0.2 * across} y={0.3 * down} w={0.2 * across} h={0.4 * down} unit={unit}"
+    body = listed(mwg("Anna", area)).replace('w="60"', f'w="{width}"')
+    sidecar(tmp_path, body.replace('h="40"', f'h="{height}"'))
+    (region,) = read_regions(photo)
+    box = (0.1, 0.1, 0.3, 0.5)
+    assert region.box == pytest.approx(box if upright else to_upright(box, orientation))
+
+
+@pytest.mark.parametrize("width", ["", "0", "much", "-1", "40"])
+def test_dimensions_that_say_nothing_leave_the_stored_image(tmp_path: Path, width: str) -> None:
+    photo = save(tmp_path / "photo.jpg", orientation=6)
+    body = listed(mwg("Anna", "x=0.2 y=0.3 w=0.2 h=0.4 unit=normalized"))
+    sidecar(tmp_path, body.replace('w="60"', f'w="{width}"'))
+    (region,) = read_regions(photo)
+    assert region.box == pytest.approx(to_upright((0.1, 0.1, 0.3, 0.5), 6))
+
+
 def test_digikams_layout_is_read_with_people_that_have_no_place(tmp_path: Path) -> None:
     photo = sidecar(
         tmp_path,

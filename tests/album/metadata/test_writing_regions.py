@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageSequence
 
+from tests.album.metadata.test_reading_regions import listed, mwg, sidecar
 from tests.album.metadata.writers import (
     areas,
     exiftool,
@@ -96,6 +97,20 @@ def test_every_picture_of_a_file_of_several_is_found_after_it(tmp_path: Path) ->
     photo.write_bytes(whole[:behind] + xmp + whole[behind:])
     with pytest.raises(InputError, match="lies among its pictures; use --xmp sidecar"):
         write_regions(photo, [Region("Carl", (0.8, 0.1, 0.9, 0.3))], "embedded")
+
+
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_areas_beside_those_of_the_upright_picture_are_of_it_too(
+    tmp_path: Path, orientation: int
+) -> None:
+    photo = save(tmp_path / "photo.jpg", orientation=orientation)
+    carl = mwg("Carl", "x=0.8 y=0.4 w=0.2 h=0.4 unit=normalized")
+    body = listed(carl).replace('w="60"', 'w="40"').replace('h="40"', 'h="60"')
+    sidecar(tmp_path, body)
+    write_regions(photo, [ANNA], "sidecar")
+    found = {region.name: region.box for region in read_regions(photo)}
+    assert found["Anna"] == pytest.approx(ANNA.box, abs=1e-5)
+    assert found["Carl"] == pytest.approx((0.7, 0.2, 0.9, 0.6), abs=1e-5)
 
 
 @needs_exiftool

@@ -232,6 +232,7 @@ def test_single_letters_can_be_switched_off(address: str, tab: Open):
     page.get_by_role("dialog", name="Rename Anna").wait_for()
 
 
+@pytest.mark.slow
 def test_five_thousand_people_are_scrolled_with_few_elements(tmp_path: Path, tab: Open):
     path = make_album(tmp_path / "album.db", [Group(n) for n in (60, 50, 40, *[1] * 4997)])
     with served(path) as address:

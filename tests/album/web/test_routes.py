@@ -275,6 +275,7 @@ def test_suggestions_ask_about_one_person_after_the_other(tmp_path):
     assert item["faces"][0] in (12, 13)
     assert (item["group"], item["count"], len(item["examples"])) == (None, 1, 6)
     assert 0.7 <= item["similarity"] <= 1
+    assert item["probability"] is None  # The card of a made album knows no strangers.
     second = ask(page, "suggestions", after=1)
     assert {one["person"]["name"] for one in second["items"]} == {"Ben"}
     assert second["complete"]

@@ -68,7 +68,9 @@ export function askView({ id }) {
       unknown.classList.toggle("one", !many);
       unknown.replaceChildren(...pictures(current.faces));
       when.textContent = [many ? count(current.count, "face") : day(current.taken),
-        `similarity ${current.similarity.toFixed(2)}`].filter(Boolean).join(" · ");
+        `similarity ${current.similarity.toFixed(2)}`,
+        current.probability === null ? "" : `probability ${percent(current.probability)}`,
+      ].filter(Boolean).join(" · ");
       known.setAttribute("aria-label", `Faces of ${name}`);
       known.classList.toggle("one", current.examples.length === 1);
       known.replaceChildren(...pictures(current.examples));
@@ -120,4 +122,10 @@ export function askView({ id }) {
     keys: { a: () => decide(accept), r: () => decide(reject), s: skip, " ": skip,
       p: () => current && showPhoto(current.photo, current.faces[0]) },
   };
+}
+
+/** A probability, never as certain. */
+function percent(share) {
+  if (share >= 0.9995) return "> 99.9 %";
+  return share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 }

@@ -1,0 +1,63 @@
+"""What `facerec album` remarks about people, on stderr: who they may be, where they are twice."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from facerec.cli.console import say
+
+if TYPE_CHECKING:
+    from facerec.album.store import Album
+
+_MOST = 5
+"""Remarks of a kind about one person."""
+
+
+def say_twice(album: Album, person: int) -> None:
+    """Say in which photos somebody is more than once: a picture in the picture, or a mistake."""
+    from facerec.album.faces import shown_twice
+    from facerec.album.people import label_of
+
+    found, label = shown_twice(album, person), label_of(album, person)
+    for path, faces in found[:_MOST]:
+        numbers = " and ".join(map(str, faces))
+        say(f"{path or 'a photo'}: shows {label} {len(faces)} times, as faces {numbers}")
+    if len(found) > _MOST:
+        say(f"{len(found) - _MOST} more photos show {label} more than once")
+
+
+def say_suggestions(album: Album, person: int) -> None:
+    """Say who somebody without a name may be, and of somebody named which groups may be theirs, as
+    far as the last grouping can tell."""
+    from facerec.album.asking import likely_people, suggest
+    from facerec.album.known import NOBODY
+    from facerec.album.people import label_of, read_people
+    from facerec.album.records import lasting_id
+
+    shown = next(read_people(album, person), None)
+    if shown is None or not shown.faces or album.meta("grouping") is None:
+        return
+    label = label_of(album, person)
+    if shown.name is None:
+        for who, similarity in likely_people(album, person)[:_MOST]:
+            _say_likely(label, label_of(album, who), shown.faces, similarity)
+        return
+    asked = [one for one in suggest(album, person, limit=_MOST) if one.group != person]
+    for one in asked:
+        if one.group != NOBODY:
+            _say_likely(lasting_id(one.group), label, len(one.faces), one.similarity)
+            continue
+        face, name = one.faces[0], shlex.quote(label)
+        say(
+            f"face {face} may be {label} (similarity {one.similarity:.2f}): "
+            f"facerec album confirm {name} {face}; if not: facerec album reject {name} {face}"
+        )
+
+
+def _say_likely(group: str, label: str, faces: int, similarity: float) -> None:
+    name = shlex.quote(label)
+    say(
+        f"{group} ({faces} faces) may be {label} (similarity {similarity:.2f}): "
+        f"facerec album merge {group} --into {name}; if not: facerec album reject {name} {group}"
+    )
