@@ -65,25 +65,25 @@ class Evidence:
         mine, elsewhere, nobody = np.log(self.shares)
         own_ratio = np.where(np.isnan(own), np.inf, self.own.at(own.astype(np.float64)) + mine)
         least = np.maximum(own_ratio, nobody) - elsewhere - self.other.offset
-        return (least / self.other.slope).astype(np.float32)
+        return np.asarray(least / self.other.slope, np.float32)
 
 
 def weigh(
-    own: NDArray[np.floating], highest: NDArray[np.floating], impostor: NDArray[np.floating],
+    alike: NDArray[np.floating], nearest: NDArray[np.floating], impostor: NDArray[np.floating],
     mine: NDArray[np.bool_], elsewhere: NDArray[np.bool_],
 ) -> Evidence | None:  # fmt: skip
     """Estimate the evidence from images of all three kinds.
 
     Args:
-        own: `(N,)` cosine to the leave-one-out centroid of the folder's person.
-        highest: `(N,)` highest cosine to another person's.
+        alike: `(N,)` cosine to the leave-one-out centroid of the folder's person.
+        nearest: `(N,)` highest cosine to another person's.
         impostor: `(N, K)` cosines to some others'.
         mine, elsewhere: `(N,)` what the images are taken for at first.
 
     Returns:
         None if the cosines do not tell people apart.
     """
-    own, highest = own.astype(np.float64), highest.astype(np.float64)
+    own, highest = (np.asarray(cosines, np.float64) for cosines in (alike, nearest))
     # From the surer half on, so that strangers taken for the folder's person do not stay it.
     sure = mine & (own >= np.median(own[mine])) if mine.any() else mine
     chances = np.stack([sure, elsewhere & ~sure, ~sure & ~elsewhere], 1).astype(np.float64)
