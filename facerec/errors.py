@@ -14,7 +14,13 @@ _USER = re.compile(
     (?: [^\s/?\#'"<>]*@ | (?!\[)[^\s/?\#'"<>@:]*: (?!:|\d*(?:[/?\#\s'"]|$)) [^\s'"<>@]*@ )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_QUERY = re.compile(r"""([a-z][a-z0-9+.-]+:/[^\s?'"<>]*)\?[^\s'"<>]*""", re.IGNORECASE)
+# Of a URL: its query, `key=value` in its fragment, a parameter that is called like a secret.
+_QUERY = re.compile(
+    r"""([a-z][a-z0-9+.-]+:/[^\s?'"<>]*?)
+    (?: \? | \#[^\s'"<>=/]*= | ;\w*(?:token|sig|key|pass|secret|session|auth)\w*= )[^\s'"<>]*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_PATH = re.compile(r"([a-z][a-z0-9+.-]+://[^\s/?\#'\"<>]+/)[^\s'\"<>]+", re.IGNORECASE)
 
 
 def without_user(text: str) -> str:
@@ -25,6 +31,12 @@ def without_user(text: str) -> str:
 def without_credentials(text: str) -> str:
     """As `without_user`, and without URLs' queries, which may hold a token or a signature."""
     return _QUERY.sub(r"\1", without_user(text)) if ":/" in text else text
+
+
+def without_path(text: str) -> str:
+    """As `without_credentials`, and without URLs' paths, which in a webhook's are the secret:
+    `https://hooks.slack.com/…`."""
+    return _PATH.sub(r"\1…", without_credentials(text))
 
 
 class FacerecError(Exception):

@@ -213,7 +213,9 @@ def run() -> int:
     except ImportError as error:
         if _was_interrupted(error):
             return _render(error, "interrupted", INTERRUPTED)
-        return _render(error, _explain_import(error), 4)
+        from facerec.cli.packages import explain_import
+
+        return _render(error, explain_import(error), 4)
     except Exception as error:  # noqa: BLE001  (the last resort of a command line)
         if isinstance(error, _ClickException):
             return _render(error, _usage(error), 2)
@@ -253,23 +255,6 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         _complain(without_credentials(record.getMessage()))
-
-
-def _explain_import(error: ImportError) -> str:
-    """A package that is there but cannot be loaded, and what to do."""
-    reason = str(error).splitlines()[0]
-    name = (error.name or "a package").partition(".")[0]
-    # PyTorch's own library tells no more.
-    name = "torch" if name == "_C" else name
-    if "failed to map segment" in reason or "annot allocate memory" in reason:
-        return f"{name} cannot be loaded: not enough memory (see ulimit -v)"
-    if "libGL" in reason or name == "cv2":
-        return (
-            f"OpenCV cannot be loaded: {reason}; apt install libgl1, or pip uninstall "
-            "opencv-python and pip install opencv-python-headless"
-        )
-    remedy = f"pip install --force-reinstall {name}" if error.name else "--debug shows where"
-    return f"{name} cannot be loaded: {reason}; {remedy}"
 
 
 def _leave_pipe() -> int:

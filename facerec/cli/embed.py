@@ -135,6 +135,7 @@ def embed(
 
     check_place(address)
     if chips is not None:
+        _keep_apart(chips, people)
         check_output_folder(chips)
     with waiting("loading models"):
         from facerec.engine.engine import Engine
@@ -236,6 +237,17 @@ def _say_remarks(remarks: Sequence[Remark]) -> None:
     for kind, count in told.items():
         if count > _MOST_REMARKS:
             say(f"{count - _MOST_REMARKS} more like these ({kind}); --json lists them all")
+
+
+def _keep_apart(chips: Path, people: Sequence[str]) -> None:
+    """Refuse to save chips among the photos, where the next run would take them for photos.
+
+    Raises:
+        UsageError: the folder is one of those given, or lies inside one.
+    """
+    for place in map(Path, people):
+        if place.is_dir() and chips.resolve().is_relative_to(place.resolve()):
+            raise UsageError(f"{chips}: lies inside {place}; choose a folder elsewhere")
 
 
 def _keep_chips(engine: Engine, folder: Path, frame: Frame, faces: Sequence[Face]) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
-from facerec.errors import UsageError, without_credentials
+from facerec.errors import UsageError, without_credentials, without_path
 from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -242,6 +242,8 @@ class VideoSection(Section):
 
 Secret = Annotated[str, PlainSerializer(without_credentials, when_used="json")]
 """A URL, shown without its name, password and query."""
+SecretPath = Annotated[str, PlainSerializer(without_path, when_used="json")]
+"""A URL, shown as its host alone."""
 CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -249,7 +251,7 @@ class ServeSection(Section):
     cameras: dict[CameraName, Secret] = {}
     """Cameras that the server watches: a name of letters, digits, `-` and `_`, and a source as
     `recognize cam` takes it. Passwords in URLs are not shown."""
-    webhook: Secret | None = None
+    webhook: SecretPath | None = None
     """URL that *identified* and *unknown* events of the cameras are posted to, as JSON."""
     webhook_secret: Path | None = None
     """File whose content signs the webhook's posts (HMAC-SHA256)."""

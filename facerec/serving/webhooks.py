@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from facerec.errors import InputError, UsageError
+from facerec.errors import InputError, UsageError, without_path
 from facerec.serving.client import parse_url, send
 from facerec.serving.events import TOLD, Outbox, Record
 
@@ -51,7 +51,7 @@ class Webhook:
         try:
             self._target = parse_url(url)
         except InputError as error:
-            raise UsageError(f"--webhook {error}") from error
+            raise UsageError(without_path(f"--webhook {error}")) from error
         self._secret, self._say, self._pause = secret, say, pause
         self.outbox = Outbox()
         self.sent = self.failed = 0
@@ -71,7 +71,8 @@ class Webhook:
                 self.sent += 1
             else:
                 self.failed += 1
-                self._say(f"webhook: an event was not delivered: {problem}")
+                told = without_path(f"webhook: an event was not delivered: {problem}")
+                self._say(told)
 
     async def _deliver(self, record: Record) -> str | None:
         """Send an event, several times if need be; why it was given up, or None."""

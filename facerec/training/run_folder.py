@@ -21,7 +21,7 @@ import yaml
 from torch import nn
 
 from facerec.card import ModelCard
-from facerec.errors import UsageError
+from facerec.errors import UsageError, without_credentials, without_user
 from facerec.faces import Floats
 from facerec.files.writing import replacing
 from facerec.profile.loading import Profile
@@ -160,7 +160,7 @@ def _environment() -> dict[str, Any]:
     import torch
 
     return {
-        "command": sys.argv,
+        "command": list(map(without_credentials, sys.argv)),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -196,6 +196,8 @@ def _git_state() -> dict[str, Any] | None:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
+    # Of URLs of cameras and mirrors in a profile.
+    diff = without_user(diff)
     if len(diff) > _MAX_DIFF:
         diff = f"{diff[:_MAX_DIFF]}\n[cut: {len(diff)} characters]"
     return {"commit": commit.strip(), "changed": bool(changes.strip()), "diff": diff}

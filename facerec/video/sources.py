@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from facerec.errors import MissingError, UsageError, without_credentials
-from facerec.imaging.contents import START, image_kind, unread_image
+from facerec.imaging.contents import START, describe, image_kind, unread_image
 from facerec.imaging.videos import LENGTH, is_video
 from facerec.video.cameras import find_camera
 from facerec.video.film import FileSource, has_index, open_container
@@ -82,6 +82,9 @@ def _open_file(path: Path, max_pixels: int, warn: Warn) -> VideoSource:
         if opened is None:
             raise UsageError(f"{path}: is a photo; facerec recognize image reads it")
         return AnimationSource(path, opened, max_pixels, warn)
+    what = describe(head[:START]) if head else "empty"
+    if what is not None:
+        raise MissingError(f"{path}: is {what}, not a video")
     if head[4:8] == b"ftyp" and not has_index(path):
         raise MissingError(f"{path}: is cut off: the index at its end is missing")
     return FileSource(path, max_pixels=max_pixels, warn=warn)

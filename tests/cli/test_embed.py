@@ -173,3 +173,12 @@ def test_a_folder_whose_name_is_unusable_is_passed_over_and_named(
     assert (code, list(summary(out)["people"])) == (3, ["eileen_collins", "grace_hopper"])
     assert len(summary(out)["failed"]) == 2
     assert err.count("is no usable name") == 2
+
+
+@pytest.mark.parametrize("inside", ["", "chips"])
+def test_chips_are_not_saved_among_the_photos(
+    run: Run, people: Path, tmp_path: Path, inside: str
+) -> None:
+    code, _, err = run("embed", people, "-o", tmp_path / "g.h5", "--chips", people / inside)
+    assert (code, "lies inside" in err) == (2, True)
+    assert not (tmp_path / "g.h5").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from facerec.errors import InputError, MissingError, without_credentials, without_user
+from facerec.errors import (
+    InputError,
+    MissingError,
+    UsageError,
+    without_credentials,
+    without_path,
+    without_user,
+)
 from facerec.imaging.sources import find_photos, photo_tree
+from facerec.profile.schema import ServeSection
+from facerec.serving.webhooks import Webhook
+from facerec.training import run_folder
 from facerec.video.sources import open_video
 from tests.conftest import Run
 
@@ -32,6 +43,10 @@ SECRETS = ("hunter2", "s3cr3t", "t0ken", "Signature")
         ("zip://a.jpg::https://me:hunter2@h/x.zip?t0ken=1", "zip://a.jpg::https://h/x.zip"),
         ("https://h/a.jpg?t0ken=1 and http://u:hunter2@g/", "https://h/a.jpg and http://g/"),
         ("http://h:8080/@me/x.jpg", "http://h:8080/@me/x.jpg"),
+        ("https://h/a#access_token=t0ken", "https://h/a"),
+        ("https://h/a;jsessionid=1;t=2/b", "https://h/a"),
+        ("https://h/a;b/c#part.jpg", "https://h/a;b/c#part.jpg"),
+        ("mqtt://me:hun%40ter2@h:1883/x", "mqtt://h:1883/x"),
         ("http://[::1]:80/@me", "http://[::1]:80/@me"),
         ("https://h/a@b:c@d.jpg", "https://h/a@b:c@d.jpg"),
         ("milvus://h:19530/people", "milvus://h:19530/people"),
@@ -45,6 +60,21 @@ def test_credentials_are_left_out_of_urls_and_nothing_else(url: str, expected: s
 
 def test_a_query_is_kept_where_only_the_user_must_go() -> None:
     assert without_user("http://u:p@h/?token=1") == "http://h/?token=1"
+
+
+def test_a_webhooks_path_is_its_secret() -> None:
+    url = "https://me:hunter2@hooks.example.com/services/T0/t0ken?x=1"
+    assert without_path(f"webhook {url}: 404") == "webhook https://hooks.example.com/… 404"
+    shown = ServeSection(webhook=url).model_dump(mode="json")["webhook"]
+    assert shown == "https://hooks.example.com/…"
+    with pytest.raises(UsageError) as caught:
+        Webhook("ftp://hooks.example.com/services/t0ken", None, print)
+    assert "t0ken" not in str(caught.value)
+
+
+def test_a_runs_folder_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["facerec", "--set", "serve.mqtt=mqtt://me:hunter2@h/x"])
+    assert run_folder._environment()["command"][-1] == "serve.mqtt=mqtt://h/x"
 
 
 def test_errors_have_none_whatever_library_wrote_them() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from facerec.cli.app import _explain_import
 from tests.conftest import ROOT, Run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a shell's and /dev/full's")
@@ -56,8 +55,3 @@ def test_a_current_folder_that_is_gone_is_one_line(
     code, _, err = run("detect", "/x.jpg")
     monkeypatch.chdir(tmp_path)
     assert (code, err.count("\n"), "the current folder is gone" in err) == (2, 1, True)
-
-
-def test_a_library_without_room_in_memory_is_not_to_be_installed_again() -> None:
-    error = ImportError("libtorch_cpu.so: failed to map segment from shared object", name="_C")
-    assert _explain_import(error) == "torch cannot be loaded: not enough memory (see ulimit -v)"

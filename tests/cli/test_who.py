@@ -21,7 +21,10 @@ TREE = {
     "Data/Images/eileen_collins/profile/1.png": "eileen_collins",
     "Data/Images/eileen_collins/4.png": "eileen_collins",
 }
-JUNK = ("Data/Images/@eaDir/1.png", "Data/__MACOSX/x/._1.png", ".git/1.png", "Data/#recycle/9.png")
+JUNK = ("Data/Images/@eaDir/1.png", "Data/__MACOSX/x/._1.png", ".git/1.png", "Data/#recycle/9.png",
+        "Data/Images/.picasaoriginals/1.png", "Data/FOUND.000/2.png", "Data/Images/LOST.DIR/3.png",
+        "Data/.dtrash/4.png", "Data/Images/grace_hopper/.AppleDouble/5.png", "@Recycle/6.png",
+        "Data/Images/grace_hopper/Thumbs.db")  # fmt: skip
 PEOPLE = {"grace_hopper": 3, "eileen_collins": 2}
 
 

@@ -264,6 +264,17 @@ def test_an_animation_is_a_video_with_its_own_times(kind, tmp_path):
     assert told == []
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [(b"", "empty"), (b"<!DOCTYPE html><html>404", "a web page"), (b"PK\3\4" + bytes(60), "a zip")],
+)
+def test_what_is_no_video_is_called_by_its_kind(data, told, run, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(data)
+    code, out, err = run("recognize", "video", tmp_path / "a.mp4")
+    assert (code, out) == (4, "")
+    assert err == f"facerec: {tmp_path}/a.mp4: is {told}, not a video\n"
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "gif", "bmp", "tif", "ppm", "avif"])
 def test_a_photo_is_pointed_to_the_other_command(kind, run, tmp_path):
     path = tmp_path / f"a.{kind}"

@@ -46,7 +46,7 @@ class RecordFile:
         self._seeking = threading.Lock()
         try:
             self._keys, labels = self._list_images()
-        except (InputError, ValueError) as error:
+        except (InputError, ValueError, OverflowError) as error:
             raise MissingError(f"{path}: not insightface's image records: {error}") from error
         unique, inverse = np.unique(labels, return_inverse=True)
         self.people = [str(int(label)) for label in unique]
