@@ -110,6 +110,12 @@ def _examine_people(
     least = least_alike(judgement.scale.gap)
     strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
     elsewhere = (judgement.other >= 0) & ~strangers
+    if section.threshold is None:
+        # A threshold that was measured is overruled by what was measured of each image.
+        apart &= ~(alone & judgement.kin())
+    for own in members:
+        if not (~strangers & ~elsewhere)[own].any():
+            strangers[own] &= apart[own]  # a folder keeps its largest cluster
 
     def examine_person(number: int) -> list[Finding]:
         own = members[number]

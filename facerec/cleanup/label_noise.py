@@ -3,7 +3,8 @@
 Each image is compared with the leave-one-out centroid of its own folder and with every other
 folder's centroid; folders are compared by their mean pair similarity. What is judged wrong is
 excluded from the centroids, and all is judged again until nothing changes. Margins are in units of
-the gap between typical genuine and impostor similarity, so that limits hold for any model.
+the gap between typical genuine and impostor similarity, so that limits hold for any model. Of
+enough images the cosines are then weighed by what the data set itself says of them (`evidence`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.cleanup.evidence import Evidence, weigh
 from facerec.cleanup.groups import Groups, Rows, Scale
 from facerec.cleanup.linkage import Tree
-from facerec.cleanup.youden import least_error
 from facerec.faces import Floats
 from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded
@@ -33,11 +34,17 @@ _FLOOR = 0.01
 """Quantile of the cosines to the own centroid that a cosine to another person's must reach."""
 SMALLEST_PART = 3
 _MEASURABLE = 20
-"""Images below which the limit of `Judgement` is not measured."""
+"""Images in company below which their evidence is not weighed."""
+_MANY_OWN = 100
+"""Images from which the evidence overrules a clustering: about 1 in 100 is so unlike its person."""
 _SAMPLE = 2000
-"""Images that it is measured on, at most."""
-ROUNDS = 6
-"""Rounds of judging, at most."""
+"""Images that it is weighed on, at most."""
+_OTHERS = 50
+"""Other people that each of them is compared with for it, besides the nearest."""
+_BY_MARGIN, _BY_EVIDENCE = 6, 3
+"""Rounds of judging by margins, at most, and by evidence."""
+ROUNDS = _BY_MARGIN + _BY_EVIDENCE
+"""Rounds of judging in all, at most."""
 _BLOCK = 512
 _MANY = 5000
 """Parts above which candidates are pruned by the two limits below."""
@@ -63,8 +70,7 @@ class Judgement:
         margin: `(N,) float32` by how much that is nearer than the own folder, in gaps.
         near: `(N,) float32` cosine to the other person's centroid, for images judged wrong.
         same: pairs of parts of different folders that are one person, and their distance in gaps.
-        limit: cosine to a person's centroid from which an image is that person's; None: too few
-            images to measure it.
+        evidence: by which the images were judged; None: too few, so it was by margins.
     """
 
     scale: Scale
@@ -75,17 +81,28 @@ class Judgement:
     margin: Floats
     near: Floats
     same: list[tuple[int, int, float]]
-    limit: float | None
+    evidence: Evidence | None
 
     def strangers(self, least: float | None, otherwise: float) -> NDArray[np.bool_]:
-        """`(N,) bool`: judged wrong, but not near enough to the other person to be that one.
+        """`(N,) bool`: nobody's. Without evidence, the images judged wrong that are not near enough
+        to the other person to be that one.
 
         Args:
             least: cosine below which two images are two people, by the model's card.
-            otherwise: the limit where none was measured and the card has none.
+            otherwise: the limit where there is no evidence and the card has none.
         """
-        known = [limit for limit in (self.limit, least) if limit is not None]
-        return (self.other >= 0) & (self.near < max(known, default=otherwise))
+        least = -1.0 if least is None and self.evidence else otherwise if least is None else least
+        far = (self.other >= 0) & (self.near < least)
+        return far if self.evidence is None else far | self._unlike(self.evidence)
+
+    def kin(self) -> NDArray[np.bool_]:
+        """`(N,) bool`: by the evidence of many images their folder's person; of few, none."""
+        if self.evidence is None or len(self.own) < _MANY_OWN:
+            return np.zeros(len(self.own), bool)
+        return (self.other < 0) & (self.own >= self.evidence.own_limit)
+
+    def _unlike(self, evidence: Evidence) -> NDArray[np.bool_]:
+        return (self.other < 0) & (self.own < evidence.own_limit)
 
 
 def judge(
@@ -110,45 +127,64 @@ def judge(
     trusted = usable
     scale = Scale.of(Groups.of(embeddings, person, count))
     seen: set[bytes] = set()
-    for done in range(1, ROUNDS + 1):
+    for done in range(1, _BY_MARGIN + 1):
         # Divided first: the centroid of two people is close to neither.
         part, folder = _divide_folders(embeddings, rows_of, trees, trusted, scale)
         groups = Groups.of(embeddings, np.where(trusted, part, -1), len(folder))
         scale = Scale.of(groups)
         same, nearest = _compare_parts(groups, scale, folder)
-        own, other, margin, near = _compare_images(
-            embeddings, part, folder, trusted, groups, same, nearest, scale, advance
+        own = _similarity_to_rest(embeddings, part, trusted, groups)
+        least = _least_by_margin(own, trusted, scale)
+        other, margin, near = _compare_images(
+            embeddings, part, folder, groups, same, nearest, scale, own, least, advance
         )
         trusted = (other < 0) & usable
         state = trusted.tobytes() + part.tobytes()
         if state in seen:
-            advance((ROUNDS - done) * len(person))
+            advance((_BY_MARGIN - done) * len(person))
             break
         seen.add(state)
-    limit = _person_limit(embeddings, part, folder, trusted, groups, same, own)
-    return Judgement(scale, part, folder, own, other, margin, near, same, limit)
+    evidence = None
+    for done in range(_BY_EVIDENCE):
+        groups = Groups.of(embeddings, np.where(trusted, part, -1), len(folder))
+        alike = _similarity_to_rest(embeddings, part, trusted, groups)
+        found = _weigh_images(embeddings, part, folder, trusted, other >= 0, groups, same, alike)
+        if found is None:
+            advance((_BY_EVIDENCE - done) * len(person))
+            break
+        evidence, own, scale = found, alike, Scale.of(groups)
+        same, nearest = _compare_parts(groups, scale, folder)
+        other, margin, near = _compare_images(
+            embeddings, part, folder, groups, same, nearest, scale, own, found.least_other, advance
+        )
+        trusted = (other < 0) & ~(own < found.own_limit)
+    return Judgement(scale, part, folder, own, other, margin, near, same, evidence)
 
 
-def _person_limit(
-    embeddings: Floats, part: Rows, folder: Rows, trusted: NDArray[np.bool_], groups: Groups,
-    same: list[tuple[int, int, float]], own: Floats,
-) -> float | None:  # fmt: skip
-    """`limit` of `Judgement`: the least total error between trusted images' cosines to their own
-    person's centroid and their highest to another's, where each of them is a stranger."""
-    rows = np.flatnonzero(trusted & np.isfinite(own))
+def _weigh_images(
+    embeddings: Floats, part: Rows, folder: Rows, trusted: NDArray[np.bool_],
+    elsewhere: NDArray[np.bool_], groups: Groups, same: list[tuple[int, int, float]], own: Floats,
+) -> Evidence | None:  # fmt: skip
+    """The evidence of a sample of images, `trusted` and `elsewhere` for a start; None of too few
+    images in company or of one folder."""
+    rows = np.flatnonzero(np.isfinite(own))
     if len(rows) < _MEASURABLE or len(np.unique(folder)) < 2:
         return None
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.intp))]
     centroids = groups.centroids()
     excluded = _not_others(folder, same)
+    dice = np.random.default_rng(0)
+    drawn = dice.integers(len(folder), size=(len(rows), min(_OTHERS, len(folder))))
     highest = np.empty(len(rows), np.float32)
+    some = np.empty(drawn.shape, np.float32)
     for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        cosines = products(embeddings[block], centroids)
-        for line, row in enumerate(block):
+        block = slice(start, start + _BLOCK)
+        cosines = products(embeddings[rows[block]], centroids)
+        for line, row in enumerate(rows[block]):
             cosines[line, excluded[folder[part[row]]]] = -1
-        highest[start : start + len(block)] = cosines.max(1)
-    return least_error(own[rows], highest).score
+        highest[block] = cosines.max(1)
+        some[block] = np.take_along_axis(cosines, drawn[block], 1)
+    return weigh(own[rows], highest, some, trusted[rows], elsewhere[rows])
 
 
 def gaps_apart(cross: np.ndarray, one: np.ndarray, two: np.ndarray, scale: Scale) -> np.ndarray:
@@ -194,16 +230,30 @@ def _compare_parts(
     return same, np.concatenate([nearest for _, nearest in blocks])
 
 
-def _compare_images(
-    embeddings: Floats, part: Rows, folder: Rows, trusted: NDArray[np.bool_], groups: Groups,
-    same: list[tuple[int, int, float]], nearest: Floats, scale: Scale,
-    advance: Callable[[int], None],
-) -> tuple[Floats, Rows, Floats, Floats]:  # fmt: skip
-    """`own`, `other`, `margin` and `near` of `Judgement`."""
-    centroids = groups.centroids()
-    own = _similarity_to_rest(embeddings, part, trusted, groups)
+def _least_by_margin(
+    own: Floats, trusted: NDArray[np.bool_], scale: Scale
+) -> Callable[[Floats], Floats]:
+    """The cosine to another person needed beside one to the own person: nearer by `_MARGIN`, and as
+    near as people are to themselves."""
     floor = np.nanquantile(own[trusted], _FLOOR) if np.isfinite(own[trusted]).any() else 1.0
-    needed = np.maximum(np.nan_to_num(own, nan=1.0) + _MARGIN * scale.gap, floor)
+    gain = _MARGIN * scale.gap
+    return lambda own: np.maximum(np.nan_to_num(own, nan=1.0) + gain, floor).astype(np.float32)
+
+
+def _compare_images(
+    embeddings: Floats, part: Rows, folder: Rows, groups: Groups,
+    same: list[tuple[int, int, float]], nearest: Floats, scale: Scale, own: Floats,
+    least: Callable[[Floats], Floats], advance: Callable[[int], None],
+) -> tuple[Rows, Floats, Floats]:  # fmt: skip
+    """`other`, `margin` and `near` of `Judgement`.
+
+    Args:
+        own: see there.
+        least: cosines to another person from which images are judged that one's, by the cosines to
+            their own.
+    """
+    centroids = groups.centroids()
+    needed = least(own)
     possible = _may_be_anothers(embeddings, part, centroids, nearest, needed, 1.0)
     if len(folder) > _MANY:
         unlike = own <= np.nanquantile(own, _UNLIKE)
@@ -234,11 +284,11 @@ def _compare_images(
     blocks = map_sharded(range(0, len(hard), _BLOCK), compare)
     if blocks:
         found, cosine, gain = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        wrong = (gain > _MARGIN * scale.gap) & (cosine >= floor)
+        wrong = (gain > 0) & (cosine >= least(cosine - gain))
         other[hard[wrong]] = found[wrong]
         margin[hard[wrong]] = gain[wrong] / scale.gap
         near[hard[wrong]] = cosine[wrong]
-    return own, other, margin, near
+    return other, margin, near
 
 
 def _may_be_anothers(
