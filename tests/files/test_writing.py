@@ -49,7 +49,6 @@ REASONS = {
     ("models/runtimes/graphs.py", "_halve"): "into a temporary folder",
     ("models/runtimes/graphs.py", "write_onnx"): "into a temporary folder",
     ("bench/photos.py", "write_photos"): "into a temporary folder",
-    ("imaging/tars.py", "_decompressed"): "into an unnamed temporary file",
     ("imaging/remote.py", "open"): "into an unnamed temporary file",
     ("evaluation/report/charts.py", "as_svg"): "into memory",
     ("training/run.py", "_update"): "moves tensors",

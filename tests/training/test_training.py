@@ -272,8 +272,8 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
     forward = Run._forward
     calls = []
 
-    def poisoned(self, chips, people):
-        loss, accuracy = forward(self, chips, people)
+    def poisoned(self, chips, people, targets):
+        loss, accuracy = forward(self, chips, people, targets)
         calls.append(self.state.step)
         return (loss * math.nan if len(calls) == 4 else loss), accuracy
 
@@ -291,8 +291,8 @@ def test_losses_that_are_not_finite_far_apart_do_not_end_the_run(run, tmp_path, 
     forward = Run._forward
     calls = []
 
-    def poisoned(self, chips, people):
-        loss, accuracy = forward(self, chips, people)
+    def poisoned(self, chips, people, targets):
+        loss, accuracy = forward(self, chips, people, targets)
         calls.append(self.state.step)
         return (loss * math.nan if len(calls) % 3 == 0 else loss), accuracy
 
@@ -305,8 +305,8 @@ def test_losses_that_are_not_finite_far_apart_do_not_end_the_run(run, tmp_path, 
 def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, monkeypatch):
     forward = Run._forward
 
-    def poisoned(self, chips, people):
-        loss, accuracy = forward(self, chips, people)
+    def poisoned(self, chips, people, targets):
+        loss, accuracy = forward(self, chips, people, targets)
         return loss * math.nan, accuracy
 
     monkeypatch.setattr(Run, "_forward", poisoned)
