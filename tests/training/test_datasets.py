@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 
 from facerec.alignment.warp import ARCFACE, adapt_chip
 from facerec.errors import InputError, MissingError, UsageError
+from facerec.profile.schema import DataSection
 from facerec.training.data.augmentation import Augmentation
 from facerec.training.data.fitting import fit
 from facerec.training.data.loader import Loader
-from facerec.training.data.opening import open_examples
+from facerec.training.data.opening import open_examples, open_training_data
 from facerec.training.data.selection import select, split
 from facerec.training.data.synthetic import Synthetic
 from tests.conftest import make_card, noise
@@ -201,6 +203,14 @@ def test_people_with_few_images_and_people_not_named_are_left_out(tmp_path):
     assert [examples.labels[index] for index in named.indices] == [1, 1, 2]
     with pytest.raises(UsageError, match="1 of 3 people are left"):
         select(examples, people={"bob"}, min_images=1)
+
+
+def test_people_are_named_in_a_file_with_a_mark_and_accents_of_either_form(tmp_path):
+    names = tmp_path / "people.txt"
+    names.write_text(unicodedata.normalize("NFD", "\ufeffbob\n çelik \n"), "utf-8")
+    section = DataSection(train=str(as_folder(tmp_path)), people=names)
+    data = open_training_data(section, make_card(), 0, print, tmp_path)
+    assert data.training.people == ["bob", "çelik"]
 
 
 @given(
