@@ -182,6 +182,10 @@ def main() -> None:
         code = INTERRUPTED
     finally:
         end_at_once()
+    if code == INTERRUPTED:
+        # Of code from a string, as a dataclass's, that Ctrl-C ended, `python -m` remembers so until
+        # the next such code, and would end by the signal instead of with the exit code.
+        exec("")
     sys.exit(code)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from facerec.cli import app, interrupts
+
+ROOT = Path(__file__).parents[2]
 
 _INTERRUPTED_ON = """
 import sys, _signal
@@ -89,6 +93,19 @@ def test_what_a_library_makes_of_ctrl_c_is_an_interruption(
     monkeypatch.setattr(sys, "argv", ["facerec"])
     assert app.run() == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_code_from_a_string_keeps_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\nfrom facerec.cli import app\n"
+        "def interrupted(**_): exec('raise KeyboardInterrupt')\n"
+        "app.app = interrupted\nsys.argv = ['facerec']\napp.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}, preexec_fn=_listen,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "facerec: interrupted\n")
 
 
 @pytest.mark.slow
