@@ -216,21 +216,23 @@ def test_bad_usage_is_one_line(run, tmp_path, monkeypatch, arguments, message):
 @pytest.mark.slow
 def test_killing_a_cleanup_at_any_point_harms_nothing(dirty, tmp_path):
     before = snapshot(dirty)
-    counted = tmp_path / "counted"
+    # Each in a folder of its own: an operation on a folder is counted once.
+    counted, out = tmp_path / "counted", tmp_path / "out"
     counted.mkdir()
+    out.mkdir()
     points = random_operations(12, tmp_path, "cleanup", dirty, *outputs(counted))
-    shutil.rmtree(counted)
-    command = ["cleanup", dirty, *outputs(tmp_path)]
+    command = ["cleanup", dirty, *outputs(out)]
     for operation in sorted(points):
         kill_before(operation, tmp_path, *command)
         assert snapshot(dirty) == before
     done = spawn(*command)
     assert done.returncode == 0, done.stderr
-    images = [data for tree in ("clean", "dirt") for data in snapshot(tmp_path / tree).values()]
+    images = [data for tree in ("clean", "dirt") for data in snapshot(out / tree).values()]
     assert sorted(filter(None, images)) == sorted(filter(None, before.values()))
-    done = spawn("cleanup", "undo", tmp_path / "report/manifest.jsonl")
+    done = spawn("cleanup", "undo", out / "report/manifest.jsonl")
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"dirty", "report"}
+    assert {path.name for path in out.iterdir()} == {"report"}
+    assert {path.name for path in tmp_path.iterdir()} == {"counted", "dirty", "out"}
 
 
 @pytest.mark.slow
