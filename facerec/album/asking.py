@@ -10,6 +10,7 @@ import numpy as np
 from facerec.album.decisions import read_decisions
 from facerec.album.faces import read_columns
 from facerec.album.known import known_of
+from facerec.album.people import named_people
 from facerec.album.records import FaceColumns
 from facerec.album.store import Album
 from facerec.album.suggesting import Suggestion, suggestions
@@ -34,7 +35,7 @@ def suggest(
     columns = columns or read_columns(album)
     found = suggestions(
         columns.vectors, known_of(columns, read_decisions(album)), columns.person, person,
-        named=_named(album), least=_least(album), limit=limit,
+        named=named_people(album), least=_least(album), limit=limit,
     )  # fmt: skip
     return [
         dataclasses.replace(one, faces=tuple(columns.ids[list(one.faces)].tolist()))
@@ -48,7 +49,7 @@ def likely_people(album: Album, group: int) -> list[tuple[int, float]]:
     Returns:
         them and how similar the group is, the most similar first.
     """
-    columns, named = read_columns(album), _named(album)
+    columns, named = read_columns(album), named_people(album)
     rows = np.flatnonzero(columns.person == group)
     theirs = np.flatnonzero(np.isin(columns.person, list(named)))
     if not len(rows) or not len(theirs):
@@ -68,10 +69,6 @@ def likely_people(album: Album, group: int) -> list[tuple[int, float]]:
         if one.group == group
     ]  # fmt: skip
     return sorted(found, key=lambda one: (-one[1], one[0]))
-
-
-def _named(album: Album) -> frozenset[int]:
-    return frozenset(one for (one,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL"))
 
 
 def _least(album: Album) -> float:

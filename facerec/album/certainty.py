@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from facerec.album.people import named_people
 from facerec.album.records import FaceColumns
 from facerec.album.store import Album
 from facerec.card import ModelCard
@@ -31,9 +32,8 @@ def probabilities(
     from facerec.gallery.certainty import Certainty
     from facerec.gallery.entries import mean_vector
 
-    names = {one for (one,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL")}
     faces = Counter(columns.person.tolist())
-    enrolled = Counter(faces[one] for one in names if faces[one])
+    enrolled = Counter(faces[one] for one in named_people(album) if faces[one])
     certainty = Certainty(card.calibration.cohort, enrolled)
     told: list[float | None] = []
     for ids in asked:

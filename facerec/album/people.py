@@ -74,6 +74,11 @@ def find_person(album: Album, text: str) -> int:
 _NAMED = "SELECT id, name FROM people WHERE name IS NOT NULL"
 
 
+def named_people(album: Album) -> frozenset[int]:
+    """Numbers of the people who have a name."""
+    return frozenset(person for person, _ in album.rows(_NAMED))
+
+
 def _hint(name: str, names: dict[str, int]) -> str:
     return did_you_mean(name, names) or "; see: facerec album people"
 

@@ -15,7 +15,7 @@ from facerec.album.faces import assign_faces, read_columns
 from facerec.album.grouping import Grouping, group
 from facerec.album.journal import step
 from facerec.album.known import NOBODY, Numbers, known_of
-from facerec.album.people import add_person, find_name
+from facerec.album.people import add_person, find_name, named_people
 from facerec.album.records import Decisions, FaceColumns
 from facerec.album.seeds import Seeds
 from facerec.album.store import Album
@@ -156,7 +156,7 @@ def _store(
 def _report(
     album: Album, columns: FaceColumns, people: NDArray[np.int64], found: Grouping
 ) -> Regrouped:
-    named = {person for (person,) in album.rows("SELECT id FROM people WHERE name IS NOT NULL")}
+    named = named_people(album)
     before, there = columns.person, set(np.unique(people[people != NOBODY]).tolist())
     return Regrouped(
         len(people), len(there & named), len(there - named), int((people == NOBODY).sum()),

@@ -100,7 +100,8 @@ def weigh(
         evidence = Evidence(first, second, tuple(shares.tolist()))
         logs = np.stack([first.at(own), second.at(highest), np.zeros(len(own))], 1) + np.log(shares)
         logs -= logs.max(1, keepdims=True)
-        before, chances = chances, np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+        odds = np.exp(logs)
+        before, chances = chances, odds / odds.sum(1, keepdims=True)
         if np.abs(chances - before).max() < _SETTLED:
             break
     return evidence

@@ -91,18 +91,17 @@ class Judgement:
             least: cosine below which two images are two people, by the model's card.
             otherwise: the limit where there is no evidence and the card has none.
         """
-        least = -1.0 if least is None and self.evidence else otherwise if least is None else least
-        far = (self.other >= 0) & (self.near < least)
-        return far if self.evidence is None else far | self._unlike(self.evidence)
+        elsewhere = self.other >= 0
+        if self.evidence is None:
+            return elsewhere & (self.near < (otherwise if least is None else least))
+        unlike = ~elsewhere & (self.own < self.evidence.own_limit)
+        return unlike if least is None else unlike | (elsewhere & (self.near < least))
 
     def kin(self) -> NDArray[np.bool_]:
         """`(N,) bool`: by the evidence of many images their folder's person; of few, none."""
         if self.evidence is None or len(self.own) < _MANY_OWN:
             return np.zeros(len(self.own), bool)
         return (self.other < 0) & (self.own >= self.evidence.own_limit)
-
-    def _unlike(self, evidence: Evidence) -> NDArray[np.bool_]:
-        return (self.other < 0) & (self.own < evidence.own_limit)
 
 
 def judge(

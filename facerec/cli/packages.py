@@ -13,7 +13,7 @@ _CALLED = {
 
 
 def explain_import(error: ImportError) -> str:
-    """A package that is there but cannot be loaded, and what to do."""
+    """Why a package cannot be imported, and what to do."""
     reason = str(error).splitlines()[0]
     name = (error.name or "a package").partition(".")[0]
     # PyTorch's own library tells no more.

@@ -56,10 +56,10 @@ class Scale:
         """People with their similarities, most similar first; a probability is that of the first,
         as it is known of the most similar person alone."""
         told: list[dict[str, Any]] = [
-            {"subject": hit.name, **self.likeness(hit.similarity)} for hit in hits
+            {"subject": hit.name, "similarity": self.similarity(hit.similarity)} for hit in hits
         ]
-        for other in told[1:]:
-            other.pop("probability", None)
+        if told:
+            told[0] |= self.likeness(hits[0].similarity)
         return told
 
 
