@@ -172,13 +172,13 @@ def enrol_photos(
 
 
 def _with_usable_names(photos: Sequence[tuple[str, Photo]]) -> list[tuple[str, Photo]]:
-    """The photos; those of people whose name is unusable fail on `read`.
+    """The photos; those of people whose name is unusable fail on `read`, if they did not before.
 
     Raises:
         UsageError: no name is usable.
     """
     wrong: dict[str, UsageError] = {}
-    people = dict.fromkeys(person for person, _ in photos)
+    people = _people_of(photos)
     for person in people:
         try:
             check_name(person)
@@ -188,10 +188,16 @@ def _with_usable_names(photos: Sequence[tuple[str, Photo]]) -> list[tuple[str, P
         raise next(iter(wrong.values()))
     return [
         (person, photo)
-        if person not in wrong
+        if person not in wrong or isinstance(photo, FailedPhoto)
         else (person, FailedPhoto(str(photo), unreadable(str(photo), str(wrong[person]))))
         for person, photo in photos
     ]
+
+
+def _people_of(photos: Sequence[tuple[str, Photo]]) -> dict[str, None]:
+    """Whose photos there are, in order; what cannot be read, such as an archive's rest, is
+    nobody's."""
+    return dict.fromkeys(person for person, photo in photos if not isinstance(photo, FailedPhoto))
 
 
 def _held(address: str) -> Held:
@@ -299,9 +305,7 @@ def _remark(
     report.remarks += remark_on_loose(placed)
     report.remarks += remark_on_mixtures(gallery, report.people)
     unknown = profile.recognize.unknown
-    everyone = dict.fromkeys(
-        person for person, photo in photos if not isinstance(photo, FailedPhoto)
-    )
+    everyone = _people_of(photos)
     report.remarks += remark_on_names(gallery.counts(), everyone, unknown, address)
     found = compare(gallery, photos, report.content - {""}, gallery_folder(address))
     report.remarks += found.remarks("the same command with --sync")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import cv2
@@ -173,6 +174,20 @@ def test_a_folder_whose_name_is_unusable_is_passed_over_and_named(
     assert (code, list(summary(out)["people"])) == (3, ["eileen_collins", "grace_hopper"])
     assert len(summary(out)["failed"]) == 2
     assert err.count("is no usable name") == 2
+
+
+def test_a_tar_that_is_cut_off_is_named_as_such(run: Run, people: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "people.tar"
+    with tarfile.open(whole, "w") as archive:
+        archive.add(people / "eileen_collins", "eileen_collins")
+        archive.add(people / "grace_hopper", "grace_hopper")
+    whole.write_bytes(whole.read_bytes()[:-20_000])
+    code, out, err = run("embed", whole, "-o", tmp_path / "g.h5", "--json")
+    assert (code, list(summary(out)["people"])) == (3, ["eileen_collins"])
+    assert summary(out)["failed"][str(whole)].endswith(
+        "is cut off, or damaged; photos may be missing"
+    )
+    assert "no usable name" not in err
 
 
 @pytest.mark.parametrize("inside", ["", "chips"])
