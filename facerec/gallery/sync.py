@@ -90,11 +90,12 @@ def compare(
     here = {(person, place) for (person, _), place in zip(photos, places, strict=True)}
     given = {photo.tree for _, photo in photos if photo.tree}
     trees = {_place(relative_source(tree, folder), folder) for tree in given}
-    # Photos below a folder that cannot be listed are not seen, but may be there.
+    # Photos below a folder that cannot be listed, or in the lost part of an archive, are not seen,
+    # but may be there.
     hidden = {
         place
         for (_, photo), place in zip(photos, places, strict=True)
-        if photo.path is not None and photo.path.is_dir()
+        if place in trees or (photo.path is not None and photo.path.is_dir())
     }
     stale: dict[Stale, None] = {}
     owners: dict[str, dict[str, str]] = {}

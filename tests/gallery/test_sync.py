@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,6 +105,29 @@ def test_a_folder_that_cannot_be_listed_keeps_its_entries(
 
     monkeypatch.setattr(os, "scandir", forbid)
     assert stale(address, listed()) == set()
+
+
+def test_the_lost_part_of_an_archive_keeps_its_entries(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = Path("s.tar")
+
+    def pack(*keys: str) -> bytes:
+        with tarfile.open(where, "w") as archive:
+            for key in keys:
+                Path(key).parent.mkdir(exist_ok=True)
+                Path(key).write_bytes(key.encode() * 500)
+                archive.add(key)
+        return where.read_bytes()
+
+    whole = pack(*KEYS)
+    with changing("g.h5", create=make_card()) as gallery:
+        for person, photo in listed("s.tar"):
+            gallery.add(person, [make_face(1, 0, 0, 0)], str(photo), hash_of(photo))
+    pack(*KEYS[:2])
+    assert len(stale("g.h5", listed("s.tar"))) == 2
+    # Within the header of a member.
+    where.write_bytes(whole[: whole.index(b"bob/1.jpg") + 50])
+    assert stale("g.h5", listed("s.tar")) == set()
 
 
 def test_the_plan_removes_what_moved_and_enrols_it_where_it_is(tree: Path, address: str) -> None:
