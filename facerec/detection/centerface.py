@@ -15,7 +15,7 @@ import torch
 from facerec.detection.reduction import OneStage
 from facerec.errors import MissingError
 from facerec.faces import Face, Floats, Image
-from facerec.parallel.openvino import Network, has_bfloat16, is_installed
+from facerec.parallel.openvino import Network, has_bfloat16, is_installed, open_core
 from facerec.parallel.threads import TorchThreads
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
@@ -157,9 +157,9 @@ def _open(content: bytes, threads: int) -> Callable[[Floats], Floats]:
 
 
 def _build(content: bytes) -> Any:
-    from openvino import Core, Model
+    from openvino import Model
     from openvino import opset13 as op
 
-    model = Core().read_model(content)
+    model = open_core().read_model(content)
     heads = [output.get_node().input_value(0) for output in model.outputs]
     return Model([op.concat(heads, 1)], model.get_parameters())

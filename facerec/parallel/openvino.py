@@ -6,6 +6,7 @@ weights once; a whole forward pass is one call without the GIL.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -27,12 +28,24 @@ def is_installed() -> bool:
     return True
 
 
+def open_core() -> Any:
+    """`openvino.Core`, with the limit of instructions that oneDNN is given.
+
+    The oneDNN inside OpenVINO reads `ONEDNN_MAX_CPU_ISA` too, OpenVINO itself does not: with
+    the one limited and the other not, a network has layers that nothing can run.
+    """
+    import openvino
+
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
+    if limit:
+        os.environ.setdefault("OV_CPU_MAX_ISA", limit)
+    return openvino.Core()
+
+
 @cache
 def has_bfloat16() -> bool:
     """Whether this CPU multiplies bf16."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Network:
@@ -57,11 +70,9 @@ class Network:
         self._mine = threading.local()
 
     def _compile(self) -> Any:
-        import openvino
-
         with self._compiling:
             if self._compiled is None:
-                self._compiled = openvino.Core().compile_model(
+                self._compiled = open_core().compile_model(
                     self._build(),
                     "CPU",
                     {

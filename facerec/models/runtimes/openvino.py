@@ -14,6 +14,7 @@ from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.devices import takes_all_cores
+from facerec.parallel.openvino import open_core
 from facerec.profile.schema import RuntimePrecision
 
 
@@ -31,7 +32,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, path: Path, *, threads: int, precision: RuntimePrecision = "fp32") -> None:
-        openvino = import_openvino(path)
+        import_openvino(path)
         self._path = path
         # By default OpenVINO computes in bf16 where the CPU can.
         best = choose_precision("auto" if precision == "int8" else precision, "openvino", "cpu")
@@ -43,7 +44,7 @@ class OpenVinoNetwork:
         parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
         if not all(part.is_file() for part in parts):
             raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
-        core = openvino.Core()
+        core = open_core()
         try:
             model = _read_model(path)
             self._compiled = core.compile_model(model, "CPU", settings)
