@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +17,9 @@ from facerec.alignment.warp import (
 )
 from facerec.card import ModelCard
 from facerec.faces import Face, Floats, Image
-from facerec.models import Embedder
+from facerec.models import Embedder, mean_vectors, unit_vectors
 from facerec.models.embedder import TorchEmbedder
-from facerec.models.fusion import Fusion, fused_card, normalised_weights
+from facerec.models.fusion import Fusion, Part, fuse, fused_card, normalised_weights
 from facerec.models.graph_embedder import GraphEmbedder
 from facerec.models.whole_batches import WholeBatches
 
@@ -36,14 +36,13 @@ class FaceVectors(Protocol):
         card: of the vectors.
         arithmetic: runtime and precision; see `facerec.models.Embedder`.
         passes: forward passes per face.
-        sizes, weights: dimension and weight of each network's part of a vector.
+        parts: each network's part of a vector.
     """
 
     card: ModelCard
     arithmetic: str
     passes: int
-    sizes: tuple[int, ...]
-    weights: tuple[float, ...]
+    parts: tuple[Part, ...]
 
     def of_found(self, found: Found) -> Floats:
         """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
@@ -72,26 +71,38 @@ def face_vectors(model: Embedder | Fusion, batch: int) -> FaceVectors:
         batch: most faces that are warped and embedded together.
     """
     if isinstance(model, Fusion):
-        return FusedVectors(model, [NetworkVectors(member, batch) for member in model.members])
+        networks = [
+            NetworkVectors(member, batch, raw=part.length is not None)
+            for member, part in zip(model.members, model.parts, strict=True)
+        ]
+        return FusedVectors(model, networks)
     return NetworkVectors(model, batch)
 
 
 class NetworkVectors:
-    """Vectors of one network."""
+    """Vectors of one network.
 
-    weights: tuple[float, ...] = (1.0,)
+    Args:
+        raw: give them as long as the network's own, see `Embedder.embed_raw`.
+    """
 
-    def __init__(self, embedder: Embedder, batch: int) -> None:
+    def __init__(self, embedder: Embedder, batch: int, *, raw: bool = False) -> None:
         self.card, self.arithmetic = embedder.card, embedder.arithmetic
-        self.sizes: tuple[int, ...] = (embedder.card.embedding_size,)
-        self._embedder, self._batch = embedder, batch
+        self.parts: tuple[Part, ...] = (Part(embedder.card.embedding_size, 1.0),)
+        self._embedder, self._batch, self._raw = embedder, batch, raw
+        self._embed = embedder.embed_raw if raw else embedder.embed
         self._views = views_of(self.card.augment)
         self._size = self.card.input_height, self.card.input_width
         self.passes = len(self._views) * (1 if self.card.augment == "none" else 2)
 
     def in_whole_batches(self, usual: int) -> NetworkVectors:
         """See `FaceVectors`."""
-        return NetworkVectors(_in_whole_batches(self._embedder, usual), self._batch)
+        whole = _in_whole_batches(self._embedder, usual)
+        return NetworkVectors(whole, self._batch, raw=self._raw)
+
+    def raw(self) -> NetworkVectors:
+        """The same, as long as the network's own."""
+        return NetworkVectors(self._embedder, self._batch, raw=True)
 
     def enlargement(self, landmarks: Floats) -> float:
         """See `FaceVectors`."""
@@ -115,7 +126,7 @@ class NetworkVectors:
     def of_chips(self, chips: Image) -> Floats:
         """See `FaceVectors`."""
         if not len(chips):
-            return self._embedder.embed(chips)
+            return self._embed(chips)
         views = [
             chips
             if view == WHOLE
@@ -138,13 +149,12 @@ class NetworkVectors:
         return self.of_chips(warped)
 
     def _average(self, views: Sequence[Image]) -> Floats:
-        """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
-        vectors = self._embedder.embed(np.concatenate(views))
+        """Mean vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
+        vectors = self._embed(np.concatenate(views))
         if len(views) == 1:
             return vectors
-        means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
-        unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
-        return unit
+        means = mean_vectors(np.split(vectors, len(views)))
+        return means if self._raw else unit_vectors(means)
 
 
 def _in_whole_batches(embedder: Embedder, usual: int) -> Embedder:
@@ -156,42 +166,46 @@ def _in_whole_batches(embedder: Embedder, usual: int) -> Embedder:
 
 
 class FusedVectors:
-    """Vectors of several networks, side by side; see `facerec.models.fusion`."""
+    """Vectors of several networks, side by side; see `facerec.models.fusion`.
 
-    def __init__(self, fusion: Fusion, parts: Sequence[NetworkVectors]) -> None:
-        self.card, self.weights = fusion.card, fusion.weights
-        self.arithmetic = " + ".join(part.arithmetic for part in parts)
-        self.passes = sum(part.passes for part in parts)
-        self.sizes = tuple(part.card.embedding_size for part in parts)
-        self._fusion, self._parts = fusion, parts
+    Args:
+        apart: leave the networks' raw vectors as they are.
+    """
+
+    def __init__(
+        self, fusion: Fusion, networks: Sequence[NetworkVectors], *, apart: bool = False
+    ) -> None:
+        self.card, self.parts = fusion.card, fusion.parts
+        self._apart = apart
+        self.arithmetic = " + ".join(network.arithmetic for network in networks)
+        self.passes = sum(network.passes for network in networks)
+        self._fusion, self._networks = fusion, networks
 
     def in_whole_batches(self, usual: int) -> FusedVectors:
         """See `FaceVectors`."""
-        return FusedVectors(self._fusion, [part.in_whole_batches(usual) for part in self._parts])
+        whole = [network.in_whole_batches(usual) for network in self._networks]
+        return FusedVectors(self._fusion, whole, apart=self._apart)
 
     def enlargement(self, landmarks: Floats) -> float:
         """See `FaceVectors`."""
-        return max(part.enlargement(landmarks) for part in self._parts)
+        return max(network.enlargement(landmarks) for network in self._networks)
 
     def of_found(self, found: Found) -> Floats:
         """See `FaceVectors`."""
-        return self._fuse(lambda part: part.of_found(found))
+        return self._join([network.of_found(found) for network in self._networks])
 
     def of_chips(self, chips: Image) -> Floats:
         """See `FaceVectors`."""
-        return self._fuse(lambda part: part.of_other_chips(chips, self.card))
+        return self._join([net.of_other_chips(chips, self.card) for net in self._networks])
 
-    def evenly_weighted(self) -> FusedVectors:
-        """The same networks with equal weights."""
-        weights = normalised_weights([1.0] * len(self._parts))
-        card = fused_card([part.card for part in self._parts], weights)
-        return FusedVectors(Fusion(self._fusion.members, weights, card), self._parts)
+    def apart(self) -> FusedVectors:
+        """The networks' raw vectors side by side: not weighted, not normalised."""
+        members = self._fusion.members
+        weights = normalised_weights([1.0] * len(members))
+        lengths = (1.0,) * len(members)
+        card = fused_card([member.card for member in members], weights, lengths)
+        fusion = Fusion(members, weights, card, lengths)
+        return FusedVectors(fusion, [network.raw() for network in self._networks], apart=True)
 
-    def _fuse(self, vectors_of: Callable[[NetworkVectors], Floats]) -> Floats:
-        scaled = [
-            np.float32(np.sqrt(weight)) * vectors_of(part)
-            for part, weight in zip(self._parts, self.weights, strict=True)
-        ]
-        fused = np.concatenate(scaled, axis=1)
-        unit: Floats = fused / np.linalg.norm(fused, axis=1, keepdims=True)
-        return unit
+    def _join(self, vectors: Sequence[Floats]) -> Floats:
+        return np.concatenate(vectors, axis=1) if self._apart else fuse(vectors, self.parts)

@@ -35,6 +35,8 @@ class Embedded:
         missing: reason by key, for images without a vector.
         unreadable: number of those that are absent or damaged, rather than without a face.
         reused: number of vectors from the cache.
+        raw: `(I, D) float32`, fused networks' raw vectors side by side, see `Engine.apart`; else
+            `vectors`.
     """
 
     vectors: Floats
@@ -42,6 +44,7 @@ class Embedded:
     missing: dict[str, str]
     unreadable: int
     reused: int
+    raw: Floats
 
 
 def embed_images(
@@ -109,7 +112,7 @@ def embed_images(
         else:
             vectors[row] = vector
             qualities[row] = np.nan if found is None else found
-    return Embedded(vectors, qualities, missing, unreadable, reused)
+    return Embedded(vectors, qualities, missing, unreadable, reused, vectors)
 
 
 def crop_around(image: Image, region: Region) -> Image:

@@ -13,7 +13,6 @@ from facerec.engine.engine import Engine
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
 from facerec.imaging.archives import Source
-from facerec.models.fusion import reweight
 from facerec.profile.loading import Profile
 from facerec.weights.folder import cache_folder
 
@@ -47,9 +46,9 @@ def embed_set(
         InputError: some have none and `fail_on_missing` is set.
         UsageError: none has one.
     """
-    even = engine.evenly_weighted()
+    apart = engine.apart()
     path = cache_path(
-        cache_folder(), even.card, engine.arithmetic, setting.profile.detector,
+        cache_folder(), apart.card, engine.arithmetic, setting.profile.detector,
         aligned=setting.aligned, template=setting.profile.alignment.template,
     )  # fmt: skip
     opened = (
@@ -59,12 +58,11 @@ def embed_set(
     )
     with opened as cache:
         embedded = embed_images(
-            even, source, keys, files, setting.profile.runtime,
+            apart, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,
             quality=setting.quality,
         )  # fmt: skip
-    vectors = reweight(embedded.vectors, even.networks, engine.networks)
-    embedded = dataclasses.replace(embedded, vectors=vectors)
+    embedded = dataclasses.replace(embedded, vectors=engine.fuse(embedded.raw))
     missing = embedded.missing
     if not missing:
         return embedded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,11 @@ class Embedder(Protocol):
         """
         ...
 
+    def embed_raw(self, chips: Image) -> Floats:
+        """The same vectors, not normalised: each as long as the network's own, in the mean of its
+        passes."""
+        ...
+
 
 def require_chips(chips: Image, card: ModelCard) -> None:
     """Check the chips' size.
@@ -55,3 +61,13 @@ def unit_vectors(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
     return unit
+
+
+def mean_vectors(passes: Sequence[Floats]) -> Floats:
+    """The mean direction of several passes' vectors `(N, D)`, as long as they are on average."""
+    if len(passes) == 1:
+        return passes[0]
+    units = unit_vectors(np.sum([unit_vectors(vectors) for vectors in passes], axis=0))
+    lengths = [np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in passes]
+    means: Floats = units * np.mean(lengths, axis=0)
+    return means

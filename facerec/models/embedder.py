@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
-from facerec.models import fill_batch, require_chips
+from facerec.models import fill_batch, require_chips, unit_vectors
 from facerec.models.folding import fold_batch_norms
 from facerec.parallel.threads import TorchThreads
 
@@ -68,9 +68,17 @@ class TorchEmbedder:
         whole._whole = _ROW_BLOCK if self._device.type == "cpu" else usual
         return whole
 
-    @torch.inference_mode()
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`.
+
+        Raises:
+            ValueError: the chips are not of the card's input size.
+        """
+        return unit_vectors(self.embed_raw(chips))
+
+    @torch.inference_mode()
+    def embed_raw(self, chips: Image) -> Floats:
+        """See `Embedder.embed_raw`.
 
         Raises:
             ValueError: the chips are not of the card's input size.
@@ -102,9 +110,12 @@ class TorchEmbedder:
         x = x.sub_(self._mean).mul_(self._scale).to(self._dtype)
         y = self._network(x).float()
         if self.card.augment != "none":
-            # Mirror averaging: the sum of both views' unit vectors, renormalised.
-            y = F.normalize(y) + F.normalize(self._network(x.flip(3)).float())
-        return F.normalize(y).cpu()
+            # Mirror averaging: the sum of both views' unit vectors, as long as theirs on average.
+            mirrored = self._network(x.flip(3)).float()
+            lengths = torch.stack([y, mirrored]).norm(dim=2, keepdim=True).mean(dim=0)
+            y = F.normalize(F.normalize(y) + F.normalize(mirrored)) * lengths
+        raw: Tensor = y.cpu()
+        return raw
 
     def parameters(self) -> int:
         """Learned parameters."""

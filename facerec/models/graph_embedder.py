@@ -13,7 +13,7 @@ from torch import nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
-from facerec.models import fill_batch, require_chips, unit_vectors
+from facerec.models import fill_batch, mean_vectors, require_chips, unit_vectors
 from facerec.models.embedder import count_multiply_adds, count_parameters
 from facerec.parallel.openvino import Network
 from facerec.parallel.threads import TorchThreads
@@ -67,6 +67,14 @@ class GraphEmbedder:
         Raises:
             ValueError: the chips are not of the card's input size.
         """
+        return unit_vectors(self.embed_raw(chips))
+
+    def embed_raw(self, chips: Image) -> Floats:
+        """See `Embedder.embed_raw`.
+
+        Raises:
+            ValueError: the chips are not of the card's input size.
+        """
         require_chips(chips, self.card)
         if not len(chips):
             return np.empty((0, self.card.embedding_size), np.float32)
@@ -82,12 +90,8 @@ class GraphEmbedder:
     def _forward(self, network: Network, chips: Image) -> Floats:
         if self.card.colour == "BGR":
             chips = chips[..., ::-1]
-        vectors = unit_vectors(network(np.ascontiguousarray(chips)))
-        if self.card.augment != "none":
-            vectors = unit_vectors(
-                vectors + unit_vectors(network(np.ascontiguousarray(chips[:, :, ::-1])))
-            )
-        return vectors
+        views = [chips] if self.card.augment == "none" else [chips, chips[:, :, ::-1]]
+        return mean_vectors([network(np.ascontiguousarray(view)) for view in views])
 
     def parameters(self) -> int:
         """Learned parameters."""

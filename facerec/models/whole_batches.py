@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from facerec.faces import Floats, Image
@@ -26,10 +28,16 @@ class WholeBatches:
 
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`."""
+        return self._embed(self._embedder.embed, chips)
+
+    def embed_raw(self, chips: Image) -> Floats:
+        """See `Embedder.embed_raw`."""
+        return self._embed(self._embedder.embed_raw, chips)
+
+    def _embed(self, embed: Callable[[Image], Floats], chips: Image) -> Floats:
         filled = fill_batch(chips, self._size)
         vectors = [
-            self._embedder.embed(filled[start : start + self._size])
-            for start in range(0, len(filled), self._size)
+            embed(filled[start : start + self._size]) for start in range(0, len(filled), self._size)
         ]
         empty = np.empty((0, self.card.embedding_size), np.float32)
         return np.concatenate([empty, *vectors])[: len(chips)]

@@ -111,7 +111,7 @@ def measure_pairs(
         result = verify(embedded.vectors, protocol)
         table = group_figures(result, protocol, groups) if groups is not None else None
         figures = verification_record(result, engine.card.metric)
-        fitted = fit(embedded.vectors, engine.networks, protocol) if fit_weights else None
+        fitted = fit(embedded.raw, engine.networks, protocol) if fit_weights else None
     record = {
         "protocol": protocol.name,
         "data": source.name,

@@ -10,7 +10,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
-from facerec.models import require_chips, unit_vectors
+from facerec.models import mean_vectors, require_chips, unit_vectors
 from facerec.models.runtimes.checks import require_right_here, without_averaging
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
@@ -83,6 +83,14 @@ class ForeignEmbedder:
             ValueError: the chips are not of the card's input size.
             MissingError: the network fails, or gives other vectors than its card says.
         """
+        return unit_vectors(self.embed_raw(chips))
+
+    def embed_raw(self, chips: Image) -> Floats:
+        """See `Embedder.embed_raw`.
+
+        Raises:
+            ValueError, MissingError: as `embed` does.
+        """
         require_chips(chips, self.card)
         vectors = [
             self._forward(chips[start : start + self._batch])
@@ -107,10 +115,8 @@ class ForeignEmbedder:
         x = chips.transpose(0, 3, 1, 2).astype(np.float32)
         if not self._network.inside:
             x = (x - self._mean) * self._scale
-        y = self._run(x)
-        if self.card.augment != "none":
-            y = unit_vectors(y) + unit_vectors(self._run(x[..., ::-1]))
-        return unit_vectors(y)
+        views = [x] if self.card.augment == "none" else [x, x[..., ::-1]]
+        return mean_vectors([self._run(view) for view in views])
 
     def _run(self, x: Floats) -> Floats:
         count = len(x)
