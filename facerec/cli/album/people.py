@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from facerec.cli.album.options import complete_album_person, open_it
@@ -78,7 +79,7 @@ def show(
     Of people who are given it also says, on stderr, who they may be, and in which photos they are
     twice.
     """
-    from facerec.album.faces import read_faces
+    from facerec.album.faces import read_columns, read_faces
     from facerec.album.people import find_person
 
     results = Results(
@@ -91,9 +92,10 @@ def show(
             record = face_record(face)
             results.add(record, _face_cells(face, record))
         results.close(title=", ".join(people) if people else str(album.path))
+        columns = cache(partial(read_columns, album))
         for person in dict.fromkeys(chosen or ()):
             say_twice(album, person)
-            say_suggestions(album, person)
+            say_suggestions(album, person, columns)
 
 
 def face_record(face: StoredFace) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from facerec.cli.console import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from facerec.album.records import FaceColumns
     from facerec.album.store import Album
 
 _MOST = 5
@@ -27,9 +30,14 @@ def say_twice(album: Album, person: int) -> None:
         say(f"{len(found) - _MOST} more photos show {label} more than once")
 
 
-def say_suggestions(album: Album, person: int) -> None:
+def say_suggestions(album: Album, person: int, columns: Callable[[], FaceColumns]) -> None:
     """Say who somebody without a name may be, and of somebody named which groups may be theirs, as
-    far as the last grouping can tell."""
+    far as the last grouping can tell.
+
+    Args:
+        columns: gives what `read_columns` says of the album; called where there is something to
+            look for.
+    """
     from facerec.album.asking import likely_people, suggest
     from facerec.album.known import NOBODY
     from facerec.album.people import label_of, read_people
@@ -40,11 +48,11 @@ def say_suggestions(album: Album, person: int) -> None:
         return
     label = label_of(album, person)
     if shown.name is None:
-        for who, similarity in likely_people(album, person)[:_MOST]:
+        for who, similarity in likely_people(album, person, columns=columns())[:_MOST]:
             _say_likely(label, label_of(album, who), shown.faces, similarity)
         return
-    asked = [one for one in suggest(album, person, limit=_MOST) if one.group != person]
-    for one in asked:
+    asked = suggest(album, person, columns=columns(), limit=_MOST)
+    for one in (one for one in asked if one.group != person):
         if one.group != NOBODY:
             _say_likely(lasting_id(one.group), label, len(one.faces), one.similarity)
             continue
