@@ -82,13 +82,12 @@ def show(
     from facerec.card import similarity_to_distance
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
-    from facerec.gallery.people import stored_name
     from facerec.gallery.points import points_recorded
     from facerec.gallery.records import entry_record
 
     opened = open_gallery(profile.load().gallery.path)
-    person = stored_name(person, opened.counts)
     rows = opened.person(person)
+    person = rows.person[0]
     mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", "quality", as_json=as_json)
     columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality)
@@ -116,12 +115,8 @@ def rename(
 ) -> None:
     """Give a person another name."""
     from facerec.gallery.addresses import changing
-    from facerec.gallery.people import stored_name
-    from facerec.imaging.photos import normalise_person
 
-    name = normalise_person(name)
     with changing(profile.load().gallery.path) as opened:
-        person = stored_name(person, opened.counts)
         opened.rename(person, name)
     say(f"{person} is now {name}")
 
@@ -145,12 +140,9 @@ def remove(
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
     from facerec.gallery.addresses import changing, open_gallery
-    from facerec.gallery.people import stored_name
 
     address = profile.load().gallery.path
-    there = open_gallery(address)
-    person = stored_name(person, there.counts)
-    known = there.person(person).source
+    known = open_gallery(address).person(person).source
     if photo is not None and photo not in known:
         raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     what = f"{photo} of {person}" if photo else person
@@ -209,18 +201,19 @@ def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> Non
     Raises:
         UsageError: one of them is unknown, or `into` is no usable name; nothing is changed.
     """
-    from facerec.gallery.people import stored_name, unknown_person
+    from facerec.gallery.people import unknown_person
 
-    known = opened.counts()
-    into = stored_name(into, lambda: known)
-    people = [stored_name(person, lambda: known) for person in people]
-    for person in people:
-        if person not in known:
-            raise unknown_person(person, known)
-    others = [person for person in people if person != into]
-    if into not in known:
-        opened.rename(others.pop(0), into)
-    for person in others:
+    target = opened.called(into)
+    sources = []
+    for name in people:
+        person = opened.called(name)
+        if person is None:
+            raise unknown_person(name, opened.counts())
+        if person != target:
+            sources.append(person)
+    if target is None:
+        opened.rename(sources.pop(0), into)
+    for person in dict.fromkeys(sources):
         opened.merge(person, into)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,8 +31,11 @@ class Names:
         """Numbers assigned so far."""
         return self._count
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.find(name) is not None
+
     def find(self, name: str) -> int | None:
-        """The number of that name, or None."""
+        """The number of exactly that name, or None."""
         if name in self._numbers:
             return self._numbers[name]
         if self._lookup is None:
@@ -40,12 +43,12 @@ class Names:
         return self._lookup.find(name)
 
     def number(self, name: str) -> int:
-        """The number of that name.
+        """The number of whoever a name calls (see `stored_name`).
 
         Raises:
             UsageError: there is no such person; suggests the nearest name.
         """
-        number = self.find(name)
+        number = self.find(stored_name(name, self))
         if number is None:
             raise unknown_person(name, self.all())
         return number
@@ -83,14 +86,10 @@ def unknown_person(name: str, people: Iterable[str]) -> UsageError:
     return UsageError(f"the gallery holds nobody called {name}{did_you_mean(name, people)}")
 
 
-def stored_name(name: str, people: Callable[[], Container[str]]) -> str:
-    """A name as somebody writes it, also with accents decomposed as macOS does, as it is stored.
-
-    Args:
-        people: gives the names of a gallery; asked only where that decides.
-    """
-    stored = normalise_person(name)
-    return name if stored == name or name in people() else stored
+def stored_name(name: str, people: Container[str]) -> str:
+    """A name as somebody writes it, also with accents decomposed as macOS does, as a gallery with
+    these people stores it. Galleries of others may hold a decomposed one: that counts first."""
+    return name if name in people else normalise_person(name)
 
 
 # Zero-width joiners, which Persian and Indic names are spelt with, are not printable to Python.

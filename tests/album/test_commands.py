@@ -95,7 +95,7 @@ def test_people_and_show_print_the_fields_that_others_read(type_: Type, tmp_path
     assert json.loads(out) == {
         "photo": str(tmp_path / "photos/0.png"), "box": [16.0, 0.0, 32.0, 16.0],
         "person": "person-0002", "name": "ben", "confirmed": True, "quality": None,
-        "taken": "2018-07-14T12:00:00", "face": 2,
+        "taken": "2018-07-14T12:00:00", "probability": None, "face": 2,
     }  # fmt: skip
     _, out, _ = type_("show --table")
     assert "anna" in out

@@ -9,7 +9,7 @@ from facerec.errors import UsageError
 from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
-    from facerec.card import Calibration, ModelCard
+    from facerec.card import Calibration, ModelCard, Norms
     from facerec.cli.evaluation.options import Run
 
 _GALLERIES, _MODEL = (".h5", ".hdf5"), ".safetensors"
@@ -67,7 +67,15 @@ def _card_in(target: Path, assumed: ModelCard | None) -> ModelCard | None:
     return read_card(target, assumed.sha256 if assumed else None) if target.exists() else None
 
 
-def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -> None:
+def write_calibration(
+    target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None
+) -> None:
+    """Write what was measured into a card, a model or a gallery.
+
+    Args:
+        card: of the model that was measured.
+        norms: None leaves those of the target.
+    """
     from facerec.evaluation.thresholds import with_calibration
 
     if target.suffix in _GALLERIES:
@@ -77,7 +85,7 @@ def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -
         with locked(target):
             gallery = Gallery.open(target, assume=card)
             card.require_same_model(gallery.card, str(target))
-            gallery.card = with_calibration(gallery.card, calibration)
+            gallery.card = with_calibration(gallery.card, calibration, norms)
             gallery.save(target)
         return
     if target.suffix == _MODEL:
@@ -86,11 +94,11 @@ def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -
         own, state = read_model(target)
         card.require_same_model(own, str(target))
         tensors = {name: tensor.numpy() for name, tensor in state.items()}
-        write_model(target, tensors, with_calibration(own, calibration))
+        write_model(target, tensors, with_calibration(own, calibration, norms))
         return
     from facerec.weights.cards import read_card, write_card
 
     if target.exists():
         own = read_card(target, card.sha256)
         card.require_same_model(own, str(target))
-    write_card(target, with_calibration(card, calibration))
+    write_card(target, with_calibration(card, calibration, norms))
