@@ -89,14 +89,15 @@ def show(
     )  # fmt: skip
     with open_it(profile) as album:
         chosen = [find_person(album, one) for one in people] if people else None
-        chances = own_probabilities(album, read_columns(album))
+        columns = read_columns(album)
+        chances = own_probabilities(album, columns)
         for face in read_faces(album, chosen):
             record = face_record(face, chances.get(face.id))
             results.add(record, _face_cells(face, record))
         results.close(title=", ".join(people) if people else str(album.path))
         for person in dict.fromkeys(chosen or ()):
             say_twice(album, person)
-            say_suggestions(album, person)
+            say_suggestions(album, person, columns)
 
 
 def face_record(face: StoredFace, chance: float | None) -> dict[str, Any]:

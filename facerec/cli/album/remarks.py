@@ -9,6 +9,7 @@ from facerec.cli.console import say
 from facerec.cli.thresholds import percent
 
 if TYPE_CHECKING:
+    from facerec.album.records import FaceColumns
     from facerec.album.store import Album
 
 _MOST = 5
@@ -28,12 +29,15 @@ def say_twice(album: Album, person: int) -> None:
         say(f"{len(found) - _MOST} more photos show {label} more than once")
 
 
-def say_suggestions(album: Album, person: int) -> None:
+def say_suggestions(album: Album, person: int, columns: FaceColumns) -> None:
     """Say who somebody without a name may be, and of somebody named which groups may be theirs, as
-    far as the last grouping can tell."""
+    far as the last grouping can tell.
+
+    Args:
+        columns: what `read_columns` says of the album.
+    """
     from facerec.album.asking import likely_people, suggest
     from facerec.album.certainty import probabilities
-    from facerec.album.faces import read_columns
     from facerec.album.known import NOBODY
     from facerec.album.people import label_of, read_people
     from facerec.album.records import lasting_id
@@ -41,7 +45,7 @@ def say_suggestions(album: Album, person: int) -> None:
     shown = next(read_people(album, person), None)
     if shown is None or not shown.faces or album.meta("grouping") is None:
         return
-    label, columns = label_of(album, person), read_columns(album)
+    label = label_of(album, person)
     if shown.name is None:
         own = columns.ids[columns.person == person].tolist()
         for who, similarity in likely_people(album, person, columns=columns)[:_MOST]:
