@@ -289,7 +289,12 @@ def export_to(
     as egcode/facerec reads it: means of people for recognition, faces for its cleanup."""
     from facerec.gallery.addresses import local_path, open_gallery
     from facerec.gallery.copying import in_memory
-    from facerec.gallery.exchange import ENDINGS, SEED_ENDINGS, export_gallery
+    from facerec.gallery.exchange import (
+        ENDINGS,
+        OTHER_ENDINGS,
+        SEED_ENDINGS,
+        export_gallery,
+    )
 
     endings = {**ENDINGS, **SEED_ENDINGS}
     seeds = to.value in SEED_ENDINGS
@@ -297,7 +302,7 @@ def export_to(
     path = local_path(address) or Path(address.rpartition("/")[2])
     named = path.with_name(f"{path.stem}-seed.h5") if seeds else path.with_suffix(endings[to.value])
     target = out or named
-    if target.suffix != endings[to.value]:
+    if endings[to.value] != target.suffix and OTHER_ENDINGS.get(target.suffix) != to.value:
         raise UsageError(f"{target}: a {to.value} file ends in {endings[to.value]}")
     check_output(target, force=force, inputs=[path])
     source = open_gallery(address)
@@ -312,7 +317,7 @@ def export_to(
 @app.command("import", examples=["facerec gallery import people.npz -g people.h5"])
 @profile_options(GALLERY)
 def import_from(
-    source: Annotated[Path, argument(help="A .pb, .npz, .csv, .parquet or .npy file.")],
+    source: Annotated[Path, argument(help="A .pb (.protobuf), .npz, .csv, .parquet or .npy file.")],
     labels: Annotated[
         Path | None,
         option(
