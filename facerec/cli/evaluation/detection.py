@@ -71,9 +71,9 @@ def detection(
 ) -> None:
     """Measure detectors on FDDB or WIDER FACE: AP, precision, recall, recall at N false positives.
 
-    The faces of an image that cannot be read count as missed. A detection is true when it overlaps a face that no better one took by more than half. Precision
+    A detection is true when it overlaps a face that no better one took by more than half. Precision
     and recall are the detector's as it is set; AP and recall at N false positives also count faces
-    of lower scores.
+    of lower scores. The faces of an image that cannot be read count as missed.
     """
     if plot is not None:
         check_output(plot, force=force)
