@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,6 +29,19 @@ _FIXED_BATCH = 8
 Found = Sequence[tuple[Image, Face]]
 
 
+class Vectors(NamedTuple):
+    """Vectors of N faces.
+
+    Attributes:
+        units: `(N, D) float32`, each of norm 1.
+        norms: `(N,) float32` before normalisation, the mean over the views averaged; None where the
+            card has no `norms`.
+    """
+
+    units: Floats
+    norms: Floats | None
+
+
 class FaceVectors(Protocol):
     """What makes vectors of faces.
 
@@ -45,12 +58,12 @@ class FaceVectors(Protocol):
     sizes: tuple[int, ...]
     weights: tuple[float, ...]
 
-    def of_found(self, found: Found) -> Floats:
-        """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
+    def of_found(self, found: Found) -> Vectors:
+        """Vectors of faces, each given with the image it was found in."""
         ...
 
-    def of_chips(self, chips: Image) -> Floats:
-        """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB on the card's template.
+    def of_chips(self, chips: Image) -> Vectors:
+        """Vectors of chips `(N, H, W, 3) uint8` RGB on the card's template.
 
         Views, where the card averages them, are taken from the chips themselves.
         """
@@ -97,10 +110,12 @@ class NetworkVectors:
         """See `FaceVectors`."""
         return enlargement(landmarks, self.card.template)
 
-    def of_found(self, found: Found) -> Floats:
+    def of_found(self, found: Found) -> Vectors:
         """See `FaceVectors`."""
+        if not found:
+            return self._nothing()
         templates = [view.template(self.card.template, self._size) for view in self._views]
-        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
+        parts = []
         for start in range(0, len(found), self._batch):
             part = found[start : start + self._batch]
             views = [
@@ -109,13 +124,15 @@ class NetworkVectors:
                 )
                 for template in templates
             ]
-            vectors.append(self._average(views))
-        return np.concatenate(vectors)
+            parts.append(self._average(views))
+        units = np.concatenate([part.units for part in parts])
+        norms = [part.norms for part in parts if part.norms is not None]
+        return Vectors(units, np.concatenate(norms) if norms else None)
 
-    def of_chips(self, chips: Image) -> Floats:
+    def of_chips(self, chips: Image) -> Vectors:
         """See `FaceVectors`."""
         if not len(chips):
-            return self._embedder.embed(chips)
+            return self._nothing()
         views = [
             chips
             if view == WHOLE
@@ -124,7 +141,7 @@ class NetworkVectors:
         ]
         return self._average(views)
 
-    def of_other_chips(self, chips: Image, card: ModelCard) -> Floats:
+    def of_other_chips(self, chips: Image, card: ModelCard) -> Vectors:
         """As `of_chips`, from chips on another card's template."""
         if (card.template, card.input_height, card.input_width) == (
             self.card.template, self.card.input_height, self.card.input_width,
@@ -137,14 +154,22 @@ class NetworkVectors:
             warp(chip, matrix, self._size, out=out)
         return self.of_chips(warped)
 
-    def _average(self, views: Sequence[Image]) -> Floats:
+    def _nothing(self) -> Vectors:
+        norms = None if self.card.norms is None else np.empty(0, np.float32)
+        return Vectors(np.empty((0, self.card.embedding_size), np.float32), norms)
+
+    def _average(self, views: Sequence[Image]) -> Vectors:
         """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
-        vectors = self._embedder.embed(np.concatenate(views))
+        chips, norms = np.concatenate(views), None
+        if self.card.norms is None:
+            vectors = self._embedder.embed(chips)
+        else:
+            vectors, each = self._embedder.embed_with_norms(chips)
+            norms = each.reshape(len(views), -1).mean(axis=0)
         if len(views) == 1:
-            return vectors
+            return Vectors(vectors, norms)
         means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
-        unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
-        return unit
+        return Vectors(means / np.linalg.norm(means, axis=1, keepdims=True), norms)
 
 
 def _in_whole_batches(embedder: Embedder, usual: int) -> Embedder:
@@ -173,11 +198,11 @@ class FusedVectors:
         """See `FaceVectors`."""
         return max(part.enlargement(landmarks) for part in self._parts)
 
-    def of_found(self, found: Found) -> Floats:
+    def of_found(self, found: Found) -> Vectors:
         """See `FaceVectors`."""
         return self._fuse(lambda part: part.of_found(found))
 
-    def of_chips(self, chips: Image) -> Floats:
+    def of_chips(self, chips: Image) -> Vectors:
         """See `FaceVectors`."""
         return self._fuse(lambda part: part.of_other_chips(chips, self.card))
 
@@ -187,11 +212,10 @@ class FusedVectors:
         card = fused_card([part.card for part in self._parts], weights)
         return FusedVectors(Fusion(self._fusion.members, weights, card), self._parts)
 
-    def _fuse(self, vectors_of: Callable[[NetworkVectors], Floats]) -> Floats:
+    def _fuse(self, vectors_of: Callable[[NetworkVectors], Vectors]) -> Vectors:
         scaled = [
-            np.float32(np.sqrt(weight)) * vectors_of(part)
+            np.float32(np.sqrt(weight)) * vectors_of(part).units
             for part, weight in zip(self._parts, self.weights, strict=True)
         ]
         fused = np.concatenate(scaled, axis=1)
-        unit: Floats = fused / np.linalg.norm(fused, axis=1, keepdims=True)
-        return unit
+        return Vectors(fused / np.linalg.norm(fused, axis=1, keepdims=True), None)

@@ -33,6 +33,11 @@ class Embedder(Protocol):
         """
         ...
 
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """`embed`, and the norms `(N,) float32` before normalisation, the mean of those of a chip
+        and its mirror image where both are averaged. Asked of models whose card has `norms`."""
+        ...
+
 
 def require_chips(chips: Image, card: ModelCard) -> None:
     """Check the chips' size.
@@ -52,6 +57,11 @@ def fill_batch(chips: Image, size: int) -> Image:
 
 def unit_vectors(vectors: Floats) -> Floats:
     """The vectors `(N, D)`, each of L2 norm 1."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
+    return unit_and_norms(vectors)[0]
+
+
+def unit_and_norms(vectors: Floats) -> tuple[Floats, Floats]:
+    """The vectors `(N, D)`, each of L2 norm 1, and the norms `(N,)` that they had."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit, norms[:, 0]

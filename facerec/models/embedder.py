@@ -75,36 +75,41 @@ class TorchEmbedder:
         Raises:
             ValueError: the chips are not of the card's input size.
         """
-        require_chips(chips, self.card)
-        if not len(chips):
-            return np.empty((0, self.card.embedding_size), np.float32)
-        if self._whole is not None:
-            filled = fill_batch(chips, self._whole)
-            parts = torch.split(torch.from_numpy(filled), self._whole)
-            passes = (
-                map(self._forward, parts)
-                if self._pool is None
-                else self._pool.map(self._forward, parts)
-            )
-            return torch.cat(list(passes)).numpy()[: len(chips)]
-        if self._pool is None or len(chips) == 1:
-            parts = torch.split(torch.from_numpy(chips), self._batch)
-            return torch.cat([self._forward(part) for part in parts]).numpy()
-        share = min(-(-len(chips) // self._threads), self._batch)
-        parts = torch.split(torch.from_numpy(chips), share)
-        return torch.cat(self._pool.map(self._forward, parts)).numpy()
+        return self.embed_with_norms(chips)[0]
 
-    def _forward(self, chips: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """See `Embedder.embed_with_norms`; raises what `embed` does."""
+        require_chips(chips, self.card)
+        count = len(chips)
+        if not count:
+            return np.empty((0, self.card.embedding_size), np.float32), np.empty(0, np.float32)
+        pool = self._pool
+        if self._whole is not None:
+            chips, share = fill_batch(chips, self._whole), self._whole
+        elif pool is None or count == 1:
+            pool, share = None, self._batch
+        else:
+            share = min(-(-count // self._threads), self._batch)
+        parts = torch.split(torch.from_numpy(chips), share)
+        passes = map(self._forward, parts) if pool is None else pool.map(self._forward, parts)
+        units, norms = zip(*passes, strict=True)
+        return torch.cat(units).numpy()[:count], torch.cat(norms).numpy()[:count]
+
+    def _forward(self, chips: Tensor) -> tuple[Tensor, Tensor]:
         # The permuted view of (N, H, W, 3) is already channels-last: no copy is made.
         x = chips.to(self._device).permute(0, 3, 1, 2).float()
         if self.card.colour == "BGR":
             x = x.flip(1)
         x = x.sub_(self._mean).mul_(self._scale).to(self._dtype)
         y = self._network(x).float()
+        norms = y.norm(dim=1)
         if self.card.augment != "none":
             # Mirror averaging: the sum of both views' unit vectors, renormalised.
-            y = F.normalize(y) + F.normalize(self._network(x.flip(3)).float())
-        return F.normalize(y).cpu()
+            mirrored = self._network(x.flip(3)).float()
+            norms = (norms + mirrored.norm(dim=1)) / 2
+            y = F.normalize(y) + F.normalize(mirrored)
+        return F.normalize(y).cpu(), norms.cpu()
 
     def parameters(self) -> int:
         """Learned parameters."""

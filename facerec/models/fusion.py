@@ -87,6 +87,7 @@ def fused_card(cards: Sequence[ModelCard], weights: Sequence[float]) -> ModelCar
             "metric": "cosine",
             "augment": first.augment if len(augments) == 1 else "none",
             "calibration": None,
+            "norms": None,
             "sha256": hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
             "licence": _each([card.licence for card in cards]),
             "source": _each([card.source for card in cards]),

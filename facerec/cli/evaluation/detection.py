@@ -66,7 +66,9 @@ def detection(
 ) -> None:
     """Measure detectors on FDDB or WIDER FACE: AP, precision, recall, recall at N false positives.
 
-    A detection is true when it overlaps a face that no better one took by more than half.
+    A detection is true when it overlaps a face that no better one took by more than half. Precision
+    and recall are the detector's as it is set; AP and recall at N false positives also count faces
+    of lower scores.
     """
     if plot is not None:
         check_output(plot, force=force)
@@ -76,7 +78,12 @@ def detection(
         profiles[name] = profile.load({DETECTOR.key: name})
     with waiting("loading models"):
         from facerec.engine.building import build_detector
-    from facerec.evaluation.detection import evaluate_detectors, read_fddb, read_wider_face
+    from facerec.evaluation.detection import (
+        evaluate_detectors,
+        read_fddb,
+        read_wider_face,
+        with_all_scores,
+    )
     from facerec.imaging.decode import read_image
 
     with waiting(f"reading {data}"):
@@ -85,11 +92,18 @@ def detection(
         detectors: dict[str, Detector] = {
             name: build_detector(loaded) for name, loaded in profiles.items()
         }
+        curves: dict[str, Detector] = {
+            name: build_detector(
+                loaded.model_copy(update={"detector": with_all_scores(loaded.detector)})
+            )
+            for name, loaded in profiles.items()
+        }
     with progress("detecting", len(images)) as advance:
         reports = evaluate_detectors(
             detectors,
             images,
             lambda path: read_image(path, first.runtime.max_pixels),
+            curves=curves,
             seen=advance,
         )
     _print(reports, profiles, data, as_json)
