@@ -22,6 +22,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from facerec.album.metadata.regions import FACE, Region
+from facerec.errors import InputError
 from facerec.imaging.photos import normalise_person, unreadable
 
 FILE = "digikam4.db"
@@ -53,6 +54,8 @@ class _Face(NamedTuple):
     box: Pixels
 
 
+_Version = tuple[tuple[int, int], ...]
+"""Sizes and times of change of a database and its log."""
 _Faces = dict[tuple[str, str], list[_Face]]
 """By folder below the root, and photo."""
 
@@ -66,19 +69,35 @@ def digikam_regions(photo: Path, size: tuple[int, int]) -> Iterator[Region]:
     Raises:
         InputError: a database is there, and cannot be read.
     """
-    folder = photo.absolute().parent
-    for above in (folder, *folder.parents):
+    found = _database_of(photo)
+    if found is None:
+        return
+    folder, beside = _composed(photo.absolute().parent), _composed(found[0].parent)
+    for face in _faces_of(_read(*found), photo.name, folder, beside):
+        region = _region(face, *size)
+        if region is not None:
+            yield region
+
+
+def naming_database(photo: Path, name: str) -> Path | None:
+    """The database above a photo in which a face, of whatever photo, has that name; None without
+    one, or if it cannot be read."""
+    found = _database_of(photo)
+    try:
+        return found[0] if found is not None and name in _names(*found) else None
+    except InputError:
+        return None
+
+
+def _database_of(photo: Path) -> tuple[Path, _Version] | None:
+    for above in photo.absolute().parents:
         place = above / FILE
         try:
             facts = [one.stat() for one in (place, *_log_of(place))]
         except OSError:
             continue
-        known = _read(place, tuple((one.st_size, one.st_mtime_ns) for one in facts))
-        for face in _faces_of(known, photo.name, _composed(folder), _composed(above)):
-            region = _region(face, *size)
-            if region is not None:
-                yield region
-        return
+        return place, tuple((one.st_size, one.st_mtime_ns) for one in facts)
+    return None
 
 
 def _log_of(place: Path) -> list[Path]:
@@ -103,7 +122,7 @@ def _region(face: _Face, width: int, height: int) -> Region | None:
     if across <= 0 or down <= 0 or left >= width or top >= height or left + across <= 0:
         return None
     box = (left / width, top / height, (left + across) / width, (top + down) / height)
-    return Region(normalise_person(face.name).strip(), box, FACE, "digikam")
+    return Region(face.name, box, FACE, "digikam")
 
 
 def _composed(path: Path | str) -> str:
@@ -112,7 +131,7 @@ def _composed(path: Path | str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, _version: tuple[tuple[int, int], ...]) -> _Faces:
+def _read(path: Path, _version: _Version) -> _Faces:
     """All named faces of a database; again if the file has changed."""
     address = f"file:{quote(os.fsencode(path))}?mode=ro"
     end = time.monotonic() + _SECONDS
@@ -130,6 +149,11 @@ def _read(path: Path, _version: tuple[tuple[int, int], ...]) -> _Faces:
         raise unreadable(path, f"cannot be read: {error}") from error
 
 
+@lru_cache(maxsize=2)
+def _names(path: Path, version: _Version) -> frozenset[str]:
+    return frozenset(face.name for faces in _read(path, version).values() for face in faces)
+
+
 def _collect(rows: sqlite3.Cursor) -> _Faces:
     faces: _Faces = {}
     for root, folder, name, tag, person, value in rows:
@@ -139,5 +163,6 @@ def _collect(rows: sqlite3.Cursor) -> _Faces:
             box = int(sides["x"]), int(sides["y"]), int(sides["width"]), int(sides["height"])
             where = "/" + _composed(str(folder)).strip("/"), _composed(str(name))
             root = f"{_composed(str(root or '')).rstrip('/')}/"
-            faces.setdefault(where, []).append(_Face(root, str(person or tag), box))
+            person = normalise_person(str(person or tag)).strip()
+            faces.setdefault(where, []).append(_Face(root, person, box))
     return faces
