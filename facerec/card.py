@@ -111,6 +111,25 @@ class Calibration(_Record):
         return thresholds
 
 
+class Norms(_Record):
+    """What the norm of a vector before normalisation is, to a model whose loss ties it to quality.
+
+    `usual` is the 5 % quantile and the median over the faces of `data`; None where it was not
+    measured, as for an imported model. `loss` is MagFace (Meng et al. 2021), AdaFace (Kim et al.
+    2022) or another such. Used by `facerec.engine.quality`.
+    """
+
+    loss: str
+    usual: tuple[Annotated[float, Field(gt=0)], float] | None = None
+    data: str = "unknown"
+
+    @model_validator(mode="after")
+    def _rises(self) -> Norms:
+        if self.usual is not None and self.usual[0] >= self.usual[1]:
+            raise ValueError("the usual norms do not rise")
+        return self
+
+
 class ModelCard(_Record):
     """How a model preprocesses a face, and how its embeddings are compared.
 
@@ -118,7 +137,8 @@ class ModelCard(_Record):
     `colour` order; `mean` and `std` are on the scale 0-255. `augment` says which images of a
     face are averaged in its embedding: the chip, the chip and its mirror image, or several views.
     `points` is of a gallery's card: the detectors by whose points its faces were aligned, see
-    `facerec.gallery.points`; empty where nothing is recorded.
+    `facerec.gallery.points`; empty where nothing is recorded. `norms` is None where the norm of a
+    vector means nothing.
     """
 
     name: str
@@ -138,6 +158,7 @@ class ModelCard(_Record):
     source: str = "unknown"
     training: str = "unknown"
     points: tuple[str, ...] = ()
+    norms: Norms | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -149,11 +170,12 @@ class ModelCard(_Record):
         return {"augment": "flip" if fields["flip"] else "none", **rest}
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_points(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Versions that know no points read a card without them."""
+    def _leave_out_what_is_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Versions that know no points or norms read a card without them."""
         fields: dict[str, Any] = dump(self)
-        if not self.points:
-            fields.pop("points", None)
+        for later in ("points", "norms"):
+            if not getattr(self, later):
+                fields.pop(later, None)
         return fields
 
     @classmethod

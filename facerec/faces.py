@@ -38,6 +38,8 @@ class Face:
             face to be found.
         among: how many faces its image shows.
         quality: in [0, 1], see `facerec.engine.quality`; None where it was not measured.
+        norm: of the vector before normalisation; None before embedding, and where the model's card
+            says nothing of it.
     """
 
     box: Floats
@@ -47,6 +49,7 @@ class Face:
     turn: int = 0
     among: int = 1
     quality: float | None = None
+    norm: float | None = None
 
     def __post_init__(self) -> None:
         for values in (self.box, self.landmarks, self.embedding):
@@ -67,7 +70,7 @@ class Face:
 
     def to_record(self) -> dict[str, Any]:
         """Box, score and landmarks as JSON values, to a hundredth of a pixel; `quality`
-        where it was measured, `turn` where the photo was turned."""
+        and `norm` where they were measured, `turn` where the photo was turned."""
         record: dict[str, Any] = {
             "box": self.box.astype(float).round(2).tolist(),
             "score": round(float(self.score), 4),
@@ -75,6 +78,8 @@ class Face:
         }
         if self.quality is not None:
             record["quality"] = round(self.quality, 4)
+        if self.norm is not None:
+            record["norm"] = round(self.norm, 4)
         return {**record, "turn": self.turn} if self.turn else record
 
 

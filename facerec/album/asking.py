@@ -43,13 +43,18 @@ def suggest(
     ]
 
 
-def likely_people(album: Album, group: int) -> list[tuple[int, float]]:
+def likely_people(
+    album: Album, group: int, *, columns: FaceColumns | None = None
+) -> list[tuple[int, float]]:
     """Named people to whom `suggest` would suggest a group without a name.
+
+    Args:
+        columns: as for `suggest`.
 
     Returns:
         them and how similar the group is, the most similar first.
     """
-    columns, named = read_columns(album), named_people(album)
+    columns, named = columns or read_columns(album), named_people(album)
     rows = np.flatnonzero(columns.person == group)
     theirs = np.flatnonzero(np.isin(columns.person, list(named)))
     if not len(rows) or not len(theirs):

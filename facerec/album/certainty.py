@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from facerec.album.people import named_people
 from facerec.album.records import FaceColumns
 from facerec.album.store import Album
 from facerec.card import ModelCard
+
+if TYPE_CHECKING:
+    from facerec.gallery.certainty import Certainty
 
 
 def probabilities(
@@ -24,17 +28,11 @@ def probabilities(
         person: with a name.
         asked: ids of faces of one person each; of several, the mean of their cosines counts.
     """
-    stored = album.meta("card")
-    card = None if stored is None else ModelCard.from_json(stored, album.path)
-    if card is None or card.calibration is None or card.calibration.cohort is None:
+    certainty = _certainty(album, columns)
+    if certainty is None:
         return [None] * len(asked)
-    # HDF5, which these bring, is not waited for by who only looks.
-    from facerec.gallery.certainty import Certainty
     from facerec.gallery.entries import mean_vector
 
-    faces = Counter(columns.person.tolist())
-    enrolled = Counter(faces[one] for one in named_people(album) if faces[one])
-    certainty = Certainty(card.calibration.cohort, enrolled)
     told: list[float | None] = []
     for ids in asked:
         chosen = np.isin(columns.ids, list(ids))
@@ -45,3 +43,41 @@ def probabilities(
         cosine = float((columns.vectors[chosen] @ mean_vector(own)).mean())
         told.append(float(certainty.probability([cosine])[0]))
     return told
+
+
+def own_probabilities(album: Album, columns: FaceColumns) -> dict[int, float]:
+    """Probability, by face, that it is the person's whom it is taken for, as `probabilities` tells
+    it of one face. Of people with a name and another face; empty where the card knows no cohort.
+
+    Args:
+        columns: what `read_columns` says of the album.
+    """
+    certainty = _certainty(album, columns)
+    if certainty is None:
+        return {}
+    told: dict[int, float] = {}
+    for person in sorted(named_people(album)):
+        rows = np.flatnonzero(columns.person == person)
+        if len(rows) < 2:
+            continue
+        own = columns.vectors[rows].astype(np.float64)
+        # Each is compared with the mean of the others.
+        others = own.sum(axis=0) - own
+        norms = np.maximum(np.linalg.norm(others, axis=1), np.finfo(np.float32).tiny)
+        chances = certainty.probability((own * others).sum(axis=1) / norms)
+        told |= dict(zip(columns.ids[rows].tolist(), chances.tolist(), strict=True))
+    return told
+
+
+def _certainty(album: Album, columns: FaceColumns) -> Certainty | None:
+    """Of a gallery of the album's named people; None where the card knows no cohort."""
+    stored = album.meta("card")
+    card = None if stored is None else ModelCard.from_json(stored, album.path)
+    if card is None or card.calibration is None or card.calibration.cohort is None:
+        return None
+    # HDF5, which this brings, is not waited for by who only looks.
+    from facerec.gallery.certainty import Certainty
+
+    faces = Counter(columns.person.tolist())
+    enrolled = Counter(faces[one] for one in named_people(album) if faces[one])
+    return Certainty(card.calibration.cohort, enrolled)

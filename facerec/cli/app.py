@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # First: the other imports take long enough for Ctrl-C.
-from facerec.cli.interrupts import INTERRUPTED, end_at_once, raise_again
+from facerec.cli.interrupts import INTERRUPTED, end_at_once, raise_again, raise_outside_imports
 
 end_at_once()
 
@@ -175,7 +175,7 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 100)
     atexit.register(gc.freeze)
     try:
-        raise_again()
+        raise_outside_imports()
         code = run()
     except KeyboardInterrupt:
         # Another one, while the first was told.

@@ -134,14 +134,13 @@ def _person_vector(
         UsageError: the name is neither a person's nor a file's.
     """
     from facerec.gallery.entries import mean_vector
-    from facerec.gallery.people import stored_name
     from facerec.imaging.names import has_image_suffix
 
     if Path(name).is_file() and not named:
         return None
     where = profile.recognize.where
     people = opened.counts(where)
-    person = stored_name(name, lambda: people)
+    person = opened.called(name)
     if person in people:
         return mean_vector(opened.person(person, where).embeddings)
     if Path(name).exists() or has_image_suffix(name):

@@ -217,6 +217,7 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.templates import compare_templates, locate_templates
     from facerec.evaluation.thresholds import calibrate as read_thresholds
+    from facerec.evaluation.thresholds import measured_norms
     from facerec.evaluation.verification import verification_record
     from facerec.imaging.archives import open_source
 
@@ -249,7 +250,8 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
             curves[name] = figures.pairs
             if calibrate is not None:
                 calibration = read_thresholds(figures.pairs.curve, metric, source.name)
-                write_calibration(calibrate, engine.card, calibration)
+                norms = measured_norms(engine.card, embedded.norms, source.name)
+                write_calibration(calibrate, engine.card, calibration, norms)
         record["galleries"] = {
             gallery: search_record(found, metric) for gallery, found in figures.searches.items()
         }

@@ -82,13 +82,12 @@ def show(
     from facerec.card import similarity_to_distance
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
-    from facerec.gallery.people import stored_name
     from facerec.gallery.points import points_recorded
     from facerec.gallery.records import entry_record
 
     opened = open_gallery(profile.load().gallery.path)
-    person = stored_name(person, opened.counts)
     rows = opened.person(person)
+    person = rows.person[0]
     mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", "quality", as_json=as_json)
     columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality)
@@ -116,12 +115,8 @@ def rename(
 ) -> None:
     """Give a person another name."""
     from facerec.gallery.addresses import changing
-    from facerec.gallery.people import stored_name
-    from facerec.imaging.photos import normalise_person
 
-    name = normalise_person(name)
     with changing(profile.load().gallery.path) as opened:
-        person = stored_name(person, opened.counts)
         opened.rename(person, name)
     say(f"{person} is now {name}")
 
@@ -145,12 +140,9 @@ def remove(
 ) -> None:
     """Remove a person, or one of their photos, from the gallery (asks, unless --force)."""
     from facerec.gallery.addresses import changing, open_gallery
-    from facerec.gallery.people import stored_name
 
     address = profile.load().gallery.path
-    there = open_gallery(address)
-    person = stored_name(person, there.counts)
-    known = there.person(person).source
+    known = open_gallery(address).person(person).source
     if photo is not None and photo not in known:
         raise UsageError(f"{person} has no photo {photo}; see: facerec gallery show {person}")
     what = f"{photo} of {person}" if photo else person
@@ -209,18 +201,19 @@ def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> Non
     Raises:
         UsageError: one of them is unknown, or `into` is no usable name; nothing is changed.
     """
-    from facerec.gallery.people import stored_name, unknown_person
+    from facerec.gallery.people import unknown_person
 
-    known = opened.counts()
-    into = stored_name(into, lambda: known)
-    people = [stored_name(person, lambda: known) for person in people]
-    for person in people:
-        if person not in known:
-            raise unknown_person(person, known)
-    others = [person for person in people if person != into]
-    if into not in known:
-        opened.rename(others.pop(0), into)
-    for person in others:
+    target = opened.called(into)
+    sources = []
+    for name in people:
+        person = opened.called(name)
+        if person is None:
+            raise unknown_person(name, opened.counts())
+        if person != target:
+            sources.append(person)
+    if target is None:
+        opened.rename(sources.pop(0), into)
+    for person in dict.fromkeys(sources):
         opened.merge(person, into)
 
 
@@ -296,7 +289,12 @@ def export_to(
     as egcode/facerec reads it: means of people for recognition, faces for its cleanup."""
     from facerec.gallery.addresses import local_path, open_gallery
     from facerec.gallery.copying import in_memory
-    from facerec.gallery.exchange import ENDINGS, SEED_ENDINGS, export_gallery
+    from facerec.gallery.exchange import (
+        ENDINGS,
+        OTHER_ENDINGS,
+        SEED_ENDINGS,
+        export_gallery,
+    )
 
     endings = {**ENDINGS, **SEED_ENDINGS}
     seeds = to.value in SEED_ENDINGS
@@ -304,7 +302,7 @@ def export_to(
     path = local_path(address) or Path(address.rpartition("/")[2])
     named = path.with_name(f"{path.stem}-seed.h5") if seeds else path.with_suffix(endings[to.value])
     target = out or named
-    if target.suffix != endings[to.value]:
+    if endings[to.value] != target.suffix and OTHER_ENDINGS.get(target.suffix) != to.value:
         raise UsageError(f"{target}: a {to.value} file ends in {endings[to.value]}")
     check_output(target, force=force, inputs=[path])
     source = open_gallery(address)
@@ -319,7 +317,7 @@ def export_to(
 @app.command("import", examples=["facerec gallery import people.npz -g people.h5"])
 @profile_options(GALLERY)
 def import_from(
-    source: Annotated[Path, argument(help="A .pb, .npz, .csv, .parquet or .npy file.")],
+    source: Annotated[Path, argument(help="A .pb (.protobuf), .npz, .csv, .parquet or .npy file.")],
     labels: Annotated[
         Path | None,
         option(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facerec.cli.completing import completer
-from facerec.cli.console import Results, waiting
+from facerec.cli.console import Results, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
     CARD,
@@ -90,3 +90,8 @@ def import_(
         (str(target), found, written.architecture, size, str(written.embedding_size)),
     )
     results.close()
+    if written.norms is not None:
+        say(
+            f"{written.norms.loss}: the norm of a vector tells its face's quality once the usual "
+            f"norms are measured: facerec evaluate lfw --model {target} --calibrate {target}"
+        )

@@ -21,6 +21,7 @@ from facerec.cli.options import (
 from facerec.registry import BACKBONES
 
 if TYPE_CHECKING:
+    from facerec.card import Norms
     from facerec.models import Embedder
     from facerec.weights.catalog import Record
 
@@ -137,6 +138,7 @@ def show(
         "metric": card.metric,
         "thresholds": ", ".join(f"{far}: {value:.4f}" for far, value in thresholds.items())
         or "none; facerec evaluate … --calibrate",
+        **({} if card.norms is None else {"usual norms": _usual(card.norms)}),
         "template": card.template.name,
         "licence": card.licence,
         "source": card.source,
@@ -145,6 +147,13 @@ def show(
     for key, value in rows.items():
         results.add({}, (key, value))
     results.close()
+
+
+def _usual(norms: Norms) -> str:
+    if norms.usual is None:
+        return f"not measured ({norms.loss}); facerec evaluate … --calibrate"
+    low, median = norms.usual
+    return f"{low:g} (5 %), {median:g} (median) on {norms.data} ({norms.loss})"
 
 
 def _size(architecture: str, embedder: Embedder) -> dict[str, int]:

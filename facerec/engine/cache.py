@@ -48,6 +48,8 @@ def cache_path(
         "card": card.fingerprint(),
         "arithmetic": arithmetic,
     }
+    if card.norms is not None:  # of which quality is made
+        fields["norms"] = card.norms.model_dump(mode="json")
     if aligned and template != "auto":
         fields["template"] = template
     if not aligned:

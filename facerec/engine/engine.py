@@ -19,9 +19,15 @@ from facerec.detection.creation import points_of
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_model
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
-from facerec.engine.quality import adapt_chips, face_quality, quality_chips, upsampling
+from facerec.engine.quality import (
+    adapt_chips,
+    face_quality,
+    norm_quality,
+    quality_chips,
+    upsampling,
+)
 from facerec.engine.second_look import with_second_look
-from facerec.engine.vectors import FaceVectors, FusedVectors, face_vectors
+from facerec.engine.vectors import FaceVectors, FusedVectors, Vectors, face_vectors
 from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
@@ -146,19 +152,20 @@ class Engine:
         return warp_to_template(image, faces, self.card.template, self._chip_size)
 
     def quality(self, found: Sequence[tuple[Image, Face]]) -> Floats:
-        """Quality `(N,) float32` in [0, 1] of faces, each given with the image it was found in."""
+        """Quality `(N,) float32` in [0, 1] of faces, each given with the image it was found in, by
+        its pixels and landmarks alone."""
         return face_quality(quality_chips(found), [face for _, face in found])
 
     def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
         """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
-        return self._vectors.of_found(found)
+        return self._vectors.of_found(found).units
 
     def embed_chips(self, chips: Image) -> Floats:
         """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB.
 
         Views, where the card averages them, are taken from the chips themselves.
         """
-        return self._vectors.of_chips(chips)
+        return self._vectors.of_chips(chips).units
 
     def embed(
         self, images: Sequence[Image], *, aligned: bool = False, select: Select | None = None
@@ -305,14 +312,11 @@ class Engine:
         ]
         if aligned and wanted:
             images = np.stack([image for image, _ in wanted])
-            vectors = iter(self.embed_chips(images))
+            vectors = self._vectors.of_chips(images)
             chips = adapt_chips(images, self.card.template)
         else:
-            vectors, chips = iter(self.embed_found(wanted)), quality_chips(wanted)
-        return [
-            (frame, [dataclasses.replace(face, embedding=next(vectors)) for face in faces])
-            for frame, faces in _rate(_at_full_size(located), chips)
-        ]
+            vectors, chips = self._vectors.of_found(wanted), quality_chips(wanted)
+        return _with_vectors(_rate(_at_full_size(located), chips), vectors, self.card)
 
     def _measure(self, located: Batch) -> Batch:
         """The frames' faces with their quality."""
@@ -378,6 +382,25 @@ def _rate(located: Batch, chips: Image) -> Batch:
         (frame, [dataclasses.replace(face, quality=next(qualities)) for face in faces])
         for frame, faces in located
     ]
+
+
+def _with_vectors(rated: Batch, vectors: Vectors, card: ModelCard) -> Batch:
+    """Faces with their vectors and, where the card says what norms mean, these and what they tell
+    of quality."""
+    units, norms = iter(vectors.units), vectors.norms
+    if norms is None:
+        return [
+            (frame, [dataclasses.replace(face, embedding=next(units)) for face in faces])
+            for frame, faces in rated
+        ]
+    measured = iter(zip(vectors.units, norms.tolist(), norm_quality(norms, card), strict=True))
+
+    def complete(face: Face) -> Face:
+        (unit, norm, factor), quality = next(measured), face.quality
+        quality = None if quality is None else quality * float(factor)
+        return dataclasses.replace(face, embedding=unit, norm=norm, quality=quality)
+
+    return [(frame, [complete(face) for face in faces]) for frame, faces in rated]
 
 
 def _at_full_size(located: Batch) -> Batch:

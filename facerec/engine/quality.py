@@ -1,6 +1,7 @@
-"""Quality of a face: how well it will be told from others, from its pixels and landmarks.
+"""Quality of a face: how well it will be told from others, from its pixels, landmarks and norm.
 
-The product of four aspects in [0, 1]: sharpness, size, pose and exposure. The weights were fitted
+The product of four aspects in [0, 1]: sharpness, size, pose and exposure; and of the norm where the
+model's card says what that means, see `norm_quality`. The weights were fitted
 on LFW's folds 1-5, plain and degraded, by `python -m tests.benchmarks.quality`: quality halves
 with every standard deviation of genuine pairs' cosines (0.017 with dlib's network) that a defect
 costs. `docs/evaluate.md` shows how much discarding the worst lowers the error on the other folds.
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from facerec.alignment.templates import arcface_template
 from facerec.alignment.warp import enlargement, similarity_to_template, warp, warp_to_template
-from facerec.card import Template
+from facerec.card import ModelCard, Template
 from facerec.faces import Face, Floats, Image
 
 SIDE = 64
@@ -83,6 +84,38 @@ def measure_defects(chips: Image, faces: Sequence[Face]) -> NDArray[np.float64]:
     hinges = (yaws - _TURNED, clipped - _CLIPPED, _CONTRAST - contrast)
     turned, lost, flat = (np.maximum(0, hinge) for hinge in hinges)
     return np.stack([blur, np.maximum(0, scale), turned**2, lost, flat], axis=1)
+
+
+def norm_quality(norms: Floats, card: ModelCard) -> Floats:
+    """What the norms of vectors tell of their faces' quality, `(N,) float32` in (0, 1].
+
+    With MagFace (Meng et al. 2021, section 3.2) and AdaFace (Kim et al. 2022, section 3.3) the
+    norm of a vector before normalisation rises with the quality of its face; its scale differs
+    from model to model. So it is told by two quantiles of the model's own validation faces:
+    `2^-max(0, (median - norm) / (median - q05))`: 1 from the median on, halved at the 5 % quantile
+    and with every such distance below. 1 where the card has no such quantiles.
+
+    Args:
+        norms: `(N,) float32`.
+        card: the model's.
+    """
+    usual = card.norms.usual if card.norms is not None else None
+    if usual is None:
+        return np.ones(len(norms), np.float32)
+    low, median = usual
+    factor: Floats = np.exp2(-np.maximum(0, (median - norms) / (median - low)))
+    return factor.astype(np.float32)
+
+
+def usual_norms(norms: Floats) -> tuple[float, float] | None:
+    """The quantiles of `facerec.card.Norms.usual`; NaN are left out. None where they do not differ,
+    as of a file that gives unit vectors."""
+    known = norms[np.isfinite(norms)].astype(np.float64)
+    if not len(known):
+        return None
+    low, median = (float(f"{value:.5g}") for value in np.quantile(known, (0.05, 0.5)))
+    # A thousandth: the rounding of vectors that are all of one length.
+    return (low, median) if 0 < low < 0.999 * median else None
 
 
 def quality_chips(found: Sequence[tuple[Image, Face]]) -> Image:

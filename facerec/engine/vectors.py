@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from facerec.alignment.warp import (
 )
 from facerec.card import ModelCard
 from facerec.faces import Face, Floats, Image
-from facerec.models import Embedder, mean_vectors, unit_vectors
+from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.fusion import Fusion, Part, fuse, fused_card, normalised_weights
 from facerec.models.graph_embedder import GraphEmbedder
@@ -27,6 +27,19 @@ _FIXED_BATCH = 8
 """Chips per pass of another runtime where vectors must be bitwise reproducible."""
 
 Found = Sequence[tuple[Image, Face]]
+
+
+class Vectors(NamedTuple):
+    """Vectors of N faces.
+
+    Attributes:
+        units: `(N, D) float32`, each of norm 1.
+        norms: `(N,) float32` before normalisation, the mean over the views averaged; None where the
+            card has no `norms` and nothing else asked for them.
+    """
+
+    units: Floats
+    norms: Floats | None
 
 
 class FaceVectors(Protocol):
@@ -44,12 +57,12 @@ class FaceVectors(Protocol):
     passes: int
     parts: tuple[Part, ...]
 
-    def of_found(self, found: Found) -> Floats:
-        """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
+    def of_found(self, found: Found) -> Vectors:
+        """Vectors of faces, each given with the image it was found in."""
         ...
 
-    def of_chips(self, chips: Image) -> Floats:
-        """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB on the card's template.
+    def of_chips(self, chips: Image) -> Vectors:
+        """Vectors of chips `(N, H, W, 3) uint8` RGB on the card's template.
 
         Views, where the card averages them, are taken from the chips themselves.
         """
@@ -72,7 +85,7 @@ def face_vectors(model: Embedder | Fusion, batch: int) -> FaceVectors:
     """
     if isinstance(model, Fusion):
         networks = [
-            NetworkVectors(member, batch, raw=part.length is not None)
+            NetworkVectors(member, batch, norms=part.norm is not None)
             for member, part in zip(model.members, model.parts, strict=True)
         ]
         return FusedVectors(model, networks)
@@ -83,14 +96,14 @@ class NetworkVectors:
     """Vectors of one network.
 
     Args:
-        raw: give them as long as the network's own, see `Embedder.embed_raw`.
+        norms: hand them out though the card has no `norms`.
     """
 
-    def __init__(self, embedder: Embedder, batch: int, *, raw: bool = False) -> None:
+    def __init__(self, embedder: Embedder, batch: int, *, norms: bool = False) -> None:
         self.card, self.arithmetic = embedder.card, embedder.arithmetic
         self.parts: tuple[Part, ...] = (Part(embedder.card.embedding_size, 1.0),)
-        self._embedder, self._batch, self._raw = embedder, batch, raw
-        self._embed = embedder.embed_raw if raw else embedder.embed
+        self._embedder, self._batch = embedder, batch
+        self._norms = norms or embedder.card.norms is not None
         self._views = views_of(self.card.augment)
         self._size = self.card.input_height, self.card.input_width
         self.passes = len(self._views) * (1 if self.card.augment == "none" else 2)
@@ -98,20 +111,22 @@ class NetworkVectors:
     def in_whole_batches(self, usual: int) -> NetworkVectors:
         """See `FaceVectors`."""
         whole = _in_whole_batches(self._embedder, usual)
-        return NetworkVectors(whole, self._batch, raw=self._raw)
+        return NetworkVectors(whole, self._batch, norms=self._norms)
 
-    def raw(self) -> NetworkVectors:
-        """The same, as long as the network's own."""
-        return NetworkVectors(self._embedder, self._batch, raw=True)
+    def with_norms(self) -> NetworkVectors:
+        """The same, with norms whatever the card has."""
+        return NetworkVectors(self._embedder, self._batch, norms=True)
 
     def enlargement(self, landmarks: Floats) -> float:
         """See `FaceVectors`."""
         return enlargement(landmarks, self.card.template)
 
-    def of_found(self, found: Found) -> Floats:
+    def of_found(self, found: Found) -> Vectors:
         """See `FaceVectors`."""
+        if not found:
+            return self._nothing()
         templates = [view.template(self.card.template, self._size) for view in self._views]
-        vectors = [np.empty((0, self.card.embedding_size), np.float32)]
+        parts = []
         for start in range(0, len(found), self._batch):
             part = found[start : start + self._batch]
             views = [
@@ -120,13 +135,15 @@ class NetworkVectors:
                 )
                 for template in templates
             ]
-            vectors.append(self._average(views))
-        return np.concatenate(vectors)
+            parts.append(self._average(views))
+        units = np.concatenate([part.units for part in parts])
+        norms = [part.norms for part in parts if part.norms is not None]
+        return Vectors(units, np.concatenate(norms) if norms else None)
 
-    def of_chips(self, chips: Image) -> Floats:
+    def of_chips(self, chips: Image) -> Vectors:
         """See `FaceVectors`."""
         if not len(chips):
-            return self._embed(chips)
+            return self._nothing()
         views = [
             chips
             if view == WHOLE
@@ -135,7 +152,7 @@ class NetworkVectors:
         ]
         return self._average(views)
 
-    def of_other_chips(self, chips: Image, card: ModelCard) -> Floats:
+    def of_other_chips(self, chips: Image, card: ModelCard) -> Vectors:
         """As `of_chips`, from chips on another card's template."""
         if (card.template, card.input_height, card.input_width) == (
             self.card.template, self.card.input_height, self.card.input_width,
@@ -148,13 +165,22 @@ class NetworkVectors:
             warp(chip, matrix, self._size, out=out)
         return self.of_chips(warped)
 
-    def _average(self, views: Sequence[Image]) -> Floats:
-        """Mean vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
-        vectors = self._embed(np.concatenate(views))
+    def _nothing(self) -> Vectors:
+        norms = np.empty(0, np.float32) if self._norms else None
+        return Vectors(np.empty((0, self.card.embedding_size), np.float32), norms)
+
+    def _average(self, views: Sequence[Image]) -> Vectors:
+        """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
+        chips, norms = np.concatenate(views), None
+        if self._norms:
+            vectors, each = self._embedder.embed_with_norms(chips)
+            norms = each.reshape(len(views), -1).mean(axis=0)
+        else:
+            vectors = self._embedder.embed(chips)
         if len(views) == 1:
-            return vectors
-        means = mean_vectors(np.split(vectors, len(views)))
-        return means if self._raw else unit_vectors(means)
+            return Vectors(vectors, norms)
+        means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
+        return Vectors(means / np.linalg.norm(means, axis=1, keepdims=True), norms)
 
 
 def _in_whole_batches(embedder: Embedder, usual: int) -> Embedder:
@@ -176,10 +202,9 @@ class FusedVectors:
         self, fusion: Fusion, networks: Sequence[NetworkVectors], *, apart: bool = False
     ) -> None:
         self.card, self.parts = fusion.card, fusion.parts
-        self._apart = apart
         self.arithmetic = " + ".join(network.arithmetic for network in networks)
         self.passes = sum(network.passes for network in networks)
-        self._fusion, self._networks = fusion, networks
+        self._fusion, self._networks, self._apart = fusion, networks, apart
 
     def in_whole_batches(self, usual: int) -> FusedVectors:
         """See `FaceVectors`."""
@@ -190,11 +215,11 @@ class FusedVectors:
         """See `FaceVectors`."""
         return max(network.enlargement(landmarks) for network in self._networks)
 
-    def of_found(self, found: Found) -> Floats:
+    def of_found(self, found: Found) -> Vectors:
         """See `FaceVectors`."""
         return self._join([network.of_found(found) for network in self._networks])
 
-    def of_chips(self, chips: Image) -> Floats:
+    def of_chips(self, chips: Image) -> Vectors:
         """See `FaceVectors`."""
         return self._join([net.of_other_chips(chips, self.card) for net in self._networks])
 
@@ -202,10 +227,12 @@ class FusedVectors:
         """The networks' raw vectors side by side: not weighted, not normalised."""
         members = self._fusion.members
         weights = normalised_weights([1.0] * len(members))
-        lengths = (1.0,) * len(members)
-        card = fused_card([member.card for member in members], weights, lengths)
-        fusion = Fusion(members, weights, card, lengths)
-        return FusedVectors(fusion, [network.raw() for network in self._networks], apart=True)
+        norms = (1.0,) * len(members)
+        card = fused_card([member.card for member in members], weights, norms)
+        fusion = Fusion(members, weights, card, norms)
+        return FusedVectors(fusion, [net.with_norms() for net in self._networks], apart=True)
 
-    def _join(self, vectors: Sequence[Floats]) -> Floats:
-        return np.concatenate(vectors, axis=1) if self._apart else fuse(vectors, self.parts)
+    def _join(self, vectors: Sequence[Vectors]) -> Vectors:
+        raw = [units if norms is None else units * norms[:, None] for units, norms in vectors]
+        joined = np.concatenate(raw, axis=1) if self._apart else fuse(raw, self.parts)
+        return Vectors(joined, None)

@@ -13,7 +13,7 @@ from facerec.alignment.warp import only_central_face
 from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
-from facerec.faces import Floats, Frame, Image
+from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.archives import Source
 from facerec.imaging.decode import full_size
 from facerec.imaging.reader import decode_frame
@@ -32,6 +32,7 @@ class Embedded:
         vectors: `(I, D) float32` unit vectors; a row of NaN where there is none.
         quality: `(I,) float32` in [0, 1], of each image's face; NaN where there is none, or it was
             not measured.
+        norms: `(I,) float32`, see `facerec.faces.Face.norm`; NaN where it is None.
         missing: reason by key, for images without a vector.
         unreadable: number of those that are absent or damaged, rather than without a face.
         reused: number of vectors from the cache.
@@ -41,6 +42,7 @@ class Embedded:
 
     vectors: Floats
     quality: Floats
+    norms: Floats
     missing: dict[str, str]
     unreadable: int
     reused: int
@@ -87,7 +89,7 @@ def embed_images(
         return cache is None or sha256 not in cache or sha256 in bare
 
     vectors = np.full((len(keys), engine.card.embedding_size), np.nan, np.float32)
-    qualities = np.full(len(keys), np.nan, np.float32)
+    qualities, norms = np.full((2, len(keys)), np.nan, np.float32)
     missing: dict[str, str] = {}
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers)
@@ -101,18 +103,27 @@ def embed_images(
             continue
         if frame.image is None and cache is not None:
             vector, facts = cache.get(frame.sha256)
-            found = json.loads(facts or "{}").get("quality")
+            told = json.loads(facts or "{}")
             reused += 1
         else:
-            vector, found = (faces[0].embedding, faces[0].quality) if faces else (None, None)
+            vector = faces[0].embedding if faces else None
+            told = _facts(faces[0]) if faces else {"quality": None}
             if cache is not None:
-                cache.put(frame.sha256, vector, json.dumps({"quality": found}))
+                cache.put(frame.sha256, vector, json.dumps(told))
         if vector is None:
             missing[frame.source] = "no face found"
         else:
             vectors[row] = vector
-            qualities[row] = np.nan if found is None else found
-    return Embedded(vectors, qualities, missing, unreadable, reused, vectors)
+            for measured, key in ((qualities, "quality"), (norms, "norm")):
+                if told.get(key) is not None:
+                    measured[row] = told[key]
+    return Embedded(vectors, qualities, norms, missing, unreadable, reused, vectors)
+
+
+def _facts(face: Face) -> dict[str, float | None]:
+    """What a cache keeps of a face beside its vector."""
+    quality: dict[str, float | None] = {"quality": face.quality}
+    return quality if face.norm is None else {**quality, "norm": face.norm}
 
 
 def crop_around(image: Image, region: Region) -> Image:

@@ -1,7 +1,7 @@
 """Weights of fused networks, fitted to pairs by logistic regression on the networks' cosines.
 
 Where a protocol names people, all pairs of each are taken, and the strangers most alike by the
-weights so far. Where vectors' lengths count, a fused cosine's denominator depends on the weights,
+weights so far. Where vectors' norms count, a fused cosine's denominator depends on the weights,
 too. So the regression is repeated with the weights that it gave.
 """
 
@@ -54,13 +54,13 @@ class FittedWeights:
         weights: fitted to all pairs; one for each network.
         by_fold: fitted without each fold.
         accuracy: of each fold, with weights and threshold of the other folds.
-        lengths: see `Part`; found to count or not on all pairs.
+        norms: see `Part`; found to count or not on all pairs.
     """
 
     weights: tuple[float, ...]
     by_fold: dict[int, tuple[float, ...]]
     accuracy: FoldAccuracy
-    lengths: tuple[float | None, ...]
+    norms: tuple[float | None, ...]
 
     def record(self, names: Sequence[str]) -> dict[str, Any]:
         """As fields of a JSON object, rates in percent.
@@ -68,10 +68,10 @@ class FittedWeights:
         Args:
             names: of the networks.
         """
-        lengths = dict(zip(names, self.lengths, strict=True)) if any(self.lengths) else None
+        norms = dict(zip(names, self.norms, strict=True)) if any(self.norms) else None
         return {
             "fitted_weights": dict(zip(names, self.weights, strict=True)),
-            **({} if lengths is None else {"fitted_lengths": lengths}),
+            **({} if norms is None else {"fitted_norms": norms}),
             "weights_by_fold": {str(fold): list(each) for fold, each in self.by_fold.items()},
             "fitted": {
                 "accuracy": percent(self.accuracy.mean),
@@ -106,14 +106,14 @@ def fit_weights(vectors: Floats, networks: Sequence[Part], protocol: PairProtoco
 
     accuracy = accuracy_over_folds(scores_for, protocol.same, folds)
     chosen = known.choose(np.ones(len(known.same), bool))
-    lengths = np.nanmedian(_lengths(vectors, sizes), axis=0)
+    norms = np.nanmedian(_norms(vectors, sizes), axis=0)
     return FittedWeights(
         chosen.weights,
         {fold: each.weights for fold, each in by_fold.items()},
         accuracy,
         tuple(
-            float(f"{length:.4g}") if counted else None
-            for length, counted in zip(lengths, chosen.counted, strict=True)
+            float(f"{norm:.4g}") if counted else None
+            for norm, counted in zip(norms, chosen.counted, strict=True)
         ),
     )
 
@@ -162,7 +162,7 @@ def pairs_of_people(people: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class _Choice(NamedTuple):
-    """Weights, and whether the length of each network's raw vectors counts."""
+    """Weights, and whether the norm of each network's raw vectors counts."""
 
     weights: tuple[float, ...]
     counted: tuple[bool, ...]
@@ -175,7 +175,7 @@ class _Pairs:
         vectors: `(I, D) float32`, the networks' raw vectors side by side.
         sizes: dimension of each.
         of_people: these are all that is known of people, not a protocol's choice: the strangers
-            most alike count, whatever the others do, and whether lengths count is found out.
+            most alike count, whatever the others do, and whether norms count is found out.
 
     Attributes:
         pairs: `(N, 2) int64`, without strangers that no network takes to be alike if `of_people`.
@@ -193,8 +193,8 @@ class _Pairs:
             alike = same | (cosines >= np.quantile(cosines[~same], 1 - _LIKELY, axis=0)).any(axis=1)
         self._kept = float(alike[~same].mean())
         self.pairs, self.same, self._cosines = pairs[alike], same[alike], cosines[alike]
-        lengths = _lengths(vectors, sizes)
-        self._lengths = np.nan_to_num(lengths / np.nanmedian(lengths, axis=0), nan=1.0)
+        norms = _norms(vectors, sizes)
+        self._norms = np.nan_to_num(norms / np.nanmedian(norms, axis=0), nan=1.0)
 
     def choose(self, rows: Flags) -> _Choice:
         """What tells the pairs in `rows` apart best."""
@@ -234,15 +234,15 @@ class _Pairs:
 
     def _weighed(self, choice: _Choice) -> Cosines:
         """`(N, M)`: what the weights sum to the fused cosine of each pair."""
-        lengths = np.where(choice.counted, self._lengths, 1.0)
-        totals = lengths @ np.asarray(choice.weights) / sum(choice.weights)
-        shares = np.sqrt(lengths / totals[:, None]).astype(np.float32)
+        norms = np.where(choice.counted, self._norms, 1.0)
+        totals = norms @ np.asarray(choice.weights) / sum(choice.weights)
+        shares = np.sqrt(norms / totals[:, None]).astype(np.float32)
         first, second = self.pairs.T
         weighed: Cosines = self._cosines * shares[first] * shares[second]
         return weighed
 
 
-def _lengths(vectors: Floats, sizes: Sequence[int]) -> NDArray[np.float64]:
+def _norms(vectors: Floats, sizes: Sequence[int]) -> NDArray[np.float64]:
     parts = np.split(vectors, np.cumsum(sizes)[:-1], axis=1)
     return np.stack([np.linalg.norm(part, axis=1) for part in parts], axis=1).astype(np.float64)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from facerec.card import Calibration, Cohort, Metric, ModelCard, similarity_to_distance
+from facerec.card import Calibration, Cohort, Metric, ModelCard, Norms, similarity_to_distance
+from facerec.engine.quality import usual_norms
 from facerec.errors import UsageError
 from facerec.evaluation.curve import ScoreCurve
 from facerec.evaluation.metrics import allowed_impostors, tar_at_far
 from facerec.evaluation.verification import rate_name
+from facerec.faces import Floats
 
 CALIBRATED = (1e-2, 1e-3, 1e-4)
 """False-accept rates calibrated, if there are enough impostor pairs."""
@@ -41,6 +43,20 @@ def calibrate(
     )
 
 
-def with_calibration(card: ModelCard, calibration: Calibration) -> ModelCard:
-    """The card with this calibration."""
-    return card.model_copy(update={"calibration": calibration})
+def measured_norms(card: ModelCard, norms: Floats, data: str) -> Norms | None:
+    """What the card says of norms, with the usual ones as measured; None where they mean nothing.
+
+    Args:
+        norms: `(I,) float32` of faces; NaN for those without.
+        data: name of the set.
+    """
+    if card.norms is None:
+        return None
+    return card.norms.model_copy(update={"usual": usual_norms(norms), "data": data})
+
+
+def with_calibration(
+    card: ModelCard, calibration: Calibration, norms: Norms | None = None
+) -> ModelCard:
+    """The card with this calibration, and with these norms unless they are None."""
+    return card.model_copy(update={"calibration": calibration, "norms": norms or card.norms})

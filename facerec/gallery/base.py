@@ -73,7 +73,8 @@ class GalleryStore(Protocol):
     """People and the vectors of their faces.
 
     Entries are in insertion order, people in that of their first entry. `commit` is atomic. With
-    `where` a query sees only the entries that match.
+    `where` a query sees only the entries that match. A person may be named with accents decomposed,
+    as macOS writes them (NFD); names are stored composed (NFC).
     """
 
     @property
@@ -91,6 +92,9 @@ class GalleryStore(Protocol):
 
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """All entries, in order, at most `size` at once."""
+
+    def called(self, name: str) -> str | None:
+        """The name as it is stored of the person whom a name calls; None: nobody."""
 
     def person(self, name: str, where: Where | None = None) -> Batch:
         """A person's entries, in order.
@@ -140,7 +144,8 @@ class GalleryStore(Protocol):
         """Enrol the faces of one photo, replacing the person's entries from that source.
 
         Raises:
-            UsageError: the name is empty or holds a slash or a control character.
+            UsageError: the name is empty or holds a slash or a control character, or is new and
+                longer than 255 bytes in UTF-8.
             ValueError: a face has no embedding of the card's size.
         """
 

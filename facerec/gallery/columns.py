@@ -22,7 +22,7 @@ from facerec.gallery.entries import (
     mean_vectors,
     parse_meta,
 )
-from facerec.gallery.people import Albums, Names
+from facerec.gallery.people import Albums, Names, stored_name
 
 BATCH = 4096
 """Entries read at once."""
@@ -118,6 +118,11 @@ class GalleryColumns:
         means[~touched] = self._base_templates()[numbers[~touched]]
         means[touched] = self._means(numbers[touched])
         return means
+
+    def called(self, name: str) -> str | None:
+        """See `GalleryStore.called`."""
+        stored = stored_name(name, self._names)
+        return stored if stored in self._names else None
 
     def person(self, name: str, where: Where | None = None) -> Batch:
         """See `GalleryStore.person`."""

@@ -28,6 +28,8 @@ from facerec.gallery.people import check_name
 from facerec.gallery.seed import read_arrays, write_seed_h5
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
+OTHER_ENDINGS = {".protobuf": "protobuf"}
+"""Read, and written where they are asked for; egcode/facerec's examples name its files so."""
 SEED_ENDINGS = {"seed-h5": ".h5"}
 """Written for egcode/facerec alone: `facerec gallery convert` reads them."""
 _CARD_KEY = "facerec.card"
@@ -121,18 +123,21 @@ def import_gallery(
         IncompatibleError: it carries vectors of another size than the card's.
     """
     path = Path(path)
-    forms = {ending: form for form, ending in ENDINGS.items()}
-    if path.suffix not in (*forms, ".npy"):
+    forms = {ending: form for form, ending in ENDINGS.items()} | OTHER_ENDINGS
+    ending = path.suffix.lower()
+    if ending in SEED_ENDINGS.values():
+        raise UsageError(f"{path}: an older HDF5 gallery is read by facerec gallery convert")
+    if ending not in (*forms, ".npy"):
         raise UsageError(f"{path}: the ending says the format: {', '.join(forms)}, .npy")
-    if labels is not None and path.suffix != ".npy":
+    if labels is not None and ending != ".npy":
         raise UsageError(f"--labels: {path.name} has its names inside")
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     try:
-        if path.suffix == ".npy":
+        if ending == ".npy":
             columns, text = _read_arrays(path, labels, advance), None
         else:
-            columns, text = _READERS[forms[path.suffix]](path, advance)
+            columns, text = _READERS[forms[ending]](path, advance)
         card = assume if text is None else ModelCard.from_json(text, str(path))
         if card is None:
             raise NoCardError(f"{path}: does not say which model made it")

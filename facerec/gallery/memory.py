@@ -23,7 +23,7 @@ from facerec.gallery.entries import (
     known_quality,
     mean_vectors,
 )
-from facerec.gallery.people import check_name
+from facerec.gallery.people import check_name, check_new_name, stored_name
 from facerec.gallery.search.exact import Best, ExactSearch
 
 if TYPE_CHECKING:
@@ -143,13 +143,12 @@ class MemoryGallery(GalleryColumns):
 
     def holds(self, person: str, sha256: str) -> bool:
         """Whether that photo, by content, is enrolled for that person."""
-        number = self._names.find(person)
+        number = self._names.find(stored_name(person, self._names))
         return number is not None and sha256 in self._albums.of(number).hashes.values()
 
     def has_source(self, person: str, source: str) -> bool:
         """Whether a photo of that name, whatever its content, is enrolled for that person."""
-        number = self._names.find(person)
-        return number is not None and source in self._albums.of(number).by_source
+        return self._has(stored_name(person, self._names), source)
 
     def add(
         self,
@@ -169,6 +168,9 @@ class MemoryGallery(GalleryColumns):
         if any(face.embedding is None or face.embedding.shape != (size,) for face in faces):
             raise ValueError(f"every face needs an embedding of {size} values")
         count = len(faces)
+        person = stored_name(person, self._names)
+        if person not in self._names:
+            check_new_name(person)
         self._append(
             Batch(
                 [person] * count,
@@ -194,8 +196,13 @@ class MemoryGallery(GalleryColumns):
         Raises:
             UsageError: `old` is unknown, or `new` is taken or no name.
         """
-        check_name(new)
+        new = stored_name(new, self._names)
+        check_new_name(new)
+        self._rename(old, new)
+
+    def _rename(self, old: str, new: str) -> None:
         number = self._names.number(old)
+        old = self._names.name(number)
         if self._names.find(new) is not None:
             raise UsageError(f"{new} is in the gallery already; to join them, merge {old} into it")
         self._names.rename(number, new)
@@ -218,10 +225,10 @@ class MemoryGallery(GalleryColumns):
         for place, photos in given.by_source.items():
             for row in photos:
                 taken.put(row, place, given.hashes[row])
+        self.changes.append(Merge(self._names.name(giver), self._names.name(taker)))
         self._albums.add(giver)
         self._names.drop(giver)
         self._touch(giver, taker)
-        self.changes.append(Merge(source, target))
 
     def remove(self, person: str) -> int:
         """Remove a person and all their faces; returns how many.
@@ -230,7 +237,7 @@ class MemoryGallery(GalleryColumns):
             UsageError: the person is unknown.
         """
         number = self._names.number(person)
-        self.changes.append(Remove(person, None))
+        self.changes.append(Remove(self._names.name(number), None))
         return sum(self._drop(number, source) for source in list(self._albums.of(number).by_source))
 
     def remove_source(self, person: str, source: str) -> int:
@@ -240,7 +247,7 @@ class MemoryGallery(GalleryColumns):
             UsageError: the person is unknown.
         """
         number = self._names.number(person)
-        self.changes.append(Remove(person, source))
+        self.changes.append(Remove(self._names.name(number), source))
         return self._drop(number, source)
 
     def apply(self, change: Change) -> None:
@@ -248,7 +255,7 @@ class MemoryGallery(GalleryColumns):
         if isinstance(change, Append):
             self._append(change.batch, replace=change.replace)
         elif isinstance(change, Rename):
-            self.rename(change.old, change.new)
+            self._rename(change.old, change.new)
         elif isinstance(change, Merge):
             self.merge(change.source, change.target)
         elif isinstance(change, NewCard):
@@ -265,7 +272,7 @@ class MemoryGallery(GalleryColumns):
         photos = list(zip(batch.person, batch.source, batch.sha256, strict=True))
         if replace:
             for name, source, _ in dict.fromkeys(photos):
-                if self.has_source(name, source):
+                if self._has(name, source):
                     self._drop(self._names.number(name), source, keep=True)
         first = self._rows_made
         for row, (name, source, sha256) in enumerate(photos, start=first):
@@ -292,6 +299,10 @@ class MemoryGallery(GalleryColumns):
         self._length += len(batch)
         self._rows_made += len(batch)
         self.changes.append(Append(batch, replace))
+
+    def _has(self, name: str, source: str) -> bool:
+        number = self._names.find(name)
+        return number is not None and source in self._albums.of(number).by_source
 
     def _drop(self, number: int, source: str, *, keep: bool = False) -> int:
         """Remove a photo's rows, and the person with the last one unless `keep`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,8 +31,11 @@ class Names:
         """Numbers assigned so far."""
         return self._count
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.find(name) is not None
+
     def find(self, name: str) -> int | None:
-        """The number of that name, or None."""
+        """The number of exactly that name, or None."""
         if name in self._numbers:
             return self._numbers[name]
         if self._lookup is None:
@@ -40,12 +43,12 @@ class Names:
         return self._lookup.find(name)
 
     def number(self, name: str) -> int:
-        """The number of that name.
+        """The number of whoever a name calls (see `stored_name`).
 
         Raises:
             UsageError: there is no such person; suggests the nearest name.
         """
-        number = self.find(name)
+        number = self.find(stored_name(name, self))
         if number is None:
             raise unknown_person(name, self.all())
         return number
@@ -83,15 +86,14 @@ def unknown_person(name: str, people: Iterable[str]) -> UsageError:
     return UsageError(f"the gallery holds nobody called {name}{did_you_mean(name, people)}")
 
 
-def stored_name(name: str, people: Callable[[], Container[str]]) -> str:
-    """A name as somebody writes it, also with accents decomposed as macOS does, as it is stored.
+def stored_name(name: str, people: Container[str]) -> str:
+    """A name as somebody writes it, also with accents decomposed as macOS does, as a gallery with
+    these people stores it. Galleries of others may hold a decomposed one: that counts first."""
+    return name if name in people else normalise_person(name)
 
-    Args:
-        people: gives the names of a gallery; asked only where that decides.
-    """
-    stored = normalise_person(name)
-    return name if stored == name or name in people() else stored
 
+LONGEST_NAME = 255
+"""Bytes in UTF-8: folders are named after people, and most file systems end here."""
 
 # Zero-width joiners, which Persian and Indic names are spelt with, are not printable to Python.
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
@@ -106,6 +108,20 @@ def check_name(name: str) -> None:
     visible = name.translate(_JOINERS)
     if name.strip(" .") == "" or set(name) & {"/", "\\"} or not visible.isprintable():
         raise UsageError(f"{name!r} is no usable name: give printable characters without a slash")
+
+
+def check_new_name(name: str) -> None:
+    """As `check_name`, for names that a gallery does not hold yet.
+
+    Raises:
+        UsageError: also if it is longer than a folder's name can be.
+    """
+    check_name(name)
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if size > LONGEST_NAME:
+        raise UsageError(
+            f"{name[:32]}…: a name of {size} bytes; give at most {LONGEST_NAME}, as folders have"
+        )
 
 
 @dataclass(slots=True)

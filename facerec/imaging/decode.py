@@ -361,10 +361,13 @@ def _with_end(data: bytes, name: str) -> tuple[bytes, int]:
 
 
 def _brings_all(data: bytes, scan: int, end: int, components: bytes, *, progressive: bool) -> bool:
-    """Whether a JPEG's scans bring all that its frame header promises.
+    """Whether a JPEG's scans bring all that they promise.
 
     Where it was cut between scans, and got an end marker, they do not. It is decoded without any
-    complaint: blurred, or without colour (ITU-T T.81, B.2.3 and G.1.1).
+    complaint: blurred, or without colour (ITU-T T.81, B.2.3 and G.1.1). But encoders need not send
+    every coefficient, nor every bit (libjpeg's scan scripts ask for DC alone): high frequencies may
+    be left out, and the last bits of colours. A component with no AC at all, and bits of the first,
+    luma, that no scan refines are what a cut leaves.
 
     Args:
         scan: past the marker of the first scan.
@@ -385,7 +388,12 @@ def _brings_all(data: bytes, scan: int, end: int, components: bytes, *, progress
                 missing_bits[component][first : through + 1] = brought
         marker = data.find(b"\xff\xda", last + 3, end)
         scan = marker + 2 if marker >= 0 else -1
-    return not any(bits is None or bits for one in missing_bits.values() for bits in one)
+    for number, (mean, *waves) in enumerate(missing_bits.values()):
+        sent = [bits for bits in waves if bits is not None]
+        is_colour = len(missing_bits) == 3 and number > 0
+        if mean is None or not sent or (not is_colour and any([mean, *sent])):
+            return False
+    return True
 
 
 def _reaches_end(data: bytes, end: int) -> bool:

@@ -5,6 +5,7 @@ A label is `000017.cls` or `000017.json` beside `000017.jpg`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -44,6 +45,10 @@ def read_labels(source: Source) -> dict[str, str]:
     }
 
 
+# What a member's name begins with where a tool kept whole paths: `/` or `C:/`.
+_ANCHOR = re.compile(r"^([A-Za-z]:)?/+")
+
+
 class Owners:
     """Who the images of a folder, archive or URL belong to.
 
@@ -76,7 +81,9 @@ class Owners:
         return normalise_person(self._rule.name(folders, file) or self._given)
 
     def _below(self, key: str) -> str:
-        return key.removeprefix(f"{self._root}/") if self._root else key
+        if self._root:
+            return key.removeprefix(f"{self._root}/")
+        return key if isinstance(self._source, FolderSource) else _ANCHOR.sub("", key)
 
     @cached_property
     def _labels(self) -> dict[str, str]:

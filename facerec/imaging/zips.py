@@ -9,11 +9,12 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import IO
 
 from facerec.errors import InputError
+from facerec.imaging.code_pages import STANDARD, decode_names
 from facerec.imaging.contents import START
 from facerec.imaging.members import link_target, plain, resolve_links, tell_passed
 from facerec.imaging.photos import MAX_FILE
@@ -46,8 +47,8 @@ class ZipSource:
         self._lock = threading.Lock()
         self._members: dict[str, zipfile.ZipInfo] = {}
         links: dict[str, str] = {}
-        for member in self._archive.infolist():
-            path = _member_name(member).replace("\\", "/")
+        members = self._archive.infolist()
+        for member, path in zip(members, self._paths(members), strict=True):
             if path.endswith("/"):
                 continue
             key = plain(path)
@@ -88,6 +89,25 @@ class ZipSource:
         except _DAMAGED as error:
             raise InputError(f"{self.name}: {key} cannot be read: {error}") from error
 
+    def _paths(self, members: Sequence[zipfile.ZipInfo]) -> list[str]:
+        """The members' names, folders parted by slashes."""
+        told = [_told_name(member) for member in members]
+        stored = [
+            member.orig_filename.encode(STANDARD)
+            for member, name in zip(members, told, strict=True)
+            if name is None
+        ]
+        untold, encoding = decode_names(stored)
+        if encoding not in (STANDARD, "utf-8"):
+            pairs = zip(untold, stored, strict=True)
+            example = next(name for name, raw in pairs if name.encode(encoding, "replace") == raw)
+            _log.warning(
+                "%s: does not say how its names are encoded; they look like %s, such as %s; if "
+                "that is wrong, pack it with names in UTF-8", self.name, encoding, example
+            )  # fmt: skip
+        rest = iter(untold)
+        return [(next(rest) if name is None else name).replace("\\", "/") for name in told]
+
     def _target(self, member: zipfile.ZipInfo) -> str | None:
         """What a symbolic link names, as Info-ZIP's `-y` stores it; None for any other member."""
         if not stat.S_ISLNK(member.external_attr >> 16) or member.file_size > _LONGEST_LINK:
@@ -97,16 +117,14 @@ class ZipSource:
         return None
 
 
-def _member_name(member: zipfile.ZipInfo) -> str:
-    """A member's name: where the zip does not say that it is UTF-8, by Info-ZIP's extra field, or
-    as UTF-8 if it is, which macOS and Linux write; else in code page 437."""
-    name = member.filename
-    if member.flag_bits & _UTF8 or name.isascii():
-        return name
+def _told_name(member: zipfile.ZipInfo) -> str | None:
+    """A member's name, by the zip's flag for UTF-8 or Info-ZIP's extra field; None where neither
+    says how it is encoded."""
+    if member.flag_bits & _UTF8 or member.filename.isascii():
+        return member.filename
     with suppress(UnicodeError, struct.error):
-        stored = member.orig_filename.encode("cp437")
-        return _unicode_path(member.extra, stored) or stored.decode("utf-8")
-    return name
+        return _unicode_path(member.extra, member.orig_filename.encode(STANDARD))
+    return None
 
 
 def _unicode_path(extra: bytes, stored: bytes) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -34,9 +33,9 @@ class Embedder(Protocol):
         """
         ...
 
-    def embed_raw(self, chips: Image) -> Floats:
-        """The same vectors, not normalised: each as long as the network's own, in the mean of its
-        passes."""
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """`embed`, and the norms `(N,) float32` before normalisation, the mean of those of a chip
+        and its mirror image where both are averaged. Asked of models whose card has `norms`."""
         ...
 
 
@@ -58,16 +57,11 @@ def fill_batch(chips: Image, size: int) -> Image:
 
 def unit_vectors(vectors: Floats) -> Floats:
     """The vectors `(N, D)`, each of L2 norm 1."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
+    return unit_and_norms(vectors)[0]
 
 
-def mean_vectors(passes: Sequence[Floats]) -> Floats:
-    """The mean direction of several passes' vectors `(N, D)`, as long as they are on average."""
-    if len(passes) == 1:
-        return passes[0]
-    units = unit_vectors(np.sum([unit_vectors(vectors) for vectors in passes], axis=0))
-    lengths = [np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in passes]
-    means: Floats = units * np.mean(lengths, axis=0)
-    return means
+def unit_and_norms(vectors: Floats) -> tuple[Floats, Floats]:
+    """The vectors `(N, D)`, each of L2 norm 1, and the norms `(N,)` that they had."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit, norms[:, 0]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
-from facerec.models import fill_batch, require_chips, unit_vectors
+from facerec.models import fill_batch, require_chips
 from facerec.models.folding import fold_batch_norms
 from facerec.parallel.threads import TorchThreads
 
@@ -68,54 +68,48 @@ class TorchEmbedder:
         whole._whole = _ROW_BLOCK if self._device.type == "cpu" else usual
         return whole
 
+    @torch.inference_mode()
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`.
 
         Raises:
             ValueError: the chips are not of the card's input size.
         """
-        return unit_vectors(self.embed_raw(chips))
+        return self.embed_with_norms(chips)[0]
 
     @torch.inference_mode()
-    def embed_raw(self, chips: Image) -> Floats:
-        """See `Embedder.embed_raw`.
-
-        Raises:
-            ValueError: the chips are not of the card's input size.
-        """
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """See `Embedder.embed_with_norms`; raises what `embed` does."""
         require_chips(chips, self.card)
-        if not len(chips):
-            return np.empty((0, self.card.embedding_size), np.float32)
+        count = len(chips)
+        if not count:
+            return np.empty((0, self.card.embedding_size), np.float32), np.empty(0, np.float32)
+        pool = self._pool
         if self._whole is not None:
-            filled = fill_batch(chips, self._whole)
-            parts = torch.split(torch.from_numpy(filled), self._whole)
-            passes = (
-                map(self._forward, parts)
-                if self._pool is None
-                else self._pool.map(self._forward, parts)
-            )
-            return torch.cat(list(passes)).numpy()[: len(chips)]
-        if self._pool is None or len(chips) == 1:
-            parts = torch.split(torch.from_numpy(chips), self._batch)
-            return torch.cat([self._forward(part) for part in parts]).numpy()
-        share = min(-(-len(chips) // self._threads), self._batch)
+            chips, share = fill_batch(chips, self._whole), self._whole
+        elif pool is None or count == 1:
+            pool, share = None, self._batch
+        else:
+            share = min(-(-count // self._threads), self._batch)
         parts = torch.split(torch.from_numpy(chips), share)
-        return torch.cat(self._pool.map(self._forward, parts)).numpy()
+        passes = map(self._forward, parts) if pool is None else pool.map(self._forward, parts)
+        units, norms = zip(*passes, strict=True)
+        return torch.cat(units).numpy()[:count], torch.cat(norms).numpy()[:count]
 
-    def _forward(self, chips: Tensor) -> Tensor:
+    def _forward(self, chips: Tensor) -> tuple[Tensor, Tensor]:
         # The permuted view of (N, H, W, 3) is already channels-last: no copy is made.
         x = chips.to(self._device).permute(0, 3, 1, 2).float()
         if self.card.colour == "BGR":
             x = x.flip(1)
         x = x.sub_(self._mean).mul_(self._scale).to(self._dtype)
         y = self._network(x).float()
+        norms = y.norm(dim=1)
         if self.card.augment != "none":
-            # Mirror averaging: the sum of both views' unit vectors, as long as theirs on average.
+            # Mirror averaging: the sum of both views' unit vectors, renormalised.
             mirrored = self._network(x.flip(3)).float()
-            lengths = torch.stack([y, mirrored]).norm(dim=2, keepdim=True).mean(dim=0)
-            y = F.normalize(F.normalize(y) + F.normalize(mirrored)) * lengths
-        raw: Tensor = y.cpu()
-        return raw
+            norms = (norms + mirrored.norm(dim=1)) / 2
+            y = F.normalize(y) + F.normalize(mirrored)
+        return F.normalize(y).cpu(), norms.cpu()
 
     def parameters(self) -> int:
         """Learned parameters."""

@@ -4,8 +4,8 @@ With part `i` scaled by the root of its weight, and weights that sum to 1, the c
 vectors is the weighted mean of the networks' cosines (sum rule; Kittler et al. 1998), so whatever
 compares vectors takes fused ones too.
 
-A network's raw vector is shorter where a face is hard to tell (Meng et al. 2021). With `length` its
-part is scaled by the root of its length, too: on LFW the root and the fourth root serve, the length
+A network's raw vector is shorter where a face is hard to tell (Meng et al. 2021). With `norm` its
+part is scaled by the root of its norm, too: on LFW the root and the fourth root serve, the norm
 itself does not.
 """
 
@@ -34,12 +34,12 @@ class Part(NamedTuple):
     Attributes:
         size: its dimension.
         weight: of the network.
-        length: its raw vectors' usual length, at which a face has that weight; None: at any.
+        norm: its raw vectors' usual norm, at which a face has that weight; None: at any.
     """
 
     size: int
     weight: float
-    length: float | None = None
+    norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +50,20 @@ class Fusion:
         members: at least two; each is fed by its own card.
         weights: one each, above 0, that sum to 1.
         card: of the fused vectors.
-        lengths: one each; see `Part`.
+        norms: one each; see `Part`.
     """
 
     members: tuple[Embedder, ...]
     weights: tuple[float, ...]
     card: ModelCard
-    lengths: tuple[float | None, ...] = ()
+    norms: tuple[float | None, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """What a fused vector consists of."""
-        lengths = self.lengths or (None,) * len(self.members)
+        norms = self.norms or (None,) * len(self.members)
         sizes = [member.card.embedding_size for member in self.members]
-        return tuple(map(Part, sizes, self.weights, lengths))
+        return tuple(map(Part, sizes, self.weights, norms))
 
 
 def normalised_weights(weights: Sequence[float]) -> tuple[float, ...]:
@@ -95,19 +95,17 @@ def equal_weights(cards: Sequence[ModelCard]) -> tuple[float, ...]:
 
 
 def fused_card(
-    cards: Sequence[ModelCard], weights: Sequence[float], lengths: Sequence[float | None] = ()
+    cards: Sequence[ModelCard], weights: Sequence[float], norms: Sequence[float | None] = ()
 ) -> ModelCard:
     """The card of fused vectors, without thresholds.
 
     Chips are described by the first network's fields. `sha256` covers the networks' fingerprints,
-    their weights and, where they count, lengths.
+    their weights and, where they count, norms.
     """
     first = cards[0]
     identity = [
-        [card.fingerprint(), weight] if length is None else [card.fingerprint(), weight, length]
-        for card, weight, length in zip(
-            cards, weights, lengths or (None,) * len(cards), strict=True
-        )
+        [card.fingerprint(), weight] if norm is None else [card.fingerprint(), weight, norm]
+        for card, weight, norm in zip(cards, weights, norms or (None,) * len(cards), strict=True)
     ]
     parts = (f"{weight:g} {card.name}" for card, weight in zip(cards, weights, strict=True))
     augments = {card.augment for card in cards}
@@ -119,6 +117,7 @@ def fused_card(
             "metric": "cosine",
             "augment": first.augment if len(augments) == 1 else "none",
             "calibration": None,
+            "norms": None,
             "sha256": hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
             "licence": _each([card.licence for card in cards]),
             "source": _each([card.source for card in cards]),
@@ -131,13 +130,13 @@ def fuse(vectors: Sequence[Floats], parts: Sequence[Part]) -> Floats:
     """Fused unit vectors `(N, D) float32`.
 
     Args:
-        vectors: `(N, size) float32` of each network, raw where its `length` counts.
+        vectors: `(N, size) float32` of each network, raw where its `norm` counts.
     """
     scaled = []
     for own, part in zip(vectors, parts, strict=True):
         scale = np.full((len(own), 1), np.sqrt(part.weight), np.float32)
-        if part.length is not None:
-            scale *= np.sqrt(np.linalg.norm(own, axis=1, keepdims=True) / part.length)
+        if part.norm is not None:
+            scale *= np.sqrt(np.linalg.norm(own, axis=1, keepdims=True) / part.norm)
         scaled.append(scale * unit_vectors(own))
     return unit_vectors(np.concatenate(scaled, axis=1))
 

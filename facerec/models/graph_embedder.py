@@ -13,7 +13,7 @@ from torch import nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
-from facerec.models import fill_batch, mean_vectors, require_chips, unit_vectors
+from facerec.models import fill_batch, require_chips, unit_and_norms, unit_vectors
 from facerec.models.embedder import count_multiply_adds, count_parameters
 from facerec.parallel.openvino import Network
 from facerec.parallel.threads import TorchThreads
@@ -67,31 +67,31 @@ class GraphEmbedder:
         Raises:
             ValueError: the chips are not of the card's input size.
         """
-        return unit_vectors(self.embed_raw(chips))
+        return self.embed_with_norms(chips)[0]
 
-    def embed_raw(self, chips: Image) -> Floats:
-        """See `Embedder.embed_raw`.
-
-        Raises:
-            ValueError: the chips are not of the card's input size.
-        """
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """See `Embedder.embed_with_norms`; raises what `embed` does."""
         require_chips(chips, self.card)
         if not len(chips):
-            return np.empty((0, self.card.embedding_size), np.float32)
+            return np.empty((0, self.card.embedding_size), np.float32), np.empty(0, np.float32)
         if self._whole:
             size, filled = _PART, fill_batch(chips, _PART)
         else:
             size, filled = min(_PART, math.ceil(len(chips) / self._threads)), chips
         parts = [filled[first : first + size] for first in range(0, len(filled), size)]
         network = self._single if len(filled) == 1 < self._threads else self._part
-        vectors = self._pool.map(partial(self._forward, network), parts)
-        return np.concatenate(vectors)[: len(chips)]
+        passes = self._pool.map(partial(self._forward, network), parts)
+        units, norms = zip(*passes, strict=True)
+        return np.concatenate(units)[: len(chips)], np.concatenate(norms)[: len(chips)]
 
-    def _forward(self, network: Network, chips: Image) -> Floats:
+    def _forward(self, network: Network, chips: Image) -> tuple[Floats, Floats]:
         if self.card.colour == "BGR":
             chips = chips[..., ::-1]
-        views = [chips] if self.card.augment == "none" else [chips, chips[:, :, ::-1]]
-        return mean_vectors([network(np.ascontiguousarray(view)) for view in views])
+        units, norms = unit_and_norms(network(np.ascontiguousarray(chips)))
+        if self.card.augment != "none":
+            mirrored, others = unit_and_norms(network(np.ascontiguousarray(chips[:, :, ::-1])))
+            units, norms = unit_vectors(units + mirrored), (norms + others) / np.float32(2)
+        return units, norms
 
     def parameters(self) -> int:
         """Learned parameters."""

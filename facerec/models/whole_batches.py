@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from facerec.faces import Floats, Image
@@ -28,16 +26,18 @@ class WholeBatches:
 
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`."""
-        return self._embed(self._embedder.embed, chips)
-
-    def embed_raw(self, chips: Image) -> Floats:
-        """See `Embedder.embed_raw`."""
-        return self._embed(self._embedder.embed_raw, chips)
-
-    def _embed(self, embed: Callable[[Image], Floats], chips: Image) -> Floats:
-        filled = fill_batch(chips, self._size)
-        vectors = [
-            embed(filled[start : start + self._size]) for start in range(0, len(filled), self._size)
-        ]
         empty = np.empty((0, self.card.embedding_size), np.float32)
+        vectors = [self._embedder.embed(batch) for batch in self._batches(chips)]
         return np.concatenate([empty, *vectors])[: len(chips)]
+
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """See `Embedder.embed_with_norms`."""
+        if not len(chips):
+            return self._embedder.embed_with_norms(chips)
+        passes = [self._embedder.embed_with_norms(batch) for batch in self._batches(chips)]
+        units, norms = zip(*passes, strict=True)
+        return np.concatenate(units)[: len(chips)], np.concatenate(norms)[: len(chips)]
+
+    def _batches(self, chips: Image) -> list[Image]:
+        filled = fill_batch(chips, self._size)
+        return [filled[at : at + self._size] for at in range(0, len(filled), self._size)]

@@ -18,6 +18,7 @@ import numpy as np
 from torch import nn
 
 from facerec.card import Calibration, ModelCard
+from facerec.engine.quality import usual_norms
 from facerec.errors import FacerecError, InputError, UsageError
 from facerec.evaluation.sets import find_sets
 from facerec.evaluation.thresholds import calibrate, with_calibration
@@ -37,6 +38,8 @@ from facerec.training.validation import Validation, validate
 
 _MAX_VALIDATED = 4000
 _MAX_PROJECTED = 500
+_MAX_MEASURED = 1000
+"""Images for the usual norms: of a snapshot, so as few as give a steady 5 % quantile."""
 _HEADLINES = ("accuracy", "rank_1")
 
 
@@ -80,8 +83,26 @@ class Evaluator:
             self._evaluate(step, self._folder / MODEL, calibrate=False)
 
     def write(self, step: int, network: nn.Module) -> ModelCard:
-        """Write a snapshot as the model, without thresholds; its card."""
-        return write_artefact(self._folder / MODEL, network, self._card, self._training_prose(step))
+        """Write a snapshot as the model, without thresholds, with its usual norms where they mean
+        something; its card."""
+        card = self._card
+        if card.norms is not None:
+            norms = card.norms.model_copy(update=self._usual_norms(network))
+            card = card.model_copy(update={"norms": norms})
+        return write_artefact(self._folder / MODEL, network, card, self._training_prose(step))
+
+    def _usual_norms(self, network: nn.Module) -> dict[str, object]:
+        """What `facerec.card.Norms` tells beside the loss."""
+        kind = "validation" if len(self._data.validation.indices) else "training"
+        chips, _ = self._read_chips(self._held_out, _MAX_MEASURED)
+        _, norms = self._embedder(network).embed_with_norms(chips)
+        return {"usual": usual_norms(norms), "data": f"{kind} images of {self._card.name}"}
+
+    @property
+    def _held_out(self) -> Selection:
+        """The validation images; the training images where there are none."""
+        data = self._data
+        return data.validation if len(data.validation.indices) else data.training
 
     def finish(self, step: int, network: nn.Module) -> bool:
         """Write the final model, evaluate and calibrate it; whether it has thresholds."""
@@ -171,15 +192,17 @@ class Evaluator:
             return None
 
     def _show_embeddings(self, step: int, network: nn.Module) -> None:
-        data = self._data
-        part = data.validation if len(data.validation.indices) else data.training
+        part = self._held_out
         chips, labels = self._read_chips(part, _MAX_PROJECTED)
         names = [part.people[label] for label in labels]
         self._log.show_embeddings(step, self._embed(network, chips), names, chips)
 
     def _embed(self, network: nn.Module, chips: Image) -> Floats:
+        return self._embedder(network).embed(chips)
+
+    def _embedder(self, network: nn.Module) -> TorchEmbedder:
         batch = self._profile.runtime.batch
-        return TorchEmbedder(network, self._card, device=self._device, batch=batch).embed(chips)
+        return TorchEmbedder(network, self._card, device=self._device, batch=batch)
 
     def _read_chips(self, selection: Selection, limit: int) -> tuple[Image, Labels]:
         """Up to `limit` chips, evenly spread over the people, without unreadable images."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from facerec.alignment.templates import arcface_template
-from facerec.card import ModelCard
+from facerec.card import ModelCard, Norms
 from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
 from facerec.profile.schema import DataSection, TrainSection
@@ -40,7 +40,10 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         backbone = create_network(card)
         backbone.load_state_dict(state)
         source = f"{card.name}, {card.source}"
-        fresh = {"name": name, "sha256": _PLACEHOLDER, "calibration": None, "source": source}
+        fresh = {
+            "name": name, "sha256": _PLACEHOLDER, "calibration": None, "source": source,
+            "norms": _norms(section),
+        }  # fmt: skip
         return backbone, card.model_copy(update=fresh)
     side = section.input
     card = ModelCard(
@@ -56,6 +59,7 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         metric="euclidean" if section.centre_weight else "cosine",
         sha256=_PLACEHOLDER,
         source="facerec train",
+        norms=_norms(section),
     )
     try:
         return create_network(card), card
@@ -63,6 +67,11 @@ def create_backbone(section: TrainSection, name: str) -> tuple[nn.Module, ModelC
         raise MissingError(
             f"{section.backbone} cannot be built for {side}x{side}: {error}"
         ) from error
+
+
+def _norms(section: TrainSection) -> Norms | None:
+    told = LOSSES.fact(section.loss, "norm_tells_quality")
+    return Norms(loss=section.loss) if told else None
 
 
 def require_keys_of_loss(section: TrainSection, data: DataSection) -> None:

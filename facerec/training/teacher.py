@@ -134,7 +134,7 @@ class Teacher:
 
     def _embed(self, indices: Labels, chips: Sequence[Image]) -> Floats:
         """Vectors `(N, D) float32` of images' chips, which are kept if there is room."""
-        made = self._vectors.of_chips(np.stack(chips))
+        made = self._vectors.of_chips(np.stack(chips)).units
         for index, vector in zip(map(int, indices), made, strict=True):
             # All come equally often: none is worth more than one kept before.
             if self._places[index] < 0 and self._count < len(self._kept):

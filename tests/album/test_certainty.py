@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from facerec.album.asking import suggest
-from facerec.album.certainty import probabilities
+from facerec.album.certainty import own_probabilities, probabilities
 from facerec.album.faces import read_columns
 from facerec.album.store import open_album
 from facerec.evaluation.cohort import measure_cohort
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.entries import mean_vector
 from tests.album.made import Group, make_album
+from tests.conftest import Run
 from tests.gallery.test_certainty import card_with, make_people
 
 ANNA = 1
@@ -49,6 +51,33 @@ def test_the_suggested_are_likelier_hers_than_others(path: Path) -> None:
     assert told[3:] == [pytest.approx(certainty.probability([cosine])[0]), None]
 
 
+def test_every_face_of_the_named_tells_how_likely_it_is_theirs(
+    path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    cohort = measure_cohort(*make_people())
+    assert cohort is not None
+    with open_album(path) as album:
+        album.set_meta("card", card_with(cohort).to_json())
+        columns = read_columns(album)
+        told = own_probabilities(album, columns)
+        for person, faces in ((ANNA, range(1, 7)), (2, range(7, 12))):
+            one_by_one = probabilities(album, columns, person, [(face,) for face in faces])
+            assert [told.pop(face) for face in faces] == pytest.approx(one_by_one)
+    assert told == {}
+    code, out, err = run("album", "show", "-a", path, "--json")
+    assert code == 0, err
+    records = [json.loads(line) for line in out.splitlines()]
+    assert {one["face"] for one in records if one["probability"] is None} == {12, 13}
+    assert all(0 < one["probability"] < 1 for one in records if one["name"])
+    assert "%" in run("album", "show", "Anna", "-a", path, "--table")[1]
+    err = run("album", "show", "Anna", "-a", path)[2]
+    assert "face 12 may be Anna (similarity 0." in err
+    assert ", probability " in err.partition("face 12")[2].partition(")")[0]
+
+
 def test_a_card_without_a_cohort_tells_none(path: Path) -> None:
     with open_album(path) as album:
-        assert probabilities(album, read_columns(album), ANNA, [(12,)]) == [None]
+        columns = read_columns(album)
+        assert probabilities(album, columns, ANNA, [(12,)]) == [None]
+        assert own_probabilities(album, columns) == {}

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from facerec.album import asking, faces
 from facerec.album.decisions import name_person, split_faces
+from facerec.album.faces import read_columns
+from facerec.album.records import FaceColumns
 from facerec.album.search import parse_day
-from facerec.album.store import open_album
+from facerec.album.store import Album, open_album
 from facerec.errors import UsageError
 from facerec.gallery import Gallery
 from tests.album.faking import scan, write_photo
@@ -95,7 +98,7 @@ def test_people_and_show_print_the_fields_that_others_read(type_: Type, tmp_path
     assert json.loads(out) == {
         "photo": str(tmp_path / "photos/0.png"), "box": [16.0, 0.0, 32.0, 16.0],
         "person": "person-0002", "name": "ben", "confirmed": True, "quality": None,
-        "taken": "2018-07-14T12:00:00", "face": 2,
+        "taken": "2018-07-14T12:00:00", "probability": None, "face": 2,
     }  # fmt: skip
     _, out, _ = type_("show --table")
     assert "anna" in out
@@ -333,6 +336,22 @@ def test_who_is_twice_in_a_photo_is_said(type_: Type, tmp_path: Path) -> None:
     assert "times" not in type_("show carl")[2]
     assert type_("undo")[0] == 0
     assert remark in type_("merge ben anna --into anna")[2]
+
+
+def test_show_reads_the_albums_vectors_once_for_all_people(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_album(tmp_path / "album.db", [Group(5, "Anna"), Group(4, like=0), Group(3, "Ben")])
+    read: list[Album] = []
+
+    def count(album: Album) -> FaceColumns:
+        read.append(album)
+        return read_columns(album)
+
+    for module in (faces, asking):
+        monkeypatch.setattr(module, "read_columns", count)
+    err = run("album", "show", "Anna", "person-0002", "Ben", "-a", path)[2]
+    assert ("may be Anna" in err, len(read)) == (True, 1)
 
 
 def test_show_says_who_a_group_may_be(tmp_path: Path, run: Run) -> None:

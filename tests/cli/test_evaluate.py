@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
-from facerec.weights.store import load_card
-from tests.conftest import Run, spawn
+from facerec.card import Norms
+from facerec.models.factory import create_network
+from facerec.training.run_folder import write_artefact
+from facerec.weights.store import load_card, read_model
+from tests.conftest import Run, make_card, spawn
 
 PEOPLE, PHOTOS = 12, 3
 CHROMIUM = shutil.which("chromium")
@@ -306,6 +309,35 @@ def test_a_gallery_is_calibrated_and_compare_uses_it(run, evaluate, faces, pair_
         "--json",
     )  # fmt: skip
     assert json.loads(out)["threshold"] == round(record["thresholds"]["1e-2"], 6)
+
+
+def test_calibration_measures_the_norms_of_a_model_to_which_they_mean_something(
+    run, evaluate, faces, pair_list, tmp_path
+):
+    model, photo = tmp_path / "mag.safetensors", faces / name(0, 1)
+    card = make_card(
+        16, name="mag", architecture="test_iresnet", input_height=32, input_width=32,
+        norms=Norms(loss="magface"),
+    )  # fmt: skip
+    write_artefact(model, create_network(card).eval(), card, "")
+    assert run("model", "show", model, "--table")[1].count("not measured (magface)") == 1
+    command = "pairs", "--data", faces, "--model", model, "--calibrate", model
+    evaluate(*command)
+    low, median = read_model(model)[0].norms.usual
+    assert read_model(model)[0].norms.data == "pairs"
+    assert 0 < low < median
+    assert run("model", "show", model, "--table")[1].count(f"{median:g} (median)") == 1
+    # From the cache, too, and a gallery's faces tell their quality by it.
+    evaluate(*command)
+    assert read_model(model)[0].norms.usual == (low, median)
+    gallery = tmp_path / "g.h5"
+    own = "--aligned", "--set", f"model.name={model}"
+    assert run("embed", faces, *own, "--out", gallery)[0] == 0
+    code, out, err = run("recognize", "image", photo, "--gallery", gallery, *own, "--far", "1e-2")
+    assert code == 0, err
+    (face,) = json.loads(out)["faces"]
+    assert face["norm"] > 0
+    assert face["quality"] <= 2 ** -max(0, (median - face["norm"]) / (median - low)) + 1e-3
 
 
 def test_a_card_of_another_model_is_not_overwritten(run, faces, pair_list, tmp_path):

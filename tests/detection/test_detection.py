@@ -107,6 +107,17 @@ def test_pictures_of_one_size_are_worked_on_together(portrait: Image) -> None:
         assert equal(faces, lone.detect([image])[0])
 
 
+def test_four_to_a_canvas_and_the_rest_alone_give_what_each_gives(
+    detector: MTCNN, portrait: Image
+) -> None:
+    """An odd side: cells at the levels' edges are scored apart."""
+    pictures = [portrait[top : top + 131, 160:293] for top in range(0, 70, 10)]
+    together = detector.detect(pictures)
+    assert sum(map(len, together)) >= 5
+    for picture, faces in zip(pictures, together, strict=True):
+        assert equal(faces, detector.detect([picture])[0])
+
+
 def test_the_number_of_threads_changes_nothing(detector: MTCNN, portrait: Image) -> None:
     lone = MTCNN(load_mtcnn_weights(), threads=1)
     many = MTCNN(load_mtcnn_weights(), threads=3)
@@ -263,15 +274,18 @@ def test_groups_are_ranked_each_by_itself_and_cut(scores: np.ndarray) -> None:
         np.testing.assert_array_equal(group[places], np.sort(group)[::-1][:5])
 
 
-@given(height=st.integers(12, 3000), width=st.integers(12, 3000), min_face=st.floats(12, 200))
+@given(
+    height=st.integers(12, 3000), width=st.integers(12, 3000), min_face=st.floats(12, 200),
+    images=st.sampled_from([1, 1, 4]),
+)  # fmt: skip
 @settings(deadline=None, max_examples=100)
 def test_every_cell_lies_inside_the_canvas_by_itself(
-    height: int, width: int, min_face: float
+    height: int, width: int, min_face: float, images: int
 ) -> None:
-    levels = pyramid_levels(height, width, min_face, 0.709)
+    levels = pyramid_levels(height, width, min_face, 0.709) * images
     if not levels:
         return
-    layout = arrange(levels)
+    layout = arrange(levels[: len(levels) // images], images)
     assert layout.levels == levels
     taken = np.zeros((layout.height, layout.width), bool)
     seen = [np.zeros((level.rows, level.columns), bool) for level in levels]
@@ -291,9 +305,10 @@ def test_every_cell_lies_inside_the_canvas_by_itself(
 def test_every_level_is_the_area_mean(height: int, width: int) -> None:
     """The second picture's largest level does not fit the canvas in one strip."""
     image = noise(height, width)
-    layout = arrange(pyramid_levels(height, width, 20, 0.709))
+    levels = pyramid_levels(height, width, 20, 0.709)
+    layout = arrange(levels)
     canvases = np.zeros((2, layout.height, layout.width, 3), np.float32)
-    Pyramid(height, width, layout).fill(canvases, [image, image[::-1]], map_serially)
+    Pyramid(height, width, levels, layout.strips).fill(canvases, [image, image[::-1]], map_serially)
     assert len(layout.strips) > len(layout.levels) or width < 700
     for strip in layout.strips:
         level = layout.levels[strip.level]

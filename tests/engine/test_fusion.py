@@ -17,7 +17,7 @@ from facerec.evaluation.fusion import fit_weights, network_cosines, pairs_of_peo
 from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
-from facerec.models import mean_vectors, unit_vectors
+from facerec.models import unit_and_norms, unit_vectors
 from facerec.models.fusion import Fusion, Part, equal_weights, fused_card
 from facerec.profile.loading import Profile
 from tests.conftest import make_card, noise
@@ -38,7 +38,10 @@ class Projection:
         self._side = side
 
     def embed(self, chips):
-        return unit_vectors(self.embed_raw(chips))
+        return self.embed_with_norms(chips)[0]
+
+    def embed_with_norms(self, chips):
+        return unit_and_norms(self.embed_raw(chips))
 
     def embed_raw(self, chips):
         step = self._side // 5
@@ -46,9 +49,9 @@ class Projection:
         return ((cells.reshape(len(chips), -1) - 127) @ self._matrix).astype(np.float32)
 
 
-def fuse(weights: tuple[float, ...], *members: Projection, lengths=()) -> Fusion:
-    card = fused_card([one.card for one in members], weights, lengths)
-    return Fusion(members, weights, card, lengths)
+def fuse(weights: tuple[float, ...], *members: Projection, norms=()) -> Fusion:
+    card = fused_card([one.card for one in members], weights, norms)
+    return Fusion(members, weights, card, norms)
 
 
 class Nothing:
@@ -76,24 +79,18 @@ def test_a_fused_cosine_is_the_weighted_mean(weight: float) -> None:
 def test_a_network_counts_less_where_its_raw_vector_is_shorter() -> None:
     plain, dim = noise(150, 150, 0), noise(150, 150, 0) // 2 + 64
     members = Projection(1, 8), Projection(2, 5)
-    lengths = np.linalg.norm(members[1].embed_raw(np.stack([plain, dim])), axis=1)
-    assert lengths[1] < 0.6 * lengths[0]
-    fusion = fuse((0.5, 0.5), *members, lengths=(None, float(lengths[0])))
+    norms = np.linalg.norm(members[1].embed_raw(np.stack([plain, dim])), axis=1)
+    assert norms[1] < 0.6 * norms[0]
+    fusion = fuse((0.5, 0.5), *members, norms=(None, float(norms[0])))
     engine = Engine(Nothing(), fusion, batch=4)
     vectors = engine.embed_chips(np.stack([plain, dim]))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     shares = np.square(vectors[:, 8:]).sum(axis=1)
-    np.testing.assert_allclose(shares / (1 - shares), lengths / lengths[0], rtol=1e-4)
+    np.testing.assert_allclose(shares / (1 - shares), norms / norms[0], rtol=1e-4)
     assert engine.card.fingerprint() != fuse((0.5, 0.5), *members).card.fingerprint()
     raw = engine.apart().embed_chips(np.stack([plain, dim]))
-    np.testing.assert_allclose(np.linalg.norm(raw[:, 8:], axis=1), lengths, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(raw[:, 8:], axis=1), norms, rtol=1e-5)
     np.testing.assert_allclose(engine.fuse(raw), vectors, atol=1e-6)
-
-
-def test_the_mean_of_passes_keeps_their_length() -> None:
-    passes = [np.array([[3, 0]], np.float32), np.array([[0, 1]], np.float32)]
-    np.testing.assert_allclose(mean_vectors(passes), [[2**0.5, 2**0.5]], rtol=1e-6)
-    assert mean_vectors(passes[:1]) is passes[0]
 
 
 def test_chips_are_warped_to_each_networks_template() -> None:
@@ -158,15 +155,15 @@ def test_fitted_weights_find_the_network_that_tells_more() -> None:
         fit_weights(fused, [Part(32, 1.0)], protocol)
 
 
-def test_fitting_finds_that_lengths_tell_which_faces_are_certain() -> None:
+def test_fitting_finds_that_norms_tell_which_faces_are_certain() -> None:
     generator = np.random.default_rng(0)
     truth = generator.standard_normal((150, 32))
     people = np.repeat(np.arange(150), 4)
     certainty = generator.uniform(0.3, 3, (600, 1))
 
-    def seen(noise: float | np.ndarray, length: float | np.ndarray) -> np.ndarray:
+    def seen(noise: float | np.ndarray, norm: float | np.ndarray) -> np.ndarray:
         vectors = truth[people] + noise * generator.standard_normal((600, 32))
-        return unit_vectors(vectors) * length
+        return unit_vectors(vectors) * norm
 
     raw = np.concatenate([seen(1.2, 1.0), seen(1.5 / certainty, 20 * certainty)], axis=1)
     genuine = np.arange(600).reshape(-1, 2)
@@ -182,9 +179,9 @@ def test_fitting_finds_that_lengths_tell_which_faces_are_certain() -> None:
     )
     parts = [Part(32, 0.5), Part(32, 0.5)]
     fitted = fit_weights(raw.astype(np.float32), parts, protocol)
-    assert fitted.lengths[0] is None
-    assert fitted.lengths[1] == pytest.approx(20 * np.median(certainty), rel=0.01)
-    assert fitted.record(["a", "b"])["fitted_lengths"] == {"a": None, "b": fitted.lengths[1]}
+    assert fitted.norms[0] is None
+    assert fitted.norms[1] == pytest.approx(20 * np.median(certainty), rel=0.01)
+    assert fitted.record(["a", "b"])["fitted_norms"] == {"a": None, "b": fitted.norms[1]}
     even = np.concatenate([raw[:, :32], unit_vectors(raw[:, 32:])], axis=1)
     assert fitted.accuracy.mean > fit_weights(even, parts, protocol).accuracy.mean
 
@@ -207,9 +204,9 @@ def test_pairs_of_people_are_all_of_one_person_and_strangers() -> None:
         (["model.name=[a, b]", "model.card=[c.yaml]"], r"model\.card needs 2 entries"),
         (["model.weights=[1, 2]"], "need several networks"),
         (["model.name=[a, b]", "model.weights=[1, 0]"], "greater than 0"),
-        (["model.name=[a, b]", "model.lengths=[1]"], r"model\.lengths needs 2 entries"),
-        (["model.name=[a, b]", "model.lengths=[1, 2]"], "null for one network"),
-        (["model.lengths=[null, 1]"], "need several networks"),
+        (["model.name=[a, b]", "model.norms=[1]"], r"model\.norms needs 2 entries"),
+        (["model.name=[a, b]", "model.norms=[1, 2]"], "null for one network"),
+        (["model.norms=[null, 1]"], "need several networks"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(settings: list[str], message: str) -> None:

@@ -193,6 +193,42 @@ def test_what_cannot_be_done_says_so(address: str) -> None:
             store.merge("Ada", "Ada")
 
 
+def test_a_new_name_is_no_longer_than_a_folders(address: str) -> None:
+    longest = "ä" * 127 + "b"
+    with changing(address) as store:
+        for change in (
+            lambda: store.add(longest + "c", [make_face(1, 0, 0, 0)], "x"),
+            lambda: store.rename("Ada", longest + "c"),
+        ):
+            with pytest.raises(UsageError, match="a name of 256 bytes; give at most 255"):
+                change()
+        store.rename("Ada", longest)
+    assert list(open_gallery(address).counts()) == [longest, "Zoë"]
+
+
+def test_a_name_with_decomposed_accents_calls_the_same_person(address: str) -> None:
+    """As macOS writes it."""
+    decomposed = "Zoe\u0308"
+    with changing(address) as store:
+        assert (store.called(decomposed), store.called("Zoe")) == ("Zoë", None)
+        assert list(store.person(decomposed).person) == ["Zoë", "Zoë"]
+        assert store.holds(decomposed, "z1")
+        assert store.has_source(decomposed, "zoë/1.jpg")
+        store.add(decomposed, [make_face(0, 0, 1, 0)], "zoë/1.jpg", "z2")
+        store.add("Rene\u0301", [make_face(0, 0, 1, 1)], "r.jpg", "r1")
+        with pytest.raises(UsageError, match="is in the gallery already"):
+            store.rename("Ada", decomposed)
+    with changing(address) as store:
+        assert store.counts() == {"Ada": 3, "Zoë": 1, "René": 1}
+        store.rename(decomposed, "Chloe\u0308")
+        store.merge("Rene\u0301", "Chloe\u0308")
+    with changing(address) as store:
+        assert store.counts() == {"Ada": 3, "Chloë": 2}
+        assert store.remove_source("Chloe\u0308", "r.jpg") == 1
+        assert store.remove("Chloe\u0308") == 1
+    assert open_gallery(address).counts() == {"Ada": 3}
+
+
 def test_a_gallery_of_another_model_is_not_changed(address: str) -> None:
     with (
         pytest.raises(IncompatibleError, match="was built with small"),

@@ -71,6 +71,31 @@ def test_an_unknown_ending_and_no_file_are_named(tmp_path: Path) -> None:
         import_gallery(tmp_path / "g.csv")
 
 
+def test_an_older_gallery_is_sent_to_convert(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="read by facerec gallery convert"):
+        import_gallery(tmp_path / "old.h5")
+
+
+@pytest.mark.parametrize("name", ["g.protobuf", "G.PB"])
+def test_the_endings_that_others_write_are_read(
+    gallery: Gallery, tmp_path: Path, name: str
+) -> None:
+    export_gallery(gallery, tmp_path / name, "protobuf")
+    assert import_gallery(tmp_path / name).counts() == gallery.counts()
+
+
+def test_the_command_line_writes_protobuf_under_the_seeds_ending(
+    gallery: Gallery, tmp_path: Path, run: Run
+) -> None:
+    gallery.save(tmp_path / "g.h5")
+    out = tmp_path / "dataset_lanister.protobuf"
+    arguments = ("-g", tmp_path / "g.h5", "-o", out)
+    assert run("gallery", "export", "--to", "protobuf", *arguments)[0] == 0
+    assert run("gallery", "import", out, "-g", tmp_path / "back.h5")[0] == 0
+    code, _, err = run("gallery", "export", "--to", "csv", *arguments)
+    assert (code, "a csv file ends in .csv" in err) == (2, True)
+
+
 def test_the_command_line_takes_a_gallery_out_and_in(
     gallery: Gallery, tmp_path: Path, run: Run
 ) -> None:

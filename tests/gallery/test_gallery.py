@@ -341,3 +341,14 @@ def test_damaged_metadata_are_told(tmp_path: Path, text: str) -> None:
     opened = Gallery.open(path)
     with pytest.raises(MissingError, match="damaged metadata of an enrolled face"):
         opened.person("Ada")
+
+
+def test_of_a_composed_and_a_decomposed_name_the_very_one_counts(tmp_path: Path) -> None:
+    """Entries are appended as they are, so a gallery may hold both."""
+    gallery = Gallery(make_card())
+    gallery.append(make_batch(np.eye(2, 4, dtype=np.float32), ["Zoe\u0308", "Zoë"]))
+    gallery.save(tmp_path / "g.h5")
+    opened = Gallery.open(tmp_path / "g.h5")
+    assert (opened.called("Zoe\u0308"), opened.called("Zoë")) == ("Zoe\u0308", "Zoë")
+    assert opened.remove("Zoe\u0308") == 1
+    assert opened.counts() == {"Zoë": 1}

@@ -17,6 +17,7 @@ import pytest
 
 from facerec.errors import InputError, UsageError
 from facerec.imaging.archives import open_source
+from facerec.imaging.code_pages import decode_names
 from facerec.imaging.sources import find_photos, list_people, photo_tree
 
 FILES = {"ann/1.jpg": os.urandom(1300), "ann/2.jpg": os.urandom(700), "bob/1.jpg": os.urandom(900)}
@@ -154,6 +155,84 @@ def test_a_zips_names_by_extra_field_are_read(tmp_path: Path, matches: bool) -> 
         archive.writestr(member, b"j")
     place.write_bytes(place.read_bytes().replace(b"J_rgen/1.jpg", stored))
     assert _people(place) == ["Юрий" if matches else "Jürgen"]
+
+
+def _in_code_page(encoding: str, *names: str) -> bytes:
+    """A zip whose names are in a code page and that does not say so, as old Windows tools write."""
+    placeholders = {f"{number:04}".ljust(len(name.encode(encoding)), "_"): name
+                    for number, name in enumerate(names)}  # fmt: skip
+    data = zip_of(dict.fromkeys(placeholders, b"x"))
+    for placeholder, name in placeholders.items():
+        data = data.replace(placeholder.encode(), name.encode(encoding))
+    return data
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        # What Windows' Explorer and 7-Zip write: the code page of the country's DOS.
+        ("cp437", ["Jürgen", "André"]),
+        ("cp850", ["Søren", "João", "ann"]),
+        ("cp850", ["Álvaro"]),
+        ("cp932", ["山田太郎", "鈴木"]),
+        ("cp932", ["さくら"]),
+        ("cp932", ["佐々木", "髙橋"]),
+        ("cp949", ["김철수", "박지성"]),
+        ("gbk", ["李小龙", "王芳"]),
+        ("cp950", ["陳美玲", "王小明"]),
+        ("cp866", ["Иван Петров", "Ольга"]),
+        ("cp852", ["Łukasz", "Błażej"]),
+        # What others write there: Windows' own.
+        ("cp1252", ["Jürgen", "Françoise", "Øystein Ås"]),
+        ("cp1252", ["JOSÉ"]),
+        ("cp1251", ["Иван Петров", "Ольга"]),
+        ("cp1250", ["Łukasz", "Błażej"]),
+    ],
+)
+def test_a_zips_names_in_a_code_page_are_read_and_the_guess_is_told(
+    encoding: str, names: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "a.zip"
+    place.write_bytes(_in_code_page(encoding, *(f"{name}/1.jpg" for name in names)))
+    assert sorted(_people(place)) == sorted(names)
+    told = f"they look like {encoding}, such as {names[0]}/1.jpg"
+    # Code page 437 is what the format says.
+    assert (told in caplog.text) == (encoding != "cp437")
+    assert caplog.text.count("encoded") == (encoding != "cp437")
+
+
+def test_names_of_a_zip_that_two_tools_wrote_are_read_each(tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    mixed = _in_code_page("cp850", "Søren/1.jpg", "Zoe/1.jpg").replace(b"Zoe", "Ü".encode() + b"l")
+    place.write_bytes(mixed)
+    assert _people(place) == ["Søren", "Ül"]
+
+
+def test_of_many_names_in_a_code_page_some_decide() -> None:
+    names = [f"{number}/鈴木.jpg".encode("cp932") for number in range(50_000)]
+    decoded, encoding = decode_names(names)
+    assert (encoding, decoded[-1]) == ("cp932", "49999/鈴木.jpg")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["/x/ann/1.jpg", "C:\\x\\bob\\1.jpg"],
+        ["ann/1.jpg", "/bob/1.jpg"],
+        ["C:\\x\\ann\\1.jpg", "D:\\x\\bob\\1.jpg"],
+        ["\\\\server\\share\\ann\\1.jpg", "\\\\server\\share\\bob\\1.jpg"],
+    ],
+)
+def test_whole_paths_in_a_zip_name_people_by_their_folders(
+    names: list[str], tmp_path: Path
+) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        for name in names:
+            member = zipfile.ZipInfo("_")
+            member.filename = name
+            archive.writestr(member, b"x")
+    assert sorted(_people(place)) == ["ann", "bob"]
 
 
 def test_links_in_a_zip_are_read_or_named(tmp_path: Path) -> None:

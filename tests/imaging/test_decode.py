@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import struct
+import subprocess
 import threading
 import warnings
 import zlib
@@ -496,6 +498,47 @@ def test_a_progressive_jpeg_without_the_scans_of_one_colour_is_truncated() -> No
     # Luma's scans alone: what is left when the colours' come last.
     kept = [scan for scan, one in zip(scans, components, strict=True) if one == 1]
     assert "its end is missing" in refused(headers + b"".join(kept) + b"\xff\xd9")
+
+
+def test_a_progressive_jpeg_that_never_refines_its_colours_is_read() -> None:
+    headers, scans = _scans(encoded(scene(), "JPEG", progressive=True))
+    starts = [scan.index(b"\xff\xda") for scan in scans]
+    # Of a scan of one component: its identifier, and from which bit it refines.
+    facts = [
+        (scan[start + 5], scan[start + 9] >> 4) for scan, start in zip(scans, starts, strict=True)
+    ]
+    kept = [scan for scan, (one, bit) in zip(scans, facts, strict=True) if one == 1 or not bit]
+    assert len(kept) == len(scans) - 2
+    assert_close(decoded(headers + b"".join(kept) + b"\xff\xd9"), scene(), 30)
+
+
+DC, LUMA = "0 1 2: 0-0, 0, 0;", "0: 1-63, 0, 0;"
+
+
+@pytest.mark.skipif(shutil.which("jpegtran") is None, reason="libjpeg-turbo-progs")
+@pytest.mark.parametrize(
+    ("script", "whole"),
+    [
+        (f"{DC} {LUMA} 1: 1-9, 0, 0; 2: 1-9, 0, 0;", True),
+        (f"{DC} {LUMA} 1: 1-63, 0, 2; 2: 1-63, 0, 2; 2: 1-63, 2, 1;", True),
+        (f"0 1 2: 0-0, 0, 1; 0: 0-0, 1, 0; {LUMA} 1: 1-63, 0, 1; 2: 1-63, 0, 1;", True),
+        (f"{DC} 0: 1-20, 0, 0; 1: 1-9, 0, 0; 2: 1-9, 0, 0;", True),
+        (f"{DC} {LUMA}", False),
+        (f"{DC} 0: 1-63, 0, 1; 1: 1-63, 0, 0; 2: 1-63, 0, 0;", False),
+        (DC, False),
+    ],
+)
+def test_what_a_scan_script_leaves_out_is_read_but_not_what_a_cut_leaves(
+    script: str, whole: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "scans.txt").write_text(script)
+    command = ["jpegtran", "-scans", str(tmp_path / "scans.txt")]
+    baseline = encoded(scene(), "JPEG", quality=95)
+    data = subprocess.run(command, input=baseline, capture_output=True, check=True).stdout
+    if whole:
+        assert_close(decoded(data), scene(), 40)
+    else:
+        assert "its end is missing" in refused(data)
 
 
 def test_a_jpeg_of_a_scan_for_each_component_needs_all_three() -> None:

@@ -44,13 +44,10 @@ def test_it_equals_dlib_on_the_golden_chips(data: Path) -> None:
 def test_it_gives_what_pytorch_gives(colour: str, augment: Augment, chips: np.ndarray) -> None:
     card, state = load_model("dlib_resnet")
     card = card.model_copy(update={"colour": colour, "augment": augment})
-    pytorch, graph = create_embedder(card, state, device="cpu", batch=32), graph_embedder(card)
-    exact, vectors = pytorch.embed(chips), graph.embed(chips)
+    exact = create_embedder(card, state, device="cpu", batch=32).embed(chips)
+    vectors = graph_embedder(card).embed(chips)
     assert (vectors.dtype, vectors.shape) == (np.float32, exact.shape)
     assert (vectors * exact).sum(axis=1).min() > 0.99999
-    lengths, wanted = (np.linalg.norm(one.embed_raw(chips), axis=1) for one in (graph, pytorch))
-    np.testing.assert_allclose(lengths, wanted, rtol=1e-3)
-    assert np.ptp(lengths) > 0.01
 
 
 def test_a_vector_is_the_same_to_the_bit_in_every_batch_and_on_any_threads(

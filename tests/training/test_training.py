@@ -114,6 +114,29 @@ def test_the_model_learns_and_every_other_command_can_use_it(run, tmp_path):
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["magface", "adaface", "arcface"])
+@pytest.mark.parametrize("share", [0, 0.4], ids=["no validation", "validation"])
+def test_a_loss_that_ties_the_norm_to_quality_leaves_the_usual_norms_in_the_card(
+    loss, share, run, tmp_path
+):
+    folder = tmp_path / "run"
+    code, _, err = run(*tiny(folder, train__loss=loss, train__lr=0.01, data__validation=share))
+    assert code == 0, err
+    card, _ = read_model(folder / "model.safetensors")
+    if loss == "arcface":
+        assert card.norms is None
+        return
+    assert card.norms is not None
+    assert card.norms.loss == loss
+    assert card.norms.data == f"{'validation' if share else 'training'} images of {card.name}"
+    low, median = card.norms.usual
+    assert 0 < low < median
+    # Trained on with another loss, the norm means nothing.
+    start = {"train__initial": folder / "model.safetensors", "train__loss": "arcface"}
+    assert run(*tiny(tmp_path / "on", train__max_steps=1, **start))[0] == 0
+    assert read_model(tmp_path / "on" / "model.safetensors")[0].norms is None
+
+
 def test_the_folder_says_how_the_run_came_to_be(run, tmp_path):
     assert run(*tiny(tmp_path / "run"))[0] == 0
     described = (tmp_path / "run" / "profile.yaml").read_text()

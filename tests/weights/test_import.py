@@ -28,7 +28,7 @@ from tests import layouts
 from tests.conftest import make_card, noise
 from tests.layouts import randomise
 
-HALF, EIGHTH = (127.5, 127.5), (127.5, 128.0)
+HALF, EIGHTH, UNIT = (127.5, 127.5), (127.5, 128.0), (0.0, 255.0)
 IMAGENET = (
     255 * np.array([0.485, 0.456, 0.406], np.float32),
     255 * np.array([0.229, 0.224, 0.225], np.float32),
@@ -47,6 +47,17 @@ def seed_network(name: str) -> Callable[[], torch.nn.Module]:
 
 
 # Layout, network, wrapping of its file, height, width, mean and deviation, colours.
+
+
+def magface() -> torch.nn.Module:
+    """IrvingMeng/MagFace, `models/iresnet.py`."""
+    network = layouts.IResNet18()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.eps = 2e-5
+    return network
+
+
 CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, Any, str]] = {
     "seed IR-50": ("ir", layouts.SeedIR, lambda s: s, 112, 112, HALF, "RGB"),
     "seed IR-50, DataParallel": (
@@ -55,6 +66,22 @@ CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, 
     ),
     "IR-SE-50": ("ir", lambda: layouts.SeedIR(se=True), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface iresnet18": ("iresnet", layouts.IResNet18, lambda s: s, 112, 112, HALF, "RGB"),
+    **{
+        f"MagFace iresnet18, {how}": (
+            "magface", magface,
+            lambda s, prefix=prefix: {
+                "arch": "iresnet18",
+                "state_dict": {
+                    **{f"{prefix}.{k}": v for k, v in s.items()}, "fc.weight": torch.zeros(512, 9)
+                },
+            },
+            112, 112, UNIT, "BGR",
+        )
+        for how, prefix in (
+            ("one GPU", "features"), ("DataParallel", "module.features"),
+            ("distributed", "features.module"),
+        )
+    },
     "insightface ViT-T": ("vit", seed_network("vit_t"), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface ViT-S, DataParallel": (
         "vit", seed_network("vit_s"), lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112,
@@ -135,7 +162,11 @@ def test_an_imported_file_gives_what_its_own_network_gives(case, run, tmp_path):
     assert record["input"] == [height, width]
     images = chips(height, width)
     mirrored = layout in MIRRORED
-    assert read_model(tmp_path / "ours.safetensors")[0].augment == ("flip" if mirrored else "none")
+    card = read_model(tmp_path / "ours.safetensors")[0]
+    assert card.augment == ("flip" if mirrored else "none")
+    tells_quality = layout in ("adaface", "magface")
+    assert (card.norms.loss if card.norms else None) == (layout if tells_quality else None)
+    assert ("evaluate lfw --model" in err) == tells_quality
     difference = embed(tmp_path / "ours.safetensors", images) - expected(
         network, images, mean, std, colour, mirrored=mirrored
     )

@@ -9,6 +9,7 @@ from facerec.cli.album.remarks import say_suggestions, say_twice
 from facerec.cli.console import Results, say
 from facerec.cli.help import App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, argument, profile_options
+from facerec.cli.thresholds import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,26 +79,33 @@ def show(
     Of people who are given it also says, on stderr, who they may be, and in which photos they are
     twice.
     """
-    from facerec.album.faces import read_faces
+    from facerec.album.certainty import own_probabilities
+    from facerec.album.faces import read_columns, read_faces
     from facerec.album.people import find_person
 
     results = Results(
-        "face", "person", "photo", "confirmed", "quality", "taken", as_json=as_json,
-        least=("quality", "taken", "confirmed"),
+        "face", "person", "photo", "confirmed", "quality", "taken", "probability",
+        as_json=as_json, least=("probability", "quality", "taken", "confirmed"),
     )  # fmt: skip
     with open_it(profile) as album:
         chosen = [find_person(album, one) for one in people] if people else None
+        columns = read_columns(album)
+        chances = own_probabilities(album, columns)
         for face in read_faces(album, chosen):
-            record = face_record(face)
+            record = face_record(face, chances.get(face.id))
             results.add(record, _face_cells(face, record))
         results.close(title=", ".join(people) if people else str(album.path))
         for person in dict.fromkeys(chosen or ()):
             say_twice(album, person)
-            say_suggestions(album, person)
+            say_suggestions(album, person, columns)
 
 
-def face_record(face: StoredFace) -> dict[str, Any]:
-    """A face as `album show --json` prints it."""
+def face_record(face: StoredFace, chance: float | None) -> dict[str, Any]:
+    """A face as `album show --json` prints it.
+
+    Args:
+        chance: probability that it is its person's; None where nothing tells it.
+    """
     from facerec.album.records import lasting_id
 
     return {
@@ -108,6 +116,7 @@ def face_record(face: StoredFace) -> dict[str, Any]:
         "confirmed": face.confirmed,
         "quality": None if face.quality is None else round(face.quality, 4),
         "taken": face.taken,
+        "probability": None if chance is None else round(chance, 6),
         "face": face.id,
     }
 
@@ -117,4 +126,5 @@ def _face_cells(face: StoredFace, record: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(face.id), face.name or record["person"] or "", face.path or "",
         "yes" if face.confirmed else "", quality, (face.taken or "").replace("T", " "),
+        percent(record["probability"]),
     )  # fmt: skip

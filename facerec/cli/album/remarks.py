@@ -6,8 +6,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from facerec.cli.console import say
+from facerec.cli.thresholds import percent
 
 if TYPE_CHECKING:
+    from facerec.album.records import FaceColumns
     from facerec.album.store import Album
 
 _MOST = 5
@@ -27,10 +29,15 @@ def say_twice(album: Album, person: int) -> None:
         say(f"{len(found) - _MOST} more photos show {label} more than once")
 
 
-def say_suggestions(album: Album, person: int) -> None:
+def say_suggestions(album: Album, person: int, columns: FaceColumns) -> None:
     """Say who somebody without a name may be, and of somebody named which groups may be theirs, as
-    far as the last grouping can tell."""
+    far as the last grouping can tell.
+
+    Args:
+        columns: what `read_columns` says of the album.
+    """
     from facerec.album.asking import likely_people, suggest
+    from facerec.album.certainty import probabilities
     from facerec.album.known import NOBODY
     from facerec.album.people import label_of, read_people
     from facerec.album.records import lasting_id
@@ -40,24 +47,35 @@ def say_suggestions(album: Album, person: int) -> None:
         return
     label = label_of(album, person)
     if shown.name is None:
-        for who, similarity in likely_people(album, person)[:_MOST]:
-            _say_likely(label, label_of(album, who), shown.faces, similarity)
+        own = columns.ids[columns.person == person].tolist()
+        for who, similarity in likely_people(album, person, columns=columns)[:_MOST]:
+            (chance,) = probabilities(album, columns, who, [own])
+            measure = _measure(similarity, chance)
+            _say_likely(label, label_of(album, who), shown.faces, measure)
         return
-    asked = [one for one in suggest(album, person, limit=_MOST) if one.group != person]
-    for one in asked:
+    found = suggest(album, person, columns=columns, limit=_MOST)
+    asked = [one for one in found if one.group != person]
+    chances = probabilities(album, columns, person, [one.faces for one in asked])
+    for one, chance in zip(asked, chances, strict=True):
+        measure = _measure(one.similarity, chance)
         if one.group != NOBODY:
-            _say_likely(lasting_id(one.group), label, len(one.faces), one.similarity)
+            _say_likely(lasting_id(one.group), label, len(one.faces), measure)
             continue
         face, name = one.faces[0], shlex.quote(label)
         say(
-            f"face {face} may be {label} (similarity {one.similarity:.2f}): "
+            f"face {face} may be {label} ({measure}): "
             f"facerec album confirm {name} {face}; if not: facerec album reject {name} {face}"
         )
 
 
-def _say_likely(group: str, label: str, faces: int, similarity: float) -> None:
+def _measure(similarity: float, chance: float | None) -> str:
+    told = "" if chance is None else f", probability {percent(chance)}"
+    return f"similarity {similarity:.2f}{told}"
+
+
+def _say_likely(group: str, label: str, faces: int, measure: str) -> None:
     name = shlex.quote(label)
     say(
-        f"{group} ({faces} faces) may be {label} (similarity {similarity:.2f}): "
+        f"{group} ({faces} faces) may be {label} ({measure}): "
         f"facerec album merge {group} --into {name}; if not: facerec album reject {name} {group}"
     )

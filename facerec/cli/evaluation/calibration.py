@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facerec.cli.console import say
 from facerec.errors import UsageError
 from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
-    from facerec.card import Calibration, ModelCard
+    from facerec.card import Calibration, ModelCard, Norms
     from facerec.cli.evaluation.options import Run
 
 _GALLERIES, _MODEL = (".h5", ".hdf5"), ".safetensors"
@@ -67,18 +68,35 @@ def _card_in(target: Path, assumed: ModelCard | None) -> ModelCard | None:
     return read_card(target, assumed.sha256 if assumed else None) if target.exists() else None
 
 
-def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -> None:
+def write_calibration(
+    target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None
+) -> None:
+    """Write what was measured into a card, a model or a gallery, as it then is: who else writes it
+    is waited for, and what they wrote stays.
+
+    Args:
+        card: of the model that was measured.
+        norms: None leaves those of the target.
+    """
+    from facerec.files.locking import locked
+
+    def tell() -> None:
+        say(f"{target}: another facerec is writing it; the thresholds wait for it")
+
+    with locked(target, waiting=tell):
+        _write(target, card, calibration, norms)
+
+
+def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None) -> None:
     from facerec.evaluation.thresholds import with_calibration
 
     if target.suffix in _GALLERIES:
-        from facerec.files.locking import locked
         from facerec.gallery import Gallery
 
-        with locked(target):
-            gallery = Gallery.open(target, assume=card)
-            card.require_same_model(gallery.card, str(target))
-            gallery.card = with_calibration(gallery.card, calibration)
-            gallery.save(target)
+        gallery = Gallery.open(target, assume=card)
+        card.require_same_model(gallery.card, str(target))
+        gallery.card = with_calibration(gallery.card, calibration, norms)
+        gallery.save(target)
         return
     if target.suffix == _MODEL:
         from facerec.weights.store import read_model, write_model
@@ -86,11 +104,12 @@ def write_calibration(target: Path, card: ModelCard, calibration: Calibration) -
         own, state = read_model(target)
         card.require_same_model(own, str(target))
         tensors = {name: tensor.numpy() for name, tensor in state.items()}
-        write_model(target, tensors, with_calibration(own, calibration))
+        write_model(target, tensors, with_calibration(own, calibration, norms))
         return
     from facerec.weights.cards import read_card, write_card
 
     if target.exists():
         own = read_card(target, card.sha256)
         card.require_same_model(own, str(target))
-    write_card(target, with_calibration(card, calibration))
+        card = own
+    write_card(target, with_calibration(card, calibration, norms))

@@ -76,9 +76,10 @@ def evaluate_pairs(
 
 
 def calibrate_by(measured: Measured, target: Path) -> None:
-    """Write the thresholds that a result gives into a card, a model or a gallery."""
+    """Write the thresholds that a result gives into a card, a model or a gallery; and the usual
+    norms, if the card says that they mean something."""
     from facerec.evaluation.cohort import measure_cohort
-    from facerec.evaluation.thresholds import calibrate
+    from facerec.evaluation.thresholds import calibrate, measured_norms
 
     card, record, people = measured.card, measured.record, measured.people
     with waiting("comparing strangers"):
@@ -87,7 +88,8 @@ def calibrate_by(measured: Measured, target: Path) -> None:
         why = "its images name too few people, or all look alike to the model"
         say(f"{record['protocol']}: no probabilities, since {why}")
     calibration = calibrate(measured.result.curve, card.metric, record["protocol"], cohort)
-    write_calibration(target, card, calibration)
+    norms = measured_norms(card, measured.embedded.norms, record["protocol"])
+    write_calibration(target, card, calibration, norms)
     record["calibrated"] = str(target)
 
 

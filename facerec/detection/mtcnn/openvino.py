@@ -50,6 +50,26 @@ def build_pnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [pixels])
 
 
+def build_pnet_cells(arrays: Arrays) -> Any:
+    """`pnet`: offsets and log-odds of a face `(1, 5, 1, 1, N)` for single cells
+    `(N, 12, 12, 3)` less 127.5.
+
+    A cell's layers are too small for a convolution's inner loop, so that runs over the cells, as a
+    third spatial axis: 2.6 instead of 3.8 us a cell.
+    """
+    from openvino import Model
+    from openvino import opset13 as op
+
+    cells = _parameter([-1, 12, 12, 3])
+    x = op.unsqueeze(op.transpose(cells, [3, 1, 2, 0]), op.constant(0))
+    x = _layer(x, arrays[0][:, :, None] * _SCALE, arrays[1], arrays[2])
+    x = op.max_pool(x, [2, 2, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0], [2, 2, 1]).output(0)
+    x = _layer(x, arrays[3][:, :, None], arrays[4], arrays[5])
+    x = _layer(x, arrays[6][:, :, None], arrays[7], arrays[8])
+    kernel, bias = merged_heads(arrays[9:13:2], arrays[10:14:2])
+    return Model([_convolved(x, kernel[None, None, None], bias)], [cells])
+
+
 def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1)`, or the log-odds alone, for crops
     `(N, 3, 24, 24)` less 127.5."""
@@ -99,9 +119,11 @@ def _heads(x: Any, kernels: Arrays, biases: Arrays) -> Any:
 def _convolved(x: Any, kernel: Floats, bias: Floats) -> Any:
     from openvino import opset13 as op
 
-    weight = op.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-    y = op.convolution(x, weight, [1, 1], [0, 0], [0, 0], [1, 1])
-    return op.add(y, op.constant(bias.reshape(1, -1, 1, 1)))
+    *sides, inputs, outputs = range(kernel.ndim)
+    weight = op.constant(np.ascontiguousarray(kernel.transpose(outputs, inputs, *sides)))
+    one, zero = [1] * len(sides), [0] * len(sides)
+    y = op.convolution(x, weight, one, zero, zero, one)
+    return op.add(y, op.constant(bias.reshape(1, -1, *one)))
 
 
 def _pooled(x: Any, side: int) -> Any:

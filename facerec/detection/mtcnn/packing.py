@@ -57,7 +57,8 @@ class Strip(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """All levels in a canvas of pixels `(height, width)`, cut into bands of `rows` cells' rows."""
+    """All levels of one image or several in a canvas of pixels `(height, width)`, cut into bands of
+    `rows` cells' rows."""
 
     levels: list[Level]
     strips: list[Strip]
@@ -76,17 +77,24 @@ class Layout(NamedTuple):
         return self.bands * (self.rows * STRIDE + MARGIN) * self.width
 
 
-def arrange(levels: Sequence[Level]) -> Layout:
-    """The layout with the fewest pixels, for levels in order, largest first.
+def arrange(levels: Sequence[Level], images: int = 1) -> Layout:
+    """The layout with the fewest pixels, for the levels of each of several images, one image after
+    the other.
 
     Convolutions are compiled for each input shape, which takes a tenth of a photo's time. So levels
-    are cut into strips, canvases have one of few widths, and a band's rows are rounded up: images
-    of all sizes need some 80 shapes.
+    are cut into strips, canvases have one of few widths, and the rows of an image's bands are
+    rounded up: images of all sizes need some 80 shapes. Several images of one size fill their
+    canvas better, and are worth a shape.
+
+    Args:
+        levels: of one image, largest first.
+        images: in the canvas.
     """
     whole = levels[0].columns * STRIDE + MARGIN
     narrower = [width for width in _WIDTHS if width < whole]
     widths = [*narrower[-_TRIED:], *_WIDTHS[len(narrower) :][:1]]
-    return min((_packed(levels, width) for width in widths), key=lambda layout: layout.pixels)
+    layouts = (_packed([*levels] * images, width, rounded=images == 1) for width in widths)
+    return min(layouts, key=lambda layout: layout.pixels)
 
 
 def rounded_up(length: int) -> int:
@@ -95,7 +103,7 @@ def rounded_up(length: int) -> int:
     return -(-length // step) * step
 
 
-def _packed(levels: Sequence[Level], width: int) -> Layout:
+def _packed(levels: Sequence[Level], width: int, *, rounded: bool) -> Layout:
     # Shelf packing: each shelf starts with the tallest strip left; columns of lower ones fill it.
     waiting = sorted(
         (strip for number, level in enumerate(levels) for strip in _cut(number, level, width)),
@@ -120,7 +128,7 @@ def _packed(levels: Sequence[Level], width: int) -> Layout:
                 rest.append(strip)
         waiting = rest
         top += shelf
-    rows, bands = _bands(top, width)
+    rows, bands = _bands(top, width, rounded=rounded)
     return Layout(list(levels), placed, width, rows, bands)
 
 
@@ -134,13 +142,15 @@ def _moved(strip: Strip, top: int, left: int) -> Strip:
     return strip._replace(top=top // STRIDE, left=left // STRIDE)
 
 
-def _bands(height: int, width: int) -> tuple[int, int]:
+def _bands(height: int, width: int, *, rounded: bool) -> tuple[int, int]:
     """Rows of cells in a band, and the number of bands."""
     rows = (height - MARGIN) // STRIDE
     count = math.ceil(rows * STRIDE * width / _BAND_PIXELS)
     if count > 1:
         count += count % 2  # so that two cores share them evenly
-    size = rounded_up(math.ceil(rows / count))
+    size = math.ceil(rows / count)
+    if rounded:
+        size = rounded_up(size)
     return size, math.ceil(rows / size)
 
 

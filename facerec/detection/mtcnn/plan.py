@@ -19,12 +19,22 @@ class Plan:
         height: of the images, in pixels.
         width: of the images.
         levels: of their pyramids.
+        images: in a canvas.
     """
 
-    def __init__(self, height: int, width: int, levels: Sequence[Level]) -> None:
-        self.layout = arrange(levels)
-        self.pyramid = Pyramid(height, width, self.layout)
+    def __init__(self, height: int, width: int, levels: Sequence[Level], images: int) -> None:
+        self.layout = arrange(levels, images)
+        self.pyramid = Pyramid(height, width, levels, self.layout.strips)
         self.cells = CellMap(self.layout)
+        self.images = images
+        self.cells_of_an_image = sum(level.rows * level.columns for level in levels)
+
+    def image_of(self, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Index of the image of each cell `(N, 3)`: canvas, x and y."""
+        level = self.cells.level[self.cells.strip[cells[:, 2], cells[:, 1]]]
+        levels = len(self.layout.levels) // self.images
+        image: NDArray[np.intp] = cells[:, 0] * self.images + level // levels
+        return image
 
 
 class CellMap:

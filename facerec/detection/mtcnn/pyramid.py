@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from facerec.detection.mtcnn.packing import STRIDE, Layout, Level, Strip
+from facerec.detection.mtcnn.packing import STRIDE, Level, Strip
 from facerec.faces import Floats, Image
 from facerec.parallel.threads import Map
 
@@ -57,17 +57,22 @@ class Pyramid:
     Args:
         height: of the images, in pixels.
         width: of the images.
-        layout: of a canvas.
+        levels: of an image.
+        strips: of a canvas, which holds one image's levels after the other's.
     """
 
-    def __init__(self, height: int, width: int, layout: Layout) -> None:
+    def __init__(
+        self, height: int, width: int, levels: Sequence[Level], strips: Sequence[Strip]
+    ) -> None:
         self._width = width
+        self._together = 1 + max(strip.level for strip in strips) // len(levels)
         self._levels = [
             _Level(level.height, _shares(height, level.height), _shares(width, level.width), [])
-            for level in layout.levels
+            for level in levels
         ]
-        for strip in layout.strips:
-            self._levels[strip.level].strips.append(strip)
+        for strip in strips:
+            image, level = divmod(strip.level, len(levels))
+            self._levels[level].strips.append((image, strip))
 
     def fill(self, canvases: Floats, images: Sequence[Image], run: Map) -> None:
         """Write the levels of images less 127.5, each pixel the mean of the area it covers.
@@ -76,8 +81,8 @@ class Pyramid:
         worked on side by side, as one of all their widths.
 
         Args:
-            canvases: `(N, height, width, 3)`, written.
-            images: `(H, W, 3) uint8` each.
+            canvases: `(M, height, width, 3)`, written.
+            images: `(H, W, 3) uint8` each, as many as fill the canvases, in their order.
             run: applies a function to items, perhaps in parallel.
         """
         count = len(images)
@@ -91,8 +96,8 @@ class Pyramid:
             narrowed = _narrowed(_turned(lowered, width), across)
             turned = _turned(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
             resized, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
-            for strip in level.strips:
-                _place(canvases, resized, strip, first, last)
+            for image, strip in level.strips:
+                _place(canvases, resized[image :: self._together], strip, first, last)
 
         slabs = [
             (level, across, first)
@@ -123,7 +128,8 @@ class _Level(NamedTuple):
     height: int
     down: _Shares
     across: _Shares
-    strips: list[Strip]
+    strips: list[tuple[int, Strip]]
+    """Each with its image's place among those of a canvas."""
 
 
 class _Shares(NamedTuple):

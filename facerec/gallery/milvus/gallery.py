@@ -37,7 +37,7 @@ from facerec.gallery.milvus.schema import (
     pack_face,
     read_state,
 )
-from facerec.gallery.people import check_name, unknown_person
+from facerec.gallery.people import check_name, check_new_name, stored_name, unknown_person
 
 
 @dataclass
@@ -104,8 +104,16 @@ class MilvusGallery(MilvusReader):
         people = [(name, list(one.entries)) for name, one in self._loaded.items()]
         return {name: len(ids) for name, ids in sorted(people, key=lambda item: min(item[1]))}
 
+    def called(self, name: str) -> str | None:
+        """See `GalleryStore.called`."""
+        if self._loaded is None:
+            return super().called(name)
+        stored = stored_name(name, self._loaded)
+        return stored if stored in self._loaded else None
+
     def holds(self, person: str, sha256: str) -> bool:
         """See `GalleryStore.holds`."""
+        person = stored_name(person, self._people)
         return person in self._people and self._people[person].holds(sha256)
 
     def photos(self) -> Iterator[tuple[str, str, str]]:
@@ -116,6 +124,7 @@ class MilvusGallery(MilvusReader):
 
     def has_source(self, person: str, source: str) -> bool:
         """See `GalleryStore.has_source`."""
+        person = stored_name(person, self._people)
         return person in self._people and bool(self._people[person].of_source(escape_text(source)))
 
     def add(
@@ -127,7 +136,9 @@ class MilvusGallery(MilvusReader):
         meta: Where | None = None,
     ) -> None:
         """See `GalleryStore.add`."""
-        check_name(person)
+        person = stored_name(person, self._people)
+        if person not in self._people:
+            check_new_name(person)
         size = self._card.embedding_size
         if any(face.embedding is None or face.embedding.shape != (size,) for face in faces):
             raise ValueError(f"every face needs an embedding of {size} values")
@@ -148,27 +159,29 @@ class MilvusGallery(MilvusReader):
 
     def rename(self, old: str, new: str) -> None:
         """See `GalleryStore.rename`."""
-        check_name(new)
-        self._require(old)
+        new = stored_name(new, self._people)
+        check_new_name(new)
+        old = self._require(old)
         if new in self._people:
             raise UsageError(f"{new} is in the gallery already; to join them, merge {old} into it")
         self._move(old, new)
 
     def merge(self, source: str, target: str) -> None:
         """See `GalleryStore.merge`."""
-        self._require(source)
-        self._require(target)
+        source, target = self._require(source), self._require(target)
         if source == target:
             raise UsageError(f"{source} cannot be merged into itself")
         self._move(source, target)
 
     def remove(self, person: str) -> int:
         """See `GalleryStore.remove`."""
-        return self._drop(person, list(self._require(person).entries))
+        person = self._require(person)
+        return self._drop(person, list(self._people[person].entries))
 
     def remove_source(self, person: str, source: str) -> int:
         """See `GalleryStore.remove_source`."""
-        return self._drop(person, self._require(person).of_source(escape_text(source)))
+        person = self._require(person)
+        return self._drop(person, self._people[person].of_source(escape_text(source)))
 
     def commit(self) -> None:
         """See `GalleryStore.commit`."""
@@ -246,10 +259,12 @@ class MilvusGallery(MilvusReader):
                 self._loaded = people
             return self._loaded
 
-    def _require(self, person: str) -> _Person:
+    def _require(self, name: str) -> str:
+        """The name as it is stored of whoever it calls."""
+        person = stored_name(name, self._people)
         if person not in self._people:
-            raise unknown_person(person, self._people)
-        return self._people[person]
+            raise unknown_person(name, self._people)
+        return person
 
     def _append(
         self,

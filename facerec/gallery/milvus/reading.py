@@ -22,7 +22,8 @@ from facerec.gallery.milvus.schema import (
     conditions_of,
     literal,
 )
-from facerec.gallery.people import unknown_person
+from facerec.gallery.people import stored_name, unknown_person
+from facerec.imaging.photos import normalise_person
 
 _MOST_ROWS = 16_384
 """Milvus returns no more rows at once."""
@@ -77,18 +78,20 @@ class MilvusReader:
         vectors = [row["embedding"] for row in sorted(rows, key=lambda row: row["id"])]
         return np.array(vectors, np.float32).reshape(-1, self._card.embedding_size)
 
+    def called(self, name: str) -> str | None:
+        """See `GalleryStore.called`."""
+        with explained(self._address):
+            return next(iter(self._faces_of(name)), None)
+
     def person(self, name: str, where: Where | None = None) -> Batch:
         """See `GalleryStore.person`."""
-        conditions = f" and person == {literal(name)}{conditions_of(where or {})}"
         with explained(self._address):
-            known = self._client.query(
-                f"{self._name}_people",
-                filter=f"person == {literal(name)}",
-                output_fields=["person", "faces"],
-            )
-            if not known:
+            found = self._faces_of(name)
+            if not found:
                 raise unknown_person(name, self.counts())
-            if known[0]["faces"] > _MOST_ROWS:
+            stored, faces = next(iter(found.items()))
+            conditions = f" and person == {literal(stored)}{conditions_of(where or {})}"
+            if faces > _MOST_ROWS:
                 rows = list(self._rows(ENTRY_FIELDS, conditions))
             else:
                 rows = self._client.query(
@@ -172,6 +175,17 @@ class MilvusReader:
             [{**row, "first": row["id"] if template else first[row["person"]]} for row in one]
             for one in hits
         ]
+
+    def _faces_of(self, name: str) -> dict[str, int]:
+        """Of whoever a name calls, the name as it is stored and the number of entries."""
+        people = self._client.query(
+            f"{self._name}_people",
+            filter=f"person in {literal([name, normalise_person(name)])}",
+            output_fields=["person", "faces"],
+        )
+        faces = {row["person"]: row["faces"] for row in people}
+        stored = stored_name(name, faces)
+        return {stored: faces[stored]} if stored in faces else {}
 
     def _rows(self, fields: Sequence[str], conditions: str = "") -> Iterator[Row]:
         """The committed entries that pass a filter, in order."""

@@ -10,12 +10,13 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
-from facerec.models import mean_vectors, require_chips, unit_vectors
+from facerec.models import require_chips, unit_and_norms, unit_vectors
 from facerec.models.runtimes.checks import require_right_here, without_averaging
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
 """Metadata keys of exported files: the card, and whether preprocessing is in the graph."""
 
+_NO_NORMS = np.empty(0, np.float32)
 Shape = list[int | None]
 """Shape of a network's input or output; None: a dynamic dimension."""
 
@@ -83,20 +84,17 @@ class ForeignEmbedder:
             ValueError: the chips are not of the card's input size.
             MissingError: the network fails, or gives other vectors than its card says.
         """
-        return unit_vectors(self.embed_raw(chips))
+        return self.embed_with_norms(chips)[0]
 
-    def embed_raw(self, chips: Image) -> Floats:
-        """See `Embedder.embed_raw`.
-
-        Raises:
-            ValueError, MissingError: as `embed` does.
-        """
+    def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
+        """See `Embedder.embed_with_norms`; raises what `embed` does."""
         require_chips(chips, self.card)
-        vectors = [
-            self._forward(chips[start : start + self._batch])
-            for start in range(0, len(chips), self._batch)
-        ]
-        return np.concatenate([np.empty((0, self.card.embedding_size), np.float32), *vectors])
+        units, norms = [np.empty((0, self.card.embedding_size), np.float32)], [_NO_NORMS]
+        for start in range(0, len(chips), self._batch):
+            unit, norm = self._forward(chips[start : start + self._batch])
+            units.append(unit)
+            norms.append(norm)
+        return np.concatenate(units), np.concatenate(norms)
 
     def require_right_here(self) -> None:
         """Compare its vectors with the exact ones that the file carries; see `checks`.
@@ -109,14 +107,17 @@ class ForeignEmbedder:
         plain = ForeignEmbedder(self._path, self._network, card, batch=self._batch)
         require_right_here(plain, self._network.check, self._path)
 
-    def _forward(self, chips: Image) -> Floats:
+    def _forward(self, chips: Image) -> tuple[Floats, Floats]:
         if self.card.colour == "BGR" and not self._network.inside:
             chips = chips[..., ::-1]
         x = chips.transpose(0, 3, 1, 2).astype(np.float32)
         if not self._network.inside:
             x = (x - self._mean) * self._scale
-        views = [x] if self.card.augment == "none" else [x, x[..., ::-1]]
-        return mean_vectors([self._run(view) for view in views])
+        units, norms = unit_and_norms(self._run(x))
+        if self.card.augment != "none":
+            mirrored, others = unit_and_norms(self._run(x[..., ::-1]))
+            units, norms = unit_vectors(units + mirrored), (norms + others) / np.float32(2)
+        return units, norms
 
     def _run(self, x: Floats) -> Floats:
         count = len(x)

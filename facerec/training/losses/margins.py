@@ -5,7 +5,8 @@ true class's cosine `(N,)`, `others` the rest; the classifier scales both. Angle
 any autocast.
 
 A loss registers a factory from the profile's `train` section to its margin, None for plain softmax,
-and which of `MARGIN_KEYS` it takes as `keys`.
+which of `MARGIN_KEYS` it takes as `keys`, and `norm_tells_quality` if it ties the norm of a feature
+to the quality of its image.
 """
 
 from __future__ import annotations
@@ -214,8 +215,9 @@ def combined(section: TrainSection) -> Margin | None:
 
 
 @LOSSES.register(
-    "adaface", help="AdaFace: margin by image quality, 0.4 (Kim et al. 2022).", keys=("margin",)
-)
+    "adaface", help="AdaFace: margin by image quality, 0.4 (Kim et al. 2022).", keys=("margin",),
+    norm_tells_quality=True,
+)  # fmt: skip
 def adaface(section: TrainSection) -> Margin | None:
     return AdaFaceMargin(_margin(section, 0.4))
 
@@ -229,7 +231,10 @@ def curricularface(section: TrainSection) -> Margin | None:
     return CurricularFaceMargin(_margin(section, 0.5))
 
 
-@LOSSES.register("magface", help="MagFace: margin by feature length (Meng et al. 2021).", keys=())
+@LOSSES.register(
+    "magface", help="MagFace: margin by feature length (Meng et al. 2021).", keys=(),
+    norm_tells_quality=True,
+)  # fmt: skip
 def magface(section: TrainSection) -> Margin | None:
     return MagFaceMargin()
 

@@ -58,7 +58,7 @@ def _ir(state: State) -> Imported:
     side = 16 * round((head.shape[1] / 512) ** 0.5)
     name = f"adaface_ir_{_DEPTHS[blocks]}" if adaface else f"ir_{se}{_DEPTHS[blocks]}"
     colour = "BGR" if adaface else "RGB"
-    more = {} if adaface else _MIRRORED
+    more: dict[str, Any] = {"norms": {"loss": "adaface"}} if adaface else {**_MIRRORED}
     fields = _fields(side, len(head), arcface_template(side), colour=colour, **more)
     return Imported(name, state, fields)
 
@@ -75,6 +75,31 @@ def _iresnet(state: State) -> Imported:
     return Imported(
         f"iresnet{_IRESNET_DEPTHS[units]}", state, _fields(side, len(head), arcface_template(side))
     )
+
+
+_MAGFACES = ("features.", "features.module.")
+"""Before the network's names, with and without DataParallel."""
+_MAGFACE_EPSILON = 2e-5
+"""Of MagFace's batch norms; those of facerec's iresnet have PyTorch's default, 1e-5."""
+
+
+def _is_magface(state: State) -> bool:
+    return any(f"{prefix}layer1.0.prelu.weight" in state for prefix in _MAGFACES)
+
+
+def _magface(state: State) -> Imported:
+    """An iresnet beside its classifier, fed BGR in [0, 1] (`inference/gen_feat.py`)."""
+    prefix = next(it for it in reversed(_MAGFACES) if f"{it}layer1.0.prelu.weight" in state)
+    inside: State = {
+        name.removeprefix(prefix): value + np.float32(_MAGFACE_EPSILON - 1e-5)
+        if name.endswith("running_var")
+        else value
+        for name, value in state.items()
+        if name.startswith(prefix)
+    }
+    found = _iresnet(inside)
+    own = {"colour": "BGR", "mean": [0.0] * 3, "std": [255.0] * 3, "norms": {"loss": "magface"}}
+    return Imported(found.architecture, inside, found.card | own)
 
 
 _VITS = {(256, 12): "vit_t", (512, 12): "vit_s", (512, 24): "vit_b"}
@@ -190,6 +215,7 @@ TORCH_LAYOUTS = (
     Layout("ir", "egcode/facerec, face.evoLVe, InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir),
     Layout("iresnet", "insightface, arcface_torch",
            _has("layer1.0.prelu.weight", "features.weight"), _iresnet),
+    Layout("magface", "IrvingMeng/MagFace: iresnet", _is_magface, _magface),
     Layout("vit", "insightface, arcface_torch: ViT",
            _has("pos_embed", "patch_embed.proj.weight", "feature.2.weight"), _vit),
     Layout("resnet", "egcode/facerec, face.evoLVe: ResNet",
