@@ -299,6 +299,7 @@ def evaluate_detectors(
     curves: Mapping[str, Detector] | None = None,
     false_positives: Sequence[int] = FALSE_POSITIVES,
     seen: Callable[[], object] = lambda: None,
+    unreadable: Callable[[InputError], object] | None = None,
 ) -> dict[str, DetectionReport]:
     """Run detectors side by side over annotated images, each read once.
 
@@ -310,6 +311,8 @@ def evaluate_detectors(
         read: gives a file's `(H, W, 3) uint8` RGB image.
         false_positives: numbers of false positives at which recall is reported.
         seen: callback after each image.
+        unreadable: callback for an image that `read` cannot read, whose faces count as not found;
+            None: it is raised.
     """
     curves = curves or {}
     outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in detectors}
@@ -317,9 +320,16 @@ def evaluate_detectors(
     seconds = dict.fromkeys(detectors, 0.0)
     images = faces = 0
     for picture in pictures:
-        image = read(picture.path)
         images += 1
         faces += sum(not face.ignored for face in picture.faces)
+        try:
+            image = read(picture.path)
+        except InputError as error:
+            if unreadable is None:
+                raise
+            unreadable(error)
+            seen()
+            continue
         for name, detector in detectors.items():
             start = time.perf_counter()
             found = detector.detect([image])[0]
