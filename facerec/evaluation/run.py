@@ -8,8 +8,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from facerec.alignment.warp import only_central_face
 from facerec.engine.cache import EmbeddingCache, cache_path
 from facerec.engine.engine import Engine
+from facerec.engine.pool import Select
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
 from facerec.imaging.archives import Source
@@ -39,6 +41,7 @@ class Setting:
 def embed_set(
     engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
     setting: Setting, observe: Observe, regions: Mapping[str, Region] | None = None,
+    select: Select = only_central_face,
 ) -> Embedded:  # fmt: skip
     """Vectors of a set's images; see `embed_images`.
 
@@ -60,7 +63,7 @@ def embed_set(
         embedded = embed_images(
             apart, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,
-            quality=setting.quality,
+            quality=setting.quality, select=select,
         )  # fmt: skip
     embedded = dataclasses.replace(embedded, vectors=engine.fuse(embedded.raw))
     missing = embedded.missing
