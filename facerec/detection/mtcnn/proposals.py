@@ -186,9 +186,9 @@ class Proposer:
         def evaluate(chunk: NDArray[np.intp]) -> _Candidates:
             canvas, x, y = pad_to_multiple(chunk, _CELL_BLOCK).T
             cells = patches[canvas, y, x].reshape(-1, _CELL_SIDE, _CELL_SIDE, 3)
-            output = network(cells).reshape(-1, len(cells))[:, : len(chunk)]
-            passed = np.flatnonzero(output[-1] > self._threshold)
-            return _Candidates(chunk[passed], output[-1, passed], output[:-1, passed].T)
+            output = network(cells)[: len(chunk)].reshape(len(chunk), -1)
+            passed = np.flatnonzero(output[:, -1] > self._threshold)
+            return _Candidates(chunk[passed], output[passed, -1], output[passed, :-1])
 
         chunks = in_even_chunks(positions, _CELL_BATCH, _CELL_BLOCK)
         return _joined([_NO_CELLS, *self._run(evaluate, chunks)])
