@@ -47,7 +47,8 @@ _BY_MARGIN, _BY_EVIDENCE = 6, 3
 ROUNDS = _BY_MARGIN + _BY_EVIDENCE + 1 + _BY_EVIDENCE
 """Rounds of judging in all, at most: the second look and what follows it are the last."""
 _DOUBTFUL = np.log(10)
-"""Log-odds of the likeliest kind over the next, below which an image is doubtful."""
+"""Log-odds of the likeliest kind over the next, below which an image is doubtful: ten to one. With
+a hundred or a thousand to one, five and ten times as many images give no better F1 on LFW."""
 _MOST_AGAIN = 0.1
 """Share of the images that are looked at again, at most."""
 

@@ -204,16 +204,14 @@ def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> Non
     from facerec.gallery.people import unknown_person
 
     target = opened.called(into)
-    sources = []
-    for name in people:
-        person = opened.called(name)
+    called = {name: opened.called(name) for name in people}
+    for name, person in called.items():
         if person is None:
             raise unknown_person(name, opened.counts())
-        if person != target:
-            sources.append(person)
+    sources = [person for person in dict.fromkeys(called.values()) if person not in (None, target)]
     if target is None:
         opened.rename(sources.pop(0), into)
-    for person in dict.fromkeys(sources):
+    for person in sources:
         opened.merge(person, into)
 
 

@@ -209,6 +209,15 @@ def test_vectors_that_are_means_already_are_not_looked_at_again(run, engines, fo
         assert list(engines) == [augment]
 
 
+def test_a_gallerys_photos_are_not_looked_at_again(vectors, tmp_path):
+    gallery = tmp_path / "people.h5"
+    gallery.touch()
+    photos = make_photos(vectors, [EASY + ODD] * PEOPLE)
+    given = (photos, make_card(SIZE), tmp_path, Profile())
+    assert cleanup_inputs.second_look(gallery, *given, aligned=False) is None
+    assert cleanup_inputs.second_look(tmp_path, *given, aligned=False) is not None
+
+
 @pytest.mark.slow
 def test_swaps_and_strangers_among_lfws_people_are_told(data):
     from tests.benchmarks.cleanup_strangers import embed, measure, views_of

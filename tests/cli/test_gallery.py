@@ -74,7 +74,9 @@ def test_rename_remove_and_merge_change_the_file(run: Run, path: Path, tmp_path:
 def test_a_name_with_decomposed_accents_is_the_same_name(run: Run, path: Path) -> None:
     """As macOS's completion writes it."""
     assert run("gallery", "show", "Zoe\u0308", "-g", path)[0] == 0
-    assert run("gallery", "merge", "Zoe\u0308", "--into", "Ada", "-g", path)[0] == 0
+    again = run("gallery", "merge", "Zoe\u0308", "Zoë", "--into", "Chloe\u0308", "-g", path)
+    assert (again[0], Gallery.open(path).counts()) == (0, {"Ada": 2, "Chloë": 1})
+    assert run("gallery", "merge", "Chloe\u0308", "--into", "Ada", "-g", path)[0] == 0
     assert run("gallery", "rename", "Ada", "Rene\u0301", "-g", path)[0] == 0
     assert Gallery.open(path).counts() == {"René": 3}
     assert run("gallery", "remove", "Rene\u0301", "--force", "-g", path)[0] == 0
