@@ -8,6 +8,7 @@ from html import unescape
 from pathlib import Path
 
 from facerec.album.journal import purge_steps
+from facerec.album.metadata.digikam import naming_database
 from facerec.album.metadata.picasa import FILES as PICASA
 from facerec.album.metadata.sidecars import SUFFIXES
 from facerec.album.photos import from_stored
@@ -73,7 +74,8 @@ def photos_of(album: Album, person: int) -> list[str]:
 def named_in_metadata(
     photos: Iterable[str], name: str, advance: Callable[[], None] = lambda: None
 ) -> Iterator[str]:
-    """The files that name a person in their XMP, also beside photos, and Picasa's lists.
+    """The files that name a person in their XMP, also beside photos, Picasa's lists, and digiKam's
+    databases.
 
     Members of archives and URLs are not looked at.
 
@@ -86,6 +88,10 @@ def named_in_metadata(
             if file not in seen and _names(file, name):
                 yield str(file)
             seen.add(file)
+        database = naming_database(Path(photo), name)
+        if database is not None and database not in seen:
+            yield str(database)
+            seen.add(database)
         advance()
 
 

@@ -31,10 +31,10 @@ def usable_name(name: str) -> str:
         UsageError: it is empty, holds a slash or a control character, or looks like an id.
     """
     # HDF5, which the room of galleries brings, is not waited for by who only looks.
-    from facerec.gallery.people import check_name
+    from facerec.gallery.people import check_new_name
 
     stored = normalise_person(name).strip()
-    check_name(stored)
+    check_new_name(stored)
     if parse_lasting_id(stored) is not None:
         raise UsageError(f"{stored}: is how unnamed people are called; give a name")
     return stored

@@ -67,6 +67,17 @@ class Evidence:
         least = np.maximum(own_ratio, nobody) - elsewhere - self.other.offset
         return np.asarray(least / self.other.slope, np.float32)
 
+    def lead(self, own: NDArray[np.floating], other: NDArray[np.floating]) -> Scores:
+        """`(N,)` log-odds, 0 or more, of the likeliest of the three kinds over the next likeliest.
+
+        Args:
+            own, other: `(N,)` cosines to the own person and to the nearest other; NaN gives NaN.
+        """
+        ratios = [self.own.at(own.astype(np.float64)), self.other.at(other.astype(np.float64))]
+        logs = np.sort(np.stack([*ratios, np.zeros(len(own))], 1) + np.log(self.shares), 1)
+        lead: Scores = logs[:, 2] - logs[:, 1]
+        return lead
+
 
 def weigh(
     alike: NDArray[np.floating], nearest: NDArray[np.floating], impostor: NDArray[np.floating],

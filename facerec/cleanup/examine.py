@@ -8,11 +8,12 @@ import numpy as np
 
 from facerec.card import distance_to_similarity
 from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
+from facerec.cleanup.division import SMALLEST_PART
 from facerec.cleanup.findings import Finding, Kind, about, beyond, nearest
 from facerec.cleanup.folders import find_outliers, find_wrong_folders, find_wrong_people
 from facerec.cleanup.graph_linkage import NEIGHBOURS, link_neighbours
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
-from facerec.cleanup.label_noise import ROUNDS, SMALLEST_PART, Judgement, judge
+from facerec.cleanup.label_noise import ROUNDS, Again, Judgement, judge
 from facerec.cleanup.linkage import Tree, cut, link
 from facerec.cleanup.neighbours import neighbour_pairs, similar_pairs
 from facerec.cleanup.photos import UNREADABLE, Photos
@@ -28,6 +29,7 @@ PASSES = ROUNDS + 2
 def examine(
     photos: Photos, section: CleanupSection, threshold: float,
     advance: Callable[[int], None] = lambda _: None, *, same_person: float | None = None,
+    again: Again | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Find what is wrong with the folders of people.
 
@@ -36,6 +38,7 @@ def examine(
         same_person: cosine below which the card calls two images two people.
         advance: progress callback, with the number of images compared: `PASSES` times all of them,
             divided among the ranks.
+        again: vectors of a second look at rows of `photos`; None: there is none.
 
     Raises:
         UsageError: ward linkage with another metric than euclidean, or a person has more than
@@ -44,7 +47,7 @@ def examine(
     found = [*examine_files(photos, section)]
     rows = photos.embedded()
     if len(rows):
-        found += _examine_people(photos, rows, section, threshold, same_person, advance)
+        found += _examine_people(photos, rows, section, threshold, same_person, advance, again)
     misplaced = {
         file
         for finding in found
@@ -76,7 +79,7 @@ def examine_files(photos: Photos, section: CleanupSection) -> Iterator[Finding]:
 
 def _examine_people(
     photos: Photos, rows: Rows, section: CleanupSection, threshold: float,
-    same_person: float | None, advance: Callable[[int], None],
+    same_person: float | None, advance: Callable[[int], None], again: Again | None,
 ) -> Iterator[Finding]:  # fmt: skip
     vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
@@ -104,7 +107,8 @@ def _examine_people(
         apart[outside] = True
         # Several images that are alike may be a person merged into the folder.
         alone[few] = True
-    judgement = judge(vectors, person, trees, alone, advance)
+    look = None if again is None else lambda doubtful: again(rows[doubtful])
+    judgement = judge(vectors, person, trees, alone, advance, look)
     # A merged person is told of the folder, not of each image.
     apart &= judgement.part == judgement.folder[judgement.part]
     least = least_alike(judgement.scale.gap)
@@ -169,4 +173,5 @@ def _about_outliers(
         yield about(
             photos, Kind.OUTLIER, rows[row], max(0.5, confidence),
             neighbours=nearest(photos, rows, vectors, row, kept),
+            second_look=bool(judgement.again[row]),
         )  # fmt: skip

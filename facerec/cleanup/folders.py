@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.cleanup.comparison import SAME, gaps_apart
+from facerec.cleanup.division import DIFFERENT
 from facerec.cleanup.findings import Finding, Kind, about, nearest
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
-from facerec.cleanup.label_noise import DIFFERENT, SAME, Judgement, gaps_apart
+from facerec.cleanup.label_noise import Judgement
 from facerec.cleanup.linkage import Tree, cut
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
@@ -37,6 +39,7 @@ def find_wrong_people(
             margin=round(float(judgement.margin[row]), 4),
             neighbours=nearest(photos, rows, vectors, row, inside[part]),
             own_neighbours=nearest(photos, rows, vectors, row, own[own != row]),
+            second_look=bool(judgement.again[row]),
         )  # fmt: skip
 
 

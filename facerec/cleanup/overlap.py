@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.cleanup.comparison import SAME, gaps_apart
 from facerec.cleanup.copies import LOOKS_BITS, hamming, least_alike
 from facerec.cleanup.findings import Finding, Kind, about
 from facerec.cleanup.groups import Groups, Scale, rows_by_group
-from facerec.cleanup.label_noise import SAME, gaps_apart
 from facerec.cleanup.photos import Photos
 from facerec.parallel.products import products
 from facerec.parallel.ranks import map_sharded

@@ -28,7 +28,7 @@ MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
 UNDONE = "undone.jsonl"
 # What a run writes before its manifest: caches of what was seen, the plot, hidden temporary files.
-_UNFINISHED = ("survey.sqlite", "excluded.sqlite", "plot.svg", ".")
+_UNFINISHED = ("survey.sqlite", "excluded.sqlite", "views.sqlite", "plot.svg", ".")
 _VERSION = 1
 _TREES = ("clean", "dirt")
 # Across file systems, or on one that does not support or permit hard links.

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from facerec.card import ModelCard
     from facerec.cleanup.findings import Finding
+    from facerec.cleanup.label_noise import Again
     from facerec.cleanup.photos import Photos
     from facerec.cleanup.plan import Placement
     from facerec.profile.schema import CleanupSection
@@ -191,7 +192,7 @@ def run(
     import tempfile
 
     with waiting("loading models"):
-        from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people
+        from facerec.cli.cleanup_inputs import look_at_excluded, look_at_people, second_look
     from facerec.cleanup.plan import plan
     from facerec.parallel.ranks import device_setting, process_group, rank
 
@@ -203,7 +204,8 @@ def run(
         photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
         avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []
         chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
-        photos, findings = _find(photos, card, section, chosen, unlabelled, avoided)
+        again = second_look(dirty, photos, card, seen, loaded, aligned=aligned)
+        photos, findings = _find(photos, card, section, chosen, unlabelled, avoided, again)
         if rank() > 0:
             return  # rank 0 has gathered all findings and writes them
     if reason:
@@ -362,7 +364,7 @@ def _choose_threshold(
 
 def _find(
     photos: Photos, card: ModelCard, section: CleanupSection, threshold: float, unlabelled: bool,
-    avoided: Sequence[Photos],
+    avoided: Sequence[Photos], again: Again | None,
 ) -> tuple[Photos, list[Finding]]:  # fmt: skip
     """The photos by person, and everything found on them."""
     from facerec.cleanup import unlabelled as pile
@@ -379,7 +381,7 @@ def _find(
             photos, findings = pile.group(photos, section, threshold, advance)
         else:
             limit = same_person_cosine(card)
-            findings = examine(photos, section, threshold, advance, same_person=limit)
+            findings = examine(photos, section, threshold, advance, same_person=limit, again=again)
         overlap = [
             finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
         ]

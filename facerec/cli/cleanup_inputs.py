@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from facerec.card import ModelCard
+from facerec.cleanup.groups import Rows
+from facerec.cleanup.label_noise import Again
 from facerec.cleanup.photos import Photos, collect
 from facerec.cleanup.survey import (
     SURVEY,
@@ -19,11 +23,11 @@ from facerec.cleanup.survey import (
     survey_known,
 )
 from facerec.cleanup.unlabelled import UNKNOWN
-from facerec.cli.console import progress
+from facerec.cli.console import progress, say
 from facerec.cli.loading import load_engine
 from facerec.engine.engine import Engine
 from facerec.errors import InputError, NoCardError, UsageError
-from facerec.faces import Face
+from facerec.faces import Face, Floats
 from facerec.files.output_names import safe_name
 from facerec.gallery import Gallery
 from facerec.imaging.archives import Source, open_source, photo_names
@@ -31,7 +35,7 @@ from facerec.imaging.folders import FolderSource, start_of
 from facerec.imaging.labels import Owners
 from facerec.imaging.names import is_photo
 from facerec.imaging.sources import find_photos, list_people
-from facerec.parallel.ranks import shard
+from facerec.parallel.ranks import rank, shard
 from facerec.profile.loading import Profile
 
 Item = tuple[str, str, str]
@@ -110,6 +114,45 @@ def look_at_excluded(
                 )  # fmt: skip
             seen.append(collect(items, found, card.embedding_size))
     return seen
+
+
+def second_look(
+    dirty: Path, photos: Photos, card: ModelCard, report: Path, profile: Profile, *, aligned: bool
+) -> Again | None:
+    """How doubtful photos of folders are embedded anew, as the mean of several views of the face.
+
+    Args:
+        card: of the photos' vectors.
+        report: where what was seen is kept.
+
+    Returns:
+        None for a gallery, whose photos may be gone, and for vectors that are means already.
+    """
+    if _is_gallery(dirty) or card.augment != "none":
+        return None
+    model = profile.model.model_copy(update={"augment": "views", "fused_card": None})
+    several = profile.model_copy(update={"model": model})
+
+    def look(rows: Rows) -> Floats:
+        vectors = np.full((len(rows), card.embedding_size), np.nan, np.float32)
+        items = [("", str(photos.path[row]), str(photos.file[row])) for row in rows]
+        if rank() == 0:
+            say(f"{dirty}: looking again at {len(items)} doubtful images, in several views")
+        engine = load_engine(several)
+        with (
+            open_survey(report / "views.sqlite", _origin(engine, several, aligned)) as cache,
+            _looking(items) as observe,
+        ):
+            found = survey(
+                [Path(path) for _, path, _ in items], path_reader(several.runtime, cache), engine,
+                several.runtime, cache, aligned=aligned, observe=observe,
+            )  # fmt: skip
+        for place, (_, vector, _) in enumerate(found):
+            if vector is not None:
+                vectors[place] = vector
+        return vectors
+
+    return look
 
 
 def _origin(engine: Engine, profile: Profile, aligned: bool) -> str:

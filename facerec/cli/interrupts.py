@@ -66,7 +66,6 @@ def _raise_or_end(number: int, frame: FrameType | None) -> None:
 
 
 def _end(*_: object) -> None:
-    if os.isatty(2):
-        os.write(2, _CLEAR_LINE_SHOW_CURSOR)
-    os.write(2, b"facerec: interrupted\n")
+    # In one piece: a spinner's thread goes on until the end.
+    os.write(2, (_CLEAR_LINE_SHOW_CURSOR if os.isatty(2) else b"") + b"facerec: interrupted\n")
     os._exit(INTERRUPTED)

@@ -25,7 +25,8 @@ from facerec.models.factory import create_embedder, load_network
 from facerec.models.fusion import Fusion, equal_weights, fused_card, normalised_weights
 from facerec.models.graph_embedder import GraphEmbedder
 from facerec.models.precision import choose_precision, runs_on
-from facerec.models.runtimes.checks import processor, without_averaging
+from facerec.models.runtimes.checks import agree, processor, without_averaging
+from facerec.models.runtimes.foreign import ForeignEmbedder
 from facerec.models.runtimes.graphs import (
     OPSET,
     Precision,
@@ -36,7 +37,13 @@ from facerec.models.runtimes.graphs import (
     write_onnx,
     write_openvino,
 )
-from facerec.models.runtimes.onnx import embedded_card, embeds_preprocessing, load_onnx, onnx_sha256
+from facerec.models.runtimes.onnx import (
+    embedded_card,
+    embeds_preprocessing,
+    load_onnx,
+    offers,
+    onnx_sha256,
+)
 from facerec.models.runtimes.openvino import import_openvino, load_openvino
 from facerec.parallel.devices import choose_device
 from facerec.parallel.openvino import is_installed
@@ -217,7 +224,10 @@ class _Plan:
         if self.engine == "openvino":
             import_openvino(f"runtime.engine {self.engine}")
         self.device = choose_device(runtime.device)
-        if runtime.device == "auto" and not runs_on(self.engine, self.device):
+        if runtime.device == "auto" and not (
+            runs_on(self.engine, self.device, runtime.precision)
+            and (self.engine != "onnxruntime" or offers(self.device))
+        ):
             self.device = "cpu"
         self.precision = choose_precision(runtime.precision, self.engine, self.device)
         self.kept: Precision = "int8" if self.precision == "int8" else "fp32"
@@ -251,11 +261,17 @@ class _Plan:
             )  # fmt: skip
         else:
             assert card is not None
-            embedder = load_onnx(
-                path, card, device=self.device, threads=runtime.threads, batch=runtime.batch
-            )
+            embedder = self._load_onnx(path, card, self.device)
+            if self.device == "mps" and runtime.device == "auto":
+                # CoreML computes differently on each of Apple's chips.
+                exact = self._load_onnx(path, card, "cpu")
+                embedder = embedder if agree(exact, embedder) else exact
         embedder.require_right_here()
         return embedder
+
+    def _load_onnx(self, path: Path, card: ModelCard, device: str) -> ForeignEmbedder:
+        runtime = self._profile.runtime
+        return load_onnx(path, card, device=device, threads=runtime.threads, batch=runtime.batch)
 
     def load_converted(
         self, card: ModelCard, suffix: str, write: Write, exact: Embedder

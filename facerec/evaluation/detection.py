@@ -23,9 +23,15 @@ from facerec.detection import Detector
 from facerec.errors import FacerecError, InputError
 from facerec.faces import Face, Floats, Image
 from facerec.files.text import read_text
+from facerec.profile.schema import DetectorSection
+from facerec.registry import DETECTORS
 
 MATCHED = 0.5
 _CHORDS = 512
+FALSE_POSITIVES = (20, 50, 100, 500, 1000)
+"""Numbers of false positives at which recall is reported."""
+_LEAST = 0.05
+"""Score down to which the curve goes."""
 
 
 class Region(Protocol):
@@ -186,6 +192,8 @@ def _records(file: Path, numbers: int) -> Iterator[tuple[str, list[list[float]]]
 class DetectionReport:
     """A detector's figures.
 
+    Precision and recall are the detector's as it is set; the curve goes on below its score.
+
     Attributes:
         images: number of images.
         faces: annotated faces, without ignored ones.
@@ -219,6 +227,18 @@ class DetectionReport:
     def false_positives(self) -> NDArray[np.intp]:
         """Number of false positives `(N,)` down to each score."""
         return np.cumsum(~self.true)
+
+
+def with_all_scores(section: DetectorSection) -> DetectorSection:
+    """The section of a detector that also gives faces of low score, for the curve: FDDB's authors
+    order detections by score and ask for all of them."""
+    if DETECTORS.fact(section.name, "cascade"):
+        first, second, last = section.thresholds
+        return section.model_copy(update={"thresholds": (first, second, min(last, _LEAST))})
+    own = section.score
+    # The points are placed face by face, and not measured here.
+    lower = {"score": _LEAST if own is None else min(own, _LEAST), "landmarks": "own"}
+    return section.model_copy(update=lower)
 
 
 def match_detections(
@@ -276,38 +296,59 @@ def evaluate_detectors(
     pictures: Iterable[AnnotatedImage],
     read: Callable[[Path], Image],
     *,
-    false_positives: Sequence[int] = (100, 500, 1000),
+    curves: Mapping[str, Detector] | None = None,
+    false_positives: Sequence[int] = FALSE_POSITIVES,
     seen: Callable[[], object] = lambda: None,
+    unreadable: Callable[[InputError], object] | None = None,
 ) -> dict[str, DetectionReport]:
     """Run detectors side by side over annotated images, each read once.
 
     Args:
         detectors: name → detector.
+        curves: name → the same detector of `with_all_scores`, for the curve; without one it ends
+            at the detector's own score.
         pictures: annotated images.
         read: gives a file's `(H, W, 3) uint8` RGB image.
         false_positives: numbers of false positives at which recall is reported.
         seen: callback after each image.
+        unreadable: callback for an image that `read` cannot read, whose faces count as not found;
+            None: it is raised.
     """
+    curves = curves or {}
     outcomes: dict[str, list[tuple[float, bool]]] = {name: [] for name in detectors}
+    ordered: dict[str, list[tuple[float, bool]]] = {name: [] for name in curves}
     seconds = dict.fromkeys(detectors, 0.0)
     images = faces = 0
     for picture in pictures:
-        image = read(picture.path)
         images += 1
         faces += sum(not face.ignored for face in picture.faces)
+        try:
+            image = read(picture.path)
+        except InputError as error:
+            if unreadable is None:
+                raise
+            unreadable(error)
+            seen()
+            continue
         for name, detector in detectors.items():
             start = time.perf_counter()
             found = detector.detect([image])[0]
             seconds[name] += time.perf_counter() - start
             outcomes[name] += match_detections(found, picture.faces)
+        for name, detector in curves.items():
+            ordered[name] += match_detections(detector.detect([image])[0], picture.faces)
         seen()
     return {
-        name: _report(outcome, images, faces, seconds[name] / max(images, 1), false_positives)
+        name: _report(
+            outcome, ordered.get(name, outcome), images, faces, seconds[name] / max(images, 1),
+            false_positives,
+        )
         for name, outcome in outcomes.items()
-    }
+    }  # fmt: skip
 
 
 def _report(
+    found: list[tuple[float, bool]],
     outcome: list[tuple[float, bool]],
     images: int,
     faces: int,
@@ -315,13 +356,14 @@ def _report(
     false_positives: Sequence[int],
 ) -> DetectionReport:
     outcome.sort(key=lambda pair: -pair[0])
+    hits = sum(truth for _, truth in found)
     scores = np.array([score for score, _ in outcome], np.float32)
     true = np.array([truth for _, truth in outcome], bool)
     return DetectionReport(
         images=images,
         faces=faces,
-        precision=float(true.mean()) if len(true) else 0.0,
-        recall=float(true.sum() / faces) if faces else 0.0,
+        precision=hits / len(found) if found else 0.0,
+        recall=hits / faces if faces else 0.0,
         average_precision=average_precision(true, faces),
         recall_at={
             allowed: recall_at_false_positives(scores, true, faces, allowed)

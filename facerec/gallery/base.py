@@ -144,7 +144,8 @@ class GalleryStore(Protocol):
         """Enrol the faces of one photo, replacing the person's entries from that source.
 
         Raises:
-            UsageError: the name is empty or holds a slash or a control character.
+            UsageError: the name is empty or holds a slash or a control character, or is new and
+                longer than 255 bytes in UTF-8.
             ValueError: a face has no embedding of the card's size.
         """
 

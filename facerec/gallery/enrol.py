@@ -21,7 +21,7 @@ from facerec.gallery.outcomes import (
     good_enough,
     is_refused,
 )
-from facerec.gallery.people import check_name
+from facerec.gallery.people import check_new_name
 from facerec.gallery.points import record_points
 from facerec.gallery.remarks import (
     Remark,
@@ -181,7 +181,7 @@ def _with_usable_names(photos: Sequence[tuple[str, Photo]]) -> list[tuple[str, P
     people = _people_of(photos)
     for person in people:
         try:
-            check_name(person)
+            check_new_name(person)
         except UsageError as error:
             wrong[person] = error
     if wrong and len(wrong) == len(people):

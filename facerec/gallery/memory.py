@@ -23,7 +23,7 @@ from facerec.gallery.entries import (
     known_quality,
     mean_vectors,
 )
-from facerec.gallery.people import check_name, stored_name
+from facerec.gallery.people import check_name, check_new_name, stored_name
 from facerec.gallery.search.exact import Best, ExactSearch
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ class MemoryGallery(GalleryColumns):
             raise ValueError(f"every face needs an embedding of {size} values")
         count = len(faces)
         person = stored_name(person, self._names)
+        if person not in self._names:
+            check_new_name(person)
         self._append(
             Batch(
                 [person] * count,
@@ -195,7 +197,10 @@ class MemoryGallery(GalleryColumns):
             UsageError: `old` is unknown, or `new` is taken or no name.
         """
         new = stored_name(new, self._names)
-        check_name(new)
+        check_new_name(new)
+        self._rename(old, new)
+
+    def _rename(self, old: str, new: str) -> None:
         number = self._names.number(old)
         old = self._names.name(number)
         if self._names.find(new) is not None:
@@ -250,7 +255,7 @@ class MemoryGallery(GalleryColumns):
         if isinstance(change, Append):
             self._append(change.batch, replace=change.replace)
         elif isinstance(change, Rename):
-            self.rename(change.old, change.new)
+            self._rename(change.old, change.new)
         elif isinstance(change, Merge):
             self.merge(change.source, change.target)
         elif isinstance(change, NewCard):

@@ -92,6 +92,9 @@ def stored_name(name: str, people: Container[str]) -> str:
     return name if name in people else normalise_person(name)
 
 
+LONGEST_NAME = 255
+"""Bytes in UTF-8: folders are named after people, and most file systems end here."""
+
 # Zero-width joiners, which Persian and Indic names are spelt with, are not printable to Python.
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 
@@ -105,6 +108,20 @@ def check_name(name: str) -> None:
     visible = name.translate(_JOINERS)
     if name.strip(" .") == "" or set(name) & {"/", "\\"} or not visible.isprintable():
         raise UsageError(f"{name!r} is no usable name: give printable characters without a slash")
+
+
+def check_new_name(name: str) -> None:
+    """As `check_name`, for names that a gallery does not hold yet.
+
+    Raises:
+        UsageError: also if it is longer than a folder's name can be.
+    """
+    check_name(name)
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if size > LONGEST_NAME:
+        raise UsageError(
+            f"{name[:32]}…: a name of {size} bytes; give at most {LONGEST_NAME}, as folders have"
+        )
 
 
 @dataclass(slots=True)

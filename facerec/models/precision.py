@@ -15,7 +15,7 @@ _ISAS_WITHOUT_BF16 = (
 )  # fmt: skip
 _OFFERED: dict[RuntimeEngine, dict[str, tuple[RuntimePrecision, ...]]] = {
     "torch": {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16", "fp16")},
-    "onnxruntime": {"cpu": ("fp32", "int8"), "cuda": ("fp32",)},
+    "onnxruntime": {"cpu": ("fp32", "int8"), "cuda": ("fp32",), "mps": ("fp32",)},
     "openvino": {"cpu": ("fp32", "bf16", "int8")},
 }
 
@@ -50,9 +50,12 @@ def choose_precision(
     return asked
 
 
-def runs_on(engine: RuntimeEngine, device: str) -> bool:
-    """Whether a runtime uses a torch device."""
-    return engine == "torch" or device.partition(":")[0] in _OFFERED[engine]
+def runs_on(engine: RuntimeEngine, device: str, precision: RuntimePrecision = "auto") -> bool:
+    """Whether a runtime uses a torch device, in that precision."""
+    kind = device.partition(":")[0]
+    if engine == "torch":
+        return True
+    return kind in _OFFERED[engine] and precision in ("auto", *_OFFERED[engine][kind])
 
 
 def multiplies_bf16() -> bool:

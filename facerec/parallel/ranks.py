@@ -36,7 +36,8 @@ def process_group(device: str) -> Iterator[torch.device]:
 
     Args:
         device: `auto`, `cpu`, `mps`, `cuda` or `cuda:1`; `cuda` becomes the local rank's GPU, and
-            `auto` a GPU of CUDA or the processor: ranks do not speak with each other over `mps`.
+            `auto` a GPU of CUDA or the processor: ranks do not speak with each other over `mps`
+            (`facerec.training.apple` takes it where there is one process).
 
     Yields:
         This rank's device.

@@ -7,12 +7,21 @@ from datetime import datetime
 from typing import TypeVar
 
 from facerec.errors import UsageError
+from facerec.faces import Floats
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.match import Matcher
-from facerec.gallery.people import check_name
+from facerec.gallery.people import check_new_name
 from facerec.imaging.photos import normalise_person
 from facerec.serving.audit import Audit
-from facerec.serving.entries import Entry, entries_of, expired, find_entry, rows_of
+from facerec.serving.entries import (
+    Entry,
+    Search,
+    entries_of,
+    expired,
+    find_entry,
+    rows_of,
+    vector_of,
+)
 from facerec.serving.failures import RequestError
 from facerec.serving.people import People
 
@@ -69,7 +78,24 @@ class Directory:
         Raises:
             RequestError: there is none, or that person has none.
         """
-        return await self._people.read(lambda store: find_entry(store, face, person))
+        return (await self._found(face, person))[1]
+
+    async def vector(self, face: str) -> tuple[Entry, Floats]:
+        """The entry with an id, and its vector `(D,) float32`.
+
+        Raises:
+            RequestError: there is none.
+        """
+        store, entry = await self._found(face, None)
+        return entry, await self._people.read(lambda _: vector_of(store, entry))
+
+    async def _found(self, face: str, person: str | None) -> tuple[GalleryStore, Entry]:
+        """An entry and the gallery that holds it. Other requests are answered while it is looked
+        for."""
+        store, search = await self._people.read(lambda store: (store, Search(store, face, person)))
+        while (entry := await self._people.read(lambda _: search.step())) is None:
+            pass
+        return store, entry
 
     async def rename(self, person: str, name: str) -> str:
         """Give a person another name; returns it as it is stored.
@@ -198,7 +224,7 @@ def usable_name(name: str) -> str:
     """
     name = normalise_person(name)
     try:
-        check_name(name)
+        check_new_name(name)
     except UsageError as error:
         raise RequestError(422, "unusable_name", str(error)) from error
     return name

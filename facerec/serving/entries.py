@@ -15,6 +15,7 @@ from typing import Any
 
 from facerec.card import similarity_to_distance
 from facerec.errors import UsageError
+from facerec.faces import Floats
 from facerec.gallery.base import Batch, GalleryStore, Where
 from facerec.gallery.entries import mean_vector
 from facerec.gallery.records import entry_record
@@ -24,6 +25,10 @@ ID, ENROLLED = "id", "enrolled"
 """Keys of the metadata."""
 SCHEME = "api://"
 """With an id: the source of what is enrolled over HTTP."""
+_DERIVED = 5
+"""The version of the UUIDs that are made of what an entry is (RFC 9562, 5.5)."""
+_PART = 1000
+"""Photos looked at in turn, for some milliseconds."""
 _NAMESPACE = uuid.UUID("5a1fb4e2-6c0e-4f0a-9f6e-3b6c5f1f1c3e")
 
 
@@ -113,20 +118,58 @@ def entries_of(store: GalleryStore, person: str) -> list[Entry]:
     ]
 
 
-def find_entry(store: GalleryStore, wanted: str, person: str | None = None) -> Entry:
-    """The entry with an id.
+class Search:
+    """Looks for the entry with an id, a part of the gallery at a time: where nothing has it, as
+    many hashes are made as there are photos.
 
     Args:
+        store: not changed meanwhile.
+        wanted: the id.
         person: whose it is, if that is known.
+    """
+
+    def __init__(self, store: GalleryStore, wanted: str, person: str | None = None) -> None:
+        self._store = store
+        self._wanted = wanted
+        self._owners = _owners(store, wanted) if person is None else iter([person])
+
+    def step(self) -> Entry | None:
+        """The entry; None: look on.
+
+        Raises:
+            RequestError: there is none.
+        """
+        try:
+            owner = next(self._owners)
+        except StopIteration:
+            told = f"no enrolled face has the id {self._wanted[:64]}"
+            raise RequestError(404, "unknown_face", told) from None
+        entries = [] if owner is None else entries_of(self._store, owner)
+        return next((entry for entry in entries if entry.id == self._wanted), None)
+
+
+def find_entry(store: GalleryStore, wanted: str, person: str | None = None) -> Entry:
+    """The entry with an id; for the arguments see `Search`.
 
     Raises:
         RequestError: there is none.
     """
-    for owner in [person] if person is not None else _owners(store, wanted):
-        for entry in entries_of(store, owner):
-            if entry.id == wanted:
-                return entry
-    raise RequestError(404, "unknown_face", f"no enrolled face has the id {wanted[:64]}")
+    search = Search(store, wanted, person)
+    while (found := search.step()) is None:
+        pass
+    return found
+
+
+def vector_of(store: GalleryStore, entry: Entry) -> Floats:
+    """An entry's vector `(D,) float32`.
+
+    Args:
+        store: the gallery that gave the entry.
+    """
+    rows = rows_of(store, entry.person)
+    place = [other.id for other in entries_of(store, entry.person)].index(entry.id)
+    vector: Floats = rows.embeddings[place]
+    return vector
 
 
 def expired(store: GalleryStore, before: datetime) -> list[Entry]:
@@ -154,13 +197,24 @@ def _is_before(enrolled: str | None, moment: datetime) -> bool:
         return False
 
 
-def _owners(store: GalleryStore, wanted: str) -> Iterator[str]:
-    """Who may have an entry with that id."""
+def _owners(store: GalleryStore, wanted: str) -> Iterator[str | None]:
+    """Who may have an entry with that id; None after each part of the gallery."""
     for batch in store.batches(where={ID: wanted}):
         yield from batch.person
-    for person, source, sha256 in store.photos():
+    if not _may_be_derived(wanted):
+        return
+    for number, (person, source, sha256) in enumerate(store.photos(), start=1):
         if _derived_id(person, source, sha256) == wanted:
             yield person
+        if number % _PART == 0:
+            yield None
+
+
+def _may_be_derived(wanted: str) -> bool:
+    try:
+        return uuid.UUID(wanted).version == _DERIVED
+    except ValueError:
+        return False
 
 
 def _id_of(person: str, source: str, sha256: str, meta: Where) -> str:

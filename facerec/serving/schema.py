@@ -53,6 +53,15 @@ class FoundFace(_Answer):
     quality: Annotated[
         float | None, Field(ge=0, le=1, description="Where it was measured.", examples=[0.93])
     ] = None
+    norm: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="Of the vector before normalisation, where the model's card says what it "
+            "means.",
+            examples=[27.31],
+        ),
+    ] = None
 
 
 class EmbeddedFace(FoundFace):

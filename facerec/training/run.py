@@ -29,6 +29,7 @@ from facerec.parallel.ranks import (
 from facerec.profile.loading import Profile
 from facerec.profile.schema import TrainSection
 from facerec.training import run_folder
+from facerec.training.apple import settle_device
 from facerec.training.callbacks import Callbacks, Progress, RunLog, StopRequest, Throughput
 from facerec.training.checkpoint import (
     TrainingState,
@@ -170,13 +171,16 @@ class Run:
         callbacks: Callbacks, log: RunLog,
     ) -> None:  # fmt: skip
         recipe = self._recipe = profile.train
-        self._folder, self._device = folder, device
+        self._folder = folder
         self.callbacks, self.log = callbacks, log
         self._checkpoints = folder / run_folder.CHECKPOINTS
 
         # Network, and the card that travels with it.
         backbone, card = create_backbone(recipe, name)
-        self._card = card
+        device = settle_device(
+            profile.runtime.device, device, backbone, card, recipe, callbacks.on_message
+        )
+        self._card, self._device = card, device
 
         # Data.
         data = profile.data
@@ -398,7 +402,9 @@ class Run:
         Args:
             targets: `(N, D) float32`, the teacher's vectors.
         """
-        x = chips.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float()
+        # Elsewhere than on CUDA, a copy that is not waited for may be read too early.
+        sent = chips.to(self._device, non_blocking=self._device.type == "cuda")
+        x = sent.permute(0, 3, 1, 2).float()
         if self._card.colour == "BGR":
             x = x.flip(1)
         # The permuted view is channels-last, as the network's weights are.

@@ -16,6 +16,7 @@ from facerec.album.regroup import regroup
 from facerec.album.store import Album, open_album
 from facerec.errors import UsageError
 from tests.album.faking import scan, vector_of, write_photo
+from tests.album.metadata.digikam_library import ANNA, make_database
 
 NAME = "Annabella Quiller"
 
@@ -130,3 +131,12 @@ def test_files_whose_metadata_name_the_person_are_told(tmp_path: Path) -> None:
     # Metadata at the end of a long file.
     other.write_bytes(bytes(10 << 20) + packet.encode())
     assert str(other) in named_in_metadata(places, "Ann & Co")
+
+
+def test_digikams_database_that_names_a_person_is_told_once(tmp_path: Path) -> None:
+    database = make_database(tmp_path / "digikam4.db", str(tmp_path), "/", ANNA)
+    places = [str(tmp_path / "in" / f"{number}.jpg") for number in range(2)]
+    assert list(named_in_metadata(places, "Änna")) == [str(database)]
+    assert list(named_in_metadata(places, "Ben")) == []
+    database.write_bytes(b"damaged " * 1000)
+    assert list(named_in_metadata(places, "Änna")) == []

@@ -45,6 +45,17 @@ def test_nothing_exceeds_an_image_without_company():
     assert unlike < alike < alone == np.inf
 
 
+def test_at_either_limit_no_kind_leads_and_without_company_none_is_known():
+    mine, highest, others = scores(np.random.default_rng(2), 100, 10)
+    nobody = np.zeros(len(mine), bool)
+    evidence = weigh(mine, highest, others, ~nobody, nobody)
+    own = np.array([evidence.own_limit, 0.3, 0.8, 0.3, np.nan], np.float32)
+    other = np.array([0, *evidence.least_other(own[1:3]), 0, 0], np.float32)
+    *limits, far, alone = evidence.lead(own, other)
+    assert max(limits) < 0.01 < 5 < far
+    assert np.isnan(alone)
+
+
 def test_cosines_that_tell_nothing_are_no_evidence():
     same = np.full(30, 0.5, np.float32)
     assert weigh(same, same, same[:, None], np.ones(30, bool), np.zeros(30, bool)) is None

@@ -70,6 +70,24 @@ def test_detectors_are_scored_on_wider_face(
     assert read_image(tmp_path / "curve.png", 10**7).std() > 0
 
 
+def test_a_damaged_image_costs_its_faces_and_not_the_evaluation(
+    run: Run, wider: tuple[Path, Path], tmp_path: Path
+) -> None:
+    annotations, images = wider
+    (images / "0--Demo" / "bare.png").write_bytes(b"damaged")
+    arguments = ("evaluate", "detection", "--data", images, "--annotations", annotations, "--json")
+    code, out, err = run(*arguments)
+    (record,) = records(out)
+    assert (code, record["images"], record["faces"], record["unreadable"]) == (3, 2, 3, 1)
+    assert record["recall"] == pytest.approx(200 / 3, abs=1e-3)
+    assert "bare.png: is not an image" in err
+    assert "1 of 2 images cannot be read; their faces count as missed" in err
+    (images / "0--Demo" / "both.jpg").unlink()
+    code, out, err = run(*arguments)
+    assert (code, out) == (3, "")
+    assert "both.jpg: " in err
+
+
 def test_too_low_an_average_precision_exits_with_1(run: Run, wider: tuple[Path, Path]) -> None:
     annotations, images = wider
     arguments = ("evaluate", "detection", "--data", images, "--annotations", annotations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -145,6 +146,20 @@ def test_ctrl_c_after_an_import_is_an_exception_as_before(tmp_path: Path) -> Non
     done = in_import_of_compiled(tmp_path, "")
     assert (done.returncode, done.stderr) == (130, "facerec: interrupted\n")
     assert done.stdout == "unwound\n"
+
+
+def test_ctrl_c_within_an_import_leaves_the_terminal_as_it_was() -> None:
+    """The spinner's line is cleared, and the cursor shown."""
+    leader, follower = pty.openpty()
+    code = "from facerec.cli.interrupts import end_at_once; end_at_once()\n"
+    code += "import _signal; _signal.raise_signal(_signal.SIGINT)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=follower, preexec_fn=_listen
+    ) as done:
+        os.close(follower)
+        assert done.wait(60) == 130
+    assert os.read(leader, 1000) == b"\r\x1b[2K\x1b[?25hfacerec: interrupted\r\n"
+    os.close(leader)
 
 
 @pytest.mark.slow

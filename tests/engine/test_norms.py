@@ -18,6 +18,7 @@ from facerec.models.embedder import TorchEmbedder
 from facerec.models.fusion import fused_card
 from facerec.models.runtimes.foreign import ForeignEmbedder
 from facerec.profile.schema import DetectorSection
+from facerec.serving.schema import FoundFace
 from tests.conftest import make_card, make_face
 
 USUAL = (20.0, 30.0)
@@ -107,6 +108,12 @@ def test_quality_is_that_of_the_pixels_times_the_norms() -> None:
     factors = [0.25, 0.5, 2**-0.5, 1, 1]
     assert [face.quality for face in found] == pytest.approx(plain * factors, rel=1e-5)
     assert [face.to_record()["norm"] for face in found] == [10, 20, 25, 30, 90]
+
+
+def test_the_servers_answers_know_the_norm() -> None:
+    engine = Engine(OneFace(), embedders("none")["torch"], batch=4)
+    record = engine.embed(list(grey(10)))[0][0].to_record()
+    assert FoundFace.model_validate(record).norm == 10
 
 
 def test_unmeasured_norms_are_told_and_leave_quality_alone() -> None:

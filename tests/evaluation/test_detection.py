@@ -20,8 +20,10 @@ from facerec.evaluation.detection import (
     read_fddb,
     read_wider_face,
     recall_at_false_positives,
+    with_all_scores,
 )
 from facerec.faces import Face, Image
+from facerec.profile.schema import DetectorSection
 
 
 def face(x1: float, y1: float, x2: float, y2: float, score: float = 0.9) -> Face:
@@ -130,6 +132,35 @@ class Fixed:
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         return [self._faces for _ in images]
+
+
+def test_the_curve_goes_on_below_the_score_at_which_precision_and_recall_are_told() -> None:
+    pictures = [
+        AnnotatedImage(Path("a"), (Rectangle(0, 0, 10, 10),)),
+        AnnotatedImage(Path("b"), (Rectangle(50, 50, 60, 60),)),
+    ]
+    strong = face(0, 0, 10, 10, score=0.9)
+    weak = face(50, 50, 60, 60, score=0.3)
+    reports = evaluate_detectors(
+        {"one": Fixed(strong)}, pictures, lambda path: np.zeros((8, 8, 3), np.uint8),
+        curves={"one": Fixed(strong, weak)},
+    )  # fmt: skip
+    one = reports["one"]
+    assert (one.precision, one.recall) == (0.5, 0.5)
+    assert one.recall_at == dict.fromkeys((20, 50, 100, 500, 1000), 1.0)
+    assert one.recalls.tolist() == [0.5, 0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "mtcnn-tensorflow", "yunet", "centerface"])
+def test_every_detector_is_asked_for_low_scores(name: str) -> None:
+    given = DetectorSection(name=name)
+    lower = with_all_scores(given)
+    if name.startswith("mtcnn"):
+        assert lower.thresholds == (0.6, 0.7, 0.05)
+    else:
+        assert (lower.score, lower.landmarks) == (0.05, "own")
+        assert with_all_scores(given.model_copy(update={"score": 0.01})).score == 0.01
+    assert with_all_scores(lower) == lower
 
 
 def test_detectors_are_compared_on_the_same_pictures() -> None:

@@ -193,6 +193,19 @@ def test_what_cannot_be_done_says_so(address: str) -> None:
             store.merge("Ada", "Ada")
 
 
+def test_a_new_name_is_no_longer_than_a_folders(address: str) -> None:
+    longest = "ä" * 127 + "b"
+    with changing(address) as store:
+        for change in (
+            lambda: store.add(longest + "c", [make_face(1, 0, 0, 0)], "x"),
+            lambda: store.rename("Ada", longest + "c"),
+        ):
+            with pytest.raises(UsageError, match="a name of 256 bytes; give at most 255"):
+                change()
+        store.rename("Ada", longest)
+    assert list(open_gallery(address).counts()) == [longest, "Zoë"]
+
+
 def test_a_name_with_decomposed_accents_calls_the_same_person(address: str) -> None:
     """As macOS writes it."""
     decomposed = "Zoe\u0308"

@@ -250,3 +250,19 @@ def test_a_writer_killed_between_any_two_system_calls_loses_nothing(
                 file.compact(Gallery.open(path), path)
         assert state(Gallery.open(path)) == expected
     assert np.isfinite(Gallery.open(path).templates()).all()
+
+
+def test_a_long_name_of_an_older_gallery_can_be_read_and_enrolled_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facerec.gallery.files.backend._WHOLE", 0)
+    path, name = tmp_path / "g.h5", "ä" * 200
+    with monkeypatch.context() as older:
+        older.setattr("facerec.gallery.people.LONGEST_NAME", 10_000)
+        with changing(path, create=make_card()) as store:
+            store.add("Ada", [make_face(1, 0, 0, 0)], "1.jpg")
+        with changing(path) as store:
+            store.rename("Ada", name)
+    with changing(path) as store:
+        store.add(name, [make_face(0, 1, 0, 0)], "2.jpg")
+    assert Gallery.open(path).counts() == {name: 2}

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.distributed as dist
+from onnx import TensorProto, helper, numpy_helper
 
-from facerec.engine.building import _Plan
+from facerec.engine.building import _Plan, open_embedder
 from facerec.errors import MissingError
 from facerec.models.precision import choose_precision
+from facerec.models.runtimes.onnx import OnnxNetwork, onnx_sha256
 from facerec.parallel.devices import choose_device
 from facerec.parallel.ranks import device_setting, process_group
 from facerec.profile.loading import Profile
-from tests.conftest import Run
+from facerec.weights.cards import write_card
+from tests.conftest import Run, make_card
 
 
 @pytest.fixture
@@ -85,3 +91,98 @@ def test_each_of_them_loads_its_engine_with_the_setting_as_given(
 def test_a_gpu_that_is_asked_for_must_be_there() -> None:
     with pytest.raises(MissingError, match=r"runtime\.device mps: .*; try auto or cpu"):
         choose_device("mps")
+
+
+def as_on_apple(name: str) -> str:
+    """`choose_device`, as it would be there."""
+    return "mps" if name == "auto" else name
+
+
+COREML = ["CoreMLExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.fixture
+def coreml(apple: None, monkeypatch: pytest.MonkeyPatch) -> list[list[object]]:
+    """ONNX Runtime as it is built for Apple; the providers that sessions were opened with."""
+    opened: list[list[object]] = []
+    real = onnxruntime.InferenceSession
+
+    def open_session(path: str, options: object = None, *, providers: list[object]) -> object:
+        opened.append(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: COREML)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    return opened
+
+
+def profile(model: Path, card: Path, **runtime: object) -> Profile:
+    flags = {"model.name": str(model), "model.card": str(card)}
+    return Profile.load(flags={**flags, **{f"runtime.{key}": it for key, it in runtime.items()}})
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> tuple[Path, Path]:
+    """A tiny ONNX network, and its card."""
+    card = make_card(4, input_height=8, input_width=8)
+    values = np.random.default_rng(0).standard_normal((3 * 8 * 8, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["input"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weight"], ["embedding"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(values, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "tiny.onnx")
+    sha256 = onnx_sha256(tmp_path / "tiny.onnx")
+    write_card(tmp_path / "tiny.yaml", card.model_copy(update={"sha256": sha256}))
+    return tmp_path / "tiny.onnx", tmp_path / "tiny.yaml"
+
+
+def coreml_asked(providers: list[object]) -> bool:
+    return isinstance(providers[0], tuple) and providers[0][0] == COREML[0]
+
+
+@pytest.mark.parametrize("device", ["auto", "mps"])
+def test_onnx_runs_in_coreml_where_onnx_runtime_has_it(
+    device: str, coreml: list[list[object]], network: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("facerec.engine.building.choose_device", as_on_apple)
+    embedder = open_embedder(profile(*network, device=device))
+    assert embedder.arithmetic == "onnxruntime coreml"
+    assert any(map(coreml_asked, coreml))
+    assert "CPUExecutionProvider" in next(filter(coreml_asked, coreml))
+    # The cards of what was opened only to compare are not mistaken for it.
+    assert open_embedder(profile(*network, device="cpu")).arithmetic == "onnxruntime"
+
+
+def test_coreml_that_computes_otherwise_is_not_taken_by_itself(
+    coreml: list[list[object]], network: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = OnnxNetwork.run
+
+    def wrong(self: OnnxNetwork, x: np.ndarray) -> np.ndarray:
+        y = run(self, x)
+        return y[:, ::-1] if "coreml" in self.arithmetic else y
+
+    monkeypatch.setattr(OnnxNetwork, "run", wrong)
+    assert open_embedder(profile(*network)).arithmetic == "onnxruntime"
+
+
+def test_int8_stays_on_the_processor_where_coreml_has_none(coreml: list[list[object]]) -> None:
+    plan = _Plan(Profile.load(flags={"runtime.precision": "int8"}), "it", ("onnxruntime",))
+    assert (plan.device, plan.precision) == ("cpu", "int8")
+
+
+def test_an_onnx_runtime_without_coreml_says_so(
+    apple: None, network: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert open_embedder(profile(*network)).arithmetic == "onnxruntime"
+    monkeypatch.setattr("facerec.engine.building.choose_device", as_on_apple)
+    with pytest.raises(MissingError, match="built without CoreML; try device cpu"):
+        open_embedder(profile(*network, device="mps"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import json
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from facerec.errors import UsageError
@@ -19,11 +22,12 @@ from facerec.files.locking import locked
 from facerec.gallery import Gallery
 from facerec.gallery.addresses import changing
 from facerec.profile.loading import Profile
+from facerec.serving import entries, retention
 from facerec.serving import people as people_room
-from facerec.serving import retention
+from facerec.serving.failures import RequestError
 from facerec.serving.people import People
 from facerec.serving.retention import keep_faces, parse_duration
-from tests.conftest import Run
+from tests.conftest import Run, make_batch
 from tests.serving.conftest import MakeClient
 from tests.serving.test_records import close
 
@@ -280,8 +284,6 @@ def test_the_audit_log_tells_changes_and_no_vectors(
 def test_faces_enrolled_over_http_are_removed_after_their_time(
     make_client: MakeClient, run: Run, people: Path, photos: tuple[bytes, bytes], place: Path
 ) -> None:
-    import asyncio
-
     run("embed", people, "-o", place)
     client = make_client(place)
     client.post("/v1/people/ann/faces", content=photos[0])
@@ -309,8 +311,6 @@ def test_a_time_before_all_dates_is_refused() -> None:
 
 
 def test_a_gallery_of_another_model_is_a_409(engines: Any, place: Path) -> None:
-    import asyncio
-
     from facerec.errors import IncompatibleError
     from facerec.profile.schema import RecognizeSection
     from tests.conftest import make_card
@@ -325,16 +325,12 @@ def test_a_gallery_of_another_model_is_a_409(engines: Any, place: Path) -> None:
 def test_what_others_call_enrolled_stays(
     make_client: MakeClient, run: Run, people: Path, place: Path
 ) -> None:
-    import asyncio
-
     run("embed", people, "-o", place, "--meta", "enrolled=2020-01-01T00:00:00+00:00")
     service = make_client(place).service  # type: ignore[attr-defined]
     assert asyncio.run(service.expire(datetime.now(timezone.utc))) == 0
 
 
 def test_retention_goes_on_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     tried: list[datetime] = []
 
     class Failing:
@@ -398,8 +394,6 @@ def test_a_change_made_while_the_gallery_is_looked_at_is_seen_by_the_next_reques
     photos: tuple[bytes, bytes], place: Path, engines: Any, profile: Profile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    import asyncio
-
     made = People(str(place), engines.plain.card, profile.recognize)
     backend = people_room.backend_of(str(place))
     real, changed = type(backend).version, threading.Event()
@@ -417,3 +411,55 @@ def test_a_change_made_while_the_gallery_is_looked_at_is_seen_by_the_next_reques
     asyncio.run(made.read(lambda store: None))
     made.close()
     assert made._version is not None
+
+
+def test_a_name_longer_than_a_folders_is_refused(
+    make_client: MakeClient, photos: tuple[bytes, bytes], place: Path
+) -> None:
+    client, long = make_client(place), "a" * 256
+    done = client.post(f"/v1/people/{long}/faces", content=photos[0])
+    assert (done.status_code, done.json()["error"]["code"]) == (422, "unusable_name")
+    assert client.post("/v1/people/ann/faces", content=photos[0]).status_code == 201
+    assert client.patch("/v1/people/ann", json={"name": long}).status_code == 422
+    api = "/api/v1/recognition/subjects"
+    assert client.put(f"{api}/ann", json={"subject": long}).json()["code"] == 36
+    assert client.get("/v1/people").json() == {"people": [{"person": "ann", "faces": 1}]}
+
+
+def test_while_an_unknown_id_is_looked_for_others_are_answered(
+    make_client: MakeClient, photos: tuple[bytes, bytes], place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Each part of the gallery is looked at in turn with what else is asked."""
+    with changing(place, create=make_client(None).service.card) as store:  # type: ignore[attr-defined]
+        size = store.card.embedding_size
+        store.append(
+            make_batch(np.eye(7, size, dtype=np.float32), [f"P{number}" for number in range(7)])
+        )
+    monkeypatch.setattr(entries, "_PART", 2)
+    hashed: list[str] = []
+    derived = entries._derived_id
+
+    def count(person: str, source: str, sha256: str) -> str:
+        hashed.append(person)
+        return derived(person, source, sha256)
+
+    monkeypatch.setattr(entries, "_derived_id", count)
+    client = make_client(place)
+    service = client.service  # type: ignore[attr-defined]
+    seen: list[int] = []
+
+    async def ask() -> None:
+        looking = asyncio.ensure_future(service.face(str(uuid.uuid5(uuid.NAMESPACE_DNS, "x"))))
+        while not looking.done():
+            await service.people()
+            seen.append(len(hashed))
+        with pytest.raises(RequestError, match="no enrolled face"):
+            await looking
+
+    asyncio.run(ask())
+    assert {2, 4, 6} & set(seen)
+    hashed.clear()
+    for unknown in (str(uuid.uuid4()), "nonsense"):
+        assert client.get(f"/api/v1/recognition/faces/{unknown}/img").status_code == 404
+    assert hashed == []

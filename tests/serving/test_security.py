@@ -96,11 +96,17 @@ def test_every_route_but_health_needs_a_key(
     described = client.get("/openapi.json").json()["paths"]
     routes = {(method, path) for path, methods in described.items() for method in methods}
     assert {("post", "/v1/detect"), ("post", "/api/v1/recognition/recognize")} <= routes
-    statuses = {
-        (method, path): client.request(method, re.sub(r"\{\w+\}", "x", path)).status_code
+    answers = {
+        (method, path): client.request(method, re.sub(r"\{\w+\}", "x", path))
         for method, path in routes
     }
-    opened = {route for route, status in statuses.items() if status != 401}
+    missing = {"message": "Missing header: x-api-key", "code": 20}
+    opened = {
+        (method, path)
+        for (method, path), given in answers.items()
+        if (given.status_code, given.json()) != (400, missing)
+        if given.status_code != 401 or path.startswith("/api/v1/")
+    }
     assert opened == {("get", "/healthz"), ("get", "/readyz")}
     told = {(method, path) for method, path in routes if "security" in described[path][method]}
     assert told == routes - opened
@@ -357,3 +363,19 @@ def test_connections_that_ask_nothing_are_closed(
                 got += part
     # What is being answered is not idle.
     assert got.startswith(b"HTTP/1.1 200") is (b"HTTP" in begun)
+
+
+@pytest.mark.parametrize("headers", [{"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}])
+def test_compreface_tells_a_missing_key_from_a_wrong_one(
+    make_client: MakeClient, key_file: Path, scoped: dict[str, str], tmp_path: Path,
+    headers: dict[str, str],
+) -> None:  # fmt: skip
+    client = make_client(tmp_path / "people.h5", Settings(Keys(key_file), local=False))
+    path = "/api/v1/recognition/faces"
+    without = client.get(path)
+    assert without.status_code == 400
+    assert without.json() == {"message": "Missing header: x-api-key", "code": 20}
+    assert "www-authenticate" not in without.headers
+    wrong = client.get(path, headers=headers)
+    assert (wrong.status_code, wrong.json()["code"]) == (401, 20)
+    assert client.get(path, headers={"x-api-key": scoped["read"]}).status_code == 200

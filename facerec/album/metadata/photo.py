@@ -1,4 +1,5 @@
-"""One photo's named regions: in the file, in its sidecars, and in Picasa's list beside it."""
+"""One photo's named regions: in the file, in its sidecars, and where Picasa and
+digiKam keep them."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,7 @@ from facerec.album.metadata.containers import (
     take_extension,
     take_packet,
 )
+from facerec.album.metadata.digikam import digikam_regions
 from facerec.album.metadata.merging import merge_faces, says_who
 from facerec.album.metadata.picasa import picasa_regions
 from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
@@ -93,7 +96,8 @@ def read_regions(path: str | Path) -> list[Region]:
 
 
 def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
-    """What the photo, its sidecars and Picasa's list say; a sidecar before the photo.
+    """What the photo, its sidecars, Picasa's list and digiKam's database say; a sidecar before the
+    photo.
 
     Args:
         data: the photo's bytes; None: they are read.
@@ -117,10 +121,12 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     sides = _sides(data, header)
     found = [region for xmp in packets for _, region in mwg_regions(xmp, turn, sides)]
     found += [region for xmp in packets for _, region in microsoft_regions(xmp, turn)]
-    try:
-        found += picasa_regions(path, turn)
-    except InputError as error:
-        problems.append(str(error))
+    size = header.width, header.height
+    for read_list in (partial(picasa_regions, path, turn), partial(digikam_regions, path, size)):
+        try:
+            found += read_list()
+        except InputError as error:
+            problems.append(str(error))
     regions: list[Region] = []
     for region in found:
         if region.name and not any(_is_same(region, other) for other in regions):
@@ -131,7 +137,6 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
             if region.name not in named:
                 named.add(region.name)
                 regions.append(region)
-    size = header.width, header.height
     return Metadata(tuple(regions), turn, size, tuple(problems))
 
 

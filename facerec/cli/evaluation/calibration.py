@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facerec.cli.console import say
 from facerec.errors import UsageError
 from facerec.files.writing import check_output
 
@@ -70,23 +71,34 @@ def _card_in(target: Path, assumed: ModelCard | None) -> ModelCard | None:
 def write_calibration(
     target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None
 ) -> None:
-    """Write what was measured into a card, a model or a gallery.
+    """Write what was measured into a card, a model or a gallery, as it then is: who else writes it
+    is waited for, and what they wrote stays.
 
     Args:
         card: of the model that was measured.
         norms: None leaves those of the target.
     """
+    from facerec.files.locking import locked
+
+    def tell() -> None:
+        say(f"{target}: another facerec is writing it; the thresholds wait for it")
+
+    with locked(target, waiting=tell):
+        _write(target, card, calibration, norms)
+    if norms is not None and norms.usual is None:
+        say(f"{target}: no usual norms, since all vectors have the same: the model normalises them")
+
+
+def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None) -> None:
     from facerec.evaluation.thresholds import with_calibration
 
     if target.suffix in _GALLERIES:
-        from facerec.files.locking import locked
         from facerec.gallery import Gallery
 
-        with locked(target):
-            gallery = Gallery.open(target, assume=card)
-            card.require_same_model(gallery.card, str(target))
-            gallery.card = with_calibration(gallery.card, calibration, norms)
-            gallery.save(target)
+        gallery = Gallery.open(target, assume=card)
+        card.require_same_model(gallery.card, str(target))
+        gallery.card = with_calibration(gallery.card, calibration, norms)
+        gallery.save(target)
         return
     if target.suffix == _MODEL:
         from facerec.weights.store import read_model, write_model
@@ -101,4 +113,5 @@ def write_calibration(
     if target.exists():
         own = read_card(target, card.sha256)
         card.require_same_model(own, str(target))
+        card = own
     write_card(target, with_calibration(card, calibration, norms))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facerec.cli.completing import values_of
-from facerec.cli.console import Results, progress, say, waiting
+from facerec.cli.console import Results, exit_with_failures, progress, say, waiting
 from facerec.cli.evaluation.options import Data, FailUnder
 from facerec.cli.help import DETECTION, INPUT, OUTPUT
 from facerec.cli.options import (
@@ -19,12 +19,17 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
+from facerec.errors import InputError
 from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
     from facerec.detection import Detector
     from facerec.evaluation.detection import DetectionReport
     from facerec.profile.loading import Profile
+
+
+_MOST = 5
+"""Unreadable images that are named."""
 
 
 @profile_options(DETECTOR)
@@ -66,7 +71,9 @@ def detection(
 ) -> None:
     """Measure detectors on FDDB or WIDER FACE: AP, precision, recall, recall at N false positives.
 
-    A detection is true when it overlaps a face that no better one took by more than half.
+    A detection is true when it overlaps a face that no better one took by more than half. Precision
+    and recall are the detector's as it is set; AP and recall at N false positives also count faces
+    of lower scores. The faces of an image that cannot be read count as missed.
     """
     if plot is not None:
         check_output(plot, force=force)
@@ -76,7 +83,12 @@ def detection(
         profiles[name] = profile.load({DETECTOR.key: name})
     with waiting("loading models"):
         from facerec.engine.building import build_detector
-    from facerec.evaluation.detection import evaluate_detectors, read_fddb, read_wider_face
+    from facerec.evaluation.detection import (
+        evaluate_detectors,
+        read_fddb,
+        read_wider_face,
+        with_all_scores,
+    )
     from facerec.imaging.decode import read_image
 
     with waiting(f"reading {data}"):
@@ -85,14 +97,31 @@ def detection(
         detectors: dict[str, Detector] = {
             name: build_detector(loaded) for name, loaded in profiles.items()
         }
+        curves: dict[str, Detector] = {
+            name: build_detector(
+                loaded.model_copy(update={"detector": with_all_scores(loaded.detector)})
+            )
+            for name, loaded in profiles.items()
+        }
+    unreadable: list[InputError] = []
     with progress("detecting", len(images)) as advance:
         reports = evaluate_detectors(
             detectors,
             images,
             lambda path: read_image(path, first.runtime.max_pixels),
+            curves=curves,
             seen=advance,
+            unreadable=unreadable.append,
         )
-    _print(reports, profiles, data, as_json)
+    if unreadable and len(unreadable) == len(images):
+        raise unreadable[0]
+    _print(reports, profiles, data, len(unreadable), as_json)
+    for error in unreadable[:_MOST]:
+        say(str(error))
+    if unreadable:
+        say(
+            f"{len(unreadable)} of {len(images)} images cannot be read; their faces count as missed"
+        )
     if plot is not None:
         from facerec.evaluation.report.charts import plot_detectors
 
@@ -102,12 +131,14 @@ def detection(
         100 * report.average_precision < fail_under for report in reports.values()
     ):
         raise typer.Exit(1)
+    exit_with_failures(len(unreadable))
 
 
 def _print(
     reports: dict[str, DetectionReport],
     profiles: dict[str, Profile],
     data: Path,
+    unreadable: int,
     as_json: bool | None,
 ) -> None:
     false_positives = list(next(iter(reports.values())).recall_at)
@@ -132,6 +163,7 @@ def _print(
             "data": str(data),
             "detector": profiles[name].detector.model_dump(mode="json"),
             "images": report.images,
+            "unreadable": unreadable,
             "faces": report.faces,
             **figures,
             "recall_at_false_positives": recall_at,

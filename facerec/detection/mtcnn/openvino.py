@@ -22,7 +22,7 @@ class Refinement:
     Args:
         side: pixels of a crop.
         multiple: see `RNet`.
-        network: takes crops `(N, 3, side, side)`, gives `(N, C, 1, 1)`.
+        network: takes crops `(N, 3, side, side)`, gives `(N, C, 1, …)`.
     """
 
     def __init__(self, side: int, multiple: int, network: Network) -> None:
@@ -43,25 +43,43 @@ def build_pnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
 
     pixels = _parameter([1, -1, -1, 3])
     x = op.transpose(pixels, [0, 3, 1, 2])
-    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 2)
+    x = _pooled(_layer(x, arrays[0] * _SCALE, arrays[1], arrays[2]), 2, 2)
     x = _layer(x, arrays[3], arrays[4], arrays[5])
     x = _layer(x, arrays[6], arrays[7], arrays[8])
     heads = slice(11 if scores_only else 9, 13)
     return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [pixels])
 
 
+def build_pnet_cells(arrays: Arrays) -> Any:
+    """`pnet`: offsets and log-odds of a face `(N, 5, 1, 1, 1)` for single cells `(N, 12, 12, 3)`
+    less 127.5."""
+    from openvino import Model
+    from openvino import opset13 as op
+
+    cells = _parameter([-1, 12, 12, 3])
+    x = _side_by_side(op.transpose(cells, [0, 3, 1, 2]))
+    x = _pooled(_layer(x, _flat(arrays[0] * _SCALE), arrays[1], arrays[2]), 2, 2, 1)
+    x = _layer(x, _flat(arrays[3]), arrays[4], arrays[5])
+    x = _layer(x, _flat(arrays[6]), arrays[7], arrays[8])
+    x = _heads(x, arrays[9:13:2], arrays[10:14:2], axes=3)
+    return Model([op.transpose(x, [4, 1, 2, 3, 0])], [cells])
+
+
 def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
-    """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1)`, or the log-odds alone, for crops
+    """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1, 1)`, or the log-odds alone, for crops
     `(N, 3, 24, 24)` less 127.5."""
     from openvino import Model
+    from openvino import opset13 as op
 
     crops = _parameter([-1, 3, 24, 24])
-    x = _pooled(_layer(crops, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
-    x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
-    x = _layer(x, arrays[6], arrays[7], arrays[8])
-    x = _layer(x, dense_kernel(arrays[9]), arrays[10], arrays[11])
+    x = _side_by_side(crops)
+    x = _pooled(_layer(x, _flat(arrays[0] * _SCALE), arrays[1], arrays[2]), 3, 3, 1)
+    x = _pooled(_layer(x, _flat(arrays[3]), arrays[4], arrays[5]), 3, 3, 1)
+    x = _layer(x, _flat(arrays[6]), arrays[7], arrays[8])
+    x = _layer(x, _flat(dense_kernel(arrays[9])), arrays[10], arrays[11])
     heads = slice(14 if scores_only else 12, 16)
-    return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [crops])
+    x = _heads(x, arrays[heads][::2], arrays[heads][1::2], axes=3)
+    return Model([op.transpose(x, [4, 1, 2, 3, 0])], [crops])
 
 
 def build_onet(arrays: Arrays) -> Any:
@@ -70,9 +88,9 @@ def build_onet(arrays: Arrays) -> Any:
     from openvino import Model
 
     crops = _parameter([-1, 3, 48, 48])
-    x = _pooled(_layer(crops, arrays[0] * _SCALE, arrays[1], arrays[2]), 3)
-    x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3)
-    x = _pooled(_layer(x, arrays[6], arrays[7], arrays[8]), 2)
+    x = _pooled(_layer(crops, arrays[0] * _SCALE, arrays[1], arrays[2]), 3, 3)
+    x = _pooled(_layer(x, arrays[3], arrays[4], arrays[5]), 3, 3)
+    x = _pooled(_layer(x, arrays[6], arrays[7], arrays[8]), 2, 2)
     x = _layer(x, arrays[9], arrays[10], arrays[11])
     x = _layer(x, dense_kernel(arrays[12]), arrays[13], arrays[14])
     return Model([_heads(x, arrays[15::2], arrays[16::2])], [crops])
@@ -85,26 +103,43 @@ def _parameter(shape: Sequence[int]) -> Any:
     return op.parameter(PartialShape(shape), np.float32)
 
 
+def _side_by_side(x: Any) -> Any:
+    """Crops `(N, C, H, W)` as `(1, C, H, W, N)`: their own rows are too short for a convolution's
+    inner loop, so that runs over the crops."""
+    from openvino import opset13 as op
+
+    return op.unsqueeze(op.transpose(x, [1, 2, 3, 0]), op.constant(0))
+
+
+def _flat(kernel: Floats) -> Floats:
+    """A kernel for crops side by side."""
+    return kernel[:, :, None]
+
+
 def _layer(x: Any, kernel: Floats, bias: Floats, slope: Floats) -> Any:
     from openvino import opset13 as op
 
     return op.prelu(_convolved(x, kernel, bias), op.constant(slope.reshape(-1)))
 
 
-def _heads(x: Any, kernels: Arrays, biases: Arrays) -> Any:
+def _heads(x: Any, kernels: Arrays, biases: Arrays, *, axes: int = 2) -> Any:
     kernel, bias = merged_heads(kernels, biases)
-    return _convolved(x, kernel[None, None], bias)
+    return _convolved(x, kernel.reshape(*[1] * axes, *kernel.shape), bias)
 
 
 def _convolved(x: Any, kernel: Floats, bias: Floats) -> Any:
     from openvino import opset13 as op
 
-    weight = op.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-    y = op.convolution(x, weight, [1, 1], [0, 0], [0, 0], [1, 1])
-    return op.add(y, op.constant(bias.reshape(1, -1, 1, 1)))
+    *sides, inputs, outputs = range(kernel.ndim)
+    weight = op.constant(np.ascontiguousarray(kernel.transpose(outputs, inputs, *sides)))
+    one, zero = [1] * len(sides), [0] * len(sides)
+    y = op.convolution(x, weight, one, zero, zero, one)
+    return op.add(y, op.constant(bias.reshape(1, -1, *one)))
 
 
-def _pooled(x: Any, side: int) -> Any:
+def _pooled(x: Any, *sides: int) -> Any:
+    """Max-pooling with windows of these sides and, where they are longer than 1, stride 2."""
     from openvino import opset13 as op
 
-    return op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [side, side], "ceil").output(0)
+    strides, one, zero = [min(side, 2) for side in sides], [1] * len(sides), [0] * len(sides)
+    return op.max_pool(x, strides, one, zero, zero, list(sides), "ceil").output(0)

@@ -9,30 +9,33 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
 from facerec.detection.mtcnn.arrays import Empty, in_chunks, in_even_chunks, pad_to_multiple
 from facerec.detection.mtcnn.networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.mtcnn.packing import MARGIN, STRIDE, Layout, Level
-from facerec.detection.mtcnn.plan import CellMap, Plan, has_odd_edge
-from facerec.detection.mtcnn.screening import EDGE_ERROR, CellScan, CellScans
+from facerec.detection.mtcnn.plan import Plan, has_odd_edge
+from facerec.detection.mtcnn.screening import EDGE_ERROR, CellScan, CellScans, RoughScan
 from facerec.faces import Floats, Image
+from facerec.parallel.openvino import Network
 from facerec.parallel.threads import Map
 
 Pixels = TypeVar("Pixels", Tensor, Floats)
 
 _CELL_SIDE = 12
 _POOLED_MARGIN = 4
-_SMALL_BATCH, _CELL_BATCH = 64, 256
+_CELL_BATCH, _CELL_BLOCK = 128, 32
+"""Single cells in a call, and what their number is a multiple of: each number is compiled."""
 _ROW_BLOCK = 16
-"""Batches of cells are multiples of it: matrix products work on blocks of rows, and only in whole
-blocks is a row's result independent of the others."""
+"""Batches of cells at edges are multiples of it: matrix products work on blocks of rows, and only
+in whole blocks is a row's result independent of the others."""
 _TOGETHER = 4
 """Images of one size in a canvas: of 250x250 each then takes 13 % fewer pixels."""
 _PLANS = 8
 """Images mostly come in few sizes: upright and lying, or the frames of a video."""
-_CELL_COST = 15
+_CELL_COST = 11
 """Time of one cell by itself, over its share of a scan's time."""
 
 
@@ -94,7 +97,9 @@ class Proposer:
             dense = [rest[:0]]
             for numbers in _packed(rest):
                 plan, canvases = self._fill(images, numbers, levels)
-                candidates, many = self._screen(self._scans, canvases, plan)
+                candidates, many = self._screen(
+                    self._scans.rough, self._scans.exact, canvases, plan
+                )
                 found.append(_by_level(candidates, plan, numbers))
                 dense.append(numbers[many])
             rest = np.concatenate(dense)
@@ -136,24 +141,26 @@ class Proposer:
         return _joined(self._run(scan_band, list(bands)))
 
     def _screen(
-        self, scans: CellScans, canvases: Floats, plan: Plan
+        self, rough: RoughScan, exact: CellScan, canvases: Floats, plan: Plan
     ) -> tuple[_Candidates, NDArray[np.bool_]]:
         """A rough scan, then its candidates one by one; and which images, `(N,)`, are left out,
         since these are so many that an exact scan takes less time."""
-        assert scans.rough is not None, "there is a rough scan"
-        rough = self._scan(scans.rough, canvases, plan).position
-        image = plan.image_of(rough)
+        position = self._scan(rough.scan, canvases, plan).position
+        image = plan.image_of(position)
         counts = np.bincount(image, minlength=len(canvases) * plan.images)
         many: NDArray[np.bool_] = counts * _CELL_COST > plan.cells_of_an_image
         if many.all():  # the canvases need not be filled again
-            return self._scan_exactly(scans.exact, canvases, plan), ~many
-        return self._evaluate(canvases, rough[~many[image]], plan.cells), many
+            return self._scan_exactly(exact, canvases, plan), ~many
+        position = position[~many[image]]
+        at_edge = plan.cells.past_edge(position[:, 1:]).any(1)
+        inside = self._evaluate(rough.cells, canvases, position[~at_edge])
+        return _joined([inside, self._evaluate_at_edge(canvases, position[at_edge], plan)]), many
 
     def _scan_exactly(self, scan: CellScan, canvases: Floats, plan: Plan) -> _Candidates:
         exact = self._scan(scan, canvases, plan)
         at_edge = plan.cells.past_edge(exact.position[:, 1:]).any(1)
         sure = _Candidates(*(column[~at_edge] for column in exact))
-        return _joined([sure, self._evaluate(canvases, exact.position[at_edge], plan.cells)])
+        return _joined([sure, self._evaluate_at_edge(canvases, exact.position[at_edge], plan)])
 
     def _scan(self, scan: CellScan, canvases: Floats, plan: Plan) -> _Candidates:
         """Cells that may exceed the threshold."""
@@ -171,28 +178,40 @@ class Proposer:
         return _joined(self._run(scan_band, list(bands)))
 
     def _evaluate(
-        self, canvases: Floats, positions: NDArray[np.intp], cells: CellMap
+        self, network: Network, canvases: Floats, positions: NDArray[np.intp]
     ) -> _Candidates:
         """The cells at `(N, 3)`, canvas, x and y, whose float32 score exceeds the threshold."""
-        patches = _patches(torch.from_numpy(canvases))
+        patches = _patches(canvases)
 
         def evaluate(chunk: NDArray[np.intp]) -> _Candidates:
-            canvas, x, y = torch.from_numpy(pad_to_multiple(chunk, _ROW_BLOCK)).T
-            batch = patches[canvas, y, x].view(-1, _CELL_SIDE, _CELL_SIDE, 3)
+            canvas, x, y = pad_to_multiple(chunk, _CELL_BLOCK).T
+            cells = patches[canvas, y, x].reshape(-1, _CELL_SIDE, _CELL_SIDE, 3)
+            output = network(cells)[: len(chunk)].reshape(len(chunk), -1)
+            passed = np.flatnonzero(output[:, -1] > self._threshold)
+            return _Candidates(chunk[passed], output[passed, -1], output[passed, :-1])
+
+        chunks = in_even_chunks(positions, _CELL_BATCH, _CELL_BLOCK)
+        return _joined([_NO_CELLS, *self._run(evaluate, chunks)])
+
+    def _evaluate_at_edge(
+        self, canvases: Floats, positions: NDArray[np.intp], plan: Plan
+    ) -> _Candidates:
+        """As `_evaluate`, for cells that see past the edge of a level of odd size."""
+        patches = _patches(canvases)
+
+        def evaluate(chunk: NDArray[np.intp]) -> _Candidates:
+            canvas, x, y = pad_to_multiple(chunk, _ROW_BLOCK).T
+            batch = patches[canvas, y, x].reshape(-1, _CELL_SIDE, _CELL_SIDE, 3)
             beside, below = (
-                torch.from_numpy(np.flatnonzero(axis)) for axis in cells.past_edge(chunk[:, 1:]).T
+                torch.from_numpy(np.flatnonzero(axis))
+                for axis in plan.cells.past_edge(chunk[:, 1:]).T
             )
-            features, log_odds = self._network.cells(batch, below, beside)
+            features, log_odds = self._network.cells(torch.from_numpy(batch), below, beside)
             passed = np.flatnonzero(log_odds.numpy()[: len(chunk)] > self._threshold)
             offsets = self._network.offsets(features)
             return _Candidates(chunk[passed], log_odds.numpy()[passed], offsets.numpy()[passed])
 
-        chunks = (
-            in_chunks(positions, _SMALL_BATCH)
-            if len(positions) <= _SMALL_BATCH
-            else in_even_chunks(positions, _CELL_BATCH, _ROW_BLOCK)
-        )
-        return _joined([_NO_CELLS, *self._run(evaluate, chunks)])
+        return _joined([_NO_CELLS, *self._run(evaluate, in_chunks(positions, _CELL_BATCH))])
 
 
 def _packed(numbers: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -226,11 +245,13 @@ def _band(canvas: Pixels, start: int, layout: Layout) -> Pixels:
     return canvas[start * STRIDE :][: layout.rows * STRIDE + MARGIN]
 
 
-def _patches(canvases: Tensor) -> Tensor:
+def _patches(canvases: Floats) -> Floats:
     """The patch of each cell of canvases `(N, H, W, 3)`: a view `(N, h, w, 12, 36)` with contiguous
     rows."""
-    rows = canvases.flatten(2).unfold(1, _CELL_SIDE, STRIDE)
-    return rows.unfold(2, 3 * _CELL_SIDE, 3 * STRIDE)
+    rows = canvases.reshape(*canvases.shape[:2], -1)
+    windows = sliding_window_view(rows, (_CELL_SIDE, 3 * _CELL_SIDE), (1, 2))
+    patches: Floats = windows[:, ::STRIDE, :: 3 * STRIDE]
+    return patches
 
 
 def _joined(parts: Iterable[_Candidates]) -> _Candidates:

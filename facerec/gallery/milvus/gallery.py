@@ -37,7 +37,7 @@ from facerec.gallery.milvus.schema import (
     pack_face,
     read_state,
 )
-from facerec.gallery.people import check_name, stored_name, unknown_person
+from facerec.gallery.people import check_name, check_new_name, stored_name, unknown_person
 
 
 @dataclass
@@ -137,7 +137,8 @@ class MilvusGallery(MilvusReader):
     ) -> None:
         """See `GalleryStore.add`."""
         person = stored_name(person, self._people)
-        check_name(person)
+        if person not in self._people:
+            check_new_name(person)
         size = self._card.embedding_size
         if any(face.embedding is None or face.embedding.shape != (size,) for face in faces):
             raise ValueError(f"every face needs an embedding of {size} values")
@@ -159,7 +160,7 @@ class MilvusGallery(MilvusReader):
     def rename(self, old: str, new: str) -> None:
         """See `GalleryStore.rename`."""
         new = stored_name(new, self._people)
-        check_name(new)
+        check_new_name(new)
         old = self._require(old)
         if new in self._people:
             raise UsageError(f"{new} is in the gallery already; to join them, merge {old} into it")

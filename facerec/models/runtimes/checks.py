@@ -106,6 +106,19 @@ def require_right_here(embedder: Embedder, text: str, path: Path) -> None:
         known.touch()
 
 
+def agree(exact: Embedder, other: Embedder) -> bool:
+    """Whether two embedders of one network give the same vectors, to what fp32 allows, on two
+    chips of noise."""
+    card = exact.card
+    shape = (2, card.input_height, card.input_width, 3)
+    chips = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    try:
+        cosine = float((exact.embed(chips) * other.embed(chips)).sum(axis=1).min())
+    except MissingError:  # an operation that the other cannot run
+        return False
+    return cosine >= LEAST_COSINE["fp32"]
+
+
 @cache
 def processor() -> str:
     """16 hex digits of this processor's model and instructions, and of the limits set on them."""

@@ -21,6 +21,10 @@ _INPUTS: dict[str, type[np.generic]] = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
+_CPU = "CPUExecutionProvider"
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+_COREML = {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"}
+"""In fp32: the Neural Engine, which it would use too, and the older format compute in fp16."""
 _OUTPUTS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
@@ -29,11 +33,11 @@ class OnnxNetwork:
 
     Args:
         path: the network.
-        device: `cpu`, or a CUDA device where ONNX Runtime was built for it.
+        device: `cpu`, a CUDA device, or `mps` for CoreML, where ONNX Runtime was built for it.
         threads: CPU threads; 0: one per core.
 
     Raises:
-        MissingError: ONNX Runtime is not installed or cannot read the file.
+        MissingError: ONNX Runtime is not installed or cannot read the file, or has no CoreML.
     """
 
     def __init__(self, path: Path, *, device: str, threads: int) -> None:
@@ -54,7 +58,7 @@ class OnnxNetwork:
             )
         self.inside: bool = self.metadata.get(INSIDE_KEY) == "true"
         self.check: str = self.metadata.get(CHECK_KEY, "")
-        self.arithmetic = "onnxruntime"
+        self.arithmetic = "onnxruntime coreml" if device == "mps" else "onnxruntime"
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -91,6 +95,16 @@ class OnnxNetwork:
                 f"{self._path}: ONNX Runtime cannot run it: {brief(error)}"
             ) from error
         return y
+
+
+def offers(device: str) -> bool:
+    """Whether ONNX Runtime is installed and was built for a torch device."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    wanted = _PROVIDERS.get(device.partition(":")[0], _CPU)
+    return wanted in onnxruntime.get_available_providers()
 
 
 def load_onnx(
@@ -163,9 +177,12 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     # Warnings would go to stderr; failures are raised.
     options.log_severity_level = 4
-    available = onnxruntime.get_available_providers()
-    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-    providers = [name for name in wanted if name in available] + ["CPUExecutionProvider"]
+    if device == "mps" and not offers(device):
+        raise MissingError(f"{path}: this ONNX Runtime was built without CoreML; try device cpu")
+    providers: list[Any] = [_CPU]
+    if offers(device) and device != "cpu":
+        name = _PROVIDERS[device.partition(":")[0]]
+        providers.insert(0, (name, _COREML) if device == "mps" else name)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from facerec.errors import FacerecError
 from facerec.serving.answers import answer
+from facerec.serving.callers import given_key
 from facerec.serving.compreface.options import invalid
 from facerec.serving.failures import RequestError, to_request_error
 
@@ -33,6 +34,7 @@ _NUMBERS = {
     "invalid": (400, 26),
     "missing_parameter": (400, 33),
     "no_gallery": (404, 10),
+    "missing_key": (400, 20),
     "no_key": (401, 20),
     "scope": (403, 1),
     "gallery_read_only": (405, 32),
@@ -54,7 +56,10 @@ class CompreFaceRoute(APIRoute):
             try:
                 return await handler(request)
             except FacerecError as error:
-                return fault(to_request_error(error))
+                told = to_request_error(error)
+                if told.code == "no_key" and given_key(request.headers) is None:
+                    told = RequestError(400, "missing_key", "Missing header: x-api-key")
+                return fault(told)
             except RequestValidationError as error:
                 return fault(invalid(error.errors()[0]))
             except HTTPException as error:

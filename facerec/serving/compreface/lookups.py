@@ -10,7 +10,7 @@ from facerec.gallery.base import GalleryStore, Hit
 from facerec.imaging.photos import normalise_person
 from facerec.profile.schema import RecognizeSection
 from facerec.serving.compreface.shapes import page_of
-from facerec.serving.entries import Entry, entries_of, find_entry, rows_of
+from facerec.serving.entries import entries_of
 
 
 def nearest_people(
@@ -20,19 +20,6 @@ def nearest_people(
     if not len(vectors):
         return []
     return store.search(vectors, top, match=section.match, where=section.where)
-
-
-def vector_of(store: GalleryStore, face: str) -> tuple[Entry, Floats]:
-    """An entry by its id, and its vector `(D,) float32`.
-
-    Raises:
-        RequestError: there is none.
-    """
-    entry = find_entry(store, face)
-    rows = rows_of(store, entry.person)
-    place = [other.id for other in entries_of(store, entry.person)].index(entry.id)
-    vector: Floats = rows.embeddings[place]
-    return entry, vector
 
 
 def page_of_entries(

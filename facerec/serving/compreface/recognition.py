@@ -15,7 +15,7 @@ from facerec.gallery.match import certainty_of, decision_threshold
 from facerec.serving.answers import answer
 from facerec.serving.callers import READ
 from facerec.serving.compreface import schema
-from facerec.serving.compreface.lookups import nearest_people, unit_vectors, vector_of
+from facerec.serving.compreface.lookups import nearest_people, unit_vectors
 from facerec.serving.compreface.options import (
     Options,
     Predictions,
@@ -122,7 +122,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
     )
     async def verify_example(request: Request, image_id: str, options: WithOptions) -> Response:
         (upload,) = await read_photos(request, "file")
-        entry, known = await service.read(lambda store: vector_of(store, image_id))
+        entry, known = await service.vector(image_id)
         scale = await gallery_scale(pair=True)
         seen = await look(upload, options)
         result = [
@@ -201,7 +201,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
     async def verify_embeddings(image_id: str, request: Request) -> Response:
         body = await read_json(request, _EMBEDDINGS, _MOST_BYTES)
         vectors = unit_vectors(body.embeddings, service.card.embedding_size)
-        _, known = await service.read(lambda store: vector_of(store, image_id))
+        _, known = await service.vector(image_id)
         scale = await gallery_scale(pair=True)
         return answer(_similarities(body.embeddings, vectors @ known, scale))
 

@@ -1,0 +1,168 @@
+"""digiKam's names: its own database, `digikam4.db`, in the photos' folder or one above.
+
+Schema of versions 2 to 8 (`dbconfig.xml`): a photo is `Images.name` in `Albums.relativePath` below
+`AlbumRoots.specificPath`; a face that somebody has named is a row of `ImageTagProperties` with
+`tagRegion` and `<rect x="12" y="34" width="56" height="78"/>`, in pixels of the upright picture
+(digiKam turns them with EXIF's orientation). What it suggests has other properties, and is not
+read. Its database is only read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+import unicodedata
+from collections.abc import Iterator
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from facerec.album.metadata.regions import FACE, Region
+from facerec.errors import InputError
+from facerec.imaging.photos import normalise_person, unreadable
+
+FILE = "digikam4.db"
+_TABLES = {"AlbumRoots", "Albums", "Images", "ImageTagProperties", "Tags", "TagProperties"}
+_FACES = """
+SELECT specificPath, relativePath, Images.name, Tags.name, person.value, faces.value
+FROM ImageTagProperties AS faces
+JOIN Images ON Images.id = faces.imageid
+JOIN Albums ON Albums.id = Images.album
+JOIN AlbumRoots ON AlbumRoots.id = Albums.albumRoot
+JOIN Tags ON Tags.id = faces.tagid
+LEFT JOIN TagProperties AS person ON person.tagid = Tags.id AND person.property = 'person'
+WHERE faces.property = 'tagRegion' AND Images.status = 1 AND NOT EXISTS (
+  SELECT 1 FROM TagProperties WHERE TagProperties.tagid = Tags.id
+  AND TagProperties.property IN ('unknownPerson', 'unconfirmedPerson', 'ignoredPerson'))
+"""
+_MOST, _SECONDS, _BUSY = 5_000_000, 60.0, 5.0
+"""Faces of a database; seconds that reading it may take, and that another writer is waited for."""
+_RECTANGLE = re.compile(r"\s*<rect\s([^<>]*?)/?>(?:\s*</rect>)?\s*")
+_SIDE = re.compile(r"""\b(x|y|width|height)=["'](-?\d{1,6})["']""")
+
+Pixels = tuple[int, int, int, int]
+"""Left, top, width, height."""
+
+
+class _Face(NamedTuple):
+    root: str
+    name: str
+    box: Pixels
+
+
+_Version = tuple[tuple[int, int], ...]
+"""Sizes and times of change of a database and its log."""
+_Faces = dict[tuple[str, str], list[_Face]]
+"""By folder below the root, and photo."""
+
+
+def digikam_regions(photo: Path, size: tuple[int, int]) -> Iterator[Region]:
+    """The faces that somebody has named in digiKam.
+
+    Args:
+        size: width and height of the upright picture.
+
+    Raises:
+        InputError: a database is there, and cannot be read.
+    """
+    found = _database_of(photo)
+    if found is None:
+        return
+    folder, beside = _composed(photo.absolute().parent), _composed(found[0].parent)
+    for face in _faces_of(_read(*found), photo.name, folder, beside):
+        region = _region(face, *size)
+        if region is not None:
+            yield region
+
+
+def naming_database(photo: Path, name: str) -> Path | None:
+    """The database above a photo in which a face, of whatever photo, has that name; None without
+    one, or if it cannot be read."""
+    found = _database_of(photo)
+    try:
+        return found[0] if found is not None and name in _names(*found) else None
+    except InputError:
+        return None
+
+
+def _database_of(photo: Path) -> tuple[Path, _Version] | None:
+    for above in photo.absolute().parents:
+        place = above / FILE
+        try:
+            facts = [one.stat() for one in (place, *_log_of(place))]
+        except OSError:
+            continue
+        return place, tuple((one.st_size, one.st_mtime_ns) for one in facts)
+    return None
+
+
+def _log_of(place: Path) -> list[Path]:
+    """Where commits may lie that are not in the database yet."""
+    log = place.with_name(f"{place.name}-wal")
+    return [log] if log.exists() else []
+
+
+def _faces_of(known: _Faces, name: str, folder: str, beside: str) -> Iterator[_Face]:
+    """A photo's faces: of the root that its folder lies in, or of the one with the database, which
+    may have been copied together."""
+    parts = folder.rstrip("/").split("/")
+    for count in range(1, len(parts) + 1):
+        above, below = "/".join(parts[:count]), "/" + "/".join(parts[count:])
+        for face in known.get((below, _composed(name)), ()):
+            if f"{above}/".endswith(face.root) or above == beside:
+                yield face
+
+
+def _region(face: _Face, width: int, height: int) -> Region | None:
+    left, top, across, down = face.box
+    if across <= 0 or down <= 0 or left >= width or top >= height or left + across <= 0:
+        return None
+    box = (left / width, top / height, (left + across) / width, (top + down) / height)
+    return Region(face.name, box, FACE, "digikam")
+
+
+def _composed(path: Path | str) -> str:
+    """A path's text with accents composed, whatever system wrote it."""
+    return unicodedata.normalize("NFC", path.as_posix() if isinstance(path, Path) else path)
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, _version: _Version) -> _Faces:
+    """All named faces of a database; again if the file has changed."""
+    address = f"file:{quote(os.fsencode(path))}?mode=ro"
+    end = time.monotonic() + _SECONDS
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY)) as database:
+            # It may be a stranger's: nothing in its schema is run, and nothing runs for ever.
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.set_progress_handler(lambda: time.monotonic() > end, 100_000)
+            database.text_factory = lambda data: data.decode("utf-8", "replace")
+            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if not {name for (name,) in tables} >= _TABLES:
+                raise unreadable(path, "is no database of digiKam")
+            return _collect(database.execute(f"{_FACES} LIMIT {_MOST}"))
+    except sqlite3.Error as error:
+        raise unreadable(path, f"cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=2)
+def _names(path: Path, version: _Version) -> frozenset[str]:
+    return frozenset(face.name for faces in _read(path, version).values() for face in faces)
+
+
+def _collect(rows: sqlite3.Cursor) -> _Faces:
+    faces: _Faces = {}
+    for root, folder, name, tag, person, value in rows:
+        found = _RECTANGLE.fullmatch(str(value))
+        sides = dict(_SIDE.findall(found[1])) if found else {}
+        if len(sides) == 4:
+            box = int(sides["x"]), int(sides["y"]), int(sides["width"]), int(sides["height"])
+            where = "/" + _composed(str(folder)).strip("/"), _composed(str(name))
+            root = f"{_composed(str(root or '')).rstrip('/')}/"
+            person = normalise_person(str(person or tag)).strip()
+            faces.setdefault(where, []).append(_Face(root, person, box))
+    return faces
