@@ -83,18 +83,18 @@ def show(
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
     from facerec.gallery.points import points_recorded
-    from facerec.gallery.records import entry_record
+    from facerec.gallery.records import entry_record, turn_of
 
     opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
     person = rows.person[0]
     mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", "quality", as_json=as_json)
-    columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality)
-    for source, cosine, score, quality in zip(*columns, strict=True):
+    columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality, rows.landmarks)
+    for source, cosine, score, quality, landmarks in zip(*columns, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
         results.add(
-            entry_record(person, source, distance, float(quality)),
+            entry_record(person, source, distance, float(quality), turn_of(landmarks)),
             (
                 source,
                 f"{distance:.4f}",
