@@ -176,6 +176,8 @@ def _in_code_page(encoding: str, *names: str) -> bytes:
         ("cp850", ["Álvaro"]),
         ("cp932", ["山田太郎", "鈴木"]),
         ("cp932", ["さくら"]),
+        # Their second byte is a backslash.
+        ("cp932", ["ソニア", "表 十子"]),
         ("cp932", ["佐々木", "髙橋"]),
         ("cp949", ["김철수", "박지성"]),
         ("gbk", ["李小龙", "王芳"]),
