@@ -83,18 +83,18 @@ def show(
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
     from facerec.gallery.points import points_recorded
-    from facerec.gallery.records import entry_record
+    from facerec.gallery.records import entry_record, turn_of
 
     opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
     person = rows.person[0]
     mean = mean_vector(rows.embeddings)
     results = Results("photo", "distance", "score", "quality", as_json=as_json)
-    columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality)
-    for source, cosine, score, quality in zip(*columns, strict=True):
+    columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality, rows.landmarks)
+    for source, cosine, score, quality, landmarks in zip(*columns, strict=True):
         distance = similarity_to_distance(float(cosine), opened.card.metric)
         results.add(
-            entry_record(person, source, distance, float(quality)),
+            entry_record(person, source, distance, float(quality), turn_of(landmarks)),
             (
                 source,
                 f"{distance:.4f}",
@@ -204,16 +204,14 @@ def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> Non
     from facerec.gallery.people import unknown_person
 
     target = opened.called(into)
-    sources = []
-    for name in people:
-        person = opened.called(name)
+    called = {name: opened.called(name) for name in people}
+    for name, person in called.items():
         if person is None:
             raise unknown_person(name, opened.counts())
-        if person != target:
-            sources.append(person)
+    sources = [person for person in dict.fromkeys(called.values()) if person not in (None, target)]
     if target is None:
         opened.rename(sources.pop(0), into)
-    for person in dict.fromkeys(sources):
+    for person in sources:
         opened.merge(person, into)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from facerec.card import Metric, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
 from facerec.gallery.certainty import Certainty
@@ -86,20 +88,38 @@ def comparison_record(
     }
 
 
-def entry_record(person: str, source: str, distance: float, quality: float) -> dict[str, Any]:
+def turn_of(landmarks: Floats) -> int:
+    """Degrees, 0, 90, 180 or 270, by which a photo has to be turned clockwise for a face to stand
+    most upright: as `Face.turn`, from what a gallery keeps.
+
+    Args:
+        landmarks: `(5, 2) float32` pixels of the photo; NaN, when unknown, gives 0.
+    """
+    down = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
+    if not np.isfinite(down).all():
+        return 0
+    quarters = round(math.atan2(float(down[0]), float(down[1])) / (math.pi / 2))
+    return 90 * (quarters % 4)
+
+
+def entry_record(
+    person: str, source: str, distance: float, quality: float, turn: int = 0
+) -> dict[str, Any]:
     """Of an enrolled face, as `facerec gallery show` tells it.
 
     Args:
         source: its photo, as the gallery names it.
         distance: from the person's mean vector, in the card's metric.
         quality: in [0, 1]; NaN when unknown.
+        turn: see `turn_of`; told unless it is 0.
     """
-    return {
+    record = {
         "person": person,
         "source": source,
         "distance": round(distance, 6),
         "quality": None if math.isnan(quality) else round(quality, 4),
     }
+    return {**record, "turn": turn} if turn else record
 
 
 def enrolment_record(gallery: str, people: Mapping[str, int], report: Enrolment) -> dict[str, Any]:

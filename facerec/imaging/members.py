@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from facerec.imaging.names import has_image_suffix, is_junk, passed_over
@@ -61,6 +61,22 @@ def _follow(key: str, links: Mapping[str, str]) -> str:
             break
         key = posixpath.normpath(f"{links[folder]}/{key.removeprefix(folder)}")
     return key
+
+
+def tell_encoding(name: str, encoding: str, names: Sequence[str], stored: Sequence[bytes]) -> None:
+    """Say in which code page an archive's names are read, as it does not say so itself.
+
+    Args:
+        names: some of them, one or more in that code page.
+        stored: the same as the archive has them.
+    """
+    pairs = zip(names, stored, strict=True)
+    # Code pages have some characters twice.
+    example = next((one for one, raw in pairs if one.encode(encoding, "replace") == raw), names[0])
+    _log.warning(
+        "%s: does not say how its names are encoded; they look like %s, such as %s; if "
+        "that is wrong, pack it with names in UTF-8", name, encoding, example
+    )  # fmt: skip
 
 
 def tell_passed(name: str, keys: Iterable[str]) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import IO, NamedTuple, cast
 
 from facerec.errors import InputError
+from facerec.imaging.code_pages import decode_names
 from facerec.imaging.contents import START
-from facerec.imaging.members import link_target, plain, resolve_links, tell_passed
+from facerec.imaging.members import link_target, plain, resolve_links, tell_encoding, tell_passed
 from facerec.imaging.photos import MAX_FILE
 
 _Opener = Callable[[IO[bytes]], IO[bytes]]
@@ -44,6 +45,15 @@ class _Place(NamedTuple):
     offset: int
     size: int
     parts: tuple[tuple[int, int], ...] | None
+
+
+def _no_utf8(name: str) -> bytes | None:
+    """A name as the tar has it, if that is no UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape")
+    return None
 
 
 class TarSource:
@@ -81,6 +91,7 @@ class TarSource:
             except tarfile.TarError:
                 self.damage = _CUT_OFF
         self._look_at_gap(end, last=True)
+        links = self._decode(links)
         found, self.lost = resolve_links(self._places, links)
         self._places |= {key: self._places[target] for key, target in found.items()}
         tell_passed(name, self._places)
@@ -99,6 +110,20 @@ class TarSource:
                 links[key] = target
         elif member.issym():
             links[key] = link_target(key, member.linkname)
+
+    def _decode(self, links: dict[str, str]) -> dict[str, str]:
+        """Read names that are no UTF-8 in the code page in which they look like names; older
+        systems wrote their own. Returns the links anew."""
+        said = dict.fromkeys([*self._places, *links, *links.values()])
+        unknown = {name: raw for name in said if (raw := _no_utf8(name)) is not None}
+        if not unknown:
+            return links
+        stored = list(unknown.values())
+        decoded, encoding = decode_names(stored)
+        tell_encoding(self.name, encoding, decoded, stored)
+        names = dict(zip(unknown, decoded, strict=True))
+        self._places = {names.get(key, key): place for key, place in self._places.items()}
+        return {names.get(key, key): names.get(to, to) for key, to in links.items()}
 
     def _look_at_gap(self, end: int, *, last: bool = False) -> None:
         """Look what lies between a member's end and the next one, or the end of all: zeros mark the

@@ -16,7 +16,7 @@ from typing import IO
 from facerec.errors import InputError
 from facerec.imaging.code_pages import STANDARD, decode_names
 from facerec.imaging.contents import START
-from facerec.imaging.members import link_target, plain, resolve_links, tell_passed
+from facerec.imaging.members import link_target, plain, resolve_links, tell_encoding, tell_passed
 from facerec.imaging.photos import MAX_FILE
 
 _log = logging.getLogger(__name__)
@@ -99,12 +99,7 @@ class ZipSource:
         ]
         untold, encoding = decode_names(stored)
         if encoding not in (STANDARD, "utf-8"):
-            pairs = zip(untold, stored, strict=True)
-            example = next(name for name, raw in pairs if name.encode(encoding, "replace") == raw)
-            _log.warning(
-                "%s: does not say how its names are encoded; they look like %s, such as %s; if "
-                "that is wrong, pack it with names in UTF-8", self.name, encoding, example
-            )  # fmt: skip
+            tell_encoding(self.name, encoding, untold, stored)
         rest = iter(untold)
         return [(next(rest) if name is None else name).replace("\\", "/") for name in told]
 

@@ -321,6 +321,8 @@ class DataSection(Section):
     """Probability that the colour is taken away."""
     blur: Share = 0.0
     """Probability of a Gaussian blur of 0.1 to 2 pixels at 112."""
+    clean: Share = 0.0
+    """Probability that all of these but flip and zoom leave an image as it is."""
     synthetic: bool = False
     """Train on synthetic faces instead: to measure speed, or to try a profile."""
     synthetic_people: Annotated[int, Field(ge=2)] = 100
@@ -353,6 +355,11 @@ class TrainSection(Section):
     sees the images before augmentation."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of 1 - cosine to the teacher's vectors beside the loss."""
+    relation_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Distillation: weight of the divergence between the student's and the teacher's softmax over
+    cosines to the teacher's vectors of other images."""
+    relation_temperature: Annotated[float, Field(gt=0)] = 0.02
+    """Temperature of that softmax; below it differences of the cosines count."""
     start_weight: Annotated[float, Field(ge=0)] = 0.0
     """L2-SP: weight of half the squared distance of the weights from where they started."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -453,6 +460,8 @@ class TrainSection(Section):
     def _start_is_given(self) -> TrainSection:
         if self.teacher == "initial" and self.initial is None:
             raise ValueError("train.teacher initial needs train.initial")
+        if self.relation_weight and self.teacher is None:
+            raise ValueError("train.relation_weight needs train.teacher")
         if self.head_warmup >= self.epochs:
             raise ValueError("train.head_warmup must be less than train.epochs")
         return self

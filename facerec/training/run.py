@@ -54,7 +54,7 @@ from facerec.training.optimisation import (
     learning_rate,
     set_learning_rate,
 )
-from facerec.training.teacher import Teacher, imitation, teacher_of
+from facerec.training.teacher import Teacher, imitation, relation, teacher_of
 
 _MAX_ROLLBACKS = 5
 
@@ -190,15 +190,16 @@ class Run:
         classes = len(self._data.training.people)
         augmentation = Augmentation(
             data.flip, data.zoom, data.crop, data.low_resolution, data.photometric,
-            data.grey, data.blur,
+            data.grey, data.blur, data.clean,
         )  # fmt: skip
         self._teacher = None
         if (teacher := teacher_of(recipe)) is not None:
             # Vectors of the model that it starts from must stay where they are.
             centred = teacher != recipe.initial
             self._teacher = Teacher(
-                teacher, profile, card, str(device), self._data, centred=centred
-            )
+                teacher, profile, card, str(device), self._data, centred=centred,
+                anchored=recipe.relation_weight > 0,
+            )  # fmt: skip
         self._loader = Loader(
             self._data.examples, self._data.training,
             template=card.template, size=(card.input_height, card.input_width),
@@ -423,6 +424,11 @@ class Run:
         if targets is not None:
             like = features if self._project is None else self._project(features.float())
             loss = loss + self._recipe.teacher_weight * imitation(like, targets)
+            if self._recipe.relation_weight:
+                assert self._teacher is not None
+                anchors, temperature = self._teacher.anchors, self._recipe.relation_temperature
+                placed = relation(like, targets, anchors, temperature)
+                loss = loss + self._recipe.relation_weight * placed
         return loss, outcome.accuracy
 
     def _update(self) -> None:

@@ -43,6 +43,28 @@ def imitation(features: Tensor, targets: Tensor) -> Tensor:
     return (1 - F.cosine_similarity(features.float(), targets)).mean()
 
 
+def relation(features: Tensor, targets: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    """How differently student and teacher place an image among others, `() float32`.
+
+    KL(p || q), where p is the softmax over the cosines of the teacher's vector, q of the
+    student's, to the teacher's vectors of this image and of the anchors: sum p log(p / q) (Fang et
+    al. 2021, "SEED: Self-supervised distillation", whose queue of vectors is fixed here).
+
+    Args:
+        features: `(N, D)` of the student, not normalised.
+        targets: `(N, D) float32`, see `Teacher.targets`.
+        anchors: `(A, D) float32`, see `Teacher.anchors`.
+        temperature: above 0, divides the cosines.
+    """
+    student = F.normalize(features.float())
+    own = torch.linalg.vecdot(student, targets)[:, None]
+    seen = torch.cat([own, student @ anchors.T], dim=1) / temperature
+    known = torch.cat([torch.ones_like(own), targets @ anchors.T], dim=1) / temperature
+    return F.kl_div(
+        seen.log_softmax(dim=1), known.log_softmax(dim=1), reduction="batchmean", log_target=True
+    )
+
+
 class Teacher:
     """A model's vectors of training images, as they are before augmentation.
 
@@ -60,10 +82,13 @@ class Teacher:
         centred: take the mean off the vectors. Those of many models lie in a narrow cone
             (strangers' cosines are above 0.9 with dlib's), in which a student that learns the
             direction of the cone alone would have nearly done.
+        anchored: have `anchors`.
         most_bytes: of the vectors that are kept.
 
     Attributes:
         size: dimension of the vectors.
+        anchors: `(A, D) float32`, unit vectors of up to 1,024 images spread over the people, less
+            the mean; empty without `anchored`.
 
     Raises:
         MissingError: no such model, or its runtime is missing.
@@ -71,7 +96,7 @@ class Teacher:
 
     def __init__(
         self, name: str, profile: Profile, student: ModelCard, device: str, data: TrainingData, *,
-        centred: bool, most_bytes: int = _MOST_BYTES,
+        centred: bool, anchored: bool = False, most_bytes: int = _MOST_BYTES,
     ) -> None:  # fmt: skip
         runtime = profile.runtime.model_copy(update={"device": device})
         alone = profile.model_copy(update={"model": ModelSection(name=name), "runtime": runtime})
@@ -86,8 +111,15 @@ class Teacher:
         self._places = np.full(images, -1, np.int64)
         self._count = 0
         self._mean = np.zeros(self.size, np.float32)
-        if centred:
-            self._mean = self._mean_of(data, cropped=profile.data.random_crop)
+        self.anchors = torch.empty(0, self.size, device=device)
+        if centred or anchored:
+            sample = self._sample(data, cropped=profile.data.random_crop)
+            if centred and sample:
+                total = np.sum([part.sum(axis=0) for part in sample], axis=0, dtype=np.float64)
+                self._mean = np.asarray(total / sum(map(len, sample)), np.float32)
+            if anchored and sample:
+                units = unit_vectors(np.concatenate(sample) - self._mean)
+                self.anchors = torch.from_numpy(units).to(device)
 
     def chip(self, index: int, image: Image) -> Image | None:
         """What the teacher sees of an image, `(H, W, 3) uint8`; None: its vector is known.
@@ -111,10 +143,11 @@ class Teacher:
             targets[fresh] = self._embed(batch.indices[fresh], chips)
         return torch.from_numpy(unit_vectors(targets - self._mean))
 
-    def _mean_of(self, data: TrainingData, *, cropped: bool) -> Floats:
-        """Mean vector `(D,) float32` of training images, evenly spread over the people."""
+    def _sample(self, data: TrainingData, *, cropped: bool) -> list[Floats]:
+        """Vectors of up to 1,024 training images, evenly spread over the people, in parts
+        `(N, D) float32`."""
         student, found = self._student, data.training.indices
-        total, count = np.zeros(self.size, np.float64), 0
+        vectors = []
         rows = np.unique(np.linspace(0, len(found) - 1, min(len(found), _SAMPLE)).astype(int))
         for part in np.array_split(rows, -(-len(rows) // _PART)):
             indices, chips = [], []
@@ -128,9 +161,8 @@ class Teacher:
                 indices.append(index)
                 chips.append(self._adapt(image))
             if indices:
-                total += self._embed(np.array(indices), chips).sum(axis=0)
-                count += len(indices)
-        return (total / max(count, 1)).astype(np.float32)
+                vectors.append(self._embed(np.array(indices), chips))
+        return vectors
 
     def _embed(self, indices: Labels, chips: Sequence[Image]) -> Floats:
         """Vectors `(N, D) float32` of images' chips, which are kept if there is room."""

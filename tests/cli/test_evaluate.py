@@ -340,6 +340,22 @@ def test_calibration_measures_the_norms_of_a_model_to_which_they_mean_something(
     assert face["quality"] <= 2 ** -max(0, (median - face["norm"]) / (median - low)) + 1e-3
 
 
+def test_norms_that_do_not_differ_are_told(run, faces, pair_list, tmp_path, monkeypatch):
+    model = tmp_path / "mag.safetensors"
+    card = make_card(
+        16, name="mag", architecture="test_iresnet", input_height=32, input_width=32,
+        norms=Norms(loss="adaface"),
+    )  # fmt: skip
+    write_artefact(model, create_network(card).eval(), card, "")
+    monkeypatch.setattr("facerec.evaluation.embedding._facts", lambda face: {"norm": 1.0})
+    code, _, err = run(
+        "evaluate", "pairs", "--data", faces, "--model", model, "--calibrate", model, "--aligned"
+    )
+    assert code == 0, err
+    assert "no usual norms, since all vectors have the same" in err
+    assert read_model(model)[0].norms == Norms(loss="adaface", data="pairs")
+
+
 def test_a_card_of_another_model_is_not_overwritten(run, faces, pair_list, tmp_path):
     card = tmp_path / "card.json"
     fields = load_card("dlib_resnet").model_dump(mode="json") | {"input_height": 96}

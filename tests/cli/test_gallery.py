@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facerec import Gallery
+from facerec.alignment.templates import ARCFACE
 from facerec.gallery.files import backend as file
 from facerec.gallery.files.journal import journal_of
 from facerec.imaging.draw import write_image
@@ -40,6 +43,21 @@ def test_show_lists_a_persons_photos_with_their_distance(run: Run, path: Path) -
     assert records(out)[0]["distance"] == pytest.approx(1 - 0.9238795, abs=1e-5)
 
 
+def test_show_tells_how_a_photo_was_turned_for_its_face(run: Run, tmp_path: Path) -> None:
+    x, y = np.array(ARCFACE.points, np.float32).T
+    places = {0: (x, y), 90: (y, 111 - x), 180: (111 - x, 111 - y), 270: (111 - y, x)}
+    gallery = Gallery(make_card())
+    for turn, place in places.items():
+        tilted = np.stack(place, axis=1) @ np.array([[0.9, 0.4], [-0.4, 0.9]], np.float32)
+        face = replace(make_face(1, 0, 0, 0), landmarks=tilted.astype(np.float32))
+        gallery.add("Ada", [face], f"{turn}.jpg", str(turn))
+    gallery.add("Ada", [replace(face, landmarks=np.full((5, 2), np.nan, np.float32))], "c", "c")
+    gallery.save(tmp_path / "g.h5")
+    _, out, _ = run("gallery", "show", "Ada", "-g", tmp_path / "g.h5", "--json")
+    told = {record["source"]: record.get("turn") for record in records(out)}
+    assert told == {"0.jpg": None, "90.jpg": 90, "180.jpg": 180, "270.jpg": 270, "c": None}
+
+
 def test_rename_remove_and_merge_change_the_file(run: Run, path: Path, tmp_path: Path) -> None:
     assert run("gallery", "rename", "Ada", "Eve", "-g", path)[0] == 0
     assert run("gallery", "remove", "Eve", "--photo", "a/2.jpg", "--force", "-g", path)[0] == 0
@@ -56,7 +74,9 @@ def test_rename_remove_and_merge_change_the_file(run: Run, path: Path, tmp_path:
 def test_a_name_with_decomposed_accents_is_the_same_name(run: Run, path: Path) -> None:
     """As macOS's completion writes it."""
     assert run("gallery", "show", "Zoe\u0308", "-g", path)[0] == 0
-    assert run("gallery", "merge", "Zoe\u0308", "--into", "Ada", "-g", path)[0] == 0
+    again = run("gallery", "merge", "Zoe\u0308", "Zoë", "--into", "Chloe\u0308", "-g", path)
+    assert (again[0], Gallery.open(path).counts()) == (0, {"Ada": 2, "Chloë": 1})
+    assert run("gallery", "merge", "Chloe\u0308", "--into", "Ada", "-g", path)[0] == 0
     assert run("gallery", "rename", "Ada", "Rene\u0301", "-g", path)[0] == 0
     assert Gallery.open(path).counts() == {"René": 3}
     assert run("gallery", "remove", "Rene\u0301", "--force", "-g", path)[0] == 0

@@ -176,6 +176,8 @@ def _in_code_page(encoding: str, *names: str) -> bytes:
         ("cp850", ["Álvaro"]),
         ("cp932", ["山田太郎", "鈴木"]),
         ("cp932", ["さくら"]),
+        # Their second byte is a backslash.
+        ("cp932", ["ソニア", "表 十子"]),
         ("cp932", ["佐々木", "髙橋"]),
         ("cp949", ["김철수", "박지성"]),
         ("gbk", ["李小龙", "王芳"]),
@@ -199,6 +201,32 @@ def test_a_zips_names_in_a_code_page_are_read_and_the_guess_is_told(
     # Code page 437 is what the format says.
     assert (told in caplog.text) == (encoding != "cp437")
     assert caplog.text.count("encoded") == (encoding != "cp437")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("latin-1", ["Jürgen", "André"]),
+        ("cp932", ["山田太郎", "ソニア"]),
+        ("gbk", ["李小龙", "王芳"]),
+    ],
+)
+def test_a_tars_names_that_are_no_utf8_are_read_and_the_guess_is_told(
+    encoding: str, names: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = tmp_path / "a.tar"
+    with tarfile.open(place, "w", format=tarfile.GNU_FORMAT, encoding=encoding) as archive:
+        for name in ["ann", *names]:
+            member = tarfile.TarInfo(f"{name}/1.jpg")
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+        link = tarfile.TarInfo("bob/1.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, f"{names[0]}/1.jpg"
+        archive.addfile(link)
+    assert sorted(_people(place)) == sorted(["ann", "bob", *names])
+    assert read(place)[0]["bob/1.jpg"] == b"x"
+    page = "cp1252" if encoding == "latin-1" else encoding
+    assert caplog.text.count(f"look like {page}, such as {names[0]}/1.jpg") == 2
 
 
 def test_names_of_a_zip_that_two_tools_wrote_are_read_each(tmp_path: Path) -> None:
@@ -292,3 +320,14 @@ def test_a_zip_called_tar_is_a_zip(tmp_path: Path) -> None:
     place = tmp_path / "a.tar"
     place.write_bytes(zip_of(FILES))
     assert read(place) == (FILES, [])
+
+
+def test_a_name_of_characters_that_a_code_page_has_twice_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = "山田".encode("cp932") + b"\xfa\x5d/1.jpg"
+    assert stored.decode("cp932").encode("cp932") != stored
+    place = tmp_path / "a.zip"
+    place.write_bytes(zip_of({"x" * len(stored): b"x"}).replace(b"x" * len(stored), stored))
+    assert _people(place) == [stored.decode("cp932")[:-6]]
+    assert "look like cp932" in caplog.text

@@ -322,6 +322,16 @@ def test_grey_chips_have_no_colour_and_blurred_ones_no_edges():
     assert min(edges[1:]) < edges[0] / 2
 
 
+def test_a_share_of_the_chips_stays_as_it_is_but_for_flips():
+    chip = noise(32, 32)
+    augmentation = Augmentation(flip=0.5, grey=1, blur=1, low_resolution=1, clean=0.4)
+    made = [augmentation.apply(chip, np.random.default_rng(seed)) for seed in range(200)]
+    kept = [any(np.array_equal(image, each) for each in (chip, chip[:, ::-1])) for image in made]
+    assert 0.3 < np.mean(kept) < 0.5
+    assert all(np.ptp(image, axis=2).max() == 0
+               for image, whole in zip(made, kept, strict=True) if not whole)  # fmt: skip
+
+
 def test_a_batch_says_which_images_it_holds_and_what_they_were():
     data = made()
     asked = loader(data, original=lambda index, image: image if index % 2 else None)

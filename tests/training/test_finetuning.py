@@ -155,3 +155,8 @@ def test_the_start_can_teach(run: Run, start: Path, tmp_path: Path) -> None:
 def test_a_teacher_named_initial_needs_one(run: Run, tmp_path: Path) -> None:
     code, _, err = run(*tiny(tmp_path / "run", train__teacher="initial"))
     assert (code, "train.teacher initial needs train.initial" in err) == (2, True)
+
+
+def test_a_relation_needs_a_teacher(run: Run, tmp_path: Path) -> None:
+    code, _, err = run(*tiny(tmp_path / "a", train__relation_weight=1))
+    assert (code, "train.relation_weight needs train.teacher" in err) == (2, True)

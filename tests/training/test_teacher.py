@@ -16,7 +16,7 @@ from facerec.training.data.loader import Loader
 from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import select, split
 from facerec.training.data.synthetic import Synthetic
-from facerec.training.teacher import Teacher, imitation
+from facerec.training.teacher import Teacher, imitation, relation
 from facerec.weights.store import read_model
 from tests.conftest import make_card, noise
 from tests.training.test_training import PLAIN, checkpoint, log, tiny, torchrun, weights
@@ -105,6 +105,35 @@ def test_centred_vectors_are_those_without_their_mean(engine):
     assert (teacher.targets(batch).numpy() * expected).sum(axis=1).min() > 0.99
 
 
+def test_the_relation_is_the_divergence_from_the_teachers_softmax_over_cosines():
+    generator = np.random.default_rng(0)
+
+    def units(count: int) -> np.ndarray:
+        made = generator.normal(size=(count, 8))
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    student, targets, anchors = units(5), units(5), units(7)
+    expected = 0.0
+    for s, t in zip(student, targets, strict=True):
+        p, q = (np.exp(np.array([v @ t, *(anchors @ v)]) / 0.1) for v in (t, s))
+        p, q = p / p.sum(), q / q.sum()
+        expected += (p * np.log(p / q)).sum() / 5
+    tensors = [torch.from_numpy(v.astype(np.float32)) for v in (3 * student, targets, anchors)]
+    assert relation(*tensors, 0.1).item() == pytest.approx(expected, rel=1e-4)
+    assert relation(tensors[1], *tensors[1:], 0.1).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_anchors_are_the_teachers_vectors_of_training_images(engine, centred):
+    data = faces()
+    anchors = teach(data, centred=centred, anchored=True).anchors.numpy()
+    plain = elsewhere(data, engine, range(12))
+    expected = plain - centred * plain.mean(axis=0)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert (anchors * expected).sum(axis=1).min() > 0.99
+    assert len(teach(data, centred=centred).anchors) == 0
+
+
 def test_the_teacher_sees_the_centre_where_the_student_sees_a_random_part(engine):
     data = faces(144)
     student = make_card(16, input_height=112, input_width=112, template=ARCFACE)
@@ -168,8 +197,9 @@ def test_a_teacher_of_another_size_teaches_through_a_projection_that_the_model_l
         {},
         {"train__accumulate": 2, "train__optimizer": "adamw"},
         {"train__head_warmup": 0.3},
+        {"train__relation_weight": 2, "train__relation_temperature": 0.1},
     ],
-    ids=["plain", "accumulated", "head-first"],
+    ids=["plain", "accumulated", "head-first", "relations"],
 )
 def test_a_resumed_distillation_ends_bit_for_bit_like_one_that_was_never_stopped(
     recipe, run, tmp_path

@@ -85,6 +85,8 @@ def write_calibration(
 
     with locked(target, waiting=tell):
         _write(target, card, calibration, norms)
+    if norms is not None and norms.usual is None:
+        say(f"{target}: no usual norms, since all vectors have the same: the model normalises them")
 
 
 def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None) -> None:

@@ -39,6 +39,7 @@ class Augmentation:
         photometric: brightness, contrast and saturation times 0.5 to 1.5.
         grey: without colour.
         blur: by a Gaussian of 0.1 to 2 of 112 pixels.
+        clean: nothing but flip and zoom.
     """
 
     flip: float = 0.5
@@ -48,6 +49,7 @@ class Augmentation:
     photometric: float = 0.0
     grey: float = 0.0
     blur: float = 0.0
+    clean: float = 0.0
 
     def apply(self, chip: Image, generator: np.random.Generator) -> Image:
         """An augmented copy of a chip `(H, W, 3) uint8`, of the same size."""
@@ -55,6 +57,13 @@ class Augmentation:
             top, left, height, width = _random_crop(chip, self.zoom, generator)
             part = np.ascontiguousarray(chip[top : top + height, left : left + width])
             chip = _resize(part, chip.shape[1], chip.shape[0], cv2.INTER_LINEAR)
+        if not _happens(self.clean, generator):
+            chip = self._change(chip, generator)
+        if generator.random() < self.flip:
+            chip = np.ascontiguousarray(chip[:, ::-1])
+        return chip
+
+    def _change(self, chip: Image, generator: np.random.Generator) -> Image:
         if generator.random() < self.crop:
             top, left, height, width = _random_crop(chip, 0.2, generator)
             black = np.zeros_like(chip)
@@ -70,8 +79,6 @@ class Augmentation:
             chip = _jitter_colour(chip, generator)
         if _happens(self.grey, generator):
             chip = _without_colour(chip)
-        if generator.random() < self.flip:
-            chip = np.ascontiguousarray(chip[:, ::-1])
         return chip
 
 
