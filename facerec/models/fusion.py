@@ -5,8 +5,8 @@ vectors is the weighted mean of the networks' cosines (sum rule; Kittler et al. 
 compares vectors takes fused ones too.
 
 A network's raw vector has a smaller norm where a face is hard to tell (Meng et al. 2021). With
-`norm` its part is scaled by the root of it, too: on LFW the root and the fourth root serve, the norm
-itself does not.
+`norm` its part is scaled by the root of it, too: on LFW the root and the fourth root serve, the
+norm itself does not.
 """
 
 from __future__ import annotations
