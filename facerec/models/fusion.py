@@ -4,9 +4,9 @@ With part `i` scaled by the root of its weight, and weights that sum to 1, the c
 vectors is the weighted mean of the networks' cosines (sum rule; Kittler et al. 1998), so whatever
 compares vectors takes fused ones too.
 
-A network's raw vector is shorter where a face is hard to tell (Meng et al. 2021). With `norm` its
-part is scaled by the root of its norm, too: on LFW the root and the fourth root serve, the norm
-itself does not.
+A network's raw vector has a smaller norm where a face is hard to tell (Meng et al. 2021). With
+`norm` its part is scaled by the root of it, too: on LFW the root and the fourth root serve, the
+norm itself does not.
 """
 
 from __future__ import annotations

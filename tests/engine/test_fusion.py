@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facerec.cli.evaluation.tables import PAIR_ROWS, cell, table_rows
 from facerec.engine.engine import Engine
 from facerec.errors import ProfileError, UsageError
 from facerec.evaluation.fusion import fit_weights, network_cosines, pairs_of_people
@@ -181,7 +182,9 @@ def test_fitting_finds_that_norms_tell_which_faces_are_certain() -> None:
     fitted = fit_weights(raw.astype(np.float32), parts, protocol)
     assert fitted.norms[0] is None
     assert fitted.norms[1] == pytest.approx(20 * np.median(certainty), rel=0.01)
-    assert fitted.record(["a", "b"])["fitted_norms"] == {"a": None, "b": fitted.norms[1]}
+    record = fitted.record(["a", "b"])
+    assert record["fitted_norms"] == {"a": None, "b": fitted.norms[1]}
+    assert ("fitted norm of b", cell(fitted.norms[1])) in table_rows([record], PAIR_ROWS)
     even = np.concatenate([raw[:, :32], unit_vectors(raw[:, 32:])], axis=1)
     assert fitted.accuracy.mean > fit_weights(even, parts, protocol).accuracy.mean
 
