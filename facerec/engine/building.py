@@ -99,11 +99,11 @@ def open_model(profile: Profile) -> Embedder | Fusion:
         if section.weights
         else equal_weights([_calibrated_card(one) for one in alone])
     )
-    card = fused_card([embedder.card for embedder in embedders], weights)
+    card = fused_card([embedder.card for embedder in embedders], weights, section.norms)
     if section.fused_card is not None:
         card.require_same_model(given := read_card(section.fused_card), str(section.fused_card))
         card = given
-    return Fusion(tuple(embedders), weights, card)
+    return Fusion(tuple(embedders), weights, card, section.norms)
 
 
 def _calibrated_card(section: ModelSection) -> ModelCard:

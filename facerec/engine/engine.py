@@ -32,7 +32,7 @@ from facerec.errors import InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
 from facerec.models import Embedder
-from facerec.models.fusion import Fusion
+from facerec.models.fusion import Fusion, Part, fuse
 from facerec.parallel.ahead import map_ahead
 from facerec.parallel.devices import choose_device
 from facerec.profile.loading import Profile
@@ -61,7 +61,7 @@ class Engine:
         self._vectors: FaceVectors = face_vectors(model, batch)
         self._batch = batch
         self._profile = profile
-        self._whole_batches = False
+        self._whole_batches = self._apart = False
 
     @classmethod
     def from_profile(cls, profile: str | Path | Profile = "default") -> Engine:
@@ -89,18 +89,21 @@ class Engine:
         whole._whole_batches = True
         return whole
 
-    def evenly_weighted(self) -> Engine:
-        """This engine with equal weights for fused networks, so that what is kept of its vectors
-        serves any weights; see `facerec.models.fusion.reweight`."""
+    def apart(self) -> Engine:
+        """This engine with fused networks' raw vectors side by side, neither weighted nor
+        normalised, so that what is kept of them serves any weights; see `fuse`."""
         if not isinstance(self._vectors, FusedVectors):
             return self
-        even = copy.copy(self)
-        even._vectors = self._vectors.evenly_weighted()
-        if self._profile is not None:  # worker processes build their engine from it
-            weights = (1.0,) * len(self.networks)
-            model = self._profile.model.model_copy(update={"weights": weights, "fused_card": None})
-            even._profile = self._profile.model_copy(update={"model": model})
-        return even
+        apart = copy.copy(self)
+        apart._vectors, apart._apart = self._vectors.apart(), True
+        return apart
+
+    def fuse(self, vectors: Floats) -> Floats:
+        """This engine's unit vectors, from those of `apart`, `(N, D) float32`."""
+        if not isinstance(self._vectors, FusedVectors):
+            return vectors
+        ends = np.cumsum([part.size for part in self.networks])[:-1]
+        return fuse(np.split(vectors, ends, axis=1), self.networks)
 
     @property
     def arithmetic(self) -> str:
@@ -113,9 +116,9 @@ class Engine:
         return self._vectors.passes
 
     @property
-    def networks(self) -> list[tuple[int, float]]:
-        """Dimension and weight of each network's part of a vector; one part unless fused."""
-        return list(zip(self._vectors.sizes, self._vectors.weights, strict=True))
+    def networks(self) -> list[Part]:
+        """Each network's part of a vector; one part unless fused."""
+        return list(self._vectors.parts)
 
     @property
     def described(self) -> tuple[str, str]:
@@ -267,7 +270,9 @@ class Engine:
         own = {"processes": 1, "threads": max(1, threads // count), "device": "cpu"}
         runtime = profile.runtime.model_copy(update=own)
         workers = profile.model_copy(update={"runtime": runtime})
-        config = WorkerConfig(workers, self._whole_batches, self.described, select, embed)
+        config = WorkerConfig(
+            workers, self._whole_batches, self._apart, self.described, select, embed
+        )
         return map_in_workers(batches, local, config, count)
 
     @property

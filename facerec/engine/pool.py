@@ -38,6 +38,7 @@ class WorkerConfig(NamedTuple):
     Attributes:
         profile: the worker's engine is built from it.
         whole_batches: see `Engine.in_whole_batches`.
+        apart: see `Engine.apart`.
         described: see `Engine.described`; a worker whose engine differs ends.
         select: picks which of an image's faces count; None: all.
         embed: whether faces are embedded.
@@ -45,6 +46,7 @@ class WorkerConfig(NamedTuple):
 
     profile: Profile
     whole_batches: bool
+    apart: bool
     described: tuple[str, str]
     select: Select | None
     embed: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from facerec.card import ModelCard
 from facerec.faces import Face, Floats, Image
 from facerec.models import Embedder
 from facerec.models.embedder import TorchEmbedder
-from facerec.models.fusion import Fusion, fused_card, normalised_weights
+from facerec.models.fusion import Fusion, Part, fuse, fused_card, normalised_weights
 from facerec.models.graph_embedder import GraphEmbedder
 from facerec.models.whole_batches import WholeBatches
 
@@ -35,7 +35,7 @@ class Vectors(NamedTuple):
     Attributes:
         units: `(N, D) float32`, each of norm 1.
         norms: `(N,) float32` before normalisation, the mean over the views averaged; None where the
-            card has no `norms`.
+            card has no `norms` and nothing else asked for them.
     """
 
     units: Floats
@@ -49,14 +49,13 @@ class FaceVectors(Protocol):
         card: of the vectors.
         arithmetic: runtime and precision; see `facerec.models.Embedder`.
         passes: forward passes per face.
-        sizes, weights: dimension and weight of each network's part of a vector.
+        parts: each network's part of a vector.
     """
 
     card: ModelCard
     arithmetic: str
     passes: int
-    sizes: tuple[int, ...]
-    weights: tuple[float, ...]
+    parts: tuple[Part, ...]
 
     def of_found(self, found: Found) -> Vectors:
         """Vectors of faces, each given with the image it was found in."""
@@ -85,26 +84,38 @@ def face_vectors(model: Embedder | Fusion, batch: int) -> FaceVectors:
         batch: most faces that are warped and embedded together.
     """
     if isinstance(model, Fusion):
-        return FusedVectors(model, [NetworkVectors(member, batch) for member in model.members])
+        networks = [
+            NetworkVectors(member, batch, norms=part.norm is not None)
+            for member, part in zip(model.members, model.parts, strict=True)
+        ]
+        return FusedVectors(model, networks)
     return NetworkVectors(model, batch)
 
 
 class NetworkVectors:
-    """Vectors of one network."""
+    """Vectors of one network.
 
-    weights: tuple[float, ...] = (1.0,)
+    Args:
+        norms: hand them out though the card has no `norms`.
+    """
 
-    def __init__(self, embedder: Embedder, batch: int) -> None:
+    def __init__(self, embedder: Embedder, batch: int, *, norms: bool = False) -> None:
         self.card, self.arithmetic = embedder.card, embedder.arithmetic
-        self.sizes: tuple[int, ...] = (embedder.card.embedding_size,)
+        self.parts: tuple[Part, ...] = (Part(embedder.card.embedding_size, 1.0),)
         self._embedder, self._batch = embedder, batch
+        self._norms = norms or embedder.card.norms is not None
         self._views = views_of(self.card.augment)
         self._size = self.card.input_height, self.card.input_width
         self.passes = len(self._views) * (1 if self.card.augment == "none" else 2)
 
     def in_whole_batches(self, usual: int) -> NetworkVectors:
         """See `FaceVectors`."""
-        return NetworkVectors(_in_whole_batches(self._embedder, usual), self._batch)
+        whole = _in_whole_batches(self._embedder, usual)
+        return NetworkVectors(whole, self._batch, norms=self._norms)
+
+    def with_norms(self) -> NetworkVectors:
+        """The same, with norms whatever the card has."""
+        return NetworkVectors(self._embedder, self._batch, norms=True)
 
     def enlargement(self, landmarks: Floats) -> float:
         """See `FaceVectors`."""
@@ -155,17 +166,17 @@ class NetworkVectors:
         return self.of_chips(warped)
 
     def _nothing(self) -> Vectors:
-        norms = None if self.card.norms is None else np.empty(0, np.float32)
+        norms = np.empty(0, np.float32) if self._norms else None
         return Vectors(np.empty((0, self.card.embedding_size), np.float32), norms)
 
     def _average(self, views: Sequence[Image]) -> Vectors:
         """Mean unit vectors over views, each `(N, H, W, 3) uint8` chips of the same N faces."""
         chips, norms = np.concatenate(views), None
-        if self.card.norms is None:
-            vectors = self._embedder.embed(chips)
-        else:
+        if self._norms:
             vectors, each = self._embedder.embed_with_norms(chips)
             norms = each.reshape(len(views), -1).mean(axis=0)
+        else:
+            vectors = self._embedder.embed(chips)
         if len(views) == 1:
             return Vectors(vectors, norms)
         means = vectors.reshape(len(views), -1, vectors.shape[1]).mean(axis=0)
@@ -181,41 +192,47 @@ def _in_whole_batches(embedder: Embedder, usual: int) -> Embedder:
 
 
 class FusedVectors:
-    """Vectors of several networks, side by side; see `facerec.models.fusion`."""
+    """Vectors of several networks, side by side; see `facerec.models.fusion`.
 
-    def __init__(self, fusion: Fusion, parts: Sequence[NetworkVectors]) -> None:
-        self.card, self.weights = fusion.card, fusion.weights
-        self.arithmetic = " + ".join(part.arithmetic for part in parts)
-        self.passes = sum(part.passes for part in parts)
-        self.sizes = tuple(part.card.embedding_size for part in parts)
-        self._fusion, self._parts = fusion, parts
+    Args:
+        apart: leave the networks' raw vectors as they are.
+    """
+
+    def __init__(
+        self, fusion: Fusion, networks: Sequence[NetworkVectors], *, apart: bool = False
+    ) -> None:
+        self.card, self.parts = fusion.card, fusion.parts
+        self.arithmetic = " + ".join(network.arithmetic for network in networks)
+        self.passes = sum(network.passes for network in networks)
+        self._fusion, self._networks, self._apart = fusion, networks, apart
 
     def in_whole_batches(self, usual: int) -> FusedVectors:
         """See `FaceVectors`."""
-        return FusedVectors(self._fusion, [part.in_whole_batches(usual) for part in self._parts])
+        whole = [network.in_whole_batches(usual) for network in self._networks]
+        return FusedVectors(self._fusion, whole, apart=self._apart)
 
     def enlargement(self, landmarks: Floats) -> float:
         """See `FaceVectors`."""
-        return max(part.enlargement(landmarks) for part in self._parts)
+        return max(network.enlargement(landmarks) for network in self._networks)
 
     def of_found(self, found: Found) -> Vectors:
         """See `FaceVectors`."""
-        return self._fuse(lambda part: part.of_found(found))
+        return self._join([network.of_found(found) for network in self._networks])
 
     def of_chips(self, chips: Image) -> Vectors:
         """See `FaceVectors`."""
-        return self._fuse(lambda part: part.of_other_chips(chips, self.card))
+        return self._join([net.of_other_chips(chips, self.card) for net in self._networks])
 
-    def evenly_weighted(self) -> FusedVectors:
-        """The same networks with equal weights."""
-        weights = normalised_weights([1.0] * len(self._parts))
-        card = fused_card([part.card for part in self._parts], weights)
-        return FusedVectors(Fusion(self._fusion.members, weights, card), self._parts)
+    def apart(self) -> FusedVectors:
+        """The networks' raw vectors side by side: not weighted, not normalised."""
+        members = self._fusion.members
+        weights = normalised_weights([1.0] * len(members))
+        norms = (1.0,) * len(members)
+        card = fused_card([member.card for member in members], weights, norms)
+        fusion = Fusion(members, weights, card, norms)
+        return FusedVectors(fusion, [net.with_norms() for net in self._networks], apart=True)
 
-    def _fuse(self, vectors_of: Callable[[NetworkVectors], Vectors]) -> Vectors:
-        scaled = [
-            np.float32(np.sqrt(weight)) * vectors_of(part).units
-            for part, weight in zip(self._parts, self.weights, strict=True)
-        ]
-        fused = np.concatenate(scaled, axis=1)
-        return Vectors(fused / np.linalg.norm(fused, axis=1, keepdims=True), None)
+    def _join(self, vectors: Sequence[Vectors]) -> Vectors:
+        raw = [units if norms is None else units * norms[:, None] for units, norms in vectors]
+        joined = np.concatenate(raw, axis=1) if self._apart else fuse(raw, self.parts)
+        return Vectors(joined, None)

@@ -27,6 +27,8 @@ def main() -> None:
         engine = Engine.from_profile(config.profile)
         if config.whole_batches:
             engine = engine.in_whole_batches()
+        if config.apart:
+            engine = engine.apart()
         gc.freeze()
         gc.enable()
         # They differ if the model's file was replaced meanwhile.

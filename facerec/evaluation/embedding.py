@@ -12,6 +12,7 @@ import numpy as np
 from facerec.alignment.warp import only_central_face
 from facerec.engine.cache import EmbeddingCache
 from facerec.engine.engine import Engine
+from facerec.engine.pool import Select
 from facerec.errors import InputError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.archives import Source
@@ -36,6 +37,8 @@ class Embedded:
         missing: reason by key, for images without a vector.
         unreadable: number of those that are absent or damaged, rather than without a face.
         reused: number of vectors from the cache.
+        raw: `(I, D) float32`, fused networks' raw vectors side by side, see `Engine.apart`; else
+            `vectors`.
     """
 
     vectors: Floats
@@ -44,14 +47,16 @@ class Embedded:
     missing: dict[str, str]
     unreadable: int
     reused: int
+    raw: Floats
 
 
 def embed_images(
     engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
     runtime: RuntimeSection, *, aligned: bool, cache: EmbeddingCache | None, observe: Observe,
     regions: Mapping[str, Region] | None = None, quality: bool = False,
+    select: Select = only_central_face,
 ) -> Embedded:  # fmt: skip
-    """Embed the central face of each image.
+    """Embed one face of each image, the central one unless `select` says otherwise.
 
     Args:
         keys: the images, as the protocol names them.
@@ -60,7 +65,9 @@ def embed_images(
         observe: callback after each image.
         regions: x, y, width and height of the face, for images that show several.
         quality: look again at images whose cached vector was kept without it.
+        select: picks the face of an image that shows several.
     """
+    mark = "" if aligned or select is only_central_face else f":{select.__name__}"
     bare = cache.without_facts() if quality and cache is not None else set()
     places = regions or {}
     downscale = full_size if aligned else engine.reduction
@@ -73,14 +80,14 @@ def embed_images(
         except InputError as error:
             return Frame(key, None, "", error)
         region = places.get(key)
-        if region is None:
-            return decode_frame(key, data, runtime.max_pixels, wanted, downscale)
-        mark = ":" + ",".join(f"{side:g}" for side in region)
+        own = mark + ("" if region is None else ":" + ",".join(f"{side:g}" for side in region))
         frame = decode_frame(
-            key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + mark)
-        )
-        image = None if frame.image is None else crop_around(frame.image, region)
-        return dataclasses.replace(frame, image=image, sha256=frame.sha256 + mark)
+            key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + own),
+            downscale if region is None else full_size,
+        )  # fmt: skip
+        if region is not None and frame.image is not None:
+            frame = dataclasses.replace(frame, image=crop_around(frame.image, region))
+        return dataclasses.replace(frame, sha256=frame.sha256 + own)
 
     def wanted(_: str, sha256: str) -> bool:
         return cache is None or sha256 not in cache or sha256 in bare
@@ -91,7 +98,7 @@ def embed_images(
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers)
     # Whole batches: a vector must not depend on the batch it is in.
-    stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=only_central_face)
+    stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)
     for row, (frame, faces) in enumerate(stream):
         observe()
         if frame.error is not None:
@@ -114,7 +121,7 @@ def embed_images(
             for measured, key in ((qualities, "quality"), (norms, "norm")):
                 if told.get(key) is not None:
                     measured[row] = told[key]
-    return Embedded(vectors, qualities, norms, missing, unreadable, reused)
+    return Embedded(vectors, qualities, norms, missing, unreadable, reused, vectors)
 
 
 def _facts(face: Face) -> dict[str, float | None]:

@@ -8,12 +8,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from facerec.alignment.warp import only_central_face
 from facerec.engine.cache import EmbeddingCache, cache_path
 from facerec.engine.engine import Engine
+from facerec.engine.pool import Select
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
 from facerec.imaging.archives import Source
-from facerec.models.fusion import reweight
 from facerec.profile.loading import Profile
 from facerec.weights.folder import cache_folder
 
@@ -40,6 +41,7 @@ class Setting:
 def embed_set(
     engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
     setting: Setting, observe: Observe, regions: Mapping[str, Region] | None = None,
+    select: Select = only_central_face,
 ) -> Embedded:  # fmt: skip
     """Vectors of a set's images; see `embed_images`.
 
@@ -47,9 +49,9 @@ def embed_set(
         InputError: some have none and `fail_on_missing` is set.
         UsageError: none has one.
     """
-    even = engine.evenly_weighted()
+    apart = engine.apart()
     path = cache_path(
-        cache_folder(), even.card, engine.arithmetic, setting.profile.detector,
+        cache_folder(), apart.card, engine.arithmetic, setting.profile.detector,
         aligned=setting.aligned, template=setting.profile.alignment.template,
     )  # fmt: skip
     opened = (
@@ -59,12 +61,11 @@ def embed_set(
     )
     with opened as cache:
         embedded = embed_images(
-            even, source, keys, files, setting.profile.runtime,
+            apart, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,
-            quality=setting.quality,
+            quality=setting.quality, select=select,
         )  # fmt: skip
-    vectors = reweight(embedded.vectors, even.networks, engine.networks)
-    embedded = dataclasses.replace(embedded, vectors=vectors)
+    embedded = dataclasses.replace(embedded, vectors=engine.fuse(embedded.raw))
     missing = embedded.missing
     if not missing:
         return embedded

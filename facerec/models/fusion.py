@@ -3,6 +3,10 @@
 With part `i` scaled by the root of its weight, and weights that sum to 1, the cosine of two fused
 vectors is the weighted mean of the networks' cosines (sum rule; Kittler et al. 1998), so whatever
 compares vectors takes fused ones too.
+
+A network's raw vector has a smaller norm where a face is hard to tell (Meng et al. 2021). With
+`norm` its part is scaled by the root of it, too: on LFW the root and the fourth root serve, the
+norm itself does not.
 """
 
 from __future__ import annotations
@@ -11,19 +15,31 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from facerec.card import Calibration, Metric, ModelCard, distance_to_similarity
 from facerec.errors import UsageError
 from facerec.faces import Floats
-from facerec.models import Embedder
+from facerec.models import Embedder, unit_vectors
 
 _DIGITS = 4
 """Of a weight; the fingerprint covers the weights, so they must read back equal from a profile."""
 
 
-Part = tuple[int, float]
+class Part(NamedTuple):
+    """A network's part of a fused vector.
+
+    Attributes:
+        size: its dimension.
+        weight: of the network.
+        norm: its raw vectors' usual norm, at which a face has that weight; None: at any.
+    """
+
+    size: int
+    weight: float
+    norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +50,20 @@ class Fusion:
         members: at least two; each is fed by its own card.
         weights: one each, above 0, that sum to 1.
         card: of the fused vectors.
+        norms: one each; see `Part`.
     """
 
     members: tuple[Embedder, ...]
     weights: tuple[float, ...]
     card: ModelCard
+    norms: tuple[float | None, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What a fused vector consists of."""
+        norms = self.norms or (None,) * len(self.members)
+        sizes = [member.card.embedding_size for member in self.members]
+        return tuple(map(Part, sizes, self.weights, norms))
 
 
 def normalised_weights(weights: Sequence[float]) -> tuple[float, ...]:
@@ -69,14 +94,19 @@ def equal_weights(cards: Sequence[ModelCard]) -> tuple[float, ...]:
     return normalised_weights([1 / _spread(card, min(shared), max(shared)) for card in cards])
 
 
-def fused_card(cards: Sequence[ModelCard], weights: Sequence[float]) -> ModelCard:
+def fused_card(
+    cards: Sequence[ModelCard], weights: Sequence[float], norms: Sequence[float | None] = ()
+) -> ModelCard:
     """The card of fused vectors, without thresholds.
 
-    Chips are described by the first network's fields. `sha256` covers the networks' fingerprints
-    and their weights.
+    Chips are described by the first network's fields. `sha256` covers the networks' fingerprints,
+    their weights and, where they count, norms.
     """
     first = cards[0]
-    identity = [[card.fingerprint(), weight] for card, weight in zip(cards, weights, strict=True)]
+    identity = [
+        [card.fingerprint(), weight] if norm is None else [card.fingerprint(), weight, norm]
+        for card, weight, norm in zip(cards, weights, norms or (None,) * len(cards), strict=True)
+    ]
     parts = (f"{weight:g} {card.name}" for card, weight in zip(cards, weights, strict=True))
     augments = {card.augment for card in cards}
     return first.model_copy(
@@ -96,20 +126,19 @@ def fused_card(cards: Sequence[ModelCard], weights: Sequence[float]) -> ModelCar
     )
 
 
-def reweight(vectors: Floats, old: Sequence[Part], new: Sequence[Part]) -> Floats:
-    """Fused unit vectors `(N, D) float32` with other weights.
+def fuse(vectors: Sequence[Floats], parts: Sequence[Part]) -> Floats:
+    """Fused unit vectors `(N, D) float32`.
 
     Args:
-        old, new: dimension and weight of each network's part; see `Engine.networks`.
+        vectors: `(N, size) float32` of each network, raw where its `norm` counts.
     """
-    if list(old) == list(new):
-        return vectors
-    scales = [
-        np.full(size, np.sqrt(weight / before), np.float32)
-        for (size, before), (_, weight) in zip(old, new, strict=True)
-    ]
-    scaled: Floats = vectors * np.concatenate(scales)
-    return scaled
+    scaled = []
+    for own, part in zip(vectors, parts, strict=True):
+        scale = np.full((len(own), 1), np.sqrt(part.weight), np.float32)
+        if part.norm is not None:
+            scale *= np.sqrt(np.linalg.norm(own, axis=1, keepdims=True) / part.norm)
+        scaled.append(scale * unit_vectors(own))
+    return unit_vectors(np.concatenate(scaled, axis=1))
 
 
 def _rates(card: ModelCard) -> set[float]:

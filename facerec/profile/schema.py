@@ -120,6 +120,10 @@ class ModelSection(Section):
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Of several networks, in their order; empty: each counts the same on the scale of its card's
     thresholds. `facerec evaluate --fit-weights` finds them."""
+    norms: tuple[Annotated[float, Field(gt=0)] | None, ...] = ()
+    """Usual norm of each of several networks' raw vectors: a network counts less in a face for
+    which it is smaller, as it is for faces that are hard to tell. null: its norms do not count, as
+    one's must not. `facerec evaluate --fit-weights` finds them."""
     fused_card: Path | None = None
     """Card of several networks together, for their thresholds, as `facerec evaluate --calibrate`
     writes it."""
@@ -135,18 +139,23 @@ class ModelSection(Section):
     @model_validator(mode="after")
     def _lists_fit(self) -> ModelSection:
         if isinstance(self.name, str):
-            if self.weights or self.fused_card or isinstance(self.card, tuple):
+            if self.weights or self.norms or self.fused_card or isinstance(self.card, tuple):
                 raise ValueError(
-                    "model.weights, model.fused_card and a list of cards need several networks in "
-                    "model.name"
+                    "model.weights, model.norms, model.fused_card and a list of cards need "
+                    "several networks in model.name"
                 )
             return self
         cards = (self.card,) if isinstance(self.card, Path) else self.card
-        for key, listed in (("card", cards), ("weights", self.weights)):
+        lists = (("card", cards), ("weights", self.weights), ("norms", self.norms))
+        for key, listed in lists:
             if listed and len(listed) != len(self.name):
                 raise ValueError(
                     f"model.{key} needs {len(self.name)} entries, one for each of model.name"
                 )
+        if self.norms and None not in self.norms:
+            raise ValueError(
+                "model.norms needs null for one network, beside which the others count more or less"
+            )
         return self
 
     @property

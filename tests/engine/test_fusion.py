@@ -11,13 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facerec.cli.evaluation.tables import PAIR_ROWS, cell, table_rows
 from facerec.engine.engine import Engine
 from facerec.errors import ProfileError, UsageError
-from facerec.evaluation.fusion import fit_weights, network_cosines
+from facerec.evaluation.fusion import fit_weights, network_cosines, pairs_of_people
 from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
-from facerec.models.fusion import Fusion, equal_weights, fused_card, reweight
+from facerec.models import unit_and_norms, unit_vectors
+from facerec.models.fusion import Fusion, Part, equal_weights, fused_card
 from facerec.profile.loading import Profile
 from tests.conftest import make_card, noise
 
@@ -37,14 +39,20 @@ class Projection:
         self._side = side
 
     def embed(self, chips):
+        return self.embed_with_norms(chips)[0]
+
+    def embed_with_norms(self, chips):
+        return unit_and_norms(self.embed_raw(chips))
+
+    def embed_raw(self, chips):
         step = self._side // 5
         cells = chips.reshape(len(chips), 5, step, 5, step, 3).mean(axis=(2, 4))
-        vectors = (cells.reshape(len(chips), -1) - 127) @ self._matrix
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return ((cells.reshape(len(chips), -1) - 127) @ self._matrix).astype(np.float32)
 
 
-def fuse(weights: tuple[float, ...], *members: Projection) -> Fusion:
-    return Fusion(members, weights, fused_card([one.card for one in members], weights))
+def fuse(weights: tuple[float, ...], *members: Projection, norms=()) -> Fusion:
+    card = fused_card([one.card for one in members], weights, norms)
+    return Fusion(members, weights, card, norms)
 
 
 class Nothing:
@@ -67,6 +75,23 @@ def test_a_fused_cosine_is_the_weighted_mean(weight: float) -> None:
         [fused[0] @ fused[1], fused[2] @ fused[3]],
         atol=1e-5,
     )
+
+
+def test_a_network_counts_less_where_its_raw_vector_is_shorter() -> None:
+    plain, dim = noise(150, 150, 0), noise(150, 150, 0) // 2 + 64
+    members = Projection(1, 8), Projection(2, 5)
+    norms = np.linalg.norm(members[1].embed_raw(np.stack([plain, dim])), axis=1)
+    assert norms[1] < 0.6 * norms[0]
+    fusion = fuse((0.5, 0.5), *members, norms=(None, float(norms[0])))
+    engine = Engine(Nothing(), fusion, batch=4)
+    vectors = engine.embed_chips(np.stack([plain, dim]))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    shares = np.square(vectors[:, 8:]).sum(axis=1)
+    np.testing.assert_allclose(shares / (1 - shares), norms / norms[0], rtol=1e-4)
+    assert engine.card.fingerprint() != fuse((0.5, 0.5), *members).card.fingerprint()
+    raw = engine.apart().embed_chips(np.stack([plain, dim]))
+    np.testing.assert_allclose(np.linalg.norm(raw[:, 8:], axis=1), norms, rtol=1e-5)
+    np.testing.assert_allclose(engine.fuse(raw), vectors, atol=1e-6)
 
 
 def test_chips_are_warped_to_each_networks_template() -> None:
@@ -122,13 +147,57 @@ def test_fitted_weights_find_the_network_that_tells_more() -> None:
         np.arange(600) < 300,
         np.arange(600) % 5,
     )
-    fitted = fit_weights(fused, [(16, 0.5), (16, 0.5)], protocol)
+    fitted = fit_weights(fused, [Part(16, 0.5), Part(16, 0.5)], protocol)
     assert sum(fitted.weights) == pytest.approx(1, abs=1e-3)
     assert fitted.weights[0] > 0.7
     assert len(fitted.by_fold) == 5
     assert fitted.accuracy.mean > 0.97
     with pytest.raises(UsageError, match="several networks"):
-        fit_weights(fused, [(32, 1.0)], protocol)
+        fit_weights(fused, [Part(32, 1.0)], protocol)
+
+
+def test_fitting_finds_that_norms_tell_which_faces_are_certain() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.standard_normal((150, 32))
+    people = np.repeat(np.arange(150), 4)
+    certainty = generator.uniform(0.3, 3, (600, 1))
+
+    def seen(noise: float | np.ndarray, norm: float | np.ndarray) -> np.ndarray:
+        vectors = truth[people] + noise * generator.standard_normal((600, 32))
+        return unit_vectors(vectors) * norm
+
+    raw = np.concatenate([seen(1.2, 1.0), seen(1.5 / certainty, 20 * certainty)], axis=1)
+    genuine = np.arange(600).reshape(-1, 2)
+    impostor = np.stack([genuine[:, 0], np.roll(genuine[:, 1], 2)], axis=1)
+    names = tuple(map(str, people))
+    protocol = PairProtocol(
+        "made",
+        tuple(map(str, range(600))),
+        np.concatenate([genuine, impostor]),
+        np.arange(600) < 300,
+        np.tile(np.arange(300) // 60, 2),
+        names,
+    )
+    parts = [Part(32, 0.5), Part(32, 0.5)]
+    fitted = fit_weights(raw.astype(np.float32), parts, protocol)
+    assert fitted.norms[0] is None
+    assert fitted.norms[1] == pytest.approx(20 * np.median(certainty), rel=0.01)
+    record = fitted.record(["a", "b"])
+    assert record["fitted_norms"] == {"a": None, "b": fitted.norms[1]}
+    assert ("fitted norm of b", cell(fitted.norms[1])) in table_rows([record], PAIR_ROWS)
+    even = np.concatenate([raw[:, :32], unit_vectors(raw[:, 32:])], axis=1)
+    assert fitted.accuracy.mean > fit_weights(even, parts, protocol).accuracy.mean
+
+
+def test_pairs_of_people_are_all_of_one_person_and_strangers() -> None:
+    people = np.array([0, 1, 0, 2, 0, 1])
+    pairs = pairs_of_people(people)
+    same = people[pairs[:, 0]] == people[pairs[:, 1]]
+    assert {tuple(sorted(pair)) for pair in pairs[same].tolist()} == {
+        (0, 2), (0, 4), (2, 4), (1, 5),
+    }  # fmt: skip
+    assert np.count_nonzero(same) == 4
+    assert not same.all()
 
 
 @pytest.mark.parametrize(
@@ -138,6 +207,9 @@ def test_fitted_weights_find_the_network_that_tells_more() -> None:
         (["model.name=[a, b]", "model.card=[c.yaml]"], r"model\.card needs 2 entries"),
         (["model.weights=[1, 2]"], "need several networks"),
         (["model.name=[a, b]", "model.weights=[1, 0]"], "greater than 0"),
+        (["model.name=[a, b]", "model.norms=[1]"], r"model\.norms needs 2 entries"),
+        (["model.name=[a, b]", "model.norms=[1, 2]"], "null for one network"),
+        (["model.norms=[null, 1]"], "need several networks"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(settings: list[str], message: str) -> None:
@@ -192,12 +264,9 @@ def test_a_stream_embeds_as_single_images(fused_profile, portraits) -> None:
         faces
         for _, faces in engine.in_whole_batches().faces([Frame("a", photo), Frame("b", photo)])
     ]
-    assert engine.networks == [(128, 0.75), (16, 0.25)]
-    even = engine.evenly_weighted()
-    assert even.described == Engine.from_profile(even._profile).described
-    vectors = even.embed([photo])[0][0].embedding[None]
-    again = reweight(vectors, even.networks, engine.networks)[0]
-    np.testing.assert_allclose(again, alone[0].embedding, atol=1e-4)
+    assert engine.networks == [Part(128, 0.75), Part(16, 0.25)]
+    raw = engine.apart().embed([photo])[0][0].embedding[None]
+    np.testing.assert_allclose(engine.fuse(raw)[0], alone[0].embedding, atol=1e-4)
     for faces in streamed:
         assert alone[0].embedding @ faces[0].embedding > 0.9999
 

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from facerec.alignment.warp import only_central_face
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.evaluation.protocols.agedb import read_agedb
 from facerec.evaluation.protocols.bin import read_bin
 from facerec.evaluation.protocols.calfw import read_calfw
 from facerec.evaluation.protocols.cfp import read_cfp
-from facerec.evaluation.protocols.lfw import read_lfw
+from facerec.evaluation.protocols.lfw import only_lfw_face, read_lfw
 from facerec.evaluation.protocols.pair_list import read_pair_list
 from facerec.evaluation.protocols.pairs import open_protocol, split_folds
 from facerec.imaging.archives import locate, open_source
 from facerec.registry import PROTOCOLS
+from tests.conftest import make_face
 
 LFW = b"2\t2\nA\t1\t2\nB\t1\t3\nA\t1\tB\t2\nA\t2\tC\t10\nD\t1\t2\nD\t3\t4\nD\t1\tE\t1\nD\t2\tE\t1\n"
 
@@ -369,3 +371,13 @@ def test_a_protocol_of_another_package_is_opened_by_its_name(tmp_path, monkeypat
 
     write_list(tmp_path, "tabs.tsv", b"p/1.jpg\tp/2.jpg\np/1.jpg\tq/1.jpg\n")
     assert open_protocol("test_tabs", tmp_path, None)[0].name == "test_tabs"
+
+
+def test_an_image_of_lfw_shows_whom_it_names_at_the_centre() -> None:
+    # John_McEnroe_0001: the other man's face is larger, and not far from the centre either.
+    other, named = make_face(1, 0, box=(52, 66, 138, 184)), make_face(1, 0, box=(105, 67, 184, 171))
+    image = np.zeros((250, 250, 3), np.uint8)
+    assert only_central_face(image, [other, named]) == [other]
+    assert only_lfw_face(image, [other, named]) == [named]
+    photo = np.zeros((260, 250, 3), np.uint8)
+    assert only_lfw_face(photo, [other, named]) == only_central_face(photo, [other, named])

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from facerec.alignment.warp import only_central_face
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.faces import Face, Image
 from facerec.files.text import decode_text
 from facerec.registry import PROTOCOLS
+
+_SIDE = 250
+
+
+def only_lfw_face(image: Image, faces: Sequence[Face]) -> list[Face]:
+    """The face of the person an image of LFW names, as a `select` of the engine.
+
+    The images were cut around it (Huang et al. 2007, section 3), so it is the one nearest the
+    centre, also where another beside it is larger. Images of another size are not LFW's own.
+    """
+    if image.shape[:2] != (_SIDE, _SIDE):
+        return only_central_face(image, faces)
+    centre = (_SIDE - 1) / 2
+    return [min(faces, key=lambda face: np.hypot(*((face.box[:2] + face.box[2:]) / 2 - centre)))]
 
 
 @PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt", "pairs_LFW.txt"))
