@@ -213,6 +213,14 @@ def test_people_are_named_in_a_file_with_a_mark_and_accents_of_either_form(tmp_p
     assert data.training.people == ["bob", "çelik"]
 
 
+def test_one_set_given_twice_is_refused(tmp_path):
+    faces = as_folder(tmp_path)
+    (tmp_path / "link").symlink_to(faces)
+    section = DataSection(train=(str(faces), str(tmp_path / "link")))
+    with pytest.raises(UsageError, match="link: given twice"):
+        open_training_data(section, make_card(), 0, print, tmp_path)
+
+
 @given(
     st.lists(st.integers(1, 12), min_size=2, max_size=6),
     st.floats(0, 0.9),

@@ -78,7 +78,16 @@ def open_training_data(
 
 
 def _open_sets(places: Sequence[str], level: str) -> Examples:
-    """The sets at all places, with labels that do not meet."""
+    """The sets at all places, with labels that do not meet.
+
+    Raises:
+        UsageError: two places are one.
+    """
+    known: set[Path] = set()
+    for place in places:
+        if (real := Path(place).resolve()) in known:
+            raise UsageError(f"{place}: given twice; each of its people would be two people")
+        known.add(real)
     parts = [open_examples(place, level) for place in places]
     return parts[0] if len(parts) == 1 else Concatenated(parts, places)
 
