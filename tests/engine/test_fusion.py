@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerec.cli.evaluation.tables import PAIR_ROWS, cell, table_rows
+from facerec.engine import pool
 from facerec.engine.engine import Engine
 from facerec.errors import ProfileError, UsageError
 from facerec.evaluation.fusion import fit_weights, network_cosines, pairs_of_people
 from facerec.evaluation.protocols.pairs import PairProtocol
-from facerec.faces import Frame
+from facerec.faces import Face, Frame
 from facerec.imaging.decode import read_image
 from facerec.models import unit_and_norms, unit_vectors
 from facerec.models.fusion import Fusion, Part, equal_weights, fused_card
@@ -269,6 +272,33 @@ def test_a_stream_embeds_as_single_images(fused_profile, portraits) -> None:
     np.testing.assert_allclose(engine.fuse(raw)[0], alone[0].embedding, atol=1e-4)
     for faces in streamed:
         assert alone[0].embedding @ faces[0].embedding > 0.9999
+
+
+def test_worker_processes_give_raw_vectors_too(fused_profile, portraits, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "_MIN_SECONDS", 0)
+    monkeypatch.setattr(pool, "_MIN_FRAMES", 0)
+    answered: list[list[list[Face]]] = []
+    detect = pool.WorkerPool.detect
+
+    def note(self: pool.WorkerPool, frames: list[Frame]) -> list[list[Face]] | None:
+        answer = detect(self, frames)
+        assert answer is not None, "a worker has ended"
+        answered.append(answer)
+        return answer
+
+    monkeypatch.setattr(pool.WorkerPool, "detect", note)
+    settings = ["runtime.processes=2", "runtime.threads=2", "runtime.batch=1"]
+    engine = Engine.from_profile(Profile.load(fused_profile, settings=settings)).apart()
+    photo = read_image(portraits["grace_hopper"])
+    (alone,) = engine.embed([photo])
+    assert np.linalg.norm(alone[0].embedding) > 1.1, "two networks' unit vectors would have 1"
+    end = time.monotonic() + 60
+    frames = itertools.takewhile(
+        lambda _: len(answered) < 2 and time.monotonic() < end, itertools.repeat(Frame("a", photo))
+    )
+    for _, (face,) in engine.faces(frames):
+        np.testing.assert_allclose(face.embedding, alone[0].embedding, rtol=1e-3, atol=1e-3)
+    assert len(answered) >= 2
 
 
 def test_fit_calibrate_and_use(fused_profile, people, run, tmp_path) -> None:

@@ -41,6 +41,7 @@ REASONS = {
     ("weights/downloads.py", "lay_out"): "renames a download that is whole and checked",
     ("weights/downloads.py", "fetch"): "copies to the partial file, checked and renamed as that",
     ("weights/transfer.py", "_note_origin"): "beside the partial file; a wrong one restarts it",
+    ("album/metadata/digikam.py", "_read"): "opened to be read alone",
     ("album/store.py", "_connect"): "SQLite keeps its own promise",
     ("engine/cache.py", "__init__"): "SQLite keeps its own promise",
     ("evaluation/scalars.py", "open_writer"): "TensorBoard appends, to a new file per run",
