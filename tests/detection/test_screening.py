@@ -70,19 +70,6 @@ def test_screening_changes_no_face(
         assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
-def test_rejecting_in_bf16_changes_no_bit(
-    screen: Screen, picture: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_it = MTCNN(load_mtcnn_weights()).detect([picture])[0]
-    monkeypatch.setattr("facerec.detection.mtcnn.screening.has_bfloat16", lambda: False)
-    without = MTCNN(load_mtcnn_weights()).detect([picture])[0]
-    assert len(with_it) == len(without) > 0
-    for one, other in zip(with_it, without, strict=True):
-        assert one.score == other.score
-        np.testing.assert_array_equal(one.box, other.box)
-        np.testing.assert_array_equal(one.landmarks, other.landmarks)
-
-
 @pytest.mark.parametrize("rough", [True, False], ids=["rough", "exact"])
 @torch.inference_mode()
 def test_a_scan_passes_the_cells_that_pytorch_passes(

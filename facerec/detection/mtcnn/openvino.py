@@ -50,21 +50,6 @@ def build_pnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [pixels])
 
 
-def build_pnet_cells(arrays: Arrays) -> Any:
-    """`pnet`: offsets and log-odds of a face `(N, 5, 1, 1, 1)` for single cells `(N, 12, 12, 3)`
-    less 127.5."""
-    from openvino import Model
-    from openvino import opset13 as op
-
-    cells = _parameter([-1, 12, 12, 3])
-    x = _side_by_side(op.transpose(cells, [0, 3, 1, 2]))
-    x = _pooled(_layer(x, _flat(arrays[0] * _SCALE), arrays[1], arrays[2]), 2, 2, 1)
-    x = _layer(x, _flat(arrays[3]), arrays[4], arrays[5])
-    x = _layer(x, _flat(arrays[6]), arrays[7], arrays[8])
-    x = _heads(x, arrays[9:13:2], arrays[10:14:2], axes=3)
-    return Model([op.transpose(x, [4, 1, 2, 3, 0])], [cells])
-
-
 def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1, 1)`, or the log-odds alone, for crops
     `(N, 3, 24, 24)` less 127.5."""

@@ -17,25 +17,23 @@ from facerec.detection.mtcnn.arrays import Empty, in_chunks, in_even_chunks, pad
 from facerec.detection.mtcnn.networks import LAST_COLUMN, LAST_ROW, PNet
 from facerec.detection.mtcnn.packing import MARGIN, STRIDE, Layout, Level
 from facerec.detection.mtcnn.plan import Plan, has_odd_edge
-from facerec.detection.mtcnn.screening import EDGE_ERROR, CellScan, CellScans, RoughScan
+from facerec.detection.mtcnn.screening import EDGE_ERROR, CellScan, CellScans
 from facerec.faces import Floats, Image
-from facerec.parallel.openvino import Network
 from facerec.parallel.threads import Map
 
 Pixels = TypeVar("Pixels", Tensor, Floats)
 
 _CELL_SIDE = 12
 _POOLED_MARGIN = 4
-_CELL_BATCH, _CELL_BLOCK = 128, 32
-"""Single cells in a call, and what their number is a multiple of: each number is compiled."""
+_SMALL_BATCH, _CELL_BATCH = 64, 256
 _ROW_BLOCK = 16
-"""Batches of cells at edges are multiples of it: matrix products work on blocks of rows, and only
-in whole blocks is a row's result independent of the others."""
+"""Batches of cells are multiples of it: matrix products work on blocks of rows, and only in whole
+blocks is a row's result independent of the others."""
 _TOGETHER = 4
 """Images of one size in a canvas: of 250x250 each then takes 13 % fewer pixels."""
 _PLANS = 8
 """Images mostly come in few sizes: upright and lying, or the frames of a video."""
-_CELL_COST = 11
+_CELL_COST = 15
 """Time of one cell by itself, over its share of a scan's time."""
 
 
@@ -141,26 +139,23 @@ class Proposer:
         return _joined(self._run(scan_band, list(bands)))
 
     def _screen(
-        self, rough: RoughScan, exact: CellScan, canvases: Floats, plan: Plan
+        self, rough: CellScan, exact: CellScan, canvases: Floats, plan: Plan
     ) -> tuple[_Candidates, NDArray[np.bool_]]:
         """A rough scan, then its candidates one by one; and which images, `(N,)`, are left out,
         since these are so many that an exact scan takes less time."""
-        position = self._scan(rough.scan, canvases, plan).position
+        position = self._scan(rough, canvases, plan).position
         image = plan.image_of(position)
         counts = np.bincount(image, minlength=len(canvases) * plan.images)
         many: NDArray[np.bool_] = counts * _CELL_COST > plan.cells_of_an_image
         if many.all():  # the canvases need not be filled again
             return self._scan_exactly(exact, canvases, plan), ~many
-        position = position[~many[image]]
-        at_edge = plan.cells.past_edge(position[:, 1:]).any(1)
-        inside = self._evaluate(rough.cells, canvases, position[~at_edge])
-        return _joined([inside, self._evaluate_at_edge(canvases, position[at_edge], plan)]), many
+        return self._evaluate(canvases, position[~many[image]], plan), many
 
     def _scan_exactly(self, scan: CellScan, canvases: Floats, plan: Plan) -> _Candidates:
         exact = self._scan(scan, canvases, plan)
         at_edge = plan.cells.past_edge(exact.position[:, 1:]).any(1)
         sure = _Candidates(*(column[~at_edge] for column in exact))
-        return _joined([sure, self._evaluate_at_edge(canvases, exact.position[at_edge], plan)])
+        return _joined([sure, self._evaluate(canvases, exact.position[at_edge], plan)])
 
     def _scan(self, scan: CellScan, canvases: Floats, plan: Plan) -> _Candidates:
         """Cells that may exceed the threshold."""
@@ -177,26 +172,8 @@ class Proposer:
         bands = itertools.product(range(len(canvases)), _starts(layout))
         return _joined(self._run(scan_band, list(bands)))
 
-    def _evaluate(
-        self, network: Network, canvases: Floats, positions: NDArray[np.intp]
-    ) -> _Candidates:
+    def _evaluate(self, canvases: Floats, positions: NDArray[np.intp], plan: Plan) -> _Candidates:
         """The cells at `(N, 3)`, canvas, x and y, whose float32 score exceeds the threshold."""
-        patches = _patches(canvases)
-
-        def evaluate(chunk: NDArray[np.intp]) -> _Candidates:
-            canvas, x, y = pad_to_multiple(chunk, _CELL_BLOCK).T
-            cells = patches[canvas, y, x].reshape(-1, _CELL_SIDE, _CELL_SIDE, 3)
-            output = network(cells)[: len(chunk)].reshape(len(chunk), -1)
-            passed = np.flatnonzero(output[:, -1] > self._threshold)
-            return _Candidates(chunk[passed], output[passed, -1], output[passed, :-1])
-
-        chunks = in_even_chunks(positions, _CELL_BATCH, _CELL_BLOCK)
-        return _joined([_NO_CELLS, *self._run(evaluate, chunks)])
-
-    def _evaluate_at_edge(
-        self, canvases: Floats, positions: NDArray[np.intp], plan: Plan
-    ) -> _Candidates:
-        """As `_evaluate`, for cells that see past the edge of a level of odd size."""
         patches = _patches(canvases)
 
         def evaluate(chunk: NDArray[np.intp]) -> _Candidates:
@@ -211,7 +188,12 @@ class Proposer:
             offsets = self._network.offsets(features)
             return _Candidates(chunk[passed], log_odds.numpy()[passed], offsets.numpy()[passed])
 
-        return _joined([_NO_CELLS, *self._run(evaluate, in_chunks(positions, _CELL_BATCH))])
+        chunks = (
+            in_chunks(positions, _SMALL_BATCH)
+            if len(positions) <= _SMALL_BATCH
+            else in_even_chunks(positions, _CELL_BATCH, _ROW_BLOCK)
+        )
+        return _joined([_NO_CELLS, *self._run(evaluate, chunks)])
 
 
 def _packed(numbers: NDArray[np.intp]) -> list[NDArray[np.intp]]:

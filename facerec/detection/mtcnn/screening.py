@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from facerec.detection.mtcnn.networks import Arrays
-from facerec.detection.mtcnn.openvino import build_pnet, build_pnet_cells, build_rnet
+from facerec.detection.mtcnn.openvino import build_pnet, build_rnet
 from facerec.faces import Floats
 from facerec.parallel.openvino import Network, has_bfloat16, is_installed
 
@@ -44,28 +44,16 @@ class CellScan(NamedTuple):
         return output[-1], output[:-1]
 
 
-class RoughScan(NamedTuple):
-    """PNet over a whole image in bf16, and over single cells in float32.
-
-    Attributes:
-        scan: log-odds alone.
-        cells: see `build_pnet_cells`.
-    """
-
-    scan: CellScan
-    cells: Network
-
-
 class CellScans(NamedTuple):
     """PNet's scans of all cells.
 
     Attributes:
         exact: in float32, with offsets.
-        rough: None where the CPU does not multiply bf16.
+        rough: in bf16, log-odds alone; None where the CPU does not multiply it.
     """
 
     exact: CellScan
-    rough: RoughScan | None
+    rough: CellScan | None
 
 
 def open_cell_scans(weights: Mapping[str, Arrays], threads: int) -> CellScans | None:
@@ -82,8 +70,7 @@ def open_cell_scans(weights: Mapping[str, Arrays], threads: int) -> CellScans | 
     if not has_bfloat16():
         return CellScans(exact, None)
     rough = Network(partial(build, scores_only=True), "bf16", threads)
-    cells = Network(partial(build_pnet_cells, weights["pnet"]), "f32", threads)
-    return CellScans(exact, RoughScan(CellScan(rough, ERROR), cells))
+    return CellScans(exact, CellScan(rough, ERROR))
 
 
 class Screen:
