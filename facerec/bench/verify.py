@@ -68,7 +68,9 @@ def verify_setting(
         loaded = profile.model_copy(update={"runtime": runtime})
         engine = Engine.from_profile(loaded)
         setting = Setting(loaded, aligned=False, use_cache=True, fail_on_missing=False)
-        embedded = embed_set(engine, source, protocol.keys, files, setting, advance)
+        embedded = embed_set(
+            engine, source, protocol.keys, files, setting, advance, select=protocol.select
+        )
         results.append(verify(embedded.vectors, protocol))
     exact, rounded = results
     if exact.plain is None:

@@ -379,5 +379,7 @@ def test_an_image_of_lfw_shows_whom_it_names_at_the_centre() -> None:
     image = np.zeros((250, 250, 3), np.uint8)
     assert only_central_face(image, [other, named]) == [other]
     assert only_lfw_face(image, [other, named]) == [named]
+    assert read_lfw(LFW, "pairs.txt").select is only_lfw_face
+    assert read_agedb(LFW, "agedb_30_pair.txt").select is only_central_face
     photo = np.zeros((260, 250, 3), np.uint8)
     assert only_lfw_face(photo, [other, named]) == only_central_face(photo, [other, named])

@@ -98,19 +98,18 @@ def measure_pairs(
     files: Mapping[str, str], groups: Mapping[str, str] | None, *, fit_weights: bool = False,
 ) -> Measured:  # fmt: skip
     """Embed a protocol's images with one model and compare its pairs."""
-    from facerec.alignment.warp import only_central_face
     from facerec.evaluation.discard import discard_curve
     from facerec.evaluation.fusion import fit_weights as fit
     from facerec.evaluation.groups import group_figures
-    from facerec.evaluation.protocols.lfw import only_lfw_face
     from facerec.evaluation.reliability import held_out_reliability
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.verification import verification_record, verify
 
     started = time.monotonic()
     with progress(f"embedding with {name}", len(protocol.keys)) as advance:
-        select = only_lfw_face if protocol.name == "lfw" else only_central_face
-        embedded = embed_set(engine, source, protocol.keys, files, setting, advance, select=select)
+        embedded = embed_set(
+            engine, source, protocol.keys, files, setting, advance, select=protocol.select
+        )
     report_missing(embedded)
     with waiting("comparing"):
         result = verify(embedded.vectors, protocol)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facerec.errors import UsageError
-from facerec.evaluation.protocols.lfw import read_lfw
+from facerec.evaluation.protocols.lfw import read_named_pairs
 from facerec.evaluation.protocols.pair_list import read_pair_list
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
 from facerec.files.parsing import MALFORMED
@@ -35,7 +35,7 @@ def read_agedb(data: bytes, where: str) -> PairProtocol:
         return _read_mat(data, where)
     heading = decode_text(data, where).split("\n", 1)[0].split()
     if len(heading) == 2 and all(part.isdigit() for part in heading):
-        return read_lfw(data, where, "agedb")
+        return read_named_pairs(data, where, "agedb")
     return read_pair_list(data, where, "agedb")
 
 

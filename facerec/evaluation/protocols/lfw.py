@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,9 +30,14 @@ def only_lfw_face(image: Image, faces: Sequence[Face]) -> list[Face]:
 
 
 @PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt", "pairs_LFW.txt"))
-def read_lfw(data: bytes, where: str, name: str = "lfw") -> PairProtocol:
-    """LFW's `pairs.txt`: a heading `folds count`, then per fold `count` lines `name n1 n2` of one
-    person and `count` lines `name1 n1 name2 n2` of two.
+def read_lfw(data: bytes, where: str) -> PairProtocol:
+    """LFW's `pairs.txt`; see `read_named_pairs`, which raises what this does."""
+    return replace(read_named_pairs(data, where, "lfw"), select=only_lfw_face)
+
+
+def read_named_pairs(data: bytes, where: str, name: str) -> PairProtocol:
+    """A list of the form of LFW's `pairs.txt`: a heading `folds count`, then per fold `count` lines
+    `name n1 n2` of one person and `count` lines `name1 n1 name2 n2` of two.
 
     Raises:
         UsageError: a line has another form, or the number of lines is not what the heading says.

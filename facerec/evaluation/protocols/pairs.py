@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facerec.alignment.warp import only_central_face
+from facerec.engine.pool import Select
 from facerec.errors import MissingError, UsageError
 from facerec.imaging.archives import Source, open_source
 from facerec.registry import PROTOCOLS
@@ -28,6 +30,7 @@ class PairProtocol:
         same: `(N,) bool`, true where both images show one person.
         folds: `(N,) int64`, from 0; all 0 if there are too few pairs.
         people: the person of each image; None where the protocol names none.
+        select: picks the face of an image that shows several.
     """
 
     name: str
@@ -36,6 +39,7 @@ class PairProtocol:
     same: NDArray[np.bool_]
     folds: NDArray[np.int64]
     people: tuple[str, ...] | None = None
+    select: Select = only_central_face
 
 
 @dataclass(frozen=True, slots=True)
