@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,18 +45,22 @@ def probabilities(
     return told
 
 
-def own_probabilities(album: Album, columns: FaceColumns) -> dict[int, float]:
+def own_probabilities(
+    album: Album, columns: FaceColumns, people: Iterable[int] | None = None
+) -> dict[int, float]:
     """Probability, by face, that it is the person's whom it is taken for, as `probabilities` tells
     it of one face. Of people with a name and another face; empty where the card knows no cohort.
 
     Args:
         columns: what `read_columns` says of the album.
+        people: whose faces; None: everybody's.
     """
     certainty = _certainty(album, columns)
     if certainty is None:
         return {}
+    named = named_people(album)
     told: dict[int, float] = {}
-    for person in sorted(named_people(album)):
+    for person in sorted(named if people is None else named.intersection(people)):
         rows = np.flatnonzero(columns.person == person)
         if len(rows) < 2:
             continue

@@ -90,7 +90,7 @@ def show(
     with open_it(profile) as album:
         chosen = [find_person(album, one) for one in people] if people else None
         columns = read_columns(album)
-        chances = own_probabilities(album, columns)
+        chances = own_probabilities(album, columns, chosen)
         for face in read_faces(album, chosen):
             record = face_record(face, chances.get(face.id))
             results.add(record, _face_cells(face, record))
