@@ -60,6 +60,17 @@ def unit_vectors(vectors: Floats) -> Floats:
     return unit_and_norms(vectors)[0]
 
 
+def mirror_average(raw: Floats, mirrored: Floats) -> tuple[Floats, Floats]:
+    """The mean `(N, D)` of unit vectors and of those of the mirror images, of L2 norm 1, and the
+    mean of their norms `(N,)`.
+
+    Args:
+        raw, mirrored: `(N, D) float32`, not normalised.
+    """
+    (units, norms), (others, lengths) = unit_and_norms(raw), unit_and_norms(mirrored)
+    return unit_vectors(units + others), (norms + lengths) / np.float32(2)
+
+
 def unit_and_norms(vectors: Floats) -> tuple[Floats, Floats]:
     """The vectors `(N, D)`, each of L2 norm 1, and the norms `(N,)` that they had."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

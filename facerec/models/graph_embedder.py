@@ -13,7 +13,7 @@ from torch import nn
 
 from facerec.card import ModelCard
 from facerec.faces import Floats, Image
-from facerec.models import fill_batch, require_chips, unit_and_norms, unit_vectors
+from facerec.models import fill_batch, mirror_average, require_chips, unit_and_norms
 from facerec.models.embedder import count_multiply_adds, count_parameters
 from facerec.parallel.openvino import Network
 from facerec.parallel.threads import TorchThreads
@@ -87,11 +87,10 @@ class GraphEmbedder:
     def _forward(self, network: Network, chips: Image) -> tuple[Floats, Floats]:
         if self.card.colour == "BGR":
             chips = chips[..., ::-1]
-        units, norms = unit_and_norms(network(np.ascontiguousarray(chips)))
-        if self.card.augment != "none":
-            mirrored, others = unit_and_norms(network(np.ascontiguousarray(chips[:, :, ::-1])))
-            units, norms = unit_vectors(units + mirrored), (norms + others) / np.float32(2)
-        return units, norms
+        raw = network(np.ascontiguousarray(chips))
+        if self.card.augment == "none":
+            return unit_and_norms(raw)
+        return mirror_average(raw, network(np.ascontiguousarray(chips[:, :, ::-1])))
 
     def parameters(self) -> int:
         """Learned parameters."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from facerec.errors import MissingError, UsageError
+from facerec.parallel.devices import onednn_limit
 from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 
 _BF16_INSTRUCTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -61,8 +60,7 @@ def runs_on(engine: RuntimeEngine, device: str, precision: RuntimePrecision = "a
 def multiplies_bf16() -> bool:
     """Whether this CPU has bf16 dot products (AVX512-BF16, AMX), and oneDNN may use them: where
     its `ONEDNN_MAX_CPU_ISA` forbids that, it computes bf16 far slower than fp32."""
-    most = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
-    if most in _ISAS_WITHOUT_BF16:
+    if onednn_limit() in _ISAS_WITHOUT_BF16:
         return False
     # Older PyTorch cannot tell.
     known = (getattr(torch.cpu, name, None) for name in _BF16_INSTRUCTIONS)

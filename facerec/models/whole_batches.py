@@ -26,18 +26,14 @@ class WholeBatches:
 
     def embed(self, chips: Image) -> Floats:
         """See `Embedder.embed`."""
-        empty = np.empty((0, self.card.embedding_size), np.float32)
-        vectors = [self._embedder.embed(batch) for batch in self._batches(chips)]
-        return np.concatenate([empty, *vectors])[: len(chips)]
+        return self.embed_with_norms(chips)[0]
 
     def embed_with_norms(self, chips: Image) -> tuple[Floats, Floats]:
         """See `Embedder.embed_with_norms`."""
         if not len(chips):
             return self._embedder.embed_with_norms(chips)
-        passes = [self._embedder.embed_with_norms(batch) for batch in self._batches(chips)]
+        filled = fill_batch(chips, self._size)
+        starts = range(0, len(filled), self._size)
+        passes = [self._embedder.embed_with_norms(filled[at : at + self._size]) for at in starts]
         units, norms = zip(*passes, strict=True)
         return np.concatenate(units)[: len(chips)], np.concatenate(norms)[: len(chips)]
-
-    def _batches(self, chips: Image) -> list[Image]:
-        filled = fill_batch(chips, self._size)
-        return [filled[at : at + self._size] for at in range(0, len(filled), self._size)]

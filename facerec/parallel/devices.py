@@ -9,6 +9,13 @@ import torch
 from facerec.errors import MissingError
 
 
+def onednn_limit() -> str:
+    """The instructions that oneDNN is limited to, such as `AVX2`, by the variables that it reads;
+    empty: it is not."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA", "")
+    return limit.upper()
+
+
 def choose_device(name: str) -> str:
     """The torch device for a `runtime.device` value; `auto`: CUDA, else Apple's Metal (`mps`), else
     the processor.

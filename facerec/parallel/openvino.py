@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from facerec.faces import Floats, Image
-from facerec.parallel.devices import takes_all_cores
+from facerec.parallel.devices import onednn_limit, takes_all_cores
 
 _KEPT_KERNELS = "64"
 """Compiled kernels that OpenVINO caches; with its default of 5,000 memory keeps growing."""
@@ -36,8 +36,7 @@ def open_core() -> Any:
     """
     import openvino
 
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
-    if limit:
+    if limit := onednn_limit():
         os.environ.setdefault("OV_CPU_MAX_ISA", limit)
     return openvino.Core()
 

@@ -10,7 +10,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
-from facerec.models import require_chips, unit_and_norms, unit_vectors
+from facerec.models import mirror_average, require_chips, unit_and_norms
 from facerec.models.runtimes.checks import require_right_here, without_averaging
 
 CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
@@ -113,11 +113,10 @@ class ForeignEmbedder:
         x = chips.transpose(0, 3, 1, 2).astype(np.float32)
         if not self._network.inside:
             x = (x - self._mean) * self._scale
-        units, norms = unit_and_norms(self._run(x))
-        if self.card.augment != "none":
-            mirrored, others = unit_and_norms(self._run(x[..., ::-1]))
-            units, norms = unit_vectors(units + mirrored), (norms + others) / np.float32(2)
-        return units, norms
+        raw = self._run(x)
+        if self.card.augment == "none":
+            return unit_and_norms(raw)
+        return mirror_average(raw, self._run(x[..., ::-1]))
 
     def _run(self, x: Floats) -> Floats:
         count = len(x)
