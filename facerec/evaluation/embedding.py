@@ -104,7 +104,7 @@ def embed_images(
     for row, (frame, faces) in enumerate(stream):
         observe()
         if frame.error is not None:
-            missing[frame.source] = str(frame.error)
+            missing[frame.source] = str(frame.error).removeprefix(f"{frame.source}: ")
             unreadable += 1
             continue
         if frame.image is None and cache is not None:

@@ -270,7 +270,7 @@ def test_a_source_finds_images_below_its_own_folder_and_of_another_format(archiv
 
 
 def test_a_source_of_something_else_is_refused(archive):
-    with pytest.raises(UsageError, match="holds none of the 1 images"):
+    with pytest.raises(UsageError, match="holds none of 1 image"):
         locate(open_source(archive), ["Zoe/Zoe_0001.jpg"])
 
 
