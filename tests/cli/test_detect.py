@@ -129,6 +129,28 @@ def test_some_of_fddbs_folds_are_scored_in_any_of_its_owners_layouts(
         assert record["recall_at_false_positives"]["20"] == 100
 
 
+def test_a_second_look_counts_as_the_profile_sets_it(
+    run: Run, portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    photo = read_image(portraits["eileen_collins"], 10**7)
+    (found,) = records(run("detect", portraits["eileen_collins"], "--json")[1])[0]["faces"]
+    x1, y1, x2, y2 = map(round, found["box"])
+    margin = (x2 - x1) // 12
+    tight = photo[y1 + margin : y2 - margin, x1 + margin : x2 - margin]
+    write_image(tmp_path / "images" / "tight.png", tight)
+    height, width = tight.shape[:2]
+    (tmp_path / "gt.txt").write_text(f"tight.png\n1\n0 0 {width} {height}\n")
+    recalls = []
+    for how in ("none", "padding"):
+        code, out, err = run(
+            "evaluate", "detection", "--data", tmp_path / "images", "--annotations",
+            tmp_path / "gt.txt", "--set", f"detector.second_look={how}", "--json",
+        )  # fmt: skip
+        assert code == 0, err
+        recalls.append(records(out)[0]["recall"])
+    assert recalls == [0, 100]
+
+
 def test_an_absent_image_of_fddb_is_named_and_counted(run: Run, fddb: Path) -> None:
     (fddb / "originalPics/2003/01/15/big/img_7.jpg").unlink()
     code, out, err = run("evaluate", "detection", "--data", fddb, "--json")

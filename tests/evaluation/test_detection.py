@@ -17,6 +17,7 @@ from facerec.evaluation.detection import (
     average_precision,
     evaluate_detectors,
     match_detections,
+    of_every_score,
     read_fddb,
     read_wider_face,
     recall_at_false_positives,
@@ -180,6 +181,15 @@ def test_the_curve_goes_on_below_the_score_at_which_precision_and_recall_are_tol
     assert (one.precision, one.recall) == (0.5, 0.5)
     assert one.recall_at == dict.fromkeys((20, 50, 100, 500, 1000), 1.0)
     assert one.recalls.tolist() == [0.5, 0.5, 0.5, 1.0]
+
+
+def test_the_curve_has_what_a_second_look_found_once() -> None:
+    weak, doubt = face(0, 0, 9, 10, score=0.3), face(50, 50, 60, 60, score=0.1)
+    assert of_every_score([], [weak, doubt]) == [weak, doubt]
+    strong = face(0, 0, 10, 10, score=0.9)
+    assert of_every_score([strong], [strong, weak, doubt]) == [strong, weak, doubt]
+    assert of_every_score([strong], [weak, doubt]) == [strong, doubt]
+    assert of_every_score([strong], []) == [strong]
 
 
 @pytest.mark.parametrize("name", ["mtcnn", "mtcnn-tensorflow", "yunet", "centerface"])

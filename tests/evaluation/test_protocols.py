@@ -340,6 +340,14 @@ def test_a_registered_protocol_opens_its_data(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", PROTOCOLS.names())
+def test_insightfaces_bin_is_read_for_every_protocol(name, tmp_path):
+    protocol, source = open_protocol(name, write_bin(tmp_path), None)
+    assert protocol.name == ("bin:set" if name == "bin" else name)
+    assert protocol.same.tolist() == [True, False]
+    assert [source.read(key) for key in protocol.keys] == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS.names())
 def test_a_list_of_pairs_is_taken_where_the_protocol_has_one(name, tmp_path):
     data = SAMPLES[name](tmp_path)
     names = PROTOCOLS.get(name).facts.get("lists", ())

@@ -85,6 +85,7 @@ def detection(
         profiles[name] = profile.load({DETECTOR.key: name})
     with waiting("loading models"):
         from facerec.engine.building import build_detector
+        from facerec.engine.second_look import with_second_look
     from facerec.evaluation.detection import (
         evaluate_detectors,
         read_fddb,
@@ -106,7 +107,8 @@ def detection(
 
     with waiting("loading models"):
         detectors: dict[str, Detector] = {
-            name: build_detector(loaded) for name, loaded in profiles.items()
+            name: with_second_look(build_detector(loaded), loaded.detector)
+            for name, loaded in profiles.items()
         }
         curves: dict[str, Detector] = {
             name: build_detector(

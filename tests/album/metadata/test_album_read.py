@@ -119,7 +119,9 @@ class LargeEngine(FakeEngine):
     def reduction(self, height: int, width: int) -> int:
         return self.factor
 
-    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def faces(
+        self, frames: Iterable[Frame], *, expected: int | None = None
+    ) -> Iterator[tuple[Frame, list[Face]]]:
         for frame in frames:
             height, width = frame.size
             yield frame, [self._face(left, width / 2, height) for left in (0.0, width / 2)]
