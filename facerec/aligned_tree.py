@@ -142,7 +142,8 @@ def align_tree(
     )
     # What is not valid Unicode in a name becomes JSON's own escape.
     with locked(manifest), manifest.open("a", encoding="utf-8", errors="backslashreplace") as log:
-        for relative, (frame, found) in zip(waiting, engine.detections(frames), strict=True):
+        stream = engine.detections(frames, expected=len(waiting))
+        for relative, (frame, found) in zip(waiting, stream, strict=True):
             photo = photos[relative]
             record: dict[str, Any] = {"source": relative}
             problem = ""

@@ -32,8 +32,8 @@ RUNS = {
 """Blocks of each page that a test runs; no other page has one."""
 ACTIVATE = ". .venv/bin/activate"
 OUTSIDE_OF_FACEREC = {"--nproc-per-node", "--max-restarts", "--soak", "--faces", "--distractors",
-                      "--seed", "--index", "--folds", "--rounds"}  # fmt: skip
-"""Options of torchrun and of the benchmarks."""
+                      "--seed", "--index", "--folds", "--rounds", "--no-deps"}  # fmt: skip
+"""Options of torchrun, pip and the benchmarks."""
 NO_KEYS = {
     "album.db",
     "gallery.h5",

@@ -23,6 +23,7 @@ from facerec.card import ModelCard, distance_to_similarity
 from facerec.cleanup.threshold import calibrated_threshold, distance_at
 from facerec.errors import UsageError
 from facerec.faces import Floats
+from facerec.files.text import counted
 from facerec.parallel.products import single_threaded_blas
 
 Rows = NDArray[np.intp]
@@ -184,9 +185,10 @@ class _Album:
             reason = f"the card's for two images, extended to FAR {rate:.0e}"
             return distance_to_similarity(distance, metric), reason
         if self._card.calibration is None:
+            few = counted(count, "face is", "faces are")
             raise UsageError(
-                f"{self._card.name} is not calibrated, and {count} faces are too few to measure a "
-                "threshold; give --distance-threshold"
+                f"{self._card.name} is not calibrated, and {few} "
+                "too few to measure a threshold; give --distance-threshold"
             )
         choice = calibrated_threshold(self._card, metric)
         return distance_to_similarity(choice.threshold, metric), choice.reason

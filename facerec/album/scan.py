@@ -201,7 +201,7 @@ def _look(
             waiting.append((place, taken))
             yield frame
 
-    for frame, faces in engine.in_whole_batches().faces(frames()):
+    for frame, faces in engine.in_whole_batches().faces(frames(), expected=len(photos)):
         place, taken = waiting.popleft()
         size = None if frame.image is None else frame.size
         if size is not None:

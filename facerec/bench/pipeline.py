@@ -62,7 +62,7 @@ def _measure(
 
     def stream() -> None:
         sources = read_frames(photos, workers=runtime.workers, max_pixels=runtime.max_pixels)
-        for _ in engine.faces(sources, select=only_central_face):
+        for _ in engine.faces(sources, select=only_central_face, expected=len(photos)):
             pass
 
     seconds = {

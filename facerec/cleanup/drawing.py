@@ -12,6 +12,7 @@ from facerec.cleanup.findings import Finding
 from facerec.cleanup.linkage import cut
 from facerec.cleanup.photos import Photos
 from facerec.errors import UsageError
+from facerec.files.text import counted
 from facerec.files.writing import replacing
 from facerec.profile.schema import CleanupSection
 
@@ -62,7 +63,7 @@ def draw_person(
     left.axhline(threshold, color="0.4", linestyle="--", linewidth=1)
     left.set_ylim(0, 1.05 * max(float(tree[:, 2].max()), threshold))
     left.set_ylabel(f"{section.metric} distance, {section.linkage} linkage")
-    left.set_title(_shown(f"{person}: {len(rows)} images, threshold {threshold:.4f}"))
+    left.set_title(_shown(f"{person}: {counted(len(rows), 'image')}, threshold {threshold:.4f}"))
     places = _principal_axes(vectors)
     for marker, chosen in (("o", ~marked), ("X", marked)):
         right.scatter(

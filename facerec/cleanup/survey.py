@@ -62,9 +62,14 @@ def survey(
         read: `path_reader` or `source_reader` of the same cache.
         aligned: the images are aligned faces: nothing is detected.
     """
-    frames = map_ahead(shard(items), read, workers=runtime.workers)
-    look = _look_at_aligned if aligned else _look_at_photos
-    seen = look(frames, engine.in_whole_batches(), runtime.batch)
+    mine = shard(items)
+    frames = map_ahead(mine, read, workers=runtime.workers)
+    whole = engine.in_whole_batches()
+    seen = (
+        _look_at_aligned(frames, whole)
+        if aligned
+        else _look_at_photos(frames, whole, runtime.batch, len(mine))
+    )
     return gather_shards(list(_remember(seen, cache, observe)), len(items))
 
 
@@ -118,17 +123,17 @@ def survey_known(
 
 
 def _look_at_aligned(
-    frames: Iterable[Frame], engine: Engine, _: int
+    frames: Iterable[Frame], engine: Engine
 ) -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
     for frame, faces in engine.faces(frames, aligned=True):
         yield frame, len(faces), faces[0] if faces else None, frame.image
 
 
 def _look_at_photos(
-    frames: Iterable[Frame], engine: Engine, batch: int
+    frames: Iterable[Frame], engine: Engine, batch: int, expected: int
 ) -> Iterator[tuple[Frame, int, Face | None, Image | None]]:
     waiting: list[tuple[Frame, int, Face | None, Image | None]] = []
-    for frame, faces in engine.detections(frames):
+    for frame, faces in engine.detections(frames, expected=expected):
         if frame.image is None or not faces:
             waiting.append((frame, len(faces), None, None))
         else:

@@ -22,6 +22,7 @@ from facerec.cleanup.groups import Groups
 from facerec.cleanup.photos import Photos
 from facerec.cleanup.youden import least_error
 from facerec.errors import UsageError
+from facerec.files.text import counted
 
 _NORMAL = NormalDist()
 
@@ -62,21 +63,21 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
         few = int(shared.sum())
         return calibrated_threshold(
             card, metric,
-            f"{few} images with others in their folder are too few to measure ({_MEASURABLE} are "
-            "enough), so it is ",
+            f"only {counted(few, 'image')} with others in the same folder, too few to measure "
+            f"({_MEASURABLE} are enough), so it is ",
         )  # fmt: skip
     step = np.random.default_rng(0).integers(1, len(numbers), len(person))
-    counted = np.ones(len(person), bool)
+    used = np.ones(len(person), bool)
     for _ in range(_ROUNDS):
-        rest = groups.sizes[person] - counted
-        sums = np.einsum("nd,nd->n", vectors, groups.sums[person]) - counted
+        rest = groups.sizes[person] - used
+        sums = np.einsum("nd,nd->n", vectors, groups.sums[person]) - used
         every = sums / np.maximum(rest, 1)
         own = every[shared & (rest > 0)]
         other = np.einsum("nd,nd->n", vectors, groups.means()[(person + step) % len(numbers)])
         limit = least_error(own, other)
         # Strangers must not count as the rest of a folder.
-        counted = (every >= limit.score) | (rest == 0)
-        groups = Groups.of(vectors, np.where(counted, person, -1), len(numbers))
+        used = (every >= limit.score) | (rest == 0)
+        groups = Groups.of(vectors, np.where(used, person, -1), len(numbers))
     threshold = similarity_to_distance(limit.score, metric)
     genuine, impostor = (
         similarity_to_distance(float(np.median(cosines)), metric) for cosines in (own, other)

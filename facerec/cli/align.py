@@ -25,6 +25,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+from facerec.files.text import counted
 from facerec.files.writing import check_output_folder
 
 app = App()
@@ -98,7 +99,8 @@ def align(
     say_saved(outcome.aligned, "aligned image", out)
     if outcome.took_one:
         say(
-            f"{outcome.took_one} photos show several faces; took the most central one (--faces all)"
+            f"{counted(outcome.took_one, 'photo shows', 'photos show')} several faces; took the "
+            "most central one (--faces all)"
         )
     if outcome.failed:
         say(f"{outcome.failed} failed; copies of those photos are in {aside}/")

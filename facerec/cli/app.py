@@ -9,6 +9,7 @@ end_at_once()
 
 # ruff: noqa: E402
 import atexit
+import difflib
 import gc
 import logging
 import os
@@ -271,9 +272,16 @@ def _usage(error: Any) -> str:
     """A usage error on one line, with the name that may have been meant."""
     # Click lists choices on lines of their own.
     message = " ".join(error.format_message().split()).rstrip(".")
-    possible = getattr(error, "possibilities", None)
-    if possible:
-        return f"{error.message.rstrip('.')}; did you mean {possible[0]}?"
+    if possible := getattr(error, "possibilities", None):
+        # Dashes are alike in all: click takes --model for --help.
+        names = {option.lstrip("-"): option for option in possible}
+        given = error.option_name.lstrip("-")
+        near = difflib.get_close_matches(given, names, 1) or [
+            name for name in names if name.startswith(given)
+        ]
+        message = error.message.rstrip(".")
+        if near:
+            return f"{message}; did you mean {names[near[0]]}?"
     told = re.search(r"'([^']*)' is not one of (.*)", message)
     if told:
         message += did_you_mean(told[1], re.findall(r"'(.*?)'", told[2]))

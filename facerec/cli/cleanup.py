@@ -37,6 +37,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+from facerec.files.text import counted
 from facerec.files.writing import check_output_folder
 
 if TYPE_CHECKING:
@@ -222,8 +223,8 @@ def run(
     _print_findings(findings, dirty, as_json)
     kept = sum(placement.decision == "clean" for placement in placements)
     say(
-        f"{dirty}: {kept} images {'would be ' if dry_run else ''}clean, "
-        f"{len(placements) - kept} dirt, {len(findings)} findings"
+        f"{dirty}: {counted(kept, 'image')} {'would be ' if dry_run else ''}clean, "
+        f"{len(placements) - kept} dirt, {counted(len(findings), 'finding')}"
         + ("" if dry_run else f"; look at {report / 'index.html'}")
     )
     if not dry_run:
@@ -279,7 +280,9 @@ def apply(
         say(problem)
     before = {manifest.target(place) for place in manifest.placements}
     moved = sum(manifest.target(place) not in before for place in placements)
-    say(f"{decisions}: {len(chosen)} decisions, {moved} images changed places")
+    say(
+        f"{decisions}: {counted(len(chosen), 'decision')}, {counted(moved, 'image')} changed places"
+    )
     _warn_of_links(manifest.means, manifest.clean, manifest.dirt)
     exit_with_failures(len(problems))
 

@@ -29,6 +29,7 @@ from facerec.engine.engine import Engine
 from facerec.errors import InputError, NoCardError, UsageError
 from facerec.faces import Face, Floats
 from facerec.files.output_names import safe_name
+from facerec.files.text import counted
 from facerec.gallery import Gallery
 from facerec.imaging.archives import Source, open_source, photo_names
 from facerec.imaging.folders import FolderSource, start_of
@@ -137,7 +138,8 @@ def second_look(
         vectors = np.full((len(rows), card.embedding_size), np.nan, np.float32)
         items = [("", str(photos.path[row]), str(photos.file[row])) for row in rows]
         if rank() == 0:
-            say(f"{dirty}: looking again at {len(items)} doubtful images, in several views")
+            doubtful = counted(len(items), "doubtful image")
+            say(f"{dirty}: looking again at {doubtful}, in several views")
         engine = load_engine(several)
         with (
             open_survey(report / "views.sqlite", _origin(engine, several, aligned)) as cache,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from facerec.errors import InputError, without_user
-from facerec.files.text import readable, to_json
+from facerec.files.text import counted, readable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -217,8 +217,7 @@ def _print_above(line: str) -> None:
 def say_saved(count: int, what: str, folder: str | Path) -> None:
     """The last line of a command that fills a folder: `saved 12 images in out/`."""
     if count:
-        noun = what if count == 1 else f"{what}s"
-        say(f"saved {count} {noun} in {str(folder).rstrip(os.sep)}{os.sep}")
+        say(f"saved {counted(count, what)} in {str(folder).rstrip(os.sep)}{os.sep}")
 
 
 def printable(text: str) -> str:
@@ -231,18 +230,24 @@ def printable(text: str) -> str:
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """A progress bar on stderr while the block runs, where stderr is a terminal.
+    """A progress bar on stderr while the block runs, where stderr is a terminal; below another,
+    which stands still meanwhile.
 
     Args:
         total: steps; None where they cannot be counted before.
     """
-    if _live or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield Advance(None)
         return
-    with live_progress(_step_columns()) as bar:
+    # Two of rich's would draw over each other.
+    with nullcontext(_live[-1]) if _live else live_progress(_step_columns()) as bar:
         room = max(bar.console.width // 2 - 10, 12)
         described = shorten(printable(description), room)
-        yield Advance(bar, bar.add_task(described, total=total))
+        task = bar.add_task(described, total=total)
+        try:
+            yield Advance(bar, task)
+        finally:
+            bar.remove_task(task)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def detect(
     results = Results("photo", "score", "box", as_json=as_json)
     failures = 0
     with progress("detecting", count) as advance:
-        for frame, faces in engine.detections(frames):
+        for frame, faces in engine.detections(frames, expected=count):
             advance()
             if frame.image is None:
                 advance.say(str(frame.error))

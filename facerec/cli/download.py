@@ -281,12 +281,14 @@ def _obtain_all(
     records: Mapping[str, Record], yes: bool, source: Path | None, section: DownloadSection,
     as_json: bool | None,
 ) -> None:  # fmt: skip
+    from facerec.weights.catalog import PackageFile
     from facerec.weights.downloads import is_present, lay_out, obtain
 
     fetch = _fetch(section, source)
     results = Results("name", "path", as_json=as_json)
     for name, record in records.items():
-        if not record.remote_files:
+        if isinstance(record.file, PackageFile):
+            record.file.find()
             say(f"{name} comes in a pip package; nothing has to be downloaded")
             continue
         if not is_present(name, record, section.out):

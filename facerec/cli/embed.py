@@ -31,6 +31,7 @@ from facerec.cli.options import (
 )
 from facerec.errors import InputError, UsageError
 from facerec.files.output_names import safe_name
+from facerec.files.text import counted
 from facerec.files.writing import check_output_folder
 
 if TYPE_CHECKING:
@@ -186,17 +187,16 @@ def embed(
     )
     results.close(title=address)
     say(
-        f"{address}: {report.enrolled} photos enrolled ({report.replaced} replaced), "
+        f"{address}: {counted(report.enrolled, 'photo')} enrolled ({report.replaced} replaced), "
         f"{report.skipped} were there, {len(report.no_face)} without a face, "
         f"{len(report.several_faces)} refused, {len(report.failed)} unreadable"
     )
     if report.removed:
-        say(f"{address}: what {report.removed} photos gave before was removed")
+        say(f"{address}: what {counted(report.removed, 'photo')} gave before was removed")
     if report.low_quality:
         count = sum(map(len, report.low_quality.values()))
         least = loaded.gallery.min_quality
-        faces = "1 face" if count == 1 else f"{count} faces"
-        say(f"{address}: passed by {faces} of a quality below {least:g}")
+        say(f"{address}: passed by {counted(count, 'face')} of a quality below {least:g}")
     _say_remarks(report.remarks)
     if chips is not None:
         say_saved(kept, "face", chips)
@@ -222,7 +222,8 @@ def _say_plan(address: str, photos: Sequence[tuple[str, Photo]], as_json: bool |
             record = {"would": verb, "person": person, "photo": source}
             results.add(record, (verb, person, source))
     results.close(title=address)
-    say(f"{address}: would remove what {len(gone)} photos gave, and enrol {len(added)}")
+    given = counted(len(gone), "photo")
+    say(f"{address}: would remove what {given} gave, and enrol {len(added)}")
     if gone or added:
         say("nothing is changed yet; --sync --force does it")
 

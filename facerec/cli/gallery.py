@@ -23,12 +23,14 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import NoCardError, UsageError
+from facerec.files.text import counted
 from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from facerec.card import ModelCard
+    from facerec.gallery import Gallery
     from facerec.gallery.base import GalleryStore
     from facerec.profile.loading import Profile
 
@@ -150,7 +152,7 @@ def remove(
         raise UsageError("nothing was removed")
     with changing(address) as opened:
         count = opened.remove_source(person, photo) if photo else opened.remove(person)
-    say(f"{what}: {count} faces removed")
+    say(f"{what}: {counted(count, 'face')} removed")
 
 
 @app.command(
@@ -192,7 +194,7 @@ def merge(
         for other in others:
             extend(opened, other)
         added = len(opened) - before
-    say(f"{address}: {added} faces added")
+    say(f"{address}: {counted(added, 'face')} added")
 
 
 def _merge_people(opened: GalleryStore, people: Iterable[str], into: str) -> None:
@@ -235,7 +237,7 @@ def convert(
     with held as store, progress("converting", len(converted)) as advance:
         append_all(store, converted, advance)
         store.commit()
-    say(f"{address}: {len(converted)} faces of {len(converted.people)} people")
+    say(f"{address}: {_size(converted)}")
 
 
 class Format(str, Enum):
@@ -309,7 +311,7 @@ def export_to(
     with progress("exporting", len(opened)) as advance:
         per_person = seeds if per is None else per is Per.PERSON
         export_gallery(opened, target, to.value, advance, per_person=per_person)
-    say(f"{target}: {len(opened)} faces of {len(opened.people)} people")
+    say(f"{target}: {_size(opened)}")
 
 
 @app.command("import", examples=["facerec gallery import people.npz -g people.h5"])
@@ -347,7 +349,7 @@ def import_from(
     with held as store, progress("importing", len(imported)) as advance:
         append_all(store, imported, advance)
         store.commit()
-    say(f"{address}: {len(imported)} faces of {len(imported.people)} people")
+    say(f"{address}: {_size(imported)}")
 
 
 @app.command(examples=["facerec gallery compact -g people.h5"])
@@ -366,7 +368,7 @@ def compact(
         opened = Gallery.open(path)
         with progress("writing", len(opened)) as advance:
             file.compact(opened, path, advance)
-    say(f"{path}: {len(opened)} faces of {len(opened.people)} people, in one file")
+    say(f"{path}: {_size(opened)}, in one file")
 
 
 @app.command(examples=["facerec gallery index -g people.h5"])
@@ -461,7 +463,7 @@ def copy(
             added = continue_copy(opened, copied, advance)
         except UsageError as error:
             raise UsageError(f"{target}: {error}") from error
-    say(f"{target}: {added} faces copied, {total - added} were there")
+    say(f"{target}: {counted(added, 'face')} copied, {total - added} were there")
 
 
 def _card_of(profile: Profile) -> ModelCard:
@@ -484,6 +486,10 @@ def _file(address: str) -> Path:
     if path is None or scheme_of(address) != "file":
         raise UsageError(f"{address}: is no file; Milvus does this itself")
     return path
+
+
+def _size(opened: Gallery) -> str:
+    return f"{counted(len(opened), 'face')} of {counted(len(opened.people), 'person', 'people')}"
 
 
 def _refuse_to_replace(address: str, *, force: bool) -> None:

@@ -11,6 +11,7 @@ from facerec.cli.console import say
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.options import argument, option
 from facerec.errors import MissingError
+from facerec.files.text import counted
 
 app = App()
 
@@ -42,7 +43,7 @@ def logs(
         named = (f"{place.name}:{place.resolve()}" for place in places)
         arguments = ["--logdir_spec", ",".join(named)]
     count = sum(len(inside) for inside in found.values())
-    say(f"logs of {count} run{'s' if count > 1 else ''}; Ctrl-C ends")
+    say(f"logs of {counted(count, 'run')}; Ctrl-C ends")
     board = start_board(arguments, port)
     ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

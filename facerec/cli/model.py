@@ -83,7 +83,7 @@ def _where_weights_are(name: str, record: Record) -> str:
     from facerec.weights.downloads import is_present
 
     if not record.remote_files:
-        return "in pip packages"
+        return "in pip packages" if is_present(name, record) else "to install"
     return "downloaded" if is_present(name, record) else "to download"
 
 

@@ -160,7 +160,7 @@ def image(
         downscale=full_size if saved is not None or show or aligned else engine.reduction,
     )
     with progress("recognising", count) as advance:
-        for frame, faces in engine.faces(frames, aligned=aligned):
+        for frame, faces in engine.faces(frames, aligned=aligned, expected=count):
             advance()
             if frame.image is None:
                 advance.say(str(frame.error))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from facerec.cli.console import say, say_saved
 from facerec.errors import UsageError
 from facerec.files.output_names import OutputNames
+from facerec.files.text import counted
 from facerec.files.writing import check_output_folder, refuse_inputs, refuse_to_replace
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Unwritten:
             what: one of them, in messages.
         """
         if self.count:
-            say(f"{self.count} {what}{'s' if self.count > 1 else ''} could not be saved")
+            say(f"{counted(self.count, what)} could not be saved")
 
 
 class SavedImages:

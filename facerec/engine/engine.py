@@ -213,8 +213,9 @@ class Engine:
         return [faces for _, faces in done]
 
     def faces(
-        self, frames: Iterable[Frame], *, aligned: bool = False, select: Select | None = None
-    ) -> Iterator[tuple[Frame, list[Face]]]:
+        self, frames: Iterable[Frame], *, aligned: bool = False, select: Select | None = None,
+        expected: int | None = None,
+    ) -> Iterator[tuple[Frame, list[Face]]]:  # fmt: skip
         """Embed a stream of frames, in order.
 
         While the consumer has one batch, later ones are read, detected and embedded; together they
@@ -227,6 +228,8 @@ class Engine:
         Args:
             select: as in `embed`; called in a thread, or in worker processes if it is a module's
                 function.
+            expected: how many frames there are, if known: workers then start as soon as they pay
+                off, or not at all.
         """
         if aligned:
             located: Iterable[Batch] = map(self._take_aligned, self._batches(frames))
@@ -238,26 +241,28 @@ class Engine:
                     _pipelined(batches, lambda batch: self.locate(batch, select)),
                     lambda batch: self._complete(batch, aligned=False),
                 ),
-                select=select, embed=True,
+                select=select, embed=True, expected=expected,
             )  # fmt: skip
         for batch in done:
             yield from batch
 
-    def detections(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def detections(
+        self, frames: Iterable[Frame], *, expected: int | None = None
+    ) -> Iterator[tuple[Frame, list[Face]]]:
         """As `faces`, without embedding."""
         done = self._shared(
             self._batches(frames),
             lambda batches: _pipelined(
                 batches, lambda batch: self._measure(self.locate(batch, None))
             ),
-            select=None, embed=False,
+            select=None, embed=False, expected=expected,
         )  # fmt: skip
         for batch in done:
             yield from batch
 
     def _shared(
         self, batches: Batches, local: Callable[[Batches], Iterator[Batch]], *,
-        select: Select | None, embed: bool,
+        select: Select | None, embed: bool, expected: int | None,
     ) -> Iterator[Batch]:  # fmt: skip
         """The stream, shared with worker processes where these would speed it up."""
         profile = self._profile
@@ -273,7 +278,7 @@ class Engine:
         config = WorkerConfig(
             workers, self._whole_batches, self._apart, self.described, select, embed
         )
-        return map_in_workers(batches, local, config, count)
+        return map_in_workers(batches, local, config, count, expected)
 
     @property
     def _batch_frames(self) -> int:

@@ -16,10 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from facerec.engine.messages import Parts, pack
 from facerec.faces import Face, Frame, Image
 from facerec.parallel.ahead import map_ahead
 from facerec.profile.loading import Profile
@@ -29,7 +30,17 @@ Batches = Iterator[list[Frame]]
 Select = Callable[[Image, list[Face]], list[Face]]
 
 _MIN_SECONDS, _MIN_FRAMES = 4.0, 64
-"""Spawn workers once the stream outlasts their start-up."""
+"""Spawn workers once a stream of unknown length has taken this long for this many images."""
+_SOON, _MIN_LEFT = 1.0, 15.0
+"""Seconds after which the speed is known, and that at this speed must be left of a stream of known
+length: a worker takes 2 s of a core to start, and two save two fifths of the time."""
+
+_KEPT_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+"""Has glibc keep a worker's freed memory for its next batch. Else each image causes a hundred page
+faults, which take 2 % of its time."""
 
 
 class WorkerConfig(NamedTuple):
@@ -86,7 +97,7 @@ class WorkerPool:
             Exception: what the worker raised.
         """
         process = self._idle.get()
-        answer = None if process is None else _request(process, pickle.dumps(frames, protocol=5))
+        answer = None if process is None else _request(process, pack(frames))
         self._idle.put(None if answer is None else process)
         if isinstance(answer, Exception):
             raise answer
@@ -106,13 +117,14 @@ class WorkerPool:
                     pipe.close()
 
     def _configure(self, process: subprocess.Popen[bytes]) -> None:
-        self._idle.put(process if _request(process, self._config) is True else None)
+        self._idle.put(process if _request(process, [self._config]) is True else None)
         self._ready.set()
 
 
 def map_in_workers(
-    batches: Batches, local: Callable[[Batches], Iterator[Batch]], config: WorkerConfig, count: int
-) -> Iterator[Batch]:
+    batches: Batches, local: Callable[[Batches], Iterator[Batch]], config: WorkerConfig, count: int,
+    expected: int | None = None,
+) -> Iterator[Batch]:  # fmt: skip
     """Batches with their faces, in order: from this process, and from workers once they are ready.
 
     Args:
@@ -121,6 +133,7 @@ def map_in_workers(
         config: makes workers find the same faces.
         count: of workers; below 2, or with a config that cannot be pickled (`select` is not a
             module's function), there are none.
+        expected: frames in the stream, if known.
     """
     try:
         pickled = pickle.dumps(config)
@@ -131,17 +144,17 @@ def map_in_workers(
         return
     pool: WorkerPool | None = None
     local_lock = threading.Lock()
+    pace = _Pace(expected)
 
     def until_ready() -> Batches:
         nonlocal pool
-        frames, start, tried = 0, time.monotonic(), False
+        tried = False
         for batch in batches:
+            pace.begin(batch)
             yield batch
-            frames += len(batch)
             if pool is not None and pool.ready:
                 return
-            lasts = frames >= _MIN_FRAMES and time.monotonic() - start >= _MIN_SECONDS
-            if lasts and not tried:
+            if not tried and pace.lasts():
                 tried = True
                 with contextlib.suppress(OSError):  # out of memory, or too many processes
                     pool = WorkerPool(pickled, count)
@@ -159,11 +172,55 @@ def map_in_workers(
         return [(frame, [] if frame.image is None else next(found)) for frame in batch]
 
     try:
-        yield from local(until_ready())
+        for done in local(until_ready()):
+            pace.end(done)
+            yield done
         yield from map_ahead(batches, detect, workers=count)
     finally:
         if pool is not None:
             pool.close()
+
+
+class _Pace:
+    """Whether a stream lasts long enough for workers, by the images it has had so far.
+
+    Args:
+        expected: frames in the stream, if known.
+    """
+
+    def __init__(self, expected: int | None) -> None:
+        self._left = expected
+        self._begun = self._done = 0
+        self._start: float | None = None
+
+    def begin(self, batch: list[Frame]) -> None:
+        """Note frames that are next."""
+        images = _images(batch)
+        # What is known already, and not decoded, takes no time.
+        if images and self._start is None:
+            self._start = time.monotonic()
+        self._begun += images
+        if self._left is not None:
+            self._left -= len(batch)
+
+    def end(self, batch: Batch) -> None:
+        """Note frames whose faces are found."""
+        self._done += _images(frame for frame, _ in batch)
+
+    def lasts(self) -> bool:
+        """Whether it is worth starting workers now."""
+        if self._start is None:
+            return False
+        seconds = time.monotonic() - self._start
+        if self._left is None:
+            return self._begun >= _MIN_FRAMES and seconds >= _MIN_SECONDS
+        if not self._done or seconds < _SOON:
+            return False
+        return self._left * seconds / self._done >= _MIN_LEFT
+
+
+def _images(frames: Iterable[Frame]) -> int:
+    return sum(frame.image is not None for frame in frames)
 
 
 def _spawn() -> subprocess.Popen[bytes]:
@@ -183,15 +240,17 @@ def _spawn() -> subprocess.Popen[bytes]:
         [sys.executable, "-W", "ignore", "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=_KEPT_MEMORY | os.environ,
         **own_group,
     )
 
 
-def _request(process: subprocess.Popen[bytes], message: bytes) -> Any:
-    """The answer to a pickled message; None if the process has ended."""
+def _request(process: subprocess.Popen[bytes], message: Parts) -> Any:
+    """The answer to a message; None if the process has ended."""
     assert process.stdin is not None and process.stdout is not None, "both are pipes"
     try:
-        process.stdin.write(message)
+        for part in message:
+            process.stdin.write(part)
         process.stdin.flush()
         return pickle.load(process.stdout)
     except (OSError, EOFError, ValueError, pickle.UnpicklingError):

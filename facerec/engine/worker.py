@@ -6,12 +6,12 @@ import contextlib
 import gc
 import os
 import pickle
-import sys
 from typing import Any, BinaryIO
 
 import cv2
 
 from facerec.engine.engine import Engine
+from facerec.engine.messages import receive
 from facerec.engine.pool import WorkerConfig
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     An error outside of a batch ends the process silently; the parent then does its work.
     """
     with contextlib.suppress(Exception):
-        requests, answers = sys.stdin.buffer, _take_stdout()
+        requests, answers = os.fdopen(os.dup(0), "rb"), _take_stdout()
         config: WorkerConfig = pickle.load(requests)
         cv2.setNumThreads(config.profile.runtime.threads)
         engine = Engine.from_profile(config.profile)
@@ -35,7 +35,7 @@ def main() -> None:
         if engine.described == config.described:
             _send(answers, True)
             while True:
-                _send(answers, _answer(engine, config, pickle.load(requests)))
+                _send(answers, _answer(engine, config, receive(requests)))
 
 
 def _answer(engine: Engine, config: WorkerConfig, frames: Any) -> Any:

@@ -107,9 +107,8 @@ def check_pairs(similarities: ArrayLike, same: ArrayLike) -> tuple[Scores, Flags
     genuine = int(np.count_nonzero(flags))
     if genuine in (0, len(flags)):
         kind = "different people" if genuine == 0 else "the same person"
-        raise UsageError(
-            f"all {len(flags)} pairs show {kind}; error rates need pairs of both kinds"
-        )
+        pairs = "the only pair shows" if len(flags) == 1 else f"all {len(flags)} pairs show"
+        raise UsageError(f"{pairs} {kind}; error rates need pairs of both kinds")
     if not np.isfinite(scores).all():
         raise UsageError(f"{np.count_nonzero(~np.isfinite(scores))} similarities are not finite")
     return scores, flags

@@ -4,15 +4,18 @@ The detections of an image are matched in descending order of score, each to the
 largest IoU. Above an IoU of 0.5 it is a true positive, else a false positive, unless it overlaps an
 ignored face, when it does not count. FDDB calls this the discrete score (Jain and Learned-Miller
 2010, section 5); WIDER FACE (Yang et al. 2016) follows PASCAL VOC, which differs only where faces
-overlap by half.
+overlap by half. FDDB's evaluation counts pixels, so that what lies outside the image does not
+count; WIDER FACE's compares boxes as they are.
 """
 
 from __future__ import annotations
 
 import math
+import posixpath
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,12 +25,15 @@ from numpy.typing import NDArray
 from facerec.detection import Detector
 from facerec.errors import FacerecError, InputError
 from facerec.faces import Face, Floats, Image
-from facerec.files.text import read_text
+from facerec.files.text import decode_text
+from facerec.imaging.archives import Source
+from facerec.imaging.names import has_image_suffix
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
 MATCHED = 0.5
 _CHORDS = 512
+_FOLD = re.compile(r"FDDB-fold-\d+-ellipseList\.txt")
 FALSE_POSITIVES = (20, 50, 100, 500, 1000)
 """Numbers of false positives at which recall is reported."""
 _LEAST = 0.05
@@ -44,6 +50,10 @@ class Region(Protocol):
 
     def overlap(self, box: Floats) -> float:
         """Intersection over union with a box `(4,)` x1, y1, x2, y2."""
+        ...
+
+    def within(self, height: int, width: int) -> Region:
+        """What is compared of it in an image of that size."""
         ...
 
 
@@ -66,6 +76,10 @@ class Rectangle:
         areas = (self.x2 - self.x1) * (self.y2 - self.y1) + (x2 - x1) * (y2 - y1)
         return shared / (areas - shared) if shared else 0.0
 
+    def within(self, height: int, width: int) -> Rectangle:
+        """All of it."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Ellipse:
@@ -76,6 +90,7 @@ class Ellipse:
         minor: radius across it.
         angle: radians from the x axis towards the y axis (down).
         x, y: centre.
+        frame: x1, y1, x2, y2 outside which neither it nor a box counts.
     """
 
     major: float
@@ -83,6 +98,7 @@ class Ellipse:
     angle: float
     x: float
     y: float
+    frame: tuple[float, float, float, float] = (-math.inf, -math.inf, math.inf, math.inf)
 
     @property
     def ignored(self) -> bool:
@@ -91,7 +107,18 @@ class Ellipse:
 
     def overlap(self, box: Floats) -> float:
         """Intersection over union with a box, summed over 512 horizontal chords (error < 0.002)."""
-        x1, y1, x2, y2 = map(float, box)
+        least, most = self.frame[:2] * 2, self.frame[2:] * 2
+        x1, y1, x2, y2 = np.clip(np.asarray(box, np.float64), least, most).tolist()
+        shared = self._area(x1, y1, x2, y2)
+        areas = self._area(*self.frame) + (x2 - x1) * (y2 - y1)
+        return shared / (areas - shared) if shared else 0.0
+
+    def within(self, height: int, width: int) -> Ellipse:
+        """Its part inside the image: FDDB counts pixels."""
+        return replace(self, frame=(0.0, 0.0, float(width), float(height)))
+
+    def _area(self, x1: float, y1: float, x2: float, y2: float) -> float:
+        """Area in a rectangle."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         extent = math.hypot(self.major * sine, self.minor * cosine)
         top, bottom = max(y1, self.y - extent), min(y2, self.y + extent)
@@ -103,44 +130,46 @@ class Ellipse:
         middle = height * sine * cosine * (self.major**2 - self.minor**2) / extent**2
         half = self.major * self.minor / extent * np.sqrt(1 - np.minimum(1, (height / extent) ** 2))
         left, right = self.x + middle - half, self.x + middle + half
-        shared = float((np.minimum(right, x2) - np.maximum(left, x1)).clip(0).sum()) * step
-        return shared / (math.pi * self.major * self.minor + (x2 - x1) * (y2 - y1) - shared)
+        return float((np.minimum(right, x2) - np.maximum(left, x1)).clip(0).sum()) * step
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """An image file and its annotated faces."""
+    """An image, as the annotations name it, and its faces."""
 
-    path: Path
+    key: str
     faces: tuple[Region, ...]
 
 
-def read_fddb(root: str | Path) -> list[AnnotatedImage]:
-    """FDDB's ten folds: `FDDB-folds/FDDB-fold-*-ellipseList.txt` and `originalPics/`.
+def read_fddb(source: Source) -> list[AnnotatedImage]:
+    """FDDB's folds, all ten or some: every `FDDB-fold-NN-ellipseList.txt` of a source.
 
     A face is a line `major minor angle x y 1`. FDDB's angles are radians; a file in which any
-    exceeds pi in size is read as degrees.
+    exceeds pi in size is read as degrees. Images are named without their suffix, `.jpg`.
 
     Raises:
         InputError: there are no such files, or a line is not as above.
     """
-    root = Path(root)
-    lists = sorted((root / "FDDB-folds").glob("FDDB-fold-*-ellipseList.txt"))
+    lists: dict[str, str] = {}
+    for name in sorted(source.names(), key=lambda name: (name.count("/"), name)):
+        if _FOLD.fullmatch(base := posixpath.basename(name)):
+            lists.setdefault(base, name)
     if not lists:
-        raise InputError(f"{root}: no FDDB-folds/FDDB-fold-*-ellipseList.txt")
+        raise InputError(f"{source.name}: no FDDB-folds/FDDB-fold-*-ellipseList.txt")
     pictures = []
-    for file in lists:
-        records = list(_records(file, 5))
+    for _, name in sorted(lists.items()):
+        records = list(_records(source.read(name), f"{source.name}: {name}", 5))
         degrees = any(abs(row[2]) > math.pi for _, rows in records for row in rows)
         turn = math.pi / 180 if degrees else 1.0
-        for name, rows in records:
+        for image, rows in records:
             faces = tuple(Ellipse(a, b, angle * turn, x, y) for a, b, angle, x, y, *_ in rows)
-            pictures.append(AnnotatedImage(root / "originalPics" / f"{name}.jpg", faces))
+            key = image if has_image_suffix(image) else f"{image}.jpg"
+            pictures.append(AnnotatedImage(key, faces))
     return pictures
 
 
-def read_wider_face(annotations: str | Path, images: str | Path) -> list[AnnotatedImage]:
-    """WIDER FACE's `wider_face_val_bbx_gt.txt`, images below `images`.
+def read_wider_face(annotations: str | Path) -> list[AnnotatedImage]:
+    """WIDER FACE's `wider_face_val_bbx_gt.txt`.
 
     A face is a line `x y width height blur expression illumination invalid occlusion pose`; those
     marked invalid, and those without an area, are ignored.
@@ -148,9 +177,13 @@ def read_wider_face(annotations: str | Path, images: str | Path) -> list[Annotat
     Raises:
         InputError: the file cannot be read, or a line is not as above.
     """
+    try:
+        data = Path(annotations).read_bytes()
+    except OSError as error:
+        raise InputError(f"{annotations}: {error.strerror}") from error
     return [
         AnnotatedImage(
-            Path(images) / name,
+            name,
             tuple(
                 Rectangle(
                     x, y, x + w, y + h, ignored=bool(rest[3:] and rest[3]) or w <= 0 or h <= 0
@@ -158,14 +191,14 @@ def read_wider_face(annotations: str | Path, images: str | Path) -> list[Annotat
                 for x, y, w, h, *rest in rows
             ),
         )
-        for name, rows in _records(Path(annotations), 4)
+        for name, rows in _records(data, str(annotations), 4)
     ]
 
 
-def _records(file: Path, numbers: int) -> Iterator[tuple[str, list[list[float]]]]:
+def _records(data: bytes, file: str, numbers: int) -> Iterator[tuple[str, list[list[float]]]]:
     """Blocks of a name, a count, and as many lines of at least `numbers` numbers."""
     try:
-        lines = read_text(file).splitlines()
+        lines = decode_text(data, file).splitlines()
     except FacerecError as error:
         raise InputError(str(error)) from error
     at = 0
@@ -241,6 +274,22 @@ def with_all_scores(section: DetectorSection) -> DetectorSection:
     return section.model_copy(update=lower)
 
 
+def of_every_score(found: Sequence[Face], weak: Sequence[Face]) -> list[Face]:
+    """An image's faces down to the lowest score.
+
+    Where a second look found them, the first saw some of the same faces, weakly.
+
+    Args:
+        found: what the detector finds as it is set, highest score first.
+        weak: what its first look finds with `with_all_scores`, highest score first.
+    """
+    if not found or (weak and weak[0].score == found[0].score):
+        return list(weak)
+    known = [Rectangle(*face.box.tolist()) for face in found]
+    apart = [face for face in weak if all(one.overlap(face.box) <= MATCHED for one in known)]
+    return [*found, *apart]
+
+
 def match_detections(
     detections: Sequence[Face], faces: Sequence[Region]
 ) -> list[tuple[float, bool]]:
@@ -294,7 +343,7 @@ def recall_at_false_positives(
 def evaluate_detectors(
     detectors: Mapping[str, Detector],
     pictures: Iterable[AnnotatedImage],
-    read: Callable[[Path], Image],
+    read: Callable[[str], Image],
     *,
     curves: Mapping[str, Detector] | None = None,
     false_positives: Sequence[int] = FALSE_POSITIVES,
@@ -305,10 +354,10 @@ def evaluate_detectors(
 
     Args:
         detectors: name → detector.
-        curves: name → the same detector of `with_all_scores`, for the curve; without one it ends
-            at the detector's own score.
+        curves: name → the same detector of `with_all_scores`, without a second look, for the
+            curve; without one it ends at the detector's own score.
         pictures: annotated images.
-        read: gives a file's `(H, W, 3) uint8` RGB image.
+        read: gives the `(H, W, 3) uint8` RGB image of a key.
         false_positives: numbers of false positives at which recall is reported.
         seen: callback after each image.
         unreadable: callback for an image that `read` cannot read, whose faces count as not found;
@@ -323,20 +372,22 @@ def evaluate_detectors(
         images += 1
         faces += sum(not face.ignored for face in picture.faces)
         try:
-            image = read(picture.path)
+            image = read(picture.key)
         except InputError as error:
             if unreadable is None:
                 raise
             unreadable(error)
             seen()
             continue
+        regions = [face.within(*image.shape[:2]) for face in picture.faces]
         for name, detector in detectors.items():
             start = time.perf_counter()
             found = detector.detect([image])[0]
             seconds[name] += time.perf_counter() - start
-            outcomes[name] += match_detections(found, picture.faces)
-        for name, detector in curves.items():
-            ordered[name] += match_detections(detector.detect([image])[0], picture.faces)
+            outcomes[name] += match_detections(found, regions)
+            if name in curves:
+                every = of_every_score(found, curves[name].detect([image])[0])
+                ordered[name] += match_detections(every, regions)
         seen()
     return {
         name: _report(

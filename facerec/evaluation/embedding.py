@@ -98,11 +98,13 @@ def embed_images(
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers)
     # Whole batches: a vector must not depend on the batch it is in.
-    stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)
+    stream = engine.in_whole_batches().faces(
+        frames, aligned=aligned, select=select, expected=len(keys)
+    )
     for row, (frame, faces) in enumerate(stream):
         observe()
         if frame.error is not None:
-            missing[frame.source] = str(frame.error)
+            missing[frame.source] = str(frame.error).removeprefix(f"{frame.source}: ")
             unreadable += 1
             continue
         if frame.image is None and cache is not None:

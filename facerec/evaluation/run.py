@@ -14,6 +14,7 @@ from facerec.engine.engine import Engine
 from facerec.engine.pool import Select
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
+from facerec.files.text import counted
 from facerec.imaging.archives import Source
 from facerec.profile.loading import Profile
 from facerec.weights.folder import cache_folder
@@ -70,7 +71,9 @@ def embed_set(
     if not missing:
         return embedded
     key, reason = next(iter(missing.items()))
-    told = f"{len(missing)} of {len(keys)} images have no vector, the first {key}: {reason}"
+    every = f"of {len(keys)} images"
+    told = counted(len(missing), f"{every} has", f"{every} have")
+    told = f"{told} no vector, the first {key}: {reason}"
     if len(missing) == len(keys):
         raise UsageError(told)
     if setting.fail_on_missing:

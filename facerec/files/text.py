@@ -61,6 +61,15 @@ def decode_text(data: bytes, where: str) -> str:
     return text
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: `1 photo`, `12 photos`.
+
+    Args:
+        many: what follows any other number than 1; None: `one` with an s.
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 _UNDECODED = re.compile("[\udc80-\udcff]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -83,7 +83,9 @@ def embed_photos(
         downscale=full_size if aligned else engine.reduction,
     )
     select = only_central_face if profile.gallery.faces == "central" else None
-    stream = engine.in_whole_batches().faces(frames, aligned=aligned, select=select)
+    stream = engine.in_whole_batches().faces(
+        frames, aligned=aligned, select=select, expected=len(photos)
+    )
     for (person, _), (frame, faces) in zip(photos, stream, strict=True):
         refused = is_refused(faces, profile)
         seen(person, frame, () if refused else good_enough(faces, profile))

@@ -16,6 +16,7 @@ import numpy as np
 
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
+from facerec.files.text import counted
 from facerec.files.writing import replacing
 from facerec.gallery.files.backend import Gallery
 
@@ -86,7 +87,9 @@ def read_arrays(path: Path, labels: Path | None) -> tuple[list[str], Floats]:
     if not _are_names(names):
         raise MissingError(f"{labels}: not an array of names, but {_prose(names)}")
     if len(names) != len(vectors):
-        raise MissingError(f"{labels}: {len(names)} names for {len(vectors)} embeddings")
+        raise MissingError(
+            f"{labels}: {counted(len(names), 'name')} for {counted(len(vectors), 'embedding')}"
+        )
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

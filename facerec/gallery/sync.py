@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facerec.errors import InputError
+from facerec.files.text import counted
 from facerec.gallery.base import GalleryStore
 from facerec.gallery.remarks import Remark
 from facerec.imaging.names import is_url
@@ -58,11 +59,11 @@ class Comparison:
         """
         if self.stale:
             people = len({one.person for one in self.stale})
-            count = f"{len(self.stale)} enrolled {'photo' if len(self.stale) == 1 else 'photos'}"
+            count = counted(len(self.stale), "enrolled photo")
             named = ", ".join(f"{one.source} ({one.person})" for one in self.stale[:_NAMED])
             more = f" and {len(self.stale) - _NAMED} more" if len(self.stale) > _NAMED else ""
             message = (
-                f"{count} of {people} {'person' if people == 1 else 'people'} moved away or to "
+                f"{count} of {counted(people, 'person', 'people')} moved away or to "
                 f"another person: {named}{more}; to remove what they gave: {command}"
             )
             photos = [{"person": one.person, "photo": one.source} for one in self.stale]

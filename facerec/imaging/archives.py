@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from facerec.errors import InputError, MissingError, UsageError
+from facerec.files.text import counted
 from facerec.imaging.contents import START, describe
 from facerec.imaging.folders import FolderSource
 from facerec.imaging.names import has_image_suffix, is_photo
@@ -169,5 +170,5 @@ def locate(source: Source, keys: Iterable[str]) -> dict[str, str]:
         found[key] = prefix + key if prefix + key in names else files[prefix + stem]
     if not found:
         first = f" (such as {wanted[0]})" if wanted else ""
-        raise UsageError(f"{source.name}: holds none of the {len(wanted)} images{first}")
+        raise UsageError(f"{source.name}: holds none of {counted(len(wanted), 'image')}{first}")
     return found

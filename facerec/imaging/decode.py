@@ -42,8 +42,8 @@ from PIL import Image as Pillow
 
 from facerec.errors import InputError
 from facerec.faces import DownscaleFactor, Image, Original
+from facerec.files.hush import can_hush, hushed
 from facerec.imaging.contents import RAW, START, TIFF, describe, image_kind
-from facerec.imaging.hush import can_hush, hushed
 from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.packaged import Preview, jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable

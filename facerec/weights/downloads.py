@@ -15,7 +15,6 @@ from facerec.files.writing import replacing
 from facerec.weights.archives import extract
 from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder
-from facerec.weights.packages import package_file
 from facerec.weights.transfer import Progress, discard, transfer
 
 _EXTRACTED = "extracted"
@@ -34,12 +33,18 @@ def folder_of(name: str) -> Path:
 
 
 def is_present(name: str, record: Record, out: Path | None = None) -> bool:
-    """Whether all of a name's files are in the store; always, for a package's file.
+    """Whether all of a name's files are in the store, or in an installed package.
 
     Args:
         out: a folder of `lay_out`, which counts too.
     """
     if out is not None and record.remote_files and laid_out_path(name, record, out).exists():
+        return True
+    if isinstance(record.file, PackageFile):
+        try:
+            record.file.find()
+        except MissingError:
+            return False
         return True
     folder = folder_of(name)
     return all((folder / file.name).is_file() for file in record.remote_files)
@@ -226,7 +231,7 @@ def check(name: str, record: Record) -> str:
         MissingError: the package that carries the file is absent.
     """
     if isinstance(record.file, PackageFile):
-        path = package_file(record.file.package, record.file.path)
+        path = record.file.find()
         return "sound" if sha256_of(path) == record.file.sha256 else f"{path.name}: damaged"
     if not is_present(name, record):
         return "not downloaded"

@@ -26,9 +26,10 @@ from facerec.weights.dlib import read_dlib_resnet
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
 from facerec.weights.layouts.reading import UNREADABLE, read_foreign
-from facerec.weights.packages import package_file
+from facerec.weights.sface import read_sface
 
 _CARD_KEY = "facerec.card"
+_READERS = {"dlib": read_dlib_resnet, "sface": read_sface}
 StateDict = dict[str, Tensor]
 
 
@@ -115,14 +116,15 @@ def _load_foreign(name: str, record: Record) -> tuple[ModelCard, StateDict]:
 
 
 def _convert(file: PackageFile, record: ModelRecord, cached: Path) -> StateDict:
-    source = package_file(file.package, file.path)
+    source = file.find()
     found = sha256_of(source)
     if found != file.sha256:
         raise MissingError(
             f"{source}: damaged or of another version (sha256 {found[:12]}…, expected "
-            f"{file.sha256[:12]}…); try: pip install --force-reinstall {file.package}"
+            f"{file.sha256[:12]}…); "
+            f"try: pip install --force-reinstall {file.install or file.package}"
         )
-    return _cached(cached, read_dlib_resnet(source), record.card)
+    return _cached(cached, _READERS[file.format](source), record.card)
 
 
 def _cached(cached: Path, state: Mapping[str, Floats], card: ModelCard) -> StateDict:

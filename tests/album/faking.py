@@ -62,7 +62,9 @@ class FakeEngine:
     def reduction(self, height: int, width: int) -> int:
         return 1
 
-    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def faces(
+        self, frames: Iterable[Frame], *, expected: int | None = None
+    ) -> Iterator[tuple[Frame, list[Face]]]:
         for frame in frames:
             self.looked += frame.image is not None
             yield frame, [] if frame.image is None else list(self._faces(frame.image))

@@ -93,7 +93,7 @@ def test_people_and_show_print_the_fields_that_others_read(type_: Type, tmp_path
         "person": "person-0001", "name": "anna", "faces": 3, "photos": 3,
         "first": "2018-07-14T12:00:00", "last": "2020-07-14T12:00:00",
     }  # fmt: skip
-    assert "1 faces belong to nobody yet" in err
+    assert "1 face belongs to nobody yet" in err
     _, out, _ = type_("show ben --json")
     assert json.loads(out) == {
         "photo": str(tmp_path / "photos/0.png"), "box": [16.0, 0.0, 32.0, 16.0],

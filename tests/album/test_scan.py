@@ -197,7 +197,9 @@ def test_photos_that_wait_for_a_commit_hold_no_pixels(
     alive: list[weakref.ref[np.ndarray]] = []
 
     class Watching(FakeEngine):
-        def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+        def faces(
+            self, frames: Iterable[Frame], *, expected: int | None = None
+        ) -> Iterator[tuple[Frame, list[Face]]]:
             for frame, found in super().faces(frames):
                 assert frame.image is not None
                 alive.append(weakref.ref(frame.image))

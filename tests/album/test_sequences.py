@@ -62,7 +62,9 @@ class Model(FakeEngine):
         self.card = make_card(SIZE, sha256=f"{number}" * 64)
         self._number = number
 
-    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def faces(
+        self, frames: Iterable[Frame], *, expected: int | None = None
+    ) -> Iterator[tuple[Frame, list[Face]]]:
         for frame, faces in super().faces(frames):
             yield frame, [replace(face, embedding=self._embed(frame.image, face)) for face in faces]
 

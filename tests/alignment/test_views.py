@@ -93,14 +93,13 @@ def test_an_aligned_chip_gives_nearly_the_photos_vector(photo) -> None:
     assert engine.embed_chips(np.empty((0, 150, 150, 3), np.uint8)).shape == (0, 128)
 
 
-def test_the_accurate_profile_names_people_by_its_own_thresholds(
+def test_the_model_of_views_names_people_by_its_own_thresholds(
     run: Run, people: Path, picture: Path, tmp_path: Path
 ) -> None:
     gallery = tmp_path / "g.h5"
-    assert run("embed", people, "-o", gallery, "--profile", "accurate")[0] == 0
-    code, out, _ = run(
-        "recognize", "image", picture, "-g", gallery, "--profile", "accurate", "--json"
-    )
+    views = ("--set", "model.name=dlib_resnet_views")
+    assert run("embed", people, "-o", gallery, *views)[0] == 0
+    code, out, _ = run("recognize", "image", picture, "-g", gallery, *views, "--json")
     assert code == 0
     assert '"name": "grace_hopper"' in out
     code, _, err = run("recognize", "image", picture, "-g", gallery, "--json")

@@ -48,7 +48,10 @@ def facerec(profile: Profile, source: Source, names: Sequence[str]) -> None:
     for _ in engine.faces(read(source, names[:64], runtime), select=only_central_face):
         pass
     started, vectors = time.perf_counter(), 0
-    for _, faces in engine.faces(read(source, names, runtime), select=only_central_face):
+    stream = engine.faces(
+        read(source, names, runtime), select=only_central_face, expected=len(names)
+    )
+    for _, faces in stream:
         vectors += len(faces)
     whole = (time.perf_counter() - started) / len(names)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -54,7 +54,7 @@ def test_the_report_is_decided_on_and_applied(run, dirty, tmp_path, tab):
         "cleanup", "apply", tmp_path / "decisions.json", "--report", tmp_path / "report"
     )
     assert code == 0, err
-    assert "1 images changed places" in err
+    assert "1 image changed places" in err
     assert (tmp_path / "dirt/grace_hopper/small.jpg").exists()
     assert not (tmp_path / "clean/grace_hopper/small.jpg").exists()
 

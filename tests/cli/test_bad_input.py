@@ -73,6 +73,16 @@ def blocked(folder: Path) -> Path:
 TABLE: dict[str, tuple[Make, int, str]] = {
     "no arguments": (lambda t: ["embed"], 2, "Missing argument"),
     "unknown command": (lambda t: ["recognise"], 2, "No such command"),
+    "mistyped option": (
+        lambda t: ["embed", t, "--min-qualty", "0.3"],
+        2,
+        "No such option: --min-qualty; did you mean --min-quality?",
+    ),
+    "other commands' option": (
+        lambda t: ["recognize", "image", t, "--model", "m.onnx"],
+        2,
+        "No such option: --model; see",
+    ),
     "unknown option": (lambda t: ["embed", t, "--nonsense"], 2, "No such option"),
     "bad option value": (
         lambda t: ["embed", t, "--batch", "many"],

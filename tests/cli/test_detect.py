@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -81,11 +83,81 @@ def test_a_damaged_image_costs_its_faces_and_not_the_evaluation(
     assert (code, record["images"], record["faces"], record["unreadable"]) == (3, 2, 3, 1)
     assert record["recall"] == pytest.approx(200 / 3, abs=1e-3)
     assert "bare.png: is not an image" in err
-    assert "1 of 2 images cannot be read; their faces count as missed" in err
+    assert "1 of 2 images cannot be read; its faces count as missed" in err
     (images / "0--Demo" / "both.jpg").unlink()
     code, out, err = run(*arguments)
     assert (code, out) == (3, "")
     assert "both.jpg: " in err
+
+
+@pytest.fixture
+def fddb(picture: Path, tmp_path: Path, run: Run) -> Path:
+    """Two of FDDB's folds, as its owners pack them, with the faces that are found."""
+    root = tmp_path / "FDDB"
+    (root / "FDDB-folds").mkdir(parents=True)
+    (found,) = records(run("detect", picture, "--json")[1])
+    faces = []
+    for face in found["faces"]:
+        x1, y1, x2, y2 = face["box"]
+        half = (y2 - y1) / 2, (x2 - x1) / 2
+        faces.append(f"{half[0]} {half[1]} 1.5707963 {(x1 + x2) / 2} {(y1 + y2) / 2}  1")
+    for fold, image in (("01", "2002/08/11/big/img_591"), ("02", "2003/01/15/big/img_7")):
+        path = root / "originalPics" / f"{image}.jpg"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(picture.read_bytes())
+        lines = [image, str(len(faces)), *faces]
+        folds = root / "FDDB-folds"
+        (folds / f"FDDB-fold-{fold}-ellipseList.txt").write_text("\n".join(lines) + "\n")
+        (folds / f"FDDB-fold-{fold}.txt").write_text(f"{image}\n")
+    return root
+
+
+def test_some_of_fddbs_folds_are_scored_in_any_of_its_owners_layouts(
+    run: Run, fddb: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "fddb.tar.gz", "w:gz") as packed:
+        packed.add(fddb, "FDDB")
+    beside = shutil.copytree(fddb, tmp_path / "beside")
+    for year in (beside / "originalPics").iterdir():
+        year.rename(beside / year.name)
+    wanted = {"images": 2, "faces": 4, "unreadable": 0, "precision": 100, "recall": 100}
+    for place in (fddb, tmp_path / "fddb.tar.gz", beside):
+        code, out, err = run("evaluate", "detection", "--data", place, "--json")
+        assert code == 0, err
+        (record,) = records(out)
+        assert {key: record[key] for key in wanted} == wanted
+        assert record["recall_at_false_positives"]["20"] == 100
+
+
+def test_a_second_look_counts_as_the_profile_sets_it(
+    run: Run, portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    photo = read_image(portraits["eileen_collins"], 10**7)
+    (found,) = records(run("detect", portraits["eileen_collins"], "--json")[1])[0]["faces"]
+    x1, y1, x2, y2 = map(round, found["box"])
+    margin = (x2 - x1) // 12
+    tight = photo[y1 + margin : y2 - margin, x1 + margin : x2 - margin]
+    write_image(tmp_path / "images" / "tight.png", tight)
+    height, width = tight.shape[:2]
+    (tmp_path / "gt.txt").write_text(f"tight.png\n1\n0 0 {width} {height}\n")
+    recalls = []
+    for how in ("none", "padding"):
+        code, out, err = run(
+            "evaluate", "detection", "--data", tmp_path / "images", "--annotations",
+            tmp_path / "gt.txt", "--set", f"detector.second_look={how}", "--json",
+        )  # fmt: skip
+        assert code == 0, err
+        recalls.append(records(out)[0]["recall"])
+    assert recalls == [0, 100]
+
+
+def test_an_absent_image_of_fddb_is_named_and_counted(run: Run, fddb: Path) -> None:
+    (fddb / "originalPics/2003/01/15/big/img_7.jpg").unlink()
+    code, out, err = run("evaluate", "detection", "--data", fddb, "--json")
+    (record,) = records(out)
+    assert (code, record["images"], record["faces"], record["unreadable"]) == (3, 2, 4, 1)
+    assert record["recall"] == 50
+    assert "2003/01/15/big/img_7.jpg" in err
 
 
 def test_too_low_an_average_precision_exits_with_1(run: Run, wider: tuple[Path, Path]) -> None:

@@ -214,8 +214,10 @@ def test_missing_images_are_counted(run, evaluate, faces, pair_list, tmp_path):
     (copy / name(1, 1)).write_bytes(b"no image")
     (whole,) = evaluate("pairs", "--data", faces)
     (record,) = evaluate("pairs", "--data", copy, code=3)
-    assert record["missing"] == 2
+    assert (record["missing"], record["unreadable"]) == (2, 2)
     assert record["tar_at_far"]["1e-1"] < whole["tar_at_far"]["1e-1"]
+    code, _, err = run("evaluate", "pairs", "--data", copy, "--aligned", "--json")
+    assert (code, err.count(name(1, 1))) == (3, 1)
     code, out, err = run("evaluate", "pairs", "--data", copy, "--aligned", "--on-missing", "fail")
     assert (code, out) == (3, "")
     assert "2 of 36 images have no vector" in err

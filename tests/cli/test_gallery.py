@@ -122,7 +122,7 @@ def test_compact_leaves_one_file(run: Run, path: Path, monkeypatch: pytest.Monke
     assert run("gallery", "remove", "Zoë", "--force", "-g", path)[0] == 0
     assert journal_of(path).exists()
     code, _, err = run("gallery", "compact", "-g", path)
-    assert (code, "2 faces of 1 people, in one file" in err) == (0, True)
+    assert (code, "2 faces of 1 person, in one file" in err) == (0, True)
     assert not journal_of(path).exists()
     assert Gallery.open(path).counts() == {"Ada": 2}
 

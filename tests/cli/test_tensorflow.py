@@ -25,6 +25,8 @@ USES = ("--detector", "mtcnn-tensorflow")
 def command(*arguments: object) -> str:
     done = spawn(*arguments, *USES, timeout=300)
     assert done.returncode == 0, done.stderr
+    noise = [line for line in done.stderr.splitlines() if not line.startswith("facerec: ")]
+    assert not noise
     return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from facerec import Gallery
+from facerec.cli.console import progress
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
 from tests.conftest import ROOT
@@ -67,6 +69,22 @@ def test_a_terminal_gets_a_moving_bar_and_a_table(people: Path, tmp_path: Path) 
     assert re.search(r"enrolling .*0/2", plain)
     assert re.search(r"│ grace_hopper +│ 1 +│", plain)
     assert "{" not in plain
+
+
+def test_steps_within_a_step_have_a_bar_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress("comparing", 8) as outer:
+        outer(3)
+        with progress("looking", 2) as inner:
+            inner()
+            with progress("reading", 1):
+                shown = terminal.getvalue()
+    for what, steps in (("comparing", "3/8"), ("looking", "1/2"), ("reading", "0/1")):
+        assert re.search(f"{what} .*{steps}", shown)
 
 
 def test_a_guide_is_formatted() -> None:

@@ -17,12 +17,14 @@ from facerec.evaluation.detection import (
     average_precision,
     evaluate_detectors,
     match_detections,
+    of_every_score,
     read_fddb,
     read_wider_face,
     recall_at_false_positives,
     with_all_scores,
 )
 from facerec.faces import Face, Image
+from facerec.imaging.archives import open_source
 from facerec.profile.schema import DetectorSection
 
 
@@ -47,6 +49,26 @@ def test_an_ellipses_overlap_is_that_of_its_pixels(angle: float, box: tuple[int,
     inside[box[1] : box[3], box[0] : box[2]] = True
     expected = (mask & inside).sum() / (mask | inside).sum()
     assert ellipse.overlap(np.array(box, np.float32)) == pytest.approx(expected, abs=3e-3)
+
+
+@pytest.mark.parametrize("angle", [0, 0.7, math.pi / 2])
+@pytest.mark.parametrize("box", [(0, 0, 90, 130), (-40, -30, 90, 130), (150, 150, 300, 290)])
+def test_what_lies_outside_the_image_does_not_count(angle: float, box: tuple[int, ...]) -> None:
+    ellipse = Ellipse(90, 60, angle, 30, 40) if box[0] <= 0 else Ellipse(90, 60, angle, 190, 200)
+    mask = ellipse_mask(ellipse, 220)
+    inside = np.zeros_like(mask)
+    x1, y1, x2, y2 = np.clip(box, 0, 220)
+    inside[y1:y2, x1:x2] = True
+    expected = (mask & inside).sum() / (mask | inside).sum()
+    seen = ellipse.within(220, 220)
+    assert seen.overlap(np.array(box, np.float32)) == pytest.approx(expected, abs=5e-3)
+    assert ellipse.overlap(np.array(box, np.float32)) != pytest.approx(expected, abs=5e-3)
+
+
+def test_an_ellipse_or_a_box_outside_the_image_overlaps_nothing() -> None:
+    box = np.array([-30, 10, -10, 30], np.float32)
+    assert Ellipse(20, 10, 0.3, -20, 20).within(50, 50).overlap(box) == 0
+    assert Ellipse(20, 10, 0.3, 20, 20).within(50, 50).overlap(box) == 0
 
 
 def test_an_ellipse_far_away_overlaps_nothing() -> None:
@@ -92,8 +114,8 @@ def write_fddb(root: Path, angle: str) -> None:
 @pytest.mark.parametrize(("written", "radians"), [("1.265839", 1.265839), ("90", math.pi / 2)])
 def test_fddb_is_read_in_radians_or_degrees(tmp_path: Path, written: str, radians: float) -> None:
     write_fddb(tmp_path, written)
-    first, second = read_fddb(tmp_path)
-    assert first.path == tmp_path / "originalPics/2002/08/11/big/img_591.jpg"
+    first, second = read_fddb(open_source(tmp_path))
+    assert first.key == "2002/08/11/big/img_591.jpg"
     assert first.faces == (Ellipse(123.58, 85.55, pytest.approx(radians), 269.69, 161.78),)
     assert len(second.faces) == 2
 
@@ -105,9 +127,9 @@ def test_wider_face_is_read_with_its_ignored_faces(tmp_path: Path) -> None:
         "1--Nobody/none.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n"
         "2--Demo/three.jpg\n1\n1 2 3 4 0 0 0 0 0 0 \n"
     )
-    one, none, three = read_wider_face(file, tmp_path)
+    one, none, three = read_wider_face(file)
     assert one.faces == (Rectangle(10, 20, 40, 60), Rectangle(5, 5, 13, 13, ignored=True))
-    assert none == AnnotatedImage(tmp_path / "1--Nobody/none.jpg", ())
+    assert none == AnnotatedImage("1--Nobody/none.jpg", ())
     assert three.faces == (Rectangle(1, 2, 4, 6),)
 
 
@@ -116,12 +138,12 @@ def test_a_broken_annotation_names_its_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "gt.txt"
     file.write_text(text)
     with pytest.raises(InputError, match=r"gt\.txt:1: not a name"):
-        read_wider_face(file, tmp_path)
+        read_wider_face(file)
 
 
 def test_a_folder_that_is_not_fddb_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ellipseList"):
-        read_fddb(tmp_path)
+        read_fddb(open_source(tmp_path))
 
 
 class Fixed:
@@ -134,10 +156,20 @@ class Fixed:
         return [self._faces for _ in images]
 
 
+def test_a_face_cut_by_the_images_edge_is_found_by_a_box_that_ends_there() -> None:
+    cut = AnnotatedImage("a", (Ellipse(40, 30, math.pi / 2, 0, 50),))
+    box = face(0, 12, 29, 88)
+    assert cut.faces[0].overlap(box.box) < 0.5
+    reports = evaluate_detectors(
+        {"one": Fixed(box)}, [cut], lambda key: np.zeros((100, 100, 3), np.uint8)
+    )
+    assert (reports["one"].precision, reports["one"].recall) == (1, 1)
+
+
 def test_the_curve_goes_on_below_the_score_at_which_precision_and_recall_are_told() -> None:
     pictures = [
-        AnnotatedImage(Path("a"), (Rectangle(0, 0, 10, 10),)),
-        AnnotatedImage(Path("b"), (Rectangle(50, 50, 60, 60),)),
+        AnnotatedImage("a", (Rectangle(0, 0, 10, 10),)),
+        AnnotatedImage("b", (Rectangle(50, 50, 60, 60),)),
     ]
     strong = face(0, 0, 10, 10, score=0.9)
     weak = face(50, 50, 60, 60, score=0.3)
@@ -149,6 +181,15 @@ def test_the_curve_goes_on_below_the_score_at_which_precision_and_recall_are_tol
     assert (one.precision, one.recall) == (0.5, 0.5)
     assert one.recall_at == dict.fromkeys((20, 50, 100, 500, 1000), 1.0)
     assert one.recalls.tolist() == [0.5, 0.5, 0.5, 1.0]
+
+
+def test_the_curve_has_what_a_second_look_found_once() -> None:
+    weak, doubt = face(0, 0, 9, 10, score=0.3), face(50, 50, 60, 60, score=0.1)
+    assert of_every_score([], [weak, doubt]) == [weak, doubt]
+    strong = face(0, 0, 10, 10, score=0.9)
+    assert of_every_score([strong], [strong, weak, doubt]) == [strong, weak, doubt]
+    assert of_every_score([strong], [weak, doubt]) == [strong, doubt]
+    assert of_every_score([strong], []) == [strong]
 
 
 @pytest.mark.parametrize("name", ["mtcnn", "mtcnn-tensorflow", "yunet", "centerface"])
@@ -165,8 +206,8 @@ def test_every_detector_is_asked_for_low_scores(name: str) -> None:
 
 def test_detectors_are_compared_on_the_same_pictures() -> None:
     pictures = [
-        AnnotatedImage(Path("a"), (Rectangle(0, 0, 10, 10),)),
-        AnnotatedImage(Path("b"), (Rectangle(50, 50, 60, 60),)),
+        AnnotatedImage("a", (Rectangle(0, 0, 10, 10),)),
+        AnnotatedImage("b", (Rectangle(50, 50, 60, 60),)),
     ]
     reports = evaluate_detectors(
         {"one": Fixed(face(0, 0, 10, 10)), "none": Fixed()},

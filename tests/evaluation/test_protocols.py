@@ -270,7 +270,7 @@ def test_a_source_finds_images_below_its_own_folder_and_of_another_format(archiv
 
 
 def test_a_source_of_something_else_is_refused(archive):
-    with pytest.raises(UsageError, match="holds none of the 1 images"):
+    with pytest.raises(UsageError, match="holds none of 1 image"):
         locate(open_source(archive), ["Zoe/Zoe_0001.jpg"])
 
 
@@ -337,6 +337,14 @@ def test_a_registered_protocol_opens_its_data(name, tmp_path):
     assert set(protocol.same.tolist()) == {True, False}
     assert len(protocol.pairs) == len(protocol.same) == len(protocol.folds)
     assert protocol.pairs.max() < len(protocol.keys) == len(set(protocol.keys))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS.names())
+def test_insightfaces_bin_is_read_for_every_protocol(name, tmp_path):
+    protocol, source = open_protocol(name, write_bin(tmp_path), None)
+    assert protocol.name == ("bin:set" if name == "bin" else name)
+    assert protocol.same.tolist() == [True, False]
+    assert [source.read(key) for key in protocol.keys] == [b"a", b"b", b"c", b"d"]
 
 
 @pytest.mark.parametrize("name", PROTOCOLS.names())

@@ -15,7 +15,7 @@ from facerec.errors import FacerecError, UsageError
 from facerec.evaluation.detection import read_wider_face
 from facerec.evaluation.groups import read_groups
 from facerec.evaluation.protocols.pairs import open_protocol
-from facerec.files.text import decode_text
+from facerec.files.text import counted, decode_text
 from facerec.imaging.archives import open_source
 from facerec.imaging.labels import read_labels
 from facerec.imaging.sources import find_photos
@@ -68,7 +68,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object], object]] = {
     "label": ("Zoë\n", label_of, ["Zoë"]),
     "wider face": (
         "Zoë.jpg\n1\n1 2 30 40 0\n",
-        lambda path: [one.path.name for one in read_wider_face(path, path.parent)],
+        lambda path: [one.key for one in read_wider_face(path)],
         ["Zoë.jpg"],
     ),
     "profile": (
@@ -128,3 +128,14 @@ def test_blanks_after_a_listed_path_are_not_its_names(tmp_path: Path) -> None:
     lines = f"{tmp_path}/a.jpg  \r\n{tmp_path}/b.jpg \n{tmp_path}/c.jpg \n".encode()
     listed = find_photos(["-"], stdin=io.BytesIO(lines))
     assert [photo.key for photo in listed] == ["a.jpg", "b.jpg ", "c.jpg "]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(0, "0 people are"), (1, "1 person is"), (2, "2 people are")]
+)
+def test_one_is_singular(number: int, told: str) -> None:
+    assert counted(number, "person is", "people are") == told
+
+
+def test_most_plurals_have_an_s() -> None:
+    assert [counted(number, "photo") for number in (0, 1, 2)] == ["0 photos", "1 photo", "2 photos"]

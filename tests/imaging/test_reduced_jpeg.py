@@ -18,9 +18,9 @@ from facerec.detection.reduction import reduction_for_mtcnn
 from facerec.engine.engine import Engine
 from facerec.errors import InputError
 from facerec.faces import Face, Frame, Image, Original
+from facerec.files.hush import can_hush
 from facerec.imaging import reader
 from facerec.imaging.decode import decode_downscaled, decode_image
-from facerec.imaging.hush import can_hush
 from facerec.imaging.reader import decode_frame, read_again
 from facerec.profile.loading import Profile
 from tests.conftest import Run, make_face

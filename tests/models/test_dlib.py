@@ -116,7 +116,7 @@ def test_a_changed_package_file_is_refused(
 ) -> None:
     other = tmp_path / "other.dat"
     other.write_bytes(b"not it")
-    monkeypatch.setattr("facerec.weights.store.package_file", lambda *_: other)
+    monkeypatch.setattr("facerec.weights.catalog.package_file", lambda *_, **__: other)
     with pytest.raises(MissingError, match=r"other\.dat: damaged or of another version"):
         load_model("dlib_resnet")
 

@@ -15,6 +15,7 @@ from PIL import features
 
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Image
+from facerec.files.text import counted
 from facerec.video.film import open_container
 from facerec.video.live import LiveSource, Stream
 from facerec.video.pixels import ONE_THREAD, PixelReader
@@ -328,4 +329,4 @@ def test_what_a_live_stream_loses_is_counted_over_its_connections(tmp_path):
     assert each > 0
     assert source.undecodable >= 2 * each
     assert source.lost == 0
-    assert told == [f"front: {source.undecodable} packets could not be decoded"]
+    assert told == [f"front: {counted(source.undecodable, 'packet')} could not be decoded"]

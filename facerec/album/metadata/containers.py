@@ -19,8 +19,8 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 
 from facerec.album.metadata.xmp import LONGEST_PACKET, load_exiv2
+from facerec.files.hush import hushed
 from facerec.imaging.contents import START, TIFF, image_kind
-from facerec.imaging.hush import hushed
 from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.photos import unreadable
 

@@ -18,6 +18,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import UsageError
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.album.store import Album
@@ -130,7 +131,7 @@ def split(
 
     with open_it(profile, write=True) as album:
         made = split_faces(album, list(dict.fromkeys(faces)), name)
-        say(f"{len(set(faces))} faces are now {label_of(album, made)}")
+        say(f"{counted(len(set(faces)), 'face is', 'faces are')} now {label_of(album, made)}")
 
 
 @profile_options(ALBUM)
@@ -193,7 +194,7 @@ def confirm(
         if not chosen:
             raise UsageError(f"{label_of(album, number)} has no face to confirm")
         confirm_faces(album, chosen, number)
-        say(f"{len(chosen)} faces confirmed as {label_of(album, number)}")
+        say(f"{counted(len(chosen), 'face')} confirmed as {label_of(album, number)}")
         say_twice(album, number)
 
 

@@ -9,6 +9,7 @@ from facerec.cli.album.options import open_it
 from facerec.cli.console import Results, say
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, force_option, option, profile_options
+from facerec.files.text import counted
 from facerec.files.writing import check_output
 
 
@@ -43,4 +44,5 @@ def export(
     for person, faces in counts.items():
         results.add({"person": person, "faces": faces}, (person, str(faces)))
     results.close(title=str(out))
-    say(f"{out}: {len(counts)} people with {sum(counts.values())} faces")
+    people = counted(len(counts), "person", "people")
+    say(f"{out}: {people} with {counted(sum(counts.values()), 'face')}")

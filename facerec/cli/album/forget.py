@@ -10,6 +10,7 @@ from facerec.cli.console import progress, say
 from facerec.cli.help import App
 from facerec.cli.options import ALBUM, ProfileOptions, force_option, profile_options
 from facerec.errors import UsageError
+from facerec.files.text import counted
 
 
 def register(app: App) -> None:
@@ -36,12 +37,13 @@ def forget(
     with open_it(profile, write=True) as album:
         number = find_person(album, person)
         label, count = label_of(album, number), len(faces_of(album, number))
-        question = f"Erase {label} with {count} faces from {album.path}? This cannot be undone."
+        faces = counted(count, "face")
+        question = f"Erase {label} with {faces} from {album.path}? This cannot be undone."
         if not force and not confirmed(question):
             raise UsageError("nothing was erased")
         photos, gallery = photos_of(album, number), album.meta("gallery")
         erased, whole = forget_person(album, number)
-        say(f"{label}: {erased} faces erased; steps before this can no longer be undone")
+        say(f"{label}: {counted(erased, 'face')} erased; steps before this can no longer be undone")
         if not whole:
             say(
                 f"{album.path}: another process reads it, so its log may still hold them; the next "
@@ -58,6 +60,6 @@ def forget(
             named += 1
             advance.say(f"{path}: still names {label}")
     say(
-        f"not erased: the photos ({named} files of metadata still name {label}), and galleries "
-        "that were exported"
+        f"not erased: the photos ({counted(named, 'file of metadata', 'files of metadata')} naming "
+        f"{label}), and galleries that were exported"
     )

@@ -10,6 +10,7 @@ from facerec.cli.console import Results, progress, say
 from facerec.cli.help import CLUSTERING, App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, option, profile_options
 from facerec.errors import IncompatibleError
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.album.seeds import Seeds
@@ -70,9 +71,12 @@ def group(
     counts["threshold"] = round(report.threshold, 4)
     results.add({"album": path, **counts}, [str(counts[one]) for one in shown])
     results.close(title=path)
+    all_faces = f"of {report.faces} faces"
+    nobody = counted(report.nobody, f"{all_faces} belongs", f"{all_faces} belong")
     say(
-        f"{path}: {report.people} people with a name, {report.unnamed} groups without one, "
-        f"{report.nobody} of {report.faces} faces belong to nobody yet; {report.joined} joined, "
+        f"{path}: {counted(report.people, 'person', 'people')} with a name, "
+        f"{counted(report.unnamed, 'group')} without one, "
+        f"{nobody} to nobody yet; {report.joined} joined, "
         f"{report.left} left, {report.moved} moved (similarity "
         f"{report.threshold:.4f} or more, {report.reason})"
     )

@@ -11,6 +11,7 @@ from facerec.cli.console import Results, exit_with_failures, progress, say
 from facerec.cli.help import OUTPUT, App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, force_option, option, profile_options
 from facerec.errors import UsageError
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.album.metadata.taking import Named
@@ -77,7 +78,8 @@ def write(
                 _add_written(results, done, force)
         results.close(title=str(album.path))
         verb = "written" if force else "would be written"
-        say(f"{album.path}: {files} files {verb}, {failures} photos passed over")
+        passed = counted(failures, "photo")
+        say(f"{album.path}: {counted(files, 'file')} {verb}, {passed} passed over")
     if files and not force:
         say("nothing is changed yet; --force does it")
     exit_with_failures(failures)
@@ -132,14 +134,15 @@ def read(
         results.close(title=str(album.path))
         counts = Counter(one.outcome for one in found)
         say(
-            f"{album.path}: {counts['confirmed']} names taken in, {counts['known']} known, "
+            f"{album.path}: {counted(counts['confirmed'], 'name')} taken in, "
+            f"{counts['known']} known, "
             f"{counts['no face']} without a face, {counts['conflict']} that you decided otherwise, "
             f"{counts['unusable']} unusable"
         )
         if elsewhere:
             say(
-                f"{elsewhere} photos lie in archives, behind URLs, or are not there; "
-                "their metadata were not read"
+                f"the metadata of {counted(elsewhere, 'photo')} in archives, behind URLs, or not "
+                "there were not read"
             )
     exit_with_failures(failures + elsewhere)
 

@@ -18,6 +18,7 @@ from facerec.cli.options import (
     option,
     profile_options,
 )
+from facerec.files.text import counted
 
 
 def register(app: App) -> None:
@@ -78,19 +79,22 @@ def migrate(
         told = (
             f"all faces have vectors of {name} already"
             if done
-            else f"would embed {plan.embedded} faces from their photos, and translate "
+            else f"would embed {counted(plan.embedded, 'face')} from their photos, and translate "
             f"{plan.translated}"
         )
         say(f"{album.path}: {told}")
         return
     if report.left:
         say(
-            f"{album.path}: stays as it was: the photos of {report.left} faces are not there, and "
-            f"{report.embedded} faces are too few to learn a translation from (at least {LEAST})"
+            f"{album.path}: stays as it was: the photos of {counted(report.left, 'face')} are not "
+            f"there, and {counted(report.embedded, 'face is', 'faces are')} too few to learn a "
+            f"translation from (at least {LEAST})"
         )
     else:
-        say(f"{album.path}: is of {name} now: {report.embedded} faces embedded from their photos")
+        told = f"{album.path}: is of {name} now"
+        say(f"{told}: {counted(report.embedded, 'face')} embedded from their photos")
     if report.translated:
         mean = "" if likeness is None else f" (mean cosine with their own: {likeness:.2f})"
-        say(f"{report.translated} faces are translated{mean}; with their photos run this again")
+        faces = counted(report.translated, "face is", "faces are")
+        say(f"{faces} translated{mean}; with their photos run this again")
     exit_with_failures(len(report.failed) + report.left)

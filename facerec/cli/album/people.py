@@ -10,6 +10,7 @@ from facerec.cli.console import Results, say
 from facerec.cli.help import App
 from facerec.cli.options import ALBUM, Json, ProfileOptions, argument, profile_options
 from facerec.cli.thresholds import percent
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ def people(
         results.close(title=str(album.path))
         found = album.row("SELECT count(*) FROM faces WHERE person IS NULL")
         if found is not None and found[0]:
-            say(f"{album.path}: {found[0]} faces belong to nobody yet")
+            say(f"{album.path}: {counted(found[0], 'face belongs', 'faces belong')} to nobody yet")
 
 
 def _person_record(one: Person) -> dict[str, Any]:

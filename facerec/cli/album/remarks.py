@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facerec.cli.console import say
 from facerec.cli.thresholds import percent
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.album.records import FaceColumns
@@ -26,7 +27,8 @@ def say_twice(album: Album, person: int) -> None:
         numbers = " and ".join(map(str, faces))
         say(f"{path or 'a photo'}: shows {label} {len(faces)} times, as faces {numbers}")
     if len(found) > _MOST:
-        say(f"{len(found) - _MOST} more photos show {label} more than once")
+        more = counted(len(found) - _MOST, "more photo shows", "more photos show")
+        say(f"{more} {label} more than once")
 
 
 def say_suggestions(album: Album, person: int, columns: FaceColumns) -> None:
@@ -76,6 +78,6 @@ def _measure(similarity: float, chance: float | None) -> str:
 def _say_likely(group: str, label: str, faces: int, measure: str) -> None:
     name = shlex.quote(label)
     say(
-        f"{group} ({faces} faces) may be {label} ({measure}): "
+        f"{group} ({counted(faces, 'face')}) may be {label} ({measure}): "
         f"facerec album merge {group} --into {name}; if not: facerec album reject {name} {group}"
     )

@@ -26,6 +26,7 @@ from facerec.cli.options import (
     standard_input,
 )
 from facerec.errors import InputError, UsageError
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,8 @@ def scan(
     results.add({"album": str(loaded.album.path), **counts}, [str(counts[one]) for one in _COUNTS])
     results.close(title=str(loaded.album.path))
     say(
-        f"{loaded.album.path}: {report.new} new photos with {report.faces} faces "
+        f"{loaded.album.path}: {counted(report.new, 'new photo')} with "
+        f"{counted(report.faces, 'face')} "
         f"({report.no_face} without one), {report.changed} changed, {report.known} known "
         f"({report.moved} moved), {report.gone} gone, {len(report.failed)} unreadable"
     )

@@ -20,11 +20,13 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.errors import InputError
+from facerec.files.text import counted
 from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
     from facerec.detection import Detector
     from facerec.evaluation.detection import DetectionReport
+    from facerec.faces import Image
     from facerec.profile.loading import Profile
 
 
@@ -83,19 +85,30 @@ def detection(
         profiles[name] = profile.load({DETECTOR.key: name})
     with waiting("loading models"):
         from facerec.engine.building import build_detector
+        from facerec.engine.second_look import with_second_look
     from facerec.evaluation.detection import (
         evaluate_detectors,
         read_fddb,
         read_wider_face,
         with_all_scores,
     )
-    from facerec.imaging.decode import read_image
+    from facerec.imaging.archives import locate, open_source
+    from facerec.imaging.decode import decode_image
 
     with waiting(f"reading {data}"):
-        images = read_fddb(data) if annotations is None else read_wider_face(annotations, data)
+        source = open_source(data)
+        images = read_fddb(source) if annotations is None else read_wider_face(annotations)
+        files = locate(source, [image.key for image in images])
+
+    def read(key: str) -> Image:
+        if key not in files:
+            raise InputError(f"{key}: {source.name} holds no such image")
+        return decode_image(source.read(files[key]), key, first.runtime.max_pixels)
+
     with waiting("loading models"):
         detectors: dict[str, Detector] = {
-            name: build_detector(loaded) for name, loaded in profiles.items()
+            name: with_second_look(build_detector(loaded), loaded.detector)
+            for name, loaded in profiles.items()
         }
         curves: dict[str, Detector] = {
             name: build_detector(
@@ -108,7 +121,7 @@ def detection(
         reports = evaluate_detectors(
             detectors,
             images,
-            lambda path: read_image(path, first.runtime.max_pixels),
+            read,
             curves=curves,
             seen=advance,
             unreadable=unreadable.append,
@@ -119,9 +132,9 @@ def detection(
     for error in unreadable[:_MOST]:
         say(str(error))
     if unreadable:
-        say(
-            f"{len(unreadable)} of {len(images)} images cannot be read; their faces count as missed"
-        )
+        of_all = f"of {len(images)} images cannot be read;"
+        told = counted(len(unreadable), f"{of_all} its faces", f"{of_all} their faces")
+        say(f"{told} count as missed")
     if plot is not None:
         from facerec.evaluation.report.charts import plot_detectors
 

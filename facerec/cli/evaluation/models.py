@@ -11,6 +11,7 @@ import typer
 
 from facerec.cli.console import exit_with_failures, say
 from facerec.cli.evaluation.options import Run
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
@@ -54,9 +55,11 @@ def _stem(name: str) -> str:
 
 
 def image_counts(embedded: Embedded) -> dict[str, int]:
+    """Of the images those without a vector: a face was not found in `missing - unreadable`."""
     return {
         "images": len(embedded.vectors),
         "missing": len(embedded.missing),
+        "unreadable": embedded.unreadable,
         "from_cache": embedded.reused,
     }
 
@@ -65,7 +68,8 @@ def report_missing(embedded: Embedded) -> None:
     for key, reason in list(embedded.missing.items())[:_MAX_REPORTED]:
         say(f"{key}: {reason}")
     if len(embedded.missing) > _MAX_REPORTED:
-        say(f"… and {len(embedded.missing) - _MAX_REPORTED} more images without a vector")
+        more = counted(len(embedded.missing) - _MAX_REPORTED, "more image", "more images")
+        say(f"… and {more} without a vector")
 
 
 def write_scalars(

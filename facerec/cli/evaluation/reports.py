@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from facerec.cli.console import say
 from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.tables import PAIR_ROWS, SEARCH_ROWS, cell, table_rows
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
@@ -71,7 +72,8 @@ def write_sets_report(run: Run, sets: Sequence[MeasuredSet], settings: Sequence[
         run,
         Page(
             title=f"{', '.join(one.protocol.name for one in sets)}: {', '.join(models)}",
-            note=f"{sum(len(one.protocol.pairs) for one in sets)} pairs of {len(sets)} sets",
+            note=f"{sum(len(one.protocol.pairs) for one in sets)} pairs of "
+            f"{counted(len(sets), 'set')}",
             tables=tables,
             charts=_pair_charts(results)
             | _held_out_charts({one.column(model): model for one in sets for model in one.models}),
@@ -111,7 +113,8 @@ def write_pair_report(
         run,
         Page(
             title=f"{protocol.name}: {', '.join(results)}",
-            note=f"{len(protocol.pairs)} pairs of {len(protocol.keys)} images from {source.name}",
+            note=f"{counted(len(protocol.pairs), 'pair')} of "
+            f"{counted(len(protocol.keys), 'image')} from {source.name}",
             tables=tables,
             charts=_pair_charts(results) | _held_out_charts({one.name: one for one in measured}),
             hardest=hardest,

@@ -40,6 +40,7 @@ from facerec.cli.options import (
 )
 from facerec.cli.thresholds import remark_on_cohort, remark_on_threshold
 from facerec.cli.video.outputs import Blur, Outputs, check_outputs
+from facerec.files.text import counted
 
 if TYPE_CHECKING:
     from facerec.cli.video.window import Window
@@ -227,7 +228,7 @@ def _run(
                 outputs.close()
             if stats:
                 elapsed = time.monotonic() - started
-                say(f"{recognizer.timings.frames} frames in {elapsed:.1f} s")
+                say(f"{counted(recognizer.timings.frames, 'frame')} in {elapsed:.1f} s")
                 say(_figures(recognizer, opened, elapsed))
     exit_with_failures(opened.lost + outputs.unwritten.count)
 
@@ -261,6 +262,6 @@ def _figures(recognizer: VideoRecognizer, source: VideoSource, seconds: float) -
     embedding = 1000 * timings.embedding / max(timings.embeddings, 1)
     return (
         f"{timings.frames / max(seconds, 1e-9):.1f} frames a second, {source.dropped} dropped, "
-        f"{timings.detections} detections of {detection:.1f} ms, "
-        f"{timings.embeddings} embeddings of {embedding:.1f} ms"
+        f"{counted(timings.detections, 'detection')} of {detection:.1f} ms, "
+        f"{counted(timings.embeddings, 'embedding')} of {embedding:.1f} ms"
     )

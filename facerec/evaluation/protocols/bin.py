@@ -15,6 +15,7 @@ from typing import Any
 
 from facerec.errors import MissingError, UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.files.text import counted
 from facerec.imaging.archives import MemorySource
 from facerec.registry import PROTOCOLS
 
@@ -40,7 +41,10 @@ def read_bin(path: str | Path) -> tuple[PairProtocol, MemorySource]:
     except _MALFORMED as error:
         raise UsageError(f"{path}: not a verification set of insightface: {error}") from error
     if len(images) != 2 * len(same):
-        raise UsageError(f"{path}: {len(images)} images for {len(same)} pairs, not two a pair")
+        raise UsageError(
+            f"{path}: {counted(len(images), 'image')} for {counted(len(same), 'pair')}, not two "
+            "a pair"
+        )
     keys = [f"{number:06d}.jpg" for number in range(len(images))]
     pairs = [Pair(keys[2 * k], keys[2 * k + 1], flag) for k, flag in enumerate(same)]
     name = f"bin:{path.stem}"

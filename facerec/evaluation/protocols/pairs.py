@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,8 @@ def open_protocol(
 
     Args:
         name: a registered protocol.
-        data: a folder, a tar or a zip; for `bin` the file itself.
+        data: a folder, a tar or a zip; or a `.bin` file, which brings the pairs itself, as
+            insightface packs every set.
         pairs: the list of pairs, in place of the one in the data.
         level: which folder names a person, see `data.person_level`.
 
@@ -72,15 +73,17 @@ def open_protocol(
         UsageError: a file has another form.
     """
     entry = PROTOCOLS.get(name)
-    if "lists" in entry.facts:
+    packed = Path(data).suffix.lower() == ".bin" and not Path(data).is_dir()
+    if "lists" in entry.facts and not packed:
         source = open_source(data)
         content, where = _read_list(entry.facts["lists"], source, pairs)
         more = {"level": level} if entry.facts.get("by_folder") else {}
         return entry.target(content, where, **more), source
     if pairs is not None:
         raise UsageError(f"--pairs: {name} brings its own pairs in --data")
-    opened: tuple[PairProtocol, Source] = entry.target(data)
-    return opened
+    reader = PROTOCOLS.get("bin") if packed else entry
+    protocol, source = reader.target(data)
+    return replace(protocol, name=name) if reader is not entry else protocol, source
 
 
 def _read_list(names: Sequence[str], source: Source, pairs: str | Path | None) -> tuple[bytes, str]:

@@ -16,6 +16,7 @@ import numpy as np
 from facerec.card import Template
 from facerec.errors import InputError, UsageError
 from facerec.faces import Image
+from facerec.files.text import counted
 from facerec.training.data import Examples, Labels
 from facerec.training.data.augmentation import Augmentation
 from facerec.training.data.fitting import cut, fit
@@ -83,7 +84,7 @@ class Loader:
         count = len(selection.indices)
         if count < global_batch:
             raise UsageError(
-                f"{count} images, but one step takes {global_batch}; lower train.batch"
+                f"{counted(count, 'image')}, but one step takes {global_batch}; lower train.batch"
             )
         if batch % (per_person or 1):
             raise UsageError(

@@ -119,7 +119,9 @@ class LargeEngine(FakeEngine):
     def reduction(self, height: int, width: int) -> int:
         return self.factor
 
-    def faces(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+    def faces(
+        self, frames: Iterable[Frame], *, expected: int | None = None
+    ) -> Iterator[tuple[Frame, list[Face]]]:
         for frame in frames:
             height, width = frame.size
             yield frame, [self._face(left, width / 2, height) for left in (0.0, width / 2)]
@@ -234,7 +236,7 @@ def test_photos_that_are_no_files_are_counted(album: Album, photo: Path, run: Ru
     scan(album, photo.parent, photo.parent / "some.zip")
     code, _, err = run("album", "read", "-a", album.path)
     assert code == 3
-    assert "1 photos lie in archives, behind URLs, or are not there; their metadata were" in err
+    assert "the metadata of 1 photo in archives, behind URLs, or not there were not read" in err
     assert names(album)[0] == ("Anna", True)
 
 

@@ -123,6 +123,7 @@ def _lists(folder: Path) -> Mapping[str, Seed]:
 def _read_list(path: Path, dice: Random) -> Action:
     from facerec.evaluation.detection import read_fddb, read_wider_face
     from facerec.evaluation.protocols.pairs import open_protocol
+    from facerec.imaging.archives import open_source
     from facerec.training.data.opening import _read_people
 
     name = path.stem.partition("-")[0]
@@ -130,9 +131,9 @@ def _read_list(path: Path, dice: Random) -> Action:
         folds = path.parent / "FDDB-folds"
         folds.mkdir()
         path.rename(folds / "FDDB-fold-01-ellipseList.txt")
-        return lambda: read_fddb(path.parent)
+        return lambda: read_fddb(open_source(path.parent))
     if name == "wider":
-        return lambda: read_wider_face(path, path.parent)
+        return lambda: read_wider_face(path)
     if name == "people":
         return lambda: _read_people(path)
     command = ["evaluate", name if name != "groups" else "pairs", "--data", "tree", "--aligned",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from facerec.imaging import hush
+from facerec.files import hush
 
 
 def windows(_: str) -> str:
