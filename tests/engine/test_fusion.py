@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from facerec.cli.evaluation.tables import PAIR_ROWS, cell, table_rows
 from facerec.engine import pool
+from facerec.engine.building import open_model
 from facerec.engine.engine import Engine
 from facerec.errors import ProfileError, UsageError
 from facerec.evaluation.fusion import fit_weights, network_cosines, pairs_of_people
@@ -240,6 +241,22 @@ def fused_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = {"name": ["dlib_resnet", str(folder / "tiny.safetensors")], "weights": [3, 1]}
     path.write_text(yaml.safe_dump({"extends": "default", "model": model}))
     return path
+
+
+def test_the_thresholds_of_a_fusion_that_the_catalogue_knows_are_used(
+    fused_profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = Profile.load(fused_profile)
+    card = open_model(profile).card
+    assert card.calibration is None
+    known = {"data": "mine", "pairs": 200, "thresholds": {"1e-2": 0.3}}
+    monkeypatch.setenv("FACEREC_HOME", str(tmp_path))
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"fusions": {card.fingerprint(): known}}))
+    calibration = open_model(profile).card.calibration
+    assert calibration is not None
+    assert (calibration.data, calibration.thresholds) == ("mine", {"1e-2": 0.3})
+    others = profile.model.model_copy(update={"weights": (1.0, 1.0)})
+    assert open_model(profile.model_copy(update={"model": others})).card.calibration is None
 
 
 def test_every_command_takes_them_as_one_network(fused_profile, people, portraits, run, tmp_path):

@@ -81,3 +81,21 @@ def test_frames_that_are_known_are_not_counted(monkeypatch: pytest.MonkeyPatch) 
     assert started_at(monkeypatch, [0.25] * 400, 6450, known=50) == 1.0
     assert started_at(monkeypatch, [0.25] * 3, 53, known=50) is None
     assert started_at(monkeypatch, [0.25] * 100, None, known=50) == 4.0
+
+
+def test_a_worker_keeps_freed_memory_unless_the_user_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environments = []
+
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        environments.append(env)
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "131072")
+    pool._spawn()
+    (env,) = environments
+    assert env["MALLOC_TRIM_THRESHOLD_"] == str(64 << 20)
+    assert env["MALLOC_MMAP_THRESHOLD_"] == "131072"
+    assert env["PATH"]
