@@ -3,6 +3,7 @@ nothing else."""
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 from pathlib import Path
@@ -112,18 +113,28 @@ def test_without_openvino_nothing_is_screened_or_read(
     assert open_crop_screen(THRESHOLD, threads=1) is None
 
 
+def _npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
 def _damage(content: bytes, kind: str) -> bytes | None:
-    middle = len(content) // 2
+    middle, method = len(content) // 2, content.index(b"PK\x01\x02") + 10
     return {
         "absent": None,
         "empty": b"",
         "half": content[:middle],
         "changed": content[:middle] + bytes(100) + content[middle + 100 :],
         "text": b"not an archive\n" * 100,
+        "array": _npy(),
+        "compression": content[:method] + b"\x63" + content[method + 1 :],
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["absent", "empty", "half", "changed", "text"])
+@pytest.mark.parametrize(
+    "kind", ["absent", "empty", "half", "changed", "text", "array", "compression"]
+)
 def test_a_damaged_file_is_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "crop_screen.npz"
     content = _damage(crop_screen.WEIGHTS.read_bytes(), kind)

@@ -1,15 +1,17 @@
 """A small network that rejects most crops before RNet.
 
 Distilled from RNet (Hinton et al. 2015, arXiv:1503.02531) by `python -m tests.train_crop_screen`:
-it estimates RNet's log-odds with a third of its multiplications. What it does not reject is scored
+it estimates RNet's log-odds with half of its multiplications. What it does not reject is scored
 by RNet itself in float32, so that results are RNet's.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import NamedTuple
 from zipfile import BadZipFile
 
@@ -25,6 +27,12 @@ WEIGHTS = Path(__file__).with_suffix(".npz")
 
 CHANNELS = (16, 48, 48, 32)
 """Of the four hidden layers, where RNet has 28, 48, 64 and 128."""
+
+_UNREADABLE = (
+    *(OSError, EOFError, BadZipFile, zlib.error),
+    *(ValueError, KeyError, TypeError, AttributeError, RuntimeError, SyntaxError, TokenError),
+)
+"""What zipfile and NumPy raise for damaged files."""
 
 
 class ScreenWeights(NamedTuple):
@@ -77,7 +85,7 @@ def load_screen_weights(path: Path) -> ScreenWeights:
         with np.load(path, allow_pickle=False) as file:
             arrays = [file[name] for name in array_names()]
             threshold, margin = (float(file[name].item()) for name in ("threshold", "margin"))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except _UNREADABLE as error:
         raise _damaged(path) from error
     found = [(array.shape, array.dtype) for array in arrays]
     expected = [(shape, np.float32) for shape in _shapes()]

@@ -62,8 +62,8 @@ _PARTS = 8
 """Slabs that an image is split into, so that cores share the work evenly."""
 _DEVICE_BATCH_IMAGES, _DEVICE_BATCH_PIXELS, _DEVICE_BATCH_CROPS = 64, 8_000_000, 2048
 """On a GPU, which waits for the host after each stage of a batch."""
-_SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
-_MIN_SCREENED = 16
+_SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 8
+_MIN_SCREENED = 64
 """Fewer crops are not screened: that would cost as much as RNet."""
 _LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
