@@ -33,7 +33,7 @@ def started_at(
     """
     clock, begin, starts = Clock(), Clock.now + known, []
 
-    def spawn() -> None:
+    def spawn(_: int) -> None:
         starts.append(clock.now - begin)
         raise OSError("not here")
 
@@ -50,7 +50,7 @@ def started_at(
             yield [(frame, []) for frame in batch]
 
     monkeypatch.setattr(pool, "time", clock)
-    monkeypatch.setattr(pool, "_spawn", spawn)
+    monkeypatch.setattr(pool, "spawn", spawn)
     config: pool.WorkerConfig = None  # type: ignore[assignment]
     stream = pool.map_in_workers(batches(), local, config, 2, expected)
     assert len(list(stream)) == known + len(seconds)
@@ -90,11 +90,13 @@ def test_a_worker_keeps_freed_memory_unless_the_user_decides(
 
     def start(*_: object, env: dict[str, str], **__: object) -> None:
         environments.append(env)
+        raise OSError("not here")
 
     monkeypatch.setattr("subprocess.Popen", start)
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "131072")
-    pool._spawn()
+    with pytest.raises(OSError, match="not here"):
+        pool.spawn(2)
     (env,) = environments
     assert env["MALLOC_TRIM_THRESHOLD_"] == str(64 << 20)
     assert env["MALLOC_MMAP_THRESHOLD_"] == "131072"
