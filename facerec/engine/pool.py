@@ -31,9 +31,9 @@ Select = Callable[[Image, list[Face]], list[Face]]
 
 _MIN_SECONDS, _MIN_FRAMES = 4.0, 64
 """Spawn workers once a stream of unknown length has taken this long for this many images."""
-_SOON, _MIN_LEFT = 1.0, 15.0
+_SOON, _MIN_LEFT = 1.0, 10.0
 """Seconds after which the speed is known, and that at this speed must be left of a stream of known
-length: a worker takes 2 s of a core to start, and two save two fifths of the time."""
+length: two workers take 2 to 4 s of a core to start, and save two fifths of the time."""
 
 
 class WorkerConfig(NamedTuple):

@@ -32,7 +32,8 @@ def fork(workers: Sequence[tuple[int, int]]) -> None:
     """Fork a worker for each pair of pipe ends, to read from and to write to; once stdin closes,
     kill those left. Exits with 0 if all ended by themselves."""
     os.dup2(2, 1)
-    is_installed()  # imports OpenVINO
+    with contextlib.suppress(Exception):
+        is_installed()  # imports OpenVINO
     gc.freeze()  # a collection would write to pages that all share
     pids = []
     for number, (requests, answers) in enumerate(workers):
