@@ -82,10 +82,11 @@ def show(
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
     from facerec.card import similarity_to_distance
+    from facerec.faces import turn_of
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
     from facerec.gallery.points import points_recorded
-    from facerec.gallery.records import entry_record, turn_of
+    from facerec.gallery.records import entry_record
 
     opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
