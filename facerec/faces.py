@@ -6,6 +6,7 @@ the origin at its top-left pixel's centre. Arrays inside are made read-only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,8 +35,8 @@ class Face:
         landmarks: `(5, 2) float32`: left eye, right eye, nose, left and right mouth corner, as
             the viewer sees them who turns the photo until the face is upright.
         embedding: `(D,) float32` unit vector, or None before embedding.
-        turn: degrees, 0, 90, 180 or 270, by which the photo had to be turned clockwise for the
-            face to be found.
+        turn: degrees, 0, 90, 180 or 270, by which the photo has to be turned clockwise for the
+            face to stand upright; 0 unless turned faces were sought.
         among: how many faces its image shows.
         quality: in [0, 1], see `facerec.engine.quality`; None where it was not measured.
         norm: of the vector before normalisation; None before embedding, and where the model's card
@@ -170,3 +171,17 @@ def face_label(name: str | None, unknown: str) -> str:
     if name is None:
         return unknown
     return f"{name} (enrolled)" if name.casefold() == unknown.casefold() else name
+
+
+def turn_of(landmarks: Floats) -> int:
+    """Degrees, 0, 90, 180 or 270, by which a photo has to be turned clockwise for a face to stand
+    most upright: `Face.turn`, told by the landmarks.
+
+    Args:
+        landmarks: `(5, 2) float32` pixels of the photo; NaN, when unknown, gives 0.
+    """
+    down = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
+    if not np.isfinite(down).all():
+        return 0
+    quarters = round(math.atan2(float(down[0]), float(down[1])) / (math.pi / 2))
+    return 90 * (quarters % 4)

@@ -82,10 +82,11 @@ def show(
 ) -> None:
     """Show a person's photos and how near each is to the person's mean vector."""
     from facerec.card import similarity_to_distance
+    from facerec.faces import turn_of
     from facerec.gallery.addresses import open_gallery
     from facerec.gallery.entries import mean_vector
     from facerec.gallery.points import points_recorded
-    from facerec.gallery.records import entry_record, turn_of
+    from facerec.gallery.records import entry_record
 
     opened = open_gallery(profile.load().gallery.path)
     rows = opened.person(person)
@@ -469,9 +470,9 @@ def copy(
 def _card_of(profile: Profile) -> ModelCard:
     """The card of the profile's model, of any kind of model."""
     with waiting("loading models"):
-        from facerec.engine.building import open_embedder
+        from facerec.engine.building import open_model
 
-        return open_embedder(profile).card
+        return open_model(profile).card
 
 
 def _file(address: str) -> Path:

@@ -16,6 +16,8 @@ Facts that it may register with:
   says otherwise.
 - `certain`: score above which a face is upright, where the detector takes some upside-down faces
   for upright ones.
+- `turn_margin`: log-odds by which the face of a turned image must be surer than that of the image
+  as it is, where it is not MTCNN's 3.
 - `uses_all_cores`: True where one process keeps all cores busy, so that a stream is not divided
   among worker processes.
 """

@@ -26,10 +26,15 @@ _KEPT_BEFORE_NMS = 5000
     help="YuNet in OpenCV, one-stage; its weights are downloaded.",
     weights="yunet",
     landmarks="mtcnn",
-    certain=0.9,
+    certain=0.91,
+    turn_margin=0.2,
 )
 class YuNet(OneStage):
     """A one-stage detector.
+
+    Its scores end near 0.95. Of 500 of LFW's images, each turned in all four ways, `certain` and
+    `turn_margin` leave every upright one as it is, and put 100, 98 and 100 % of those turned by 90,
+    180 and 270 degrees upright.
 
     YuNet detects faces of about 10 to 300 pixels, so an image is downscaled to a longer side of
     1280 pixels at most, and further when `min_face` allows.

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from facerec.detection import Detector
-from facerec.faces import Face, Floats, Image
+from facerec.faces import Face, Floats, Image, turn_of
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
@@ -23,10 +23,10 @@ _BORDERED_SIDE = 160
 large, and a border of half a 50-megapixel photo would take 6 GB."""
 _TURNS = (90, 180, 270)
 _MARGIN = 3.0
-"""Evidence, in log-odds, by which a turned image's face must exceed that of the image as it is. Of
-514 of LFW's images, each turned in all four ways, this and MTCNN's `certain` of 0.98 leave every
-upright one as it is, and put 96.7, 90.5 and 94.4 % of those turned by 90, 180 and 270 degrees
-upright."""
+"""Evidence, in log-odds, by which a turned image's face must exceed that of the image as it is,
+unless the detector registers another. Of 514 of LFW's images, each turned in all four ways, this
+and MTCNN's `certain` of 0.98 leave every upright one as it is, and put 96.7, 90.5 and 94.4 % of
+those turned by 90, 180 and 270 degrees upright."""
 
 
 def with_second_look(detector: Detector, section: DetectorSection) -> Detector:
@@ -34,7 +34,9 @@ def with_second_look(detector: Detector, section: DetectorSection) -> Detector:
     if section.second_look == "none":
         return detector
     certain = DETECTORS.fact(section.name, "certain") or 0.0
-    return SecondLook(detector, turns=section.second_look == "turns", certain=certain)
+    margin = DETECTORS.fact(section.name, "turn_margin") or _MARGIN
+    turns = section.second_look == "turns"
+    return SecondLook(detector, turns=turns, certain=certain, margin=margin)
 
 
 class SecondLook:
@@ -52,12 +54,17 @@ class SecondLook:
         detector: looks first, and again.
         turns: whether to look at the image turned.
         certain: score above which a face is taken to be upright.
+        margin: log-odds by which a turned image's face must be surer than that of the image as it
+            is.
     """
 
-    def __init__(self, detector: Detector, *, turns: bool, certain: float) -> None:
+    def __init__(
+        self, detector: Detector, *, turns: bool, certain: float, margin: float = _MARGIN
+    ) -> None:
         self._detector = detector
         self._turns = turns
         self._certain = certain
+        self._margin = margin
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """See `Detector.detect`."""
@@ -73,6 +80,7 @@ class SecondLook:
             missed = [i for i in missed if not found[i]]
         if self._turns:
             self._look_again(images, found, doubtful, [_View(turn) for turn in _TURNS])
+            return [list(map(_with_turn, faces)) for faces in found]
         return found
 
     def reduction(self, height: int, width: int) -> int:
@@ -82,7 +90,7 @@ class SecondLook:
     def reduced(self, factor: int) -> SecondLook:
         """See `Detector.reduced`."""
         reduced = self._detector.reduced(factor)
-        return SecondLook(reduced, turns=self._turns, certain=self._certain)
+        return SecondLook(reduced, turns=self._turns, certain=self._certain, margin=self._margin)
 
     def _look_again(
         self,
@@ -92,7 +100,7 @@ class SecondLook:
         views: Sequence[_View],
     ) -> None:
         """Put in the faces of the turn for which the views speak most, together."""
-        first = [_evidence(found[i]) + _MARGIN if found[i] else 0.0 for i in where]
+        first = [_evidence(found[i]) + self._margin if found[i] else 0.0 for i in where]
         evidence = {i: defaultdict(float, {0: own}) for i, own in zip(where, first, strict=True)}
         faces_of = {i: {0: found[i]} for i in where}
         for view in views:
@@ -157,6 +165,12 @@ def _bordered_size(image: Image) -> tuple[int, int]:
     height, width = image.shape[:2]
     scale = min(1.0, _BORDERED_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _with_turn(face: Face) -> Face:
+    """The face with its turn also where the detector found it turned, as CenterFace does."""
+    turn = face.turn or turn_of(face.landmarks)
+    return replace(face, turn=turn) if turn != face.turn else face
 
 
 def _score(faces: Sequence[Face]) -> float:

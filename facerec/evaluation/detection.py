@@ -208,8 +208,11 @@ def _records(data: bytes, file: str, numbers: int) -> Iterator[tuple[str, list[l
             continue
         try:
             name, count = lines[at].strip(), int(lines[at + 1])
-            rows = [[float(part) for part in line.split()] for line in lines[at + 2 :][:count]]
-            short = len(rows) < count or any(len(row) < numbers for row in rows)
+            faces = lines[at + 2 : at + 2 + max(count, 0)]
+            rows = [[float(part) for part in line.split()] for line in faces]
+            short = len(rows) != count or any(
+                len(row) < numbers or not all(map(math.isfinite, row)) for row in rows
+            )
         except (ValueError, IndexError):
             short = True
         if short:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from facerec.card import Metric, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
 from facerec.gallery.certainty import Certainty
@@ -86,20 +84,6 @@ def comparison_record(
         "threshold": round(threshold, 6),
         "metric": metric,
     }
-
-
-def turn_of(landmarks: Floats) -> int:
-    """Degrees, 0, 90, 180 or 270, by which a photo has to be turned clockwise for a face to stand
-    most upright: as `Face.turn`, from what a gallery keeps.
-
-    Args:
-        landmarks: `(5, 2) float32` pixels of the photo; NaN, when unknown, gives 0.
-    """
-    down = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
-    if not np.isfinite(down).all():
-        return 0
-    quarters = round(math.atan2(float(down[0]), float(down[1])) / (math.pi / 2))
-    return 90 * (quarters % 4)
 
 
 def entry_record(

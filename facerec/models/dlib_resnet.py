@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facerec.card import ModelCard
+from facerec.models.graph_operations import constant, convolved, normalised_chips
 from facerec.registry import BACKBONES
 
 _BLOCKS = (
@@ -69,25 +70,22 @@ class DlibResNet(nn.Module):
 
 def build_graph(network: nn.Module, card: ModelCard) -> Any:
     """`DlibResNet` as OpenVINO's model; see `facerec.models.graph_embedder.Build`."""
-    from openvino import Model, PartialShape
+    from openvino import Model
     from openvino import opset13 as op
 
     assert isinstance(network, DlibResNet)
-    chips = op.parameter(PartialShape([-1, card.input_height, card.input_width, 3]), np.uint8)
-    x = op.subtract(op.convert(chips, np.float32), np.array(card.mean, np.float32))
-    x = op.multiply(x, 1 / np.array(card.std, np.float32))
-    x = op.transpose(x, [0, 3, 1, 2])
-    x = op.relu(_convolved(x, network.stem))
+    chips, x = normalised_chips(card)
+    x = op.relu(convolved(x, network.stem))
     x = op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [3, 3]).output(0)
     for block in network.blocks:
         assert isinstance(block, _Block)
-        y = _convolved(op.relu(_convolved(x, block.first)), block.second)
+        y = convolved(op.relu(convolved(x, block.first)), block.second)
         if block.down:
             x = op.avg_pool(x, [2, 2], [0, 0], [0, 0], [2, 2], exclude_pad=True)
             x, y = _padded_alike(x, y)
         x = op.relu(op.add(x, y))
     x = op.reduce_mean(x, [2, 3], keep_dims=False)
-    vectors = op.matmul(x, _constant(network.head.weight), transpose_a=False, transpose_b=True)
+    vectors = op.matmul(x, constant(network.head.weight), transpose_a=False, transpose_b=True)
     return Model([vectors], [chips])
 
 
@@ -105,22 +103,6 @@ def _padded_alike(x: Any, y: Any) -> tuple[Any, Any]:
         return op.pad(node, [0, 0, 0, 0], ends, "constant", 0.0) if any(ends) else node
 
     return padded(x, other - one), padded(y, one - other)
-
-
-def _convolved(x: Any, layer: nn.Conv2d) -> Any:
-    from openvino import opset13 as op
-
-    assert layer.bias is not None
-    pads = list(layer.padding)
-    y = op.convolution(x, _constant(layer.weight), list(layer.stride), pads, pads, [1, 1])
-    return op.add(y, _constant(layer.bias.view(1, -1, 1, 1)))
-
-
-def _constant(values: Tensor) -> Any:
-    from openvino import opset13 as op
-
-    # The network keeps the memory alive.
-    return op.constant(values.detach().numpy(), shared_memory=True)
 
 
 @BACKBONES.register(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from facerec.card import ModelCard
+from facerec.models.graph_operations import constant, convolved, normalised_chips
 from facerec.registry import BACKBONES
 
 _STEM = 32
@@ -55,40 +55,17 @@ class SFaceMobileNet(nn.Module):
 
 def build_graph(network: nn.Module, card: ModelCard) -> Any:
     """`SFaceMobileNet` as OpenVINO's model; see `facerec.models.graph_embedder.Build`."""
-    from openvino import Model, PartialShape
+    from openvino import Model
     from openvino import opset13 as op
 
     assert isinstance(network, SFaceMobileNet)
-    chips = op.parameter(PartialShape([-1, card.input_height, card.input_width, 3]), np.uint8)
-    x = op.subtract(op.convert(chips, np.float32), np.array(card.mean, np.float32))
-    x = op.multiply(x, 1 / np.array(card.std, np.float32))
-    x = op.transpose(x, [0, 3, 1, 2])
+    chips, x = normalised_chips(card)
     for convolution, activation in zip(network.convolutions, network.activations, strict=True):
-        assert isinstance(convolution, nn.Conv2d)
-        x = op.prelu(_convolved(x, convolution), _constant(activation.weight))
+        assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.PReLU)
+        x = op.prelu(convolved(x, convolution), constant(activation.weight))
     x = op.reshape(x, [0, -1], special_zero=True)
-    x = op.matmul(x, _constant(network.head.weight), transpose_a=False, transpose_b=True)
-    return Model([op.add(x, _constant(network.head.bias.view(1, -1)))], [chips])
-
-
-def _convolved(x: Any, layer: nn.Conv2d) -> Any:
-    from openvino import opset13 as op
-
-    assert layer.bias is not None
-    stride, pads, weight = list(layer.stride), list(layer.padding), layer.weight
-    if layer.groups > 1:
-        grouped = weight.view(layer.groups, -1, *weight.shape[1:])
-        y = op.group_convolution(x, _constant(grouped), stride, pads, pads, [1, 1])
-    else:
-        y = op.convolution(x, _constant(weight), stride, pads, pads, [1, 1])
-    return op.add(y, _constant(layer.bias.view(1, -1, 1, 1)))
-
-
-def _constant(values: Any) -> Any:
-    from openvino import opset13 as op
-
-    # The network keeps the memory alive.
-    return op.constant(values.detach().numpy(), shared_memory=True)
+    x = op.matmul(x, constant(network.head.weight), transpose_a=False, transpose_b=True)
+    return Model([op.add(x, constant(network.head.bias.view(1, -1)))], [chips])
 
 
 @BACKBONES.register(

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from facerec.alignment.warp import crop_box
+from facerec.detection.creation import create_detector
 from facerec.engine.engine import Engine
 from facerec.engine.second_look import SecondLook, with_second_look
-from facerec.faces import Face, Image
+from facerec.errors import MissingError
+from facerec.faces import Face, Image, turn_of
 from facerec.imaging.decode import read_image
 from facerec.imaging.draw import write_image
 from facerec.profile.loading import Profile
@@ -112,6 +114,30 @@ def test_a_turned_face_must_be_clearly_surer() -> None:
     for score, turn in ((0.9, 0), (0.99, 180)):
         look = SecondLook(Markers(score), turns=True, certain=0.7)
         assert look.detect([photo])[0][0].turn == turn
+
+
+def test_a_detector_may_need_less_to_be_clearly_surer() -> None:
+    photo = np.ascontiguousarray(np.rot90(marked(80, 80, 20, 20, 24), 2))
+    look = SecondLook(Markers(0.9), turns=True, certain=0.7, margin=0.2)
+    assert look.detect([photo])[0][0].turn == 180
+
+
+@pytest.mark.parametrize("name", ["yunet", "centerface"])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_each_detector_tells_how_a_photo_is_turned(
+    name: str, turn: int, portraits: dict[str, Path], data: Path
+) -> None:
+    weights = data / "models" / "yunet_n_640.onnx" if name == "yunet" else None
+    section = DetectorSection(name=name, weights=weights, second_look="turns")
+    try:
+        detector = with_second_look(create_detector(section), section)
+    except MissingError as error:
+        pytest.skip(str(error))
+    for path in portraits.values():
+        photo = read_image(path, 10**7)
+        turned = np.ascontiguousarray(np.rot90(photo, turn // 90))
+        face = detector.detect([turned])[0][0]
+        assert (face.turn, turn_of(face.landmarks)) == (turn, turn)
 
 
 @pytest.mark.parametrize("section", [DetectorSection(), DetectorSection(second_look="turns")])

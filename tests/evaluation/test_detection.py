@@ -133,7 +133,9 @@ def test_wider_face_is_read_with_its_ignored_faces(tmp_path: Path) -> None:
     assert three.faces == (Rectangle(1, 2, 4, 6),)
 
 
-@pytest.mark.parametrize("text", ["a.jpg\nmany\n", "a.jpg\n2\n1 2 3 4\n", "a.jpg\n1\n1 2\n"])
+@pytest.mark.parametrize(
+    "text", ["a\nmany\n", "a\n2\n1 2 3 4\n", "a\n1\n1 2\n", "a\n-1\n1 2 3 4\n", "a\n1\n1 2 nan 4\n"]
+)
 def test_a_broken_annotation_names_its_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "gt.txt"
     file.write_text(text)

@@ -53,7 +53,7 @@ def test_lfw_pairs_and_folds():
         ("A\t1\t2\n", "pairs.txt:1: expected a heading"),
         ("1 1\nA\t1\t2\nA\t1\n", "pairs.txt:3: expected 'name n1 n2'"),
         ("1 1\nA\t1\tx\nA\t1\tB\t1\n", "pairs.txt:2: the image numbers"),
-        ("1 2\nA\t1\t2\nA\t1\tB\t1\n", "the heading says 1 folds of 2 x 2 pairs, there are 2"),
+        ("1 2\nA\t1\t2\nA\t1\tB\t1\n", "the heading says 1 fold of 2 x 2 pairs, there are 2"),
     ],
 )
 def test_a_bad_lfw_list_is_refused_with_its_line(text, message):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
 from facerec.detection.mtcnn.arrays import Array, as_like, as_numpy, as_tensor, namespace
 from facerec.parallel.threads import Map, map_serially
@@ -22,6 +22,8 @@ Counts = list[int]
 _BLOCK = 128
 _TORCH_FROM = 256
 """Boxes from which PyTorch compares pairs faster than NumPy."""
+_SMALL_GROUP, _SMALL_GROUPS_BLOCK = 256, 512
+"""Boxes of a group up to which only the pairs within groups are compared, and of a block then."""
 _PARALLEL_FROM = 1500
 """Boxes from which threads share the pairs: with fewer they mostly wait for the GIL."""
 _OUTSIDE = -3.0
@@ -101,15 +103,15 @@ def suppress(
         run: applies a function to items, perhaps in parallel.
     """
     if isinstance(boxes, np.ndarray) and len(boxes) >= _TORCH_FROM:
+        if sizes and max(sizes) <= _SMALL_GROUP:
+            return _suppress_in_small_groups(boxes, threshold, overlap, sizes)
         many = suppress(as_tensor(boxes), threshold, overlap, sizes=sizes, run=run)
         return many.numpy()
     xp = namespace(boxes)
     kept: Array = as_like(np.ones(len(boxes), bool), boxes)
     if len(boxes) < 2:
         return kept
-    columns = xp.stack([boxes[:, column] for column in range(4)])
-    corner, opposite = columns[:2], columns[2:]
-    area = (opposite[0] - corner[0]) * (opposite[1] - corner[1])
+    columns: Any = _corners_and_area(boxes)
     ends = np.cumsum(sizes or [len(boxes)], dtype=np.int32)
     end = as_like(np.repeat(ends, sizes or [len(boxes)]), boxes)
 
@@ -117,16 +119,9 @@ def suppress(
         """Mask of the boxes from `start` on that one of the next `_BLOCK` suppresses."""
         last = min(start + _BLOCK, len(boxes))
         block, rest = slice(start, last), slice(start, int(ends[np.searchsorted(ends, last)]))
-        sides = xp.minimum(opposite[:, block, None], opposite[:, None, rest])
-        sides -= xp.maximum(corner[:, block, None], corner[:, None, rest])
-        xp.clip(sides, 0, None, out=sides)
-        excess = sides[0] * sides[1]
-        if overlap == "union":
-            # i / (a + b - i) > t without dividing
-            allowed = (area[block, None] + area[rest]) * (threshold / (1 + threshold))
-        else:
-            allowed = xp.minimum(area[block, None], area[None, rest]) * threshold
-        excess -= allowed
+        excess = _excess_overlap(
+            columns[:, block, None], columns[:, None, rest], threshold, overlap
+        )
         excess[:, : last - start] = xp.triu(excess[:, : last - start], 1)
         if len(ends) > 1:
             excess *= end[block, None] == end[rest]
@@ -138,6 +133,52 @@ def suppress(
     for start, lost in zip(starts, run(overlapped, starts), strict=True):
         kept[start : start + len(lost)] &= ~lost
     return kept
+
+
+def _suppress_in_small_groups(
+    boxes: NDArray[np.float32], threshold: float, overlap: Overlap, sizes: Sequence[int]
+) -> NDArray[np.bool_]:
+    """`suppress`, each box compared with as many of those after it as its block's groups hold."""
+    kept = np.ones(len(boxes), bool)
+    after = np.repeat(np.cumsum(sizes), sizes) - 1 - np.arange(len(boxes))
+    columns = pad(_corners_and_area(as_tensor(boxes)), (0, max(sizes)))
+    for start in range(0, len(boxes), _SMALL_GROUPS_BLOCK):
+        stop = min(start + _SMALL_GROUPS_BLOCK, len(boxes))
+        reach = int(after[start:stop].max())
+        if not reach:
+            continue
+        later = columns[:, start + 1 : stop + reach].unfold(1, reach, 1)
+        excess = _excess_overlap(columns[:, start:stop, None], later, threshold, overlap)
+        box, distance = np.nonzero((excess > 0).numpy())
+        box += start
+        same = distance < after[box]
+        kept[(box + 1 + distance)[same]] = False
+    return kept
+
+
+def _corners_and_area(boxes: Array) -> Array:
+    """Columns x1, y1, x2, y2 and area, `(5, N)`."""
+    xp = namespace(boxes)
+    columns: list[Any] = [boxes[:, column] for column in range(4)]
+    area = (columns[2] - columns[0]) * (columns[3] - columns[1])
+    stacked: Array = xp.stack([*columns, area])
+    return stacked
+
+
+def _excess_overlap(one: Any, other: Any, threshold: float, overlap: Overlap) -> Any:
+    """How far the overlap of boxes, as `(5, …)` of `_corners_and_area`, exceeds the threshold: an
+    area of that sign."""
+    xp = namespace(one)
+    sides = xp.minimum(one[2:4], other[2:4])
+    sides -= xp.maximum(one[:2], other[:2])
+    xp.clip(sides, 0, None, out=sides)
+    excess = sides[0] * sides[1]
+    if overlap == "union":
+        # i / (a + b - i) > t without dividing
+        excess -= (one[4] + other[4]) * (threshold / (1 + threshold))
+    else:
+        excess -= xp.minimum(one[4], other[4]) * threshold
+    return excess
 
 
 def regress(boxes: Array, offsets: Array) -> Array:

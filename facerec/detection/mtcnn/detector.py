@@ -33,13 +33,14 @@ from facerec.detection.mtcnn.boxes import (
     squared,
     suppress,
 )
+from facerec.detection.mtcnn.crop_screen import open_crop_screen
 from facerec.detection.mtcnn.device import DeviceProposer
 from facerec.detection.mtcnn.networks import ONet, PNet, RNet
 from facerec.detection.mtcnn.openvino import Refinement, build_onet, build_rnet
 from facerec.detection.mtcnn.packing import STRIDE, Level
 from facerec.detection.mtcnn.proposals import Cells, Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
-from facerec.detection.mtcnn.screening import ERROR, open_cell_scans, open_screen
+from facerec.detection.mtcnn.screening import open_cell_scans
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.detection.reduction import Reducible
 from facerec.faces import Face, Floats, Image
@@ -62,7 +63,7 @@ _PARTS = 8
 _DEVICE_BATCH_IMAGES, _DEVICE_BATCH_PIXELS, _DEVICE_BATCH_CROPS = 64, 8_000_000, 2048
 """On a GPU, which waits for the host after each stage of a batch."""
 _SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
-_MIN_SCREENED = 64
+_MIN_SCREENED = 16
 """Fewer crops are not screened: that would cost as much as RNet."""
 _LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
@@ -79,8 +80,8 @@ class MTCNN(Reducible):
     On a CPU the slabs of an image, or the images of a batch, are spread over threads; images of one
     size go through the stages together. Batches of cells and crops are padded so that each result
     is bitwise independent of the rest of its batch (tried with AVX-512 and with AVX2): a batch of
-    images gives exactly what they give one by one. Where the CPU multiplies bf16, screening in it
-    (`CellScan`, `Screen`) leaves few candidates to the float32 networks.
+    images gives exactly what they give one by one. Screening (`CellScan`, `CropScreen`) leaves few
+    candidates to the float32 networks.
 
     Memory: 30 bytes per pixel in work (on each of `threads` an image, or up to 16 of one size with
     together a million pixels), of which each thread keeps up to 100 MB for the next, and less than
@@ -122,7 +123,7 @@ class MTCNN(Reducible):
         self._threads = threads if on_cpu else 1
         self._pool = TorchThreads(threads) if on_cpu else None
         self._scratch = Scratch()
-        self._screen = open_screen(weights, threads) if on_cpu else None
+        self._screen = open_crop_screen(thresholds[1], threads) if on_cpu else None
         network = PNet(weights["pnet"], self._device)
         self._proposer = Proposer(
             network,
@@ -213,8 +214,8 @@ class MTCNN(Reducible):
             return [[] for _ in images]
         if self._pool is not None:
             pixels = torch.from_numpy(self._centred(images))
-        boxes, counts = self._screen_crops(pixels, boxes, counts)
-        refined = self._run(self._rnet, pixels, boxes, counts)
+        boxes, counts, crops = self._screen_crops(pixels, boxes, counts)
+        refined = self._run(self._rnet, pixels, boxes, counts, crops)
         chosen, counts = self._above_threshold(refined[:, 4], counts, 1)
         boxes = regress(boxes[chosen], refined[chosen, :4])
         kept = suppress(boxes, _REFINED_IOU, "union", sizes=counts)
@@ -263,42 +264,58 @@ class MTCNN(Reducible):
     def _capped(self, counts: Counts) -> Counts:
         return [min(count, self._max_candidates) for count in counts]
 
-    def _screen_crops(self, pixels: Tensor, boxes: Any, counts: Counts) -> tuple[Any, Counts]:
-        """The boxes that may pass RNet, in their order."""
-        screen, threshold = self._screen, self._log_odds[1] - ERROR
+    def _screen_crops(
+        self, pixels: Tensor, boxes: Any, counts: Counts
+    ) -> tuple[Any, Counts, Tensor | None]:
+        """The boxes that may pass RNet, in their order, their counts, and their crops if made."""
+        screen = self._screen
         if screen is None or len(boxes) < _MIN_SCREENED:
-            return boxes, counts
+            return boxes, counts, None
 
-        def estimate(chunk: tuple[Floats, NDArray[np.intp]]) -> NDArray[np.bool_]:
-            crops = _cropped(pixels, *chunk, RNet.side, _SCREEN_MULTIPLE)
-            passes: NDArray[np.bool_] = screen(crops.numpy())[: len(chunk[0])] > threshold
-            return passes
+        def select(chunk: tuple[Floats, NDArray[np.intp]]) -> tuple[NDArray[np.bool_], Floats]:
+            crops = crop(pixels, *chunk, RNet.side)
+            passes = screen(_padded(crops, _SCREEN_MULTIPLE).numpy())[: len(crops)]
+            return passes, crops.numpy()[passes]
 
         chunks = [
             in_even_chunks(rows, _SCREEN_BATCH, _SCREEN_MULTIPLE)
             for rows in (boxes, image_indices(counts))
         ]
-        passes = np.concatenate(self._map(estimate, list(zip(*chunks, strict=True))))
-        return boxes[passes], count_kept(passes, counts)
+        masks, selected = zip(*self._map(select, list(zip(*chunks, strict=True))), strict=True)
+        passes, crops = np.concatenate(masks), torch.from_numpy(np.concatenate(selected))
+        return boxes[passes], count_kept(passes, counts), crops
 
     def _run(
-        self, network: RNet | ONet | Refinement, pixels: Tensor, boxes: Any, counts: Counts
+        self,
+        network: RNet | ONet | Refinement,
+        pixels: Tensor,
+        boxes: Any,
+        counts: Counts,
+        crops: Tensor | None = None,
     ) -> Any:
-        """The network's output for crops of the boxes, in batches of few different sizes."""
+        """The network's output for crops of the boxes, in batches of few different sizes.
+
+        Args:
+            crops: the boxes', if they have been made.
+        """
         on_cpu = self._pool is not None
         size, multiple = (
             (_BATCH_CROPS[network.side], network.multiple) if on_cpu else (_DEVICE_BATCH_CROPS, 1)
         )
+        images = image_indices(counts)
 
-        def run(chunk: tuple[Any, NDArray[np.intp]]) -> Any:
-            crops = _cropped(pixels, *chunk, network.side, multiple)
-            output = network(crops)[: len(chunk[0])]
+        def run(first: int) -> Any:
+            chunk = slice(first, first + size)
+            if crops is None:
+                inputs = crop(pixels, boxes[chunk], images[chunk], network.side)
+            else:
+                inputs = crops[chunk]
+            output = network(_padded(inputs, multiple))[: len(inputs)]
             return output.numpy() if on_cpu else output
 
         if not len(boxes):
             return as_like(np.empty((0, 15), np.float32), boxes)
-        chunks = zip(in_chunks(boxes, size), in_chunks(image_indices(counts), size), strict=True)
-        return namespace(boxes).concatenate(self._map(run, list(chunks)))
+        return namespace(boxes).concatenate(self._map(run, range(0, len(boxes), size)))
 
     def _propose(self, cells: Cells, count: int, levels: Sequence[Level]) -> tuple[Any, Counts]:
         """PNet's squares `(N, 4)` for `count` images, by image and best first, and their counts."""
@@ -321,9 +338,9 @@ class MTCNN(Reducible):
         return squared(boxes[kept]), count_kept(kept, counts)
 
 
-def _cropped(pixels: Tensor, boxes: Any, of: NDArray[np.intp], side: int, multiple: int) -> Tensor:
-    """Crops of the boxes, the last one repeated up to a multiple."""
-    return crop(pixels, pad_to_multiple(boxes, multiple), pad_to_multiple(of, multiple), side)
+def _padded(crops: Tensor, multiple: int) -> Tensor:
+    """The crops, the last one repeated up to a multiple."""
+    return pad_to_multiple(crops, multiple) if len(crops) % multiple else crops
 
 
 def _probability(log_odds: Any) -> Any:

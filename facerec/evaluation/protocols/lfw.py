@@ -11,7 +11,7 @@ from facerec.alignment.warp import only_central_face
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
 from facerec.faces import Face, Image
-from facerec.files.text import decode_text
+from facerec.files.text import counted, decode_text
 from facerec.registry import PROTOCOLS
 
 _SIDE = 250
@@ -53,7 +53,8 @@ def read_named_pairs(data: bytes, where: str, name: str) -> PairProtocol:
             pairs.append(_lfw_pair(line, f"{where}:{number}"))
     if len(pairs) != 2 * folds * count:
         raise UsageError(
-            f"{where}: the heading says {folds} folds of 2 x {count} pairs, there are {len(pairs)}"
+            f"{where}: the heading says {counted(folds, 'fold')} of 2 x {count} pairs, "
+            f"there are {len(pairs)}"
         )
     own = [k // (2 * count) for k in range(len(pairs))] if folds > 1 else None
     return build_protocol(name, pairs, own, where, person=lambda key: key.split("/")[0])
