@@ -104,7 +104,7 @@ class WorkerPool:
         """Kill the processes and close their pipes."""
         self.closed = True
         for spawned in self._spawned:
-            spawned.end(started=bool(self.pids))
+            spawned.end(self.pids)
 
     def _configure(self, worker: Pipes) -> None:
         pid = _request(worker, [])

@@ -44,24 +44,24 @@ class Spawned:
         self.process = process
         self.workers = workers
 
-    def end(self, *, started: bool) -> None:
+    def end(self, pids: Sequence[int]) -> None:
         """Kill the workers and close their pipes.
 
         Args:
-            started: whether any has answered: a process that still imports has none to end.
+            pids: of the workers that have answered; without any, the process still imports.
         """
         assert self.process.stdin is not None, "it is a pipe"
         if len(self.workers) > 1:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
-            if started:
+            if pids:
                 # Only their own parent can leave no zombies.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(_PATIENCE)
             if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-        else:
-            self.process.kill()
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
         for worker in self.workers:
             for pipe in worker:

@@ -43,6 +43,7 @@ def fork(workers: Sequence[tuple[int, int]]) -> None:
             pid = -1
         if not pid:
             try:
+                os.setsid()  # Linux shares the processor among sessions
                 for others in workers[number + 1 :]:
                     for end in others:
                         os.close(end)
