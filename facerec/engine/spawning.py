@@ -60,7 +60,8 @@ class Spawned:
                     self.process.wait(_PATIENCE)
             if self.process.poll() is None:
                 for pid in pids:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         for worker in self.workers:
