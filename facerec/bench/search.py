@@ -6,11 +6,11 @@ import numpy as np
 
 from facerec.bench.machine import read_peak
 from facerec.bench.timing import Advance, Measurement, Timer, ignore
+from facerec.engine.building import open_model
 from facerec.gallery import Gallery
 from facerec.gallery.base import Batch
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
-from facerec.weights.store import load_card
 
 PEOPLE = 50_000
 _QUERIES = (1, 64)
@@ -22,7 +22,7 @@ def bench_search(profile: Profile, advance: Advance = ignore) -> list[Measuremen
     Raises:
         MissingError: there is no such model.
     """
-    card = load_card(profile.model.only_name)
+    card = open_model(profile).card
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((PEOPLE, card.embedding_size), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -470,9 +470,9 @@ def copy(
 def _card_of(profile: Profile) -> ModelCard:
     """The card of the profile's model, of any kind of model."""
     with waiting("loading models"):
-        from facerec.engine.building import open_embedder
+        from facerec.engine.building import open_model
 
-        return open_embedder(profile).card
+        return open_model(profile).card
 
 
 def _file(address: str) -> Path:

@@ -5,14 +5,13 @@ faster than one. Worker processes do not wait for each other.
 
 Each runs `facerec.engine.worker`, answers pickled batches over its pipes, and ends when these
 close: at the end of the stream, when the consumer stops, and when the engine's process is killed.
+See `facerec.engine.spawning` for how they are started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from facerec.engine.messages import Parts, pack
+from facerec.engine.spawning import FORKS, Pipes, spawn
 from facerec.faces import Face, Frame, Image
 from facerec.parallel.ahead import map_ahead
 from facerec.profile.loading import Profile
@@ -31,16 +31,9 @@ Select = Callable[[Image, list[Face]], list[Face]]
 
 _MIN_SECONDS, _MIN_FRAMES = 4.0, 64
 """Spawn workers once a stream of unknown length has taken this long for this many images."""
-_SOON, _MIN_LEFT = 1.0, 15.0
+_SOON, _MIN_LEFT = 1.0, 10.0
 """Seconds after which the speed is known, and that at this speed must be left of a stream of known
-length: a worker takes 2 s of a core to start, and two save two fifths of the time."""
-
-_KEPT_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-}
-"""Has glibc keep a worker's freed memory for its next batch. Else each image causes a hundred page
-faults, which take 2 % of its time."""
+length: two workers take 2 to 4 s of a core to start, and save two fifths of the time."""
 
 
 class WorkerConfig(NamedTuple):
@@ -72,16 +65,19 @@ class WorkerPool:
 
     Attributes:
         closed: whether `close` was called.
+        pids: process ids of the workers that have started.
     """
 
     def __init__(self, config: bytes, count: int) -> None:
         self._config = config
-        self._processes = [_spawn() for _ in range(count)]
-        self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
+        self._spawned = [spawn(count)] if FORKS else [spawn(1) for _ in range(count)]
+        self._idle: SimpleQueue[Pipes | None] = SimpleQueue()
         self._ready = threading.Event()
         self.closed = False
-        for process in self._processes:
-            threading.Thread(target=self._configure, args=(process,), daemon=True).start()
+        self.pids: list[int] = []
+        for spawned in self._spawned:
+            for worker in spawned.workers:
+                threading.Thread(target=self._configure, args=(worker,), daemon=True).start()
 
     @property
     def ready(self) -> bool:
@@ -96,9 +92,9 @@ class WorkerPool:
         Raises:
             Exception: what the worker raised.
         """
-        process = self._idle.get()
-        answer = None if process is None else _request(process, pack(frames))
-        self._idle.put(None if answer is None else process)
+        worker = self._idle.get()
+        answer = None if worker is None else _request(worker, pack(frames))
+        self._idle.put(None if answer is None else worker)
         if isinstance(answer, Exception):
             raise answer
         faces: list[list[Face]] | None = answer
@@ -107,17 +103,15 @@ class WorkerPool:
     def close(self) -> None:
         """Kill the processes and close their pipes."""
         self.closed = True
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                assert pipe is not None, "both are pipes"
-                with contextlib.suppress(OSError):  # unsent data of a killed worker
-                    pipe.close()
+        for spawned in self._spawned:
+            spawned.end(self.pids)
 
-    def _configure(self, process: subprocess.Popen[bytes]) -> None:
-        self._idle.put(process if _request(process, [self._config]) is True else None)
+    def _configure(self, worker: Pipes) -> None:
+        pid = _request(worker, [])
+        if pid is not None:
+            self.pids.append(pid)
+        configured = pid is not None and _request(worker, [self._config]) is True
+        self._idle.put(worker if configured else None)
         self._ready.set()
 
 
@@ -223,35 +217,12 @@ def _images(frames: Iterable[Frame]) -> int:
     return sum(frame.image is not None for frame in frames)
 
 
-def _spawn() -> subprocess.Popen[bytes]:
-    # Like multiprocessing's spawn, without importing the caller's script again. Garbage collection
-    # during the imports would take a sixth of the start-up.
-    program = (
-        f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}; "
-        "from facerec.engine.worker import main; main()"
-    )
-    # A terminal sends Ctrl-C to the whole process group; this process ends its workers itself.
-    own_group: dict[str, Any] = (
-        {"start_new_session": True}
-        if os.name == "posix"
-        else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    )
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=_KEPT_MEMORY | os.environ,
-        **own_group,
-    )
-
-
-def _request(process: subprocess.Popen[bytes], message: Parts) -> Any:
-    """The answer to a message; None if the process has ended."""
-    assert process.stdin is not None and process.stdout is not None, "both are pipes"
+def _request(worker: Pipes, message: Parts) -> Any:
+    """The answer to a message; None if the worker has ended."""
     try:
         for part in message:
-            process.stdin.write(part)
-        process.stdin.flush()
-        return pickle.load(process.stdout)
+            worker.requests.write(part)
+        worker.requests.flush()
+        return pickle.load(worker.answers)
     except (OSError, EOFError, ValueError, pickle.UnpicklingError):
         return None

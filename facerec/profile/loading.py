@@ -97,6 +97,7 @@ class _Value:
 
 
 _Layer = dict[str, _Value]
+_OF_SEVERAL_NETWORKS = {"model.weights", "model.norms", "model.fused_card"}
 _RESERVED = {"FACEREC_HOME", "FACEREC_PROFILE", "FACEREC_DEBUG", "FACEREC_TEST_DATA"}
 
 
@@ -118,15 +119,13 @@ def resolve(
     Raises:
         ProfileError: a file, key or value is unknown or invalid; names file, line and key.
     """
-    merged: _Layer = {}
-    merged.update(_read_file(_find(name), ()))
-    merged.update(_read_environment(os.environ if environment is None else environment))
+    upper = _read_environment(os.environ if environment is None else environment)
     for setting in settings:
-        merged.update(_read_setting(setting))
+        upper.update(_read_setting(setting))
     for key, value in (flags or {}).items():
         if value is not None:
-            merged[key] = _Value(value, "command line")
-    return _validate(merged)
+            upper[key] = _Value(value, "command line")
+    return _validate(_overridden(_read_file(_find(name), ()), upper))
 
 
 def shipped_profiles() -> dict[str, Path]:
@@ -204,16 +203,25 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
         raise ProfileError(f"{path}:1: a profile is a mapping of sections")
 
     layer: _Layer = {}
+    lower: _Layer = {}
     for key, node, origin in _items(root, path):
         if key == "extends":
             parent = _find(str(_plain(node, origin)), beside=path)
-            layer = {**_read_file(parent, (*chain, path.resolve())), **layer}
+            lower = _read_file(parent, (*chain, path.resolve()))
         elif isinstance(node, yaml.MappingNode):
             for inner, value, where in _items(node, path):
                 _add(layer, f"{key}.{inner}", _plain(value, where), where)
         else:
             _add(layer, key, _plain(node, origin), origin)
-    return layer
+    return _overridden(lower, layer)
+
+
+def _overridden(lower: _Layer, upper: _Layer) -> _Layer:
+    """The lower layer's values and, before them, the upper's. What the lower says of several
+    networks together holds for its own alone, so it goes where the upper names others."""
+    if "model.name" in upper:
+        lower = {key: value for key, value in lower.items() if key not in _OF_SEVERAL_NETWORKS}
+    return {**lower, **upper}
 
 
 def _items(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node, str]]:

@@ -41,6 +41,20 @@ def test_embedding_is_told_beside_the_machines_own_peak(run: Run) -> None:
     assert one["of"].endswith("GFLOP/s of a fp32 matrix product")
 
 
+def test_several_networks_are_timed_each_and_searched_as_one(run: Run) -> None:
+    fused = [
+        "--set", "model.name=[dlib_resnet, dlib_resnet_views]", "--set", "model.weights=[0.5, 0.5]",
+        "--set", "runtime.batch=1", "--json",
+    ]  # fmt: skip
+    code, out, err = run("bench", "embed", *fused)
+    assert code == 0, err
+    parts = [line["part"].partition(",")[0] for line in lines(out)]
+    assert parts == ["dlib_resnet", "dlib_resnet_views"]
+    code, out, err = run("bench", "search", *fused)
+    assert code == 0, err
+    assert "200 people x 256" in out
+
+
 def test_the_pipeline_tells_where_its_time_goes(run: Run, portraits, tmp_path) -> None:
     photo = portraits["grace_hopper"]
     (tmp_path / "photos").mkdir()

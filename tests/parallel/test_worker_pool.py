@@ -35,21 +35,27 @@ from facerec.profile.loading import Profile
 import numpy as np
 
 pool._MIN_SECONDS = pool._MIN_FRAMES = 0
-spawn = pool._spawn
-def start():
-    process = spawn()
-    print(process.pid, flush=True)
-    return process
-pool._spawn = start
+pool.FORKS = FORKS
+workers = None
+start = pool.WorkerPool.__init__
+def remember(self, *args):
+    global workers
+    start(self, *args)
+    workers = self
+pool.WorkerPool.__init__ = remember
 
 def frames():
     while True:
         yield Frame("", np.zeros((60, 60, 3), np.uint8))
 
 engine = Engine.from_profile(Profile.load(settings=["runtime.processes=2", "runtime.threads=1"]))
+told = False
 try:
     for number, _ in enumerate(engine.faces(frames())):
-        if number == 2000:
+        if not told and number >= 2000 and len(workers.pids) == 2:
+            told = True
+            for pid in workers.pids:
+                print(pid, flush=True)
             print("going", flush=True)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -62,17 +68,27 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_MIN_FRAMES", 0)
 
 
+@pytest.fixture(params=[True, False], ids=["forked", "spawned"])
+def forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether workers are forked by a process that has imported what they need."""
+    forks: bool = request.param
+    if forks and not pool.FORKS:
+        pytest.skip("forks on Linux only")
+    monkeypatch.setattr(pool, "FORKS", forks)
+    return forks
+
+
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """The worker processes that the test spawned."""
-    spawn, processes = pool._spawn, []
+def started(monkeypatch: pytest.MonkeyPatch) -> list[pool.WorkerPool]:
+    """The pools of workers that the test started."""
+    start, pools = pool.WorkerPool.__init__, []
 
-    def remember() -> subprocess.Popen[bytes]:
-        processes.append(spawn())
-        return processes[-1]
+    def remember(self: pool.WorkerPool, config: bytes, count: int) -> None:
+        start(self, config, count)
+        pools.append(self)
 
-    monkeypatch.setattr(pool, "_spawn", remember)
-    return processes
+    monkeypatch.setattr(pool.WorkerPool, "__init__", remember)
+    return pools
 
 
 @pytest.fixture
@@ -136,26 +152,29 @@ def assert_as_alone(engine: Engine, found: list[tuple[Frame, list[Face]]]) -> No
                 np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+@pytest.mark.usefixtures("forks")
 def test_the_faces_are_those_of_one_process(
-    shared: Engine, photo: Image, started: list[subprocess.Popen[bytes]], answers: list[object]
+    shared: Engine, photo: Image, started: list[pool.WorkerPool], answers: list[object]
 ) -> None:
     stream = shared.in_whole_batches().faces(pictures(photo, lambda: len(answers) > 3))
     found = list(stream)
     assert len(answers) > 3
     assert all(isinstance(answer, list) for answer in answers)
-    assert [process.returncode is not None for process in started] == [True, True]
+    (workers,) = started
+    assert [_exists(pid) for pid in workers.pids] == [False, False]
     assert_as_alone(shared, found)
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_killed_worker_loses_nothing(
-    shared: Engine, photo: Image, started: list[subprocess.Popen[bytes]], answers: list[object]
+    shared: Engine, photo: Image, started: list[pool.WorkerPool], answers: list[object]
 ) -> None:
     killed = 0
 
     def kill_one_after_the_other() -> bool:
         nonlocal killed
         if killed < 2 and len(answers) > 3 * (killed + 1):
-            started[killed].kill()
+            os.kill(started[0].pids[killed], getattr(signal, "SIGKILL", signal.SIGTERM))
             killed += 1
         return killed == 2 and answers.count(None) > 2
 
@@ -169,11 +188,11 @@ def test_without_memory_for_workers_the_stream_goes_on(
 ) -> None:
     tried = []
 
-    def fail() -> None:
+    def fail(_: int) -> None:
         tried.append(1)
         raise OSError("Cannot allocate memory")
 
-    monkeypatch.setattr(pool, "_spawn", fail)
+    monkeypatch.setattr(pool, "spawn", fail)
     found = list(shared.detections(pictures(photo, lambda: True)))
     assert tried == [1]
     assert sum(len(faces) for _, faces in found) == 4
@@ -193,7 +212,7 @@ def test_what_fails_in_a_worker_fails_here(
 
 
 def test_a_function_that_cannot_be_pickled_is_called_here(
-    shared: Engine, started: list[subprocess.Popen[bytes]], photo: Image
+    shared: Engine, started: list[pool.WorkerPool], photo: Image
 ) -> None:
     seen = []
 
@@ -206,26 +225,28 @@ def test_a_function_that_cannot_be_pickled_is_called_here(
     assert not started
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_model_that_has_changed_meanwhile_is_not_used(
-    photo: Image, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    photo: Image, started: list[pool.WorkerPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine.from_profile(Profile.load(settings=["runtime.processes=2"]))
     monkeypatch.setattr(Engine, "described", ("another", "torch fp32"))
 
     def ended() -> bool:
-        return bool(started) and all(process.poll() is not None for process in started)
+        pids = started[0].pids if started else []
+        return len(pids) == 2 and not any(map(_runs, pids))
 
     found = list(engine.faces(pictures(photo, ended)))
     assert any(faces for _, faces in found)
-    assert [process.returncode for process in started] == [0, 0]
+    assert {spawned.process.returncode for spawned in started[0]._spawned} == {0}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> None:
+def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path, forks: bool) -> None:
     """Ctrl-C, as a terminal sends it, and kill -9."""
     script = tmp_path / "script.py"
-    script.write_text(_SCRIPT)
+    script.write_text(_SCRIPT.replace("FORKS = FORKS", f"FORKS = {forks}"))
     process = subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -248,10 +269,16 @@ def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> N
         time.sleep(0.1)
 
 
-def _runs(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    return True
+
+
+def _runs(pid: int) -> bool:
+    if not _exists(pid):
         return False
     # An orphan that has ended stays until somebody asks after it, in a container perhaps for ever.
     status = Path(f"/proc/{pid}/stat")

@@ -28,6 +28,21 @@ def test_the_shipped_profiles_are_those_of_the_checkout() -> None:
     assert set(shipped_profiles()) == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 
 
+def test_what_a_profile_says_of_several_networks_goes_with_their_names(tmp_path: Path) -> None:
+    model = resolve("accurate", environment={}, flags={"model.name": "dlib_resnet"}).profile.model
+    assert (model.name, model.weights, model.norms) == ("dlib_resnet", (), ())
+    assert model.augment == "flip"
+    own = ["model.name=[dlib_resnet, sface]", "model.weights=[0.5, 0.5]"]
+    for settings in (own, own[::-1]):
+        model = resolve("accurate", environment={}, settings=settings).profile.model
+        assert (model.weights, model.norms) == ((0.5, 0.5), ())
+    child = tmp_path / "one.yaml"
+    child.write_text("extends: accurate\nmodel: {name: dlib_resnet}\n")
+    assert resolve(child, environment={}).profile.model.weights == ()
+    child.write_text("extends: accurate\nmodel: {weights: [0.7, 0.3]}\n")
+    assert resolve(child, environment={}).profile.model.weights == (0.7, 0.3)
+
+
 def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
     write(tmp_path, "detector: {min_face: 30, scale_factor: 0.6}\nruntime: {batch: 1}", "base.yaml")
     file = write(tmp_path, "extends: ./base.yaml\ndetector: {min_face: 31}")

@@ -7,7 +7,6 @@ one detector's. Where all boxes get their landmarks from this network, all chips
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,7 @@ from facerec.detection.mtcnn.arrays import in_chunks, pad_to_multiple
 from facerec.detection.mtcnn.boxes import crop, squared
 from facerec.detection.mtcnn.networks import Arrays, ONet
 from facerec.detection.mtcnn.openvino import Refinement, build_onet
-from facerec.faces import Face, Floats, Image
+from facerec.faces import Face, Floats, Image, turn_of
 from facerec.parallel.openvino import Network, is_installed
 
 Turns = NDArray[np.intp]
@@ -78,7 +77,7 @@ class MTCNNLandmarks:
         if not faces or min(image.shape[:2]) < 2:
             return list(faces)
         boxes = np.stack([face.box for face in faces])
-        turns = np.array([_turn(face.landmarks) for face in faces])
+        turns = np.array([turn_of(face.landmarks) // 90 for face in faces])
         pixels = torch.from_numpy(image.astype(np.float32) - _MEAN)[None]
         for _ in range(_ROUNDS):
             boxes = squared(boxes)
@@ -106,12 +105,6 @@ class MTCNNLandmarks:
             points = np.concatenate([output[:, 4:14].reshape(-1, 2, 5).swapaxes(1, 2), corners], 1)
             shares += map(_turned_back, points, turns[some].tolist())
         return np.stack(shares)
-
-
-def _turn(landmarks: Floats) -> int:
-    """Quarter turns clockwise, 0 to 3, that put the landmarks most nearly upright."""
-    right, down = landmarks[3:].mean(0) - landmarks[:2].mean(0)
-    return round(math.atan2(right, down) / (math.pi / 2)) % 4
 
 
 def _turned_back(points: Floats, turn: int) -> Floats:
