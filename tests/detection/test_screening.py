@@ -11,11 +11,12 @@ import skimage.data
 import torch
 
 from facerec.detection.mtcnn.arrays import Scratch
+from facerec.detection.mtcnn.boxes import crop
 from facerec.detection.mtcnn.detector import MTCNN
-from facerec.detection.mtcnn.networks import PNet
+from facerec.detection.mtcnn.networks import PNet, RNet
 from facerec.detection.mtcnn.proposals import Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
-from facerec.detection.mtcnn.screening import CellScans, open_cell_scans
+from facerec.detection.mtcnn.screening import ERROR, CellScans, Screen, open_cell_scans, open_screen
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.faces import Image
 from facerec.parallel.threads import map_serially
@@ -28,8 +29,13 @@ CPU = torch.device("cpu")
 
 def or_skip(opened: T | None) -> T:
     if opened is None:
-        pytest.skip("OpenVINO is not installed")
+        pytest.skip("OpenVINO is not installed, or this processor has no bfloat16")
     return opened
+
+
+@pytest.fixture(scope="module")
+def screen() -> Screen:
+    return or_skip(open_screen(load_mtcnn_weights(), threads=1))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def picture(request: pytest.FixtureRequest) -> Image:
 
 
 def test_screening_changes_no_face(
-    scans: CellScans, picture: Image, monkeypatch: pytest.MonkeyPatch
+    screen: Screen, picture: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_it = MTCNN(load_mtcnn_weights()).detect([picture])[0]
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -92,6 +98,20 @@ def test_a_scan_passes_the_cells_that_pytorch_passes(
     assert at_an_end > 0
 
 
+@torch.inference_mode()
+def test_estimates_err_by_less_than_the_margin(screen: Screen, picture: Image) -> None:
+    pixels = torch.from_numpy(picture - np.float32(127.5))[None]
+    boxes = torch.rand(200, 2) * 250
+    boxes = torch.cat([boxes, boxes + 20 + torch.rand(200, 1) * 60], 1)
+    crops = crop(pixels, boxes, np.zeros(200, int), RNet.side)
+    exact = RNet(load_mtcnn_weights()["rnet"], CPU)(crops)[:, 4].numpy()
+    estimate = screen(crops.numpy())
+    near = np.abs(exact) < 3
+    assert near.sum() > 5
+    assert np.abs(exact - estimate)[near].max() < ERROR / 2
+
+
 def test_without_openvino_there_is_no_screening(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert open_cell_scans(load_mtcnn_weights(), threads=1) is None
+    assert open_screen(load_mtcnn_weights(), threads=1) is None

@@ -33,14 +33,13 @@ from facerec.detection.mtcnn.boxes import (
     squared,
     suppress,
 )
-from facerec.detection.mtcnn.crop_screen import open_crop_screen
 from facerec.detection.mtcnn.device import DeviceProposer
 from facerec.detection.mtcnn.networks import ONet, PNet, RNet
 from facerec.detection.mtcnn.openvino import Refinement, build_onet, build_rnet
 from facerec.detection.mtcnn.packing import STRIDE, Level
 from facerec.detection.mtcnn.proposals import Cells, Proposer
 from facerec.detection.mtcnn.pyramid import pyramid_levels
-from facerec.detection.mtcnn.screening import open_cell_scans
+from facerec.detection.mtcnn.screening import ERROR, open_cell_scans, open_screen
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.detection.reduction import Reducible
 from facerec.faces import Face, Floats, Image
@@ -62,7 +61,7 @@ _PARTS = 8
 """Slabs that an image is split into, so that cores share the work evenly."""
 _DEVICE_BATCH_IMAGES, _DEVICE_BATCH_PIXELS, _DEVICE_BATCH_CROPS = 64, 8_000_000, 2048
 """On a GPU, which waits for the host after each stage of a batch."""
-_SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 8
+_SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
 _MIN_SCREENED = 64
 """Fewer crops are not screened: that would cost as much as RNet."""
 _LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
@@ -80,8 +79,8 @@ class MTCNN(Reducible):
     On a CPU the slabs of an image, or the images of a batch, are spread over threads; images of one
     size go through the stages together. Batches of cells and crops are padded so that each result
     is bitwise independent of the rest of its batch (tried with AVX-512 and with AVX2): a batch of
-    images gives exactly what they give one by one. Screening (`CellScan`, `CropScreen`) leaves few
-    candidates to the float32 networks.
+    images gives exactly what they give one by one. Where the CPU multiplies bf16, screening in it
+    (`CellScan`, `Screen`) leaves few candidates to the float32 networks.
 
     Memory: 30 bytes per pixel in work (on each of `threads` an image, or up to 16 of one size with
     together a million pixels), of which each thread keeps up to 100 MB for the next, and less than
@@ -123,7 +122,7 @@ class MTCNN(Reducible):
         self._threads = threads if on_cpu else 1
         self._pool = TorchThreads(threads) if on_cpu else None
         self._scratch = Scratch()
-        self._screen = open_crop_screen(thresholds[1], threads) if on_cpu else None
+        self._screen = open_screen(weights, threads) if on_cpu else None
         network = PNet(weights["pnet"], self._device)
         self._proposer = Proposer(
             network,
@@ -268,13 +267,14 @@ class MTCNN(Reducible):
         self, pixels: Tensor, boxes: Any, counts: Counts
     ) -> tuple[Any, Counts, Tensor | None]:
         """The boxes that may pass RNet, in their order, their counts, and their crops if made."""
-        screen = self._screen
+        screen, threshold = self._screen, self._log_odds[1] - ERROR
         if screen is None or len(boxes) < _MIN_SCREENED:
             return boxes, counts, None
 
         def select(chunk: tuple[Floats, NDArray[np.intp]]) -> tuple[NDArray[np.bool_], Floats]:
             crops = crop(pixels, *chunk, RNet.side)
-            passes = screen(_padded(crops, _SCREEN_MULTIPLE).numpy())[: len(crops)]
+            estimates = screen(_padded(crops, _SCREEN_MULTIPLE).numpy())[: len(crops)]
+            passes = estimates > threshold
             return passes, crops.numpy()[passes]
 
         chunks = [

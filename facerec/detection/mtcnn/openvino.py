@@ -50,36 +50,21 @@ def build_pnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
     return Model([_heads(x, arrays[heads][::2], arrays[heads][1::2])], [pixels])
 
 
-def build_rnet(arrays: Arrays) -> Any:
-    """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1, 1)` for crops `(N, 3, 24, 24)` less
-    127.5."""
+def build_rnet(arrays: Arrays, *, scores_only: bool = False) -> Any:
+    """`rnet`: offsets and log-odds of a face `(N, 5, 1, 1, 1)`, or the log-odds alone, for crops
+    `(N, 3, 24, 24)` less 127.5."""
     from openvino import Model
     from openvino import opset13 as op
 
     crops = _parameter([-1, 3, 24, 24])
-    x = _rnet_features(crops, [*arrays[:9], dense_kernel(arrays[9]), *arrays[10:12]])
-    x = _heads(x, arrays[12::2], arrays[13::2], axes=3)
-    return Model([op.transpose(x, [4, 1, 2, 3, 0])], [crops])
-
-
-def build_crop_screen(arrays: Arrays) -> Any:
-    """Estimated log-odds of a face `(N,)` for crops `(N, 3, 24, 24)` less 127.5; see
-    `crop_screen.ScreenWeights`."""
-    from openvino import Model
-    from openvino import opset13 as op
-
-    crops = _parameter([-1, 3, 24, 24])
-    x = _convolved(_rnet_features(crops, arrays[:12]), _flat(arrays[12]), arrays[13])
-    return Model([op.reshape(x, op.constant([-1]), special_zero=False)], [crops])
-
-
-def _rnet_features(crops: Any, arrays: Arrays) -> Any:
-    """RNet's last hidden layer `(1, C, 1, 1, N)`."""
     x = _side_by_side(crops)
     x = _pooled(_layer(x, _flat(arrays[0] * _SCALE), arrays[1], arrays[2]), 3, 3, 1)
     x = _pooled(_layer(x, _flat(arrays[3]), arrays[4], arrays[5]), 3, 3, 1)
     x = _layer(x, _flat(arrays[6]), arrays[7], arrays[8])
-    return _layer(x, _flat(arrays[9]), arrays[10], arrays[11])
+    x = _layer(x, _flat(dense_kernel(arrays[9])), arrays[10], arrays[11])
+    heads = slice(14 if scores_only else 12, 16)
+    x = _heads(x, arrays[heads][::2], arrays[heads][1::2], axes=3)
+    return Model([op.transpose(x, [4, 1, 2, 3, 0])], [crops])
 
 
 def build_onet(arrays: Arrays) -> Any:

@@ -1,4 +1,4 @@
-"""Screening in OpenVINO: which of PNet's cells need exact float32 scores.
+"""Screening in OpenVINO: which of PNet's cells and RNet's crops need exact float32 scores.
 
 Most candidates are negatives; bf16 rejects them twice as fast where the CPU multiplies it. Only
 log-odds are estimated, and whatever lies within an error bound of the threshold is scored again in
@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from facerec.detection.mtcnn.networks import Arrays
-from facerec.detection.mtcnn.openvino import build_pnet
+from facerec.detection.mtcnn.openvino import build_pnet, build_rnet
 from facerec.faces import Floats
 from facerec.parallel.openvino import Network, has_bfloat16, is_installed
 
@@ -71,3 +71,25 @@ def open_cell_scans(weights: Mapping[str, Arrays], threads: int) -> CellScans | 
         return CellScans(exact, None)
     rough = Network(partial(build, scores_only=True), "bf16", threads)
     return CellScans(exact, CellScan(rough, ERROR))
+
+
+class Screen:
+    """RNet in bf16: log-odds within `ERROR`.
+
+    Args:
+        weights: arrays of `rnet`, as in the `mtcnn` package's files.
+        threads: that call it at a time, at most.
+    """
+
+    def __init__(self, weights: Mapping[str, Arrays], threads: int) -> None:
+        build = partial(build_rnet, weights["rnet"], scores_only=True)
+        self._network = Network(build, "bf16", threads)
+
+    def __call__(self, crops: Floats) -> Floats:
+        """Log-odds `(N,)` for crops `(N, 3, 24, 24)` less 127.5, as `RNet` gives them."""
+        return self._network(crops).reshape(-1)
+
+
+def open_screen(weights: Mapping[str, Arrays], threads: int) -> Screen | None:
+    """The screen, if OpenVINO is installed and this CPU multiplies bf16."""
+    return Screen(weights, threads) if is_installed() and has_bfloat16() else None
