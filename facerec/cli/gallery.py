@@ -233,7 +233,11 @@ def convert(
 
     address = loaded.gallery.path
     _refuse_to_replace(address, force=force)
-    converted = Gallery.open(old, assume=_card_of(loaded))
+    with waiting("loading models"):
+        from facerec.engine.building import open_embedder
+
+        card = open_embedder(loaded).card  # the seed had no vectors of several networks
+    converted = Gallery.open(old, assume=card)
     held = replacing(address, converted.card)
     with held as store, progress("converting", len(converted)) as advance:
         append_all(store, converted, advance)
@@ -344,7 +348,10 @@ def import_from(
         try:
             imported = import_gallery(source, labels=labels, advance=advance)
         except NoCardError:
-            card = _card_of(loaded)
+            with waiting("loading models"):
+                from facerec.engine.building import open_model
+
+                card = open_model(loaded).card
             imported = import_gallery(source, labels=labels, assume=card, advance=advance)
     held = replacing(address, imported.card)
     with held as store, progress("importing", len(imported)) as advance:
@@ -465,14 +472,6 @@ def copy(
         except UsageError as error:
             raise UsageError(f"{target}: {error}") from error
     say(f"{target}: {counted(added, 'face')} copied, {total - added} were there")
-
-
-def _card_of(profile: Profile) -> ModelCard:
-    """The card of the profile's model, of any kind of model."""
-    with waiting("loading models"):
-        from facerec.engine.building import open_model
-
-        return open_model(profile).card
 
 
 def _file(address: str) -> Path:
