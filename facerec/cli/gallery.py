@@ -29,10 +29,8 @@ from facerec.files.writing import check_output
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from facerec.card import ModelCard
     from facerec.gallery import Gallery
     from facerec.gallery.base import GalleryStore
-    from facerec.profile.loading import Profile
 
 app = App(
     no_args_is_help=True,
