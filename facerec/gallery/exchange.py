@@ -19,6 +19,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import IncompatibleError, MissingError, NoCardError, UsageError
 from facerec.files.parsing import MALFORMED, brief
+from facerec.files.protobuf import new_message, parse_message
 from facerec.files.text import marked_encoding, readable
 from facerec.files.writing import replacing
 from facerec.gallery.entries import Base, Entries, format_meta, parse_meta
@@ -317,7 +318,7 @@ def _dataset_message() -> Any:
     """The seed's `DatasetObject { repeated FaceObject faceobjects = 1 }` and
     `FaceObject { name = 1; repeated double embeddings = 2 [packed] }` (package `dataset_faces`),
     with fields that its own readers skip."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2
 
     field = descriptor_pb2.FieldDescriptorProto
     text, double, message = field.TYPE_STRING, field.TYPE_DOUBLE, field.TYPE_MESSAGE
@@ -341,10 +342,7 @@ def _dataset_message() -> Any:
         type_name=".dataset_faces.FaceObject",
     )
     dataset.field.add(name="card", number=2, type=text, label=field.LABEL_OPTIONAL)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    found = pool.FindMessageTypeByName("dataset_faces.DatasetObject")
-    return message_factory.GetMessageClass(found)()
+    return new_message(file, "dataset_faces.DatasetObject")
 
 
 def _write_protobuf(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
@@ -365,13 +363,8 @@ def _write_protobuf(path: Path, columns: _Columns, card: ModelCard, advance: _Ad
 
 
 def _read_protobuf(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
-    from google.protobuf.message import DecodeError
-
     dataset = _dataset_message()
-    try:
-        dataset.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
+    parse_message(dataset, path.read_bytes())
     faces = dataset.faceobjects
     columns: _Columns = {
         "names": [face.name for face in faces],

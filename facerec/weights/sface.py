@@ -2,23 +2,22 @@
 
 The file's weights are `(quantized - zero_point) * scale`, with a zero point and a scale for each
 block of a row (ONNX `DequantizeLinear`, opset 21). They are read from the protobuf message itself,
-as its graph names inputs that it does not use, which ONNX Runtime then asks for.
+as its graph names inputs that it does not use, which ONNX Runtime then asks for, and the package
+`onnx` is an extra.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.files.parsing import MALFORMED, brief
+from facerec.files.protobuf import new_message, parse_message
 
-_GRAPH, _INITIALIZER = 7, 5
-_DIMS, _TYPE, _FLOATS, _NAME, _RAW = 1, 2, 4, 8, 9
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 _DTYPES = {1: "<f4", 3: "i1", 7: "<i8"}
 _BLOCKS = 14
 _CONVOLUTIONS = [
@@ -35,8 +34,7 @@ def read_sface(path: Path) -> dict[str, Floats]:
         MissingError: the file is no such network, or is damaged.
     """
     try:
-        tensors = dict(_tensors(path.read_bytes()))
-        return _folded(tensors)
+        return _folded(_read_tensors(path))
     except MALFORMED as error:
         raise MissingError(f"{path}: not SFace's known network: {brief(error)}") from error
 
@@ -80,66 +78,42 @@ def _dequantised(tensors: dict[str, np.ndarray], name: str) -> Floats:
     return values.reshape(tensors[f"{name}_shape"])
 
 
-def _tensors(model: bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and values of an ONNX model's initializers."""
-    for number, _, graph in _fields(memoryview(model)):
-        if number != _GRAPH:
-            continue
-        for kind, _, tensor in _fields(graph):
-            if kind == _INITIALIZER:
-                yield _tensor(tensor)
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """An ONNX model's initializers by name."""
+    model = _model_message()
+    parse_message(model, path.read_bytes())
+    return {tensor.name: _values(tensor) for tensor in model.graph.initializer}
 
 
-def _tensor(message: memoryview) -> tuple[str, np.ndarray]:
-    dims: list[int] = []
-    name, values, dtype = "", memoryview(b""), ""
-    for number, integer, content in _fields(message):
-        if number == _DIMS:
-            dims += _varints(content) if content else [integer]
-        elif number == _TYPE:
-            dtype = _DTYPES[integer]
-        elif number == _NAME:
-            name = bytes(content).decode()
-        elif number in (_FLOATS, _RAW):
-            values = content
-    return name, np.frombuffer(values, dtype).reshape(dims)
+def _values(tensor: Any) -> np.ndarray:
+    dtype = _DTYPES[tensor.data_type]
+    flat = (
+        np.array(tensor.float_data, dtype)
+        if tensor.float_data
+        else np.frombuffer(tensor.raw_data, dtype)
+    )
+    return flat.reshape(tensor.dims)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Numbers of a protobuf message's fields, each with its integer (0 where it has none) and its
-    bytes (empty for an integer)."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        kind = key & 7
-        if kind == _VARINT:
-            value, at = _varint(message, at)
-            yield key >> 3, value, message[:0]
-            continue
-        if kind == _BYTES:
-            size, at = _varint(message, at)
-        else:
-            size = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}[kind]
-        if at + size > len(message):
-            raise ValueError(f"a field at byte {at} reaches beyond its message")
-        yield key >> 3, 0, message[at : at + size]
-        at += size
+def _model_message() -> Any:
+    """ONNX's `ModelProto`, with its graph's initializers alone (onnx/onnx.proto)."""
+    from google.protobuf import descriptor_pb2
 
-
-def _varints(packed: memoryview) -> list[int]:
-    found, at = [], 0
-    while at < len(packed):
-        value, at = _varint(packed, at)
-        found.append(value)
-    return found
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
+    field = descriptor_pb2.FieldDescriptorProto
+    once, often = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    schema = descriptor_pb2.FileDescriptorProto(name="onnx.proto", package="onnx", syntax="proto2")
+    tensor = schema.message_type.add(name="TensorProto")
+    tensor.field.add(name="dims", number=1, type=field.TYPE_INT64, label=often)
+    tensor.field.add(name="data_type", number=2, type=field.TYPE_INT32, label=once)
+    tensor.field.add(name="float_data", number=4, type=field.TYPE_FLOAT, label=often)
+    tensor.field.add(name="name", number=8, type=field.TYPE_STRING, label=once)
+    tensor.field.add(name="raw_data", number=9, type=field.TYPE_BYTES, label=once)
+    for name, inner, number, inside, label in (
+        ("GraphProto", "initializer", 5, "TensorProto", often),
+        ("ModelProto", "graph", 7, "GraphProto", once),
+    ):
+        schema.message_type.add(name=name).field.add(
+            name=inner, number=number, type=field.TYPE_MESSAGE, label=label,
+            type_name=f".onnx.{inside}",
+        )  # fmt: skip
+    return new_message(schema, "onnx.ModelProto")
