@@ -49,9 +49,9 @@ def bench_embedding(profile: Profile, advance: Advance = ignore) -> list[Measure
     Raises:
         MissingError: weights, a package or the device is missing.
     """
-    model, most = open_model(profile), profile.runtime.batch
+    model = open_model(profile)
     embedders = model.members if isinstance(model, Fusion) else (model,)
-    counts = sorted({1, most})
+    counts = sorted({1, profile.runtime.batch})
     timer = Timer(len(embedders) * len(counts), advance)
     return [
         _time_embedder(embedder, count, profile, timer)

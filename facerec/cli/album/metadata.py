@@ -141,8 +141,8 @@ def read(
         )
         if elsewhere:
             say(
-                f"the metadata of {counted(elsewhere, 'photo')} in archives, behind URLs, or not "
-                "there were not read"
+                f"{counted(elsewhere, 'photo is', 'photos are')} out of reach (in archives, behind "
+                "URLs, or not there); no metadata were read there"
             )
     exit_with_failures(failures + elsewhere)
 
