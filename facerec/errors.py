@@ -80,14 +80,19 @@ class MissingError(FacerecError):
     exit_code = 4
 
 
-def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The end of a message about an unknown name: the nearest known one, or nothing.
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name most like an unknown one; None: none is like it.
 
     Args:
         cutoff: least similarity of the two, in [0, 1]; see `difflib.get_close_matches`.
     """
-    near = difflib.get_close_matches(name, list(known), 1, cutoff)
-    return f"; did you mean {near[0]}?" if near else ""
+    return next(iter(difflib.get_close_matches(name, list(known), 1, cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The end of a message about an unknown name: the `nearest` known one, or nothing."""
+    near = nearest(name, known, cutoff=cutoff)
+    return f"; did you mean {near}?" if near else ""
 
 
 def nearest_or_all(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,6 @@ end_at_once()
 
 # ruff: noqa: E402
 import atexit
-import difflib
 import gc
 import logging
 import os
@@ -30,7 +29,7 @@ from facerec.cli.streams import (
     occupy_closed_streams,
     write_any_text,
 )
-from facerec.errors import FacerecError, UsageError, did_you_mean, without_credentials
+from facerec.errors import FacerecError, UsageError, did_you_mean, nearest, without_credentials
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -276,12 +275,10 @@ def _usage(error: Any) -> str:
         # Dashes are alike in all: click takes --model for --help.
         names = {option.lstrip("-"): option for option in possible}
         given = error.option_name.lstrip("-")
-        near = difflib.get_close_matches(given, names, 1) or [
-            name for name in names if name.startswith(given)
-        ]
+        near = nearest(given, names) or next((one for one in names if one.startswith(given)), None)
         message = error.message.rstrip(".")
-        if near:
-            return f"{message}; did you mean {names[near[0]]}?"
+        if near is not None:
+            return f"{message}; did you mean {names[near]}?"
     told = re.search(r"'([^']*)' is not one of (.*)", message)
     if told:
         message += did_you_mean(told[1], re.findall(r"'(.*?)'", told[2]))
