@@ -331,3 +331,23 @@ def test_models_for_commercial_use_are_listed_by_their_licence(run):
     }
     assert told["w600k_mbf"] is False
     assert "ir_50" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "size"),
+    [
+        # OpenCV Zoo's Git LFS pointers at 966be4c, of files that did not change since 2023.
+        ("sface", "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79", 38696353),
+        ("sface_int8", "2b0e941e6f16cc048c20aee0c8e31f569118f65d702914540f7bfdc14048d78a", 9896933),
+        (
+            "sface_int8bq", "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            10667852,
+        ),
+        # What huggingface.co/fal/AuraFace-v1 says of the file under "Git LFS Details".
+        ("auraface", "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60", 260694151),
+    ],
+)  # fmt: skip
+def test_models_for_commercial_use_have_their_publishers_hashes(name, sha256, size):
+    record = read_catalogue().models[name]
+    assert (record.file.sha256, record.file.size, record.card.sha256) == (sha256, size, sha256)
+    assert (record.licence, record.card.licence) == ("Apache-2.0", "Apache-2.0")
