@@ -13,6 +13,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -185,7 +186,7 @@ class ModelSection(Section):
 
 
 class RuntimeSection(Section):
-    device: str = "auto"
+    device: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` (Apple's GPU); `auto`: a GPU where there is one."""
     precision: RuntimePrecision = "auto"
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 with

@@ -21,7 +21,7 @@ from facerec.weights.catalog import RemoteFile, find_model, read_catalogue
 from facerec.weights.downloads import is_present, obtain
 from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
-from tests.fault_server import FaultServer, serving
+from tests.fault_server import STAND_INS, FaultServer, serving
 from tests.models.test_onnx import CARD
 from tests.weights.test_archives import make_zip
 
@@ -74,6 +74,9 @@ REFUSED = {
     "500": "HTTP 500",
     "503": "HTTP 503",
     "html": 'a web page titled "Sign in" came in place',
+    "untyped-html": 'a web page titled "Sign in" came in place',
+    "lfs-pointer": "sends a Git LFS pointer",
+    "nothing": "sends nothing",
     "quota": "quota for this file is used up",
     "loop": "redirects without end",
     "wrong": "other content",
@@ -102,6 +105,16 @@ def test_a_fault_that_stays_leaves_no_file(server: FaultServer, home: Path, faul
 def test_a_mirror_makes_up_for_any_fault(server: FaultServer, home: Path, fault: str) -> None:
     write_catalogue(home, server.url(fault), server.url("good"), sha256=SHA256)
     assert get_thing().read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("fault", STAND_INS)
+def test_what_stands_in_for_a_file_is_not_pinned(
+    server: FaultServer, home: Path, fault: str
+) -> None:
+    write_catalogue(home, server.url(fault))
+    with pytest.raises(MissingError, match=REFUSED[fault]):
+        get_thing()
+    assert not {"file.bin", "file.bin.sha256", "file.bin.part"} & store_files(home)
 
 
 @pytest.mark.parametrize("fault", ["reset", "truncated"])
