@@ -39,6 +39,14 @@ class FaultServer(ThreadingHTTPServer):
         """A client that hangs up is no news here."""
 
 
+STAND_INS = {
+    "untyped-html": b"\n<!DOCTYPE html><html><title>Sign in</title></html>",
+    "lfs-pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 300000\n",
+    "nothing": b"",
+}
+"""What comes in the place of a file with 200 and a file's type."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: FaultServer
     protocol_version = "HTTP/1.1"
@@ -58,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(code, b"no", "text/plain") if first else self._file()
         elif fault == "html":
             self._send(200, b"<html><title>Sign in</title></html>", "text/html; charset=utf-8")
+        elif fault in STAND_INS:
+            self._send(200, STAND_INS[fault])
         elif fault == "quota":
             self._send(200, DRIVE_QUOTA.encode(), "text/html")
         elif fault == "drive":

@@ -217,7 +217,7 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     from facerec.evaluation.run import describe, embed_set
     from facerec.evaluation.templates import compare_templates, locate_templates
     from facerec.evaluation.thresholds import calibrate as read_thresholds
-    from facerec.evaluation.thresholds import measured_norms
+    from facerec.evaluation.thresholds import measured_norms, require_impostors
     from facerec.evaluation.verification import verification_record
     from facerec.imaging.archives import open_source
 
@@ -225,6 +225,10 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
         source = open_source(data)
         protocol = read_ijb(source)
         files = locate_templates(source, protocol)
+    if calibrate is not None:
+        if not len(protocol.pairs):
+            raise UsageError("--calibrate: this set has no list of pairs")
+        require_impostors(int((~protocol.same).sum()), source.name)
     records, outcomes, cards, curves = [], [], [], {}
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
@@ -259,8 +263,6 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
         records.append((name, record))
         outcomes.append(embedded)
         cards.append(engine.card)
-    if calibrate is not None and not curves:
-        raise UsageError("--calibrate: this set has no list of pairs")
     print_records(records, PAIR_ROWS, run)
     if Results(as_json=run.as_json).as_json is False:
         for gallery in records[0][1]["galleries"]:

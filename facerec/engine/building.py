@@ -304,7 +304,7 @@ class _Plan:
                 write(made, chips)
                 require_agreement(
                     exact, self.load(made, rounded), chips, self.precision,
-                    f"runtime.precision {self.precision} in {self.engine}",
+                    f"{self._model} in runtime.precision {self.precision}, {self.engine}",
                 )  # fmt: skip
                 keep_parts(Path(folder), kept)
         return self.load(kept, rounded)

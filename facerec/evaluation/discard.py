@@ -1,6 +1,7 @@
 """Error versus discard: what is left of the errors when the faces of least quality are left out.
 
-Grother & Tabassi 2007 (PAMI 29(4)). The threshold stays what it was on all pairs.
+Grother & Tabassi 2007 (PAMI 29(4)): of the genuine pairs, as the errors are theirs; pairs of
+strangers count for the threshold alone, which stays what it was on all of them.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.evaluation.curve import Flags, Scores
+from facerec.evaluation.curve import Flags
 from facerec.evaluation.metrics import supported_fars, tar_at_far
 from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.evaluation.verification import Verification
 from facerec.faces import Floats
 
 SHARES = tuple(percent / 100 for percent in range(31))
-"""Shares of the pairs discarded."""
+"""Shares of the genuine pairs discarded."""
 TOLD = (0.0, 0.05, 0.1, 0.2)
 """Those of them that a record tells."""
 
@@ -25,11 +26,11 @@ Reals = NDArray[np.float64]
 
 
 class DiscardCurve(NamedTuple):
-    """False-reject rates by the share of pairs discarded.
+    """False-reject rates by the share of genuine pairs discarded.
 
     Attributes:
         far: false-accept rate of all pairs at the threshold.
-        rejects: `(31,)` false-reject rate of the genuine pairs kept, at `SHARES`; NaN for none.
+        rejects: `(31,)` false-reject rate of the genuine pairs kept, at `SHARES`.
     """
 
     far: float
@@ -52,27 +53,20 @@ def discard_curve(
             are left out.
 
     Returns:
-        None where no quality is known, or there are too few pairs of strangers.
+        None where no genuine pair's quality is known, or there are too few pairs of strangers.
     """
     pairs = np.min(quality[protocol.pairs], axis=1)
-    known = np.isfinite(pairs)
+    known = np.isfinite(pairs) & result.same
     fars = [far for far in supported_fars(result.curve.impostor_total) if far >= 1e-3]
     if not known.any() or not fars:
         return None
     far = min(fars)
     threshold = tar_at_far(result.curve, far).threshold
-    rejects = _rejects(result.similarities[known], result.same[known], pairs[known], threshold)
-    return DiscardCurve(far, rejects)
+    return DiscardCurve(far, _rejects(result.similarities[known] < threshold, pairs[known]))
 
 
-def _rejects(similarities: Scores, same: Flags, quality: Floats, threshold: float) -> Reals:
+def _rejects(rejected: Flags, quality: Floats) -> Reals:
     # Stable, so that pairs of equal quality are discarded in the protocol's order.
-    order = np.argsort(quality, kind="stable")
-    genuine = same[order]
-    rejected = genuine & (similarities[order] < threshold)
-    rates = np.full(len(SHARES), np.nan)
-    for number, share in enumerate(SHARES):
-        kept = slice(round(share * len(order)), None)
-        if genuine[kept].any():
-            rates[number] = rejected[kept].sum() / genuine[kept].sum()
-    return rates
+    worst_first = rejected[np.argsort(quality, kind="stable")]
+    kept = (worst_first[round(share * len(worst_first)) :] for share in SHARES)
+    return np.array([np.mean(one) for one in kept])

@@ -14,6 +14,21 @@ CALIBRATED = (1e-2, 1e-3, 1e-4)
 """False-accept rates calibrated, if there are enough impostor pairs."""
 
 
+def require_impostors(total: int, data: str) -> None:
+    """Refuse a set whose impostor pairs are too few for any of `CALIBRATED`.
+
+    Args:
+        data: name of the set.
+
+    Raises:
+        UsageError: there are fewer than 100.
+    """
+    if not any(allowed_impostors(far, total) for far in CALIBRATED):
+        raise UsageError(
+            f"a threshold needs at least 100 pairs of different people, {data} has {total}"
+        )
+
+
 def calibrate(
     curve: ScoreCurve, metric: Metric, data: str, cohort: Cohort | None = None
 ) -> Calibration:
@@ -27,11 +42,8 @@ def calibrate(
         UsageError: there are fewer than 100 impostor pairs.
     """
     total = curve.impostor_total
+    require_impostors(total, data)
     fars = [far for far in CALIBRATED if allowed_impostors(far, total) >= 1]
-    if not fars:
-        raise UsageError(
-            f"a threshold needs at least 100 pairs of different people, {data} has {total}"
-        )
     return Calibration(
         data=data,
         pairs=curve.genuine_total + total,

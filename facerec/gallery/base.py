@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+import numpy as np
+
 from facerec.card import ModelCard
 from facerec.faces import Face, Floats
 
@@ -67,6 +69,22 @@ class Batch:
             self.score[rows],
             self.quality[rows],
         )
+
+
+def face_embeddings(faces: Sequence[Face], size: int) -> Floats:
+    """The faces' embeddings, `(F, size) float32`.
+
+    Raises:
+        ValueError: one has none, or one of another size, or not of unit length, as of NaN: a
+            gallery that held it would be refused as damaged when it is opened.
+    """
+    found = [face.embedding for face in faces]
+    if any(vector is None or vector.shape != (size,) for vector in found):
+        raise ValueError(f"every face needs an embedding of {size} values")
+    vectors = np.array(found, np.float32).reshape(-1, size)
+    if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
+        raise ValueError("every face needs an embedding of unit length")
+    return vectors
 
 
 class GalleryStore(Protocol):
@@ -146,7 +164,7 @@ class GalleryStore(Protocol):
         Raises:
             UsageError: the name is empty or holds a slash or a control character, or is new and
                 longer than 255 bytes in UTF-8.
-            ValueError: a face has no embedding of the card's size.
+            ValueError: a face has no embedding of the card's size and of unit length.
         """
 
     def append(self, batch: Batch) -> None:

@@ -6,6 +6,10 @@ A stranger's photo reaches a cosine with the mean vector of `k` photos at the ra
 enrolled with so many photos a stranger meets `r = sum p_k` on average. Strangers differ: some look
 like many people. With rates spread over them by a gamma distribution of squared coefficient of
 variation `v`, nobody is met with probability `(1 + v r)^(-1/v)` (negative binomial).
+
+Two people enrolled may look alike, as twins do, or one person under two names. Then the second most
+similar competes with the most similar: with odds `a` and `b` against a stranger the probabilities
+are `a`, `b` and 1 over `1 + a + b` (Bayes).
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class Certainty:
         self._log_met = np.log(np.maximum(met, np.finfo(float).tiny))
         self._found: Reals = np.asarray(found) / people
         self._people = people
-        self._log_odds = self._odds()
+        self._log_odds, self._log_odds_to_strangers = self._odds(False), self._odds(True)
 
     def false_name_rate(self, cosine: ArrayLike) -> Reals:
         """FPIR, `(N,) float64`, at cosine thresholds `(N,)`."""
@@ -67,11 +71,21 @@ class Certainty:
             low, high = (middle, high) if above else (low, middle)
         return high
 
-    def probability(self, cosine: ArrayLike) -> Reals:
+    def probability(self, cosine: ArrayLike, second: ArrayLike | None = None) -> Reals:
         """Probability `(N,) float64` that the most similar person, at a cosine `(N,)`, is the
-        right one, for faces of which half are of people enrolled."""
-        odds = np.interp(np.asarray(cosine, float), self._middles, self._log_odds)
-        return np.asarray(1 / (1 + np.exp(-odds)))
+        right one, for faces of which half are of people enrolled.
+
+        Args:
+            second: `(N,)` cosines of the second most similar person, -1 where there is none; None:
+                the average over galleries.
+        """
+        if second is None:
+            return np.asarray(1 / (1 + np.exp(-self._at(cosine, self._log_odds))))
+        first, other = (self._at(each, self._log_odds_to_strangers) for each in (cosine, second))
+        return np.asarray(1 / (1 + np.exp(-first) * (1 + np.exp(other))))
+
+    def _at(self, cosine: ArrayLike, log_odds: Reals) -> Reals:
+        return np.asarray(np.interp(np.asarray(cosine, float), self._middles, log_odds))
 
     @property
     def _middles(self) -> Reals:
@@ -82,9 +96,10 @@ class Certainty:
         )
         return np.asarray((edges[:-1] + edges[1:]) / 2)
 
-    def _odds(self) -> Reals:
+    def _odds(self, to_strangers: bool) -> Reals:
         """`(G + 1,)` log-odds of the right name in each interval of cosines: isotonic regression
-        of the masses there, by pooling adjacent violators."""
+        of the masses there, by pooling adjacent violators. Against a stranger, or also against
+        a known face whose own person is farther."""
         rate = np.concatenate([[1.0], self.false_name_rate(self._cosines), [0.0]])
         found = np.concatenate([[1.0], self._found, [0.0]])
         false, right = np.maximum(-np.diff(rate), 0), np.maximum(-np.diff(found), 0)
@@ -92,7 +107,8 @@ class Certainty:
         unmet = 1 - (rate[:-1] + rate[1:]) / 2
         # A known face's own person is nearest, or another one is and the own is farther.
         good = _PRIOR * right * unmet + _LEAST_RIGHT
-        bad = false * (1 - _PRIOR + _PRIOR * (1 - alone)) + _LEAST_FALSE
+        farther = 0.0 if to_strangers else _PRIOR * (1 - alone)
+        bad = false * (1 - _PRIOR + farther) + _LEAST_FALSE
         blocks: list[list[float]] = []
         for one, other in zip(good.tolist(), bad.tolist(), strict=True):
             blocks.append([one, other, 1])

@@ -249,7 +249,7 @@ def _enrol(
             elif not faces:
                 if poor:
                     report.low_quality[name] = poor
-                    problem = f"{name}: face quality {max(poor):.2f}, passed by"
+                    problem = f"{name}: face quality {max(poor):.4g}, passed by"
                 else:
                     report.no_face.append(name)
                     problem = f"{name}: no face found"

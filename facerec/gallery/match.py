@@ -121,6 +121,8 @@ class Matcher:
             return []
         # With F faces and unique identities, a face falls back on at most its F-th nearest.
         top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
+        # The second most similar says how certain the first is.
+        top = max(top, 1 if self.certainty is None else 2)
         found = self._gallery.search(
             embeddings, top, match=self._section.match, where=self._section.where
         )
@@ -136,7 +138,8 @@ class Matcher:
         if self.certainty is None:
             return matches
         cosines = [-1.0 if one.nearest is None else one.nearest.similarity for one in matches]
-        probabilities = self.certainty.probability(cosines).tolist()
+        others = [_rival(one, hits) for one, hits in zip(matches, found, strict=True)]
+        probabilities = self.certainty.probability(cosines, others).tolist()
         return [
             one if one.nearest is None else replace(one, probability=probability)
             for one, probability in zip(matches, probabilities, strict=True)
@@ -191,3 +194,9 @@ class Matcher:
     def _candidate(self, hit: Hit) -> Candidate:
         distance = similarity_to_distance(hit.similarity, self.metric)
         return Candidate(hit.name, hit.similarity, distance)
+
+
+def _rival(match: Match, hits: Sequence[Hit]) -> float:
+    """Cosine of the most similar person but the one told; -1 where there is none."""
+    told = match.nearest.name if match.nearest else None
+    return max((hit.similarity for hit in hits if hit.name != told), default=-1.0)

@@ -13,7 +13,7 @@ from typing_extensions import Self
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
-from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.base import Batch, Hit, MatchBy, Where, face_embeddings
 from facerec.gallery.columns import GalleryColumns
 from facerec.gallery.entries import (
     Base,
@@ -162,11 +162,9 @@ class MemoryGallery(GalleryColumns):
 
         Raises:
             UsageError: the name is empty or holds a slash or a control character.
-            ValueError: a face has no embedding of the card's size.
+            ValueError: a face has no embedding of the card's size and of unit length.
         """
-        size = self._card.embedding_size
-        if any(face.embedding is None or face.embedding.shape != (size,) for face in faces):
-            raise ValueError(f"every face needs an embedding of {size} values")
+        vectors = face_embeddings(faces, self._card.embedding_size)
         count = len(faces)
         person = stored_name(person, self._names)
         if person not in self._names:
@@ -177,7 +175,7 @@ class MemoryGallery(GalleryColumns):
                 [source] * count,
                 [sha256] * count,
                 [meta or {}] * count,
-                np.stack([face.embedding for face in faces]).astype(np.float32),  # type: ignore[misc]
+                vectors,
                 np.stack([face.box for face in faces]),
                 np.stack([face.landmarks for face in faces]),
                 np.array([face.score for face in faces], np.float32),

@@ -67,9 +67,20 @@ class Fusion:
 
 
 def normalised_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    """The weights, scaled to sum to 1 and rounded."""
-    total = sum(weights)
-    return tuple(round(weight / total, _DIGITS) for weight in weights)
+    """The weights, each above 0, scaled to sum to 1 and rounded.
+
+    Raises:
+        UsageError: one is rounded to 0, so that its network would run for nothing.
+    """
+    largest = max(weights)  # Of which the sum may be infinite.
+    total = sum(weight / largest for weight in weights)
+    rounded = tuple(round(weight / largest / total, _DIGITS) for weight in weights)
+    if not all(rounded):
+        raise UsageError(
+            f"model.weights: {min(weights):g} counts nothing beside {largest:g}; leave that "
+            "network out"
+        )
+    return rounded
 
 
 def equal_weights(cards: Sequence[ModelCard]) -> tuple[float, ...]:

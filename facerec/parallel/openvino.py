@@ -86,6 +86,10 @@ class Network:
 
     def __call__(self, values: Floats | Image) -> Floats:
         """The output for a contiguous input."""
+        return self.view(values).copy()
+
+    def view(self, values: Floats | Image) -> Floats:
+        """The output for a contiguous input, valid until this thread's next call."""
         import openvino
 
         if not hasattr(self._mine, "request"):
@@ -93,5 +97,5 @@ class Network:
         request = self._mine.request
         request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
         request.infer(share_outputs=True)
-        output: Floats = request.get_output_tensor().data.copy()
+        output: Floats = request.get_output_tensor().data
         return output

@@ -62,6 +62,11 @@ class TorchThreads:
         with suppress(threading.BrokenBarrierError):
             started.wait()
 
+    def free(self) -> int:
+        """Threads that `map`, called now, would share its items among."""
+        nested = getattr(self._local, "in_pool", False)
+        return max(1, self._count - len(self._busy) + nested)
+
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Results in the items' order.
 

@@ -218,9 +218,15 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
 
 def _overridden(lower: _Layer, upper: _Layer) -> _Layer:
     """The lower layer's values and, before them, the upper's. What the lower says of several
-    networks together holds for its own alone, so it goes where the upper names others."""
+    networks together holds for its own alone, so it goes where the upper names others; a card for
+    each is such, too."""
     if "model.name" in upper:
-        lower = {key: value for key, value in lower.items() if key not in _OF_SEVERAL_NETWORKS}
+        lower = {
+            key: entry
+            for key, entry in lower.items()
+            if key not in _OF_SEVERAL_NETWORKS
+            and not (key == "model.card" and isinstance(entry.value, list))
+        }
     return {**lower, **upper}
 
 
@@ -294,7 +300,7 @@ def _validate(merged: _Layer) -> Resolved:
             raise ProfileError(str(first["ctx"]["error"])) from error
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
-        problem = first["msg"][0].lower() + first["msg"][1:]
+        problem = first["msg"][0].lower() + first["msg"][1:].replace("valid tuple", "list")
         if first["type"] != UNKNOWN_NAME:
             choices = re.findall(r"'(.*?)'", str(first.get("ctx", {}).get("expected", "")))
             problem += f", not {first['input']!r}{did_you_mean(str(first['input']), choices)}"

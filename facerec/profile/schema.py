@@ -13,6 +13,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -120,7 +121,7 @@ class ModelSection(Section):
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Of several networks, in their order; empty: each counts the same on the scale of its card's
     thresholds. `facerec evaluate --fit-weights` finds them."""
-    norms: tuple[Annotated[float, Field(gt=0)] | None, ...] = ()
+    norms: tuple[Annotated[float, Field(ge=1e-6, le=1e6)] | None, ...] = ()
     """Usual norm of each of several networks' raw vectors: a network counts less in a face for
     which it is smaller, as it is for faces that are hard to tell. null: its norms do not count, as
     one's must not. `facerec evaluate --fit-weights` finds them."""
@@ -177,7 +178,7 @@ class ModelSection(Section):
     def members(self) -> list[ModelSection]:
         """Each network as a section of its own."""
         names = (self.name,) if isinstance(self.name, str) else self.name
-        cards = self.card if isinstance(self.card, tuple) else [self.card] * len(names)
+        cards = (self.card,) if isinstance(self.card, Path) else self.card or (None,) * len(names)
         return [
             ModelSection(name=name, card=card, augment=self.augment)
             for name, card in zip(names, cards, strict=True)
@@ -185,7 +186,7 @@ class ModelSection(Section):
 
 
 class RuntimeSection(Section):
-    device: str = "auto"
+    device: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True)] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` (Apple's GPU); `auto`: a GPU where there is one."""
     precision: RuntimePrecision = "auto"
     """Of the embedding network's arithmetic; `auto`: bf16 on a processor that has it, fp16 with

@@ -29,6 +29,7 @@ _BLOCK = 1 << 15
 _LONGEST_PAUSE = 60.0
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _PAGE_BYTES = 1 << 20
+_HEAD_BYTES = 4096
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes received and the total, None if unknown."""
@@ -143,6 +144,9 @@ def _attempt(
     size = partial.stat().st_size
     if total is not None and size < total:
         raise _TransientError(f"cut off at {size} of {total} bytes")
+    if (stand_in := _stand_in(partial)) is not None:
+        discard(partial)
+        raise _MirrorError(stand_in)
     if file.sha256 is not None and digest != file.sha256:
         discard(partial)
         if held:
@@ -150,6 +154,20 @@ def _attempt(
             raise _TransientError(f"sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
         raise _MirrorError(f"other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
     return digest
+
+
+def _stand_in(partial: Path) -> str | None:
+    """What some servers send with 200 and no honest type in the place of a file; None for a file,
+    as far as its first bytes tell. It must not be pinned where no hash is known."""
+    with partial.open("rb") as arrived:
+        head = arrived.read(_HEAD_BYTES)
+    if not head:
+        return "sends nothing"
+    if head.startswith(b"version https://git-lfs.github.com/"):
+        return "sends a Git LFS pointer, not the file"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return describe_page(head.decode("utf-8", "replace"))
+    return None
 
 
 def _get(

@@ -84,7 +84,8 @@ def _show(vectors: Floats, albums: Sequence[np.ndarray], size: int, cohort: Coho
         others = dice.permutation(np.setdiff1d(np.arange(len(albums)), enrolled))[:known_people]
         asked = np.concatenate([drawn[:, 1], [dice.choice(albums[number]) for number in others]])
         cosines = vectors[asked] @ vectors[drawn[:, 0]].T
-        probabilities.append(of_known.probability(cosines.max(axis=1)))
+        first, second = np.sort(cosines, axis=1)[:, :-3:-1].T
+        probabilities.append(of_known.probability(first, second))
         known = np.concatenate([np.arange(known_people), np.full(len(others), -1)])
         rights.append(cosines.argmax(axis=1) == known)
     told = "".join(

@@ -159,8 +159,8 @@ def _show(cosines: np.ndarray, quality: np.ndarray, same: np.ndarray) -> None:
     strangers = np.sort(cosines[~same])[::-1]
     threshold = strangers[int(_FAR * len(strangers))]
     for share in (0, 0.05, 0.1, 0.2):
-        kept = quality >= np.quantile(quality, share)
-        rejects = np.mean(cosines[kept & same] < threshold)
+        kept = quality[same] >= np.quantile(quality[same], share)
+        rejects = np.mean(cosines[same][kept] < threshold)
         print(f"folds 6-10, {share:.0%} discarded: {rejects:.2%} false rejects at FAR {_FAR:g}")
 
 

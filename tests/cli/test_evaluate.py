@@ -381,8 +381,25 @@ def test_a_gallery_of_another_model_is_refused_before_the_work(
         raise AssertionError("the work has begun")
 
     monkeypatch.setattr("facerec.evaluation.run.embed_set", refuse)
-    code, _, err = run("evaluate", "pairs", "--data", faces, "--aligned", "--calibrate", gallery)
-    assert (code, "was built with dlib_resnet" in err) == (2, True)
+    for command in (("pairs", "--data", faces), ("all", f"pairs={faces}")):
+        code, _, err = run("evaluate", *command, "--aligned", "--calibrate", gallery)
+        assert (code, "was built with dlib_resnet" in err) == (2, True)
+
+
+def test_too_few_pairs_for_a_threshold_are_told_before_the_work(
+    run: Run, faces, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("facerec.evaluation.run.embed_set", refuse)
+    few, card = tmp_path / "few.txt", tmp_path / "card.yaml"
+    few.write_text(f"{name(0, 1)} {name(0, 2)} 1\n" + f"{name(0, 1)} {name(1, 1)} 0\n" * 99)
+    options = "--aligned", "--calibrate", card
+    code, _, err = run("evaluate", "pairs", "--data", faces, "--pairs", few, *options)
+    assert (code, "at least 100 pairs of different people, pairs has 99" in err) == (2, True), err
+    code, _, err = run("evaluate", "all", f"pairs={faces}", "--aligned", "--calibrate", "card.txt")
+    assert (code, "a card ends in" in err) == (2, True), err
 
 
 def test_a_table_on_request(faces, pair_list):

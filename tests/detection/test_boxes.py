@@ -11,7 +11,16 @@ from facerec.detection.mtcnn.boxes import Overlap, suppress
 @pytest.mark.parametrize("overlap", ["union", "min"])
 @pytest.mark.parametrize(
     "sizes",
-    [[300], [100, 200, 1], [5] * 100, [1] * 400, [256, 256, 0, 3], [0, 0, 257, 255], [0, 256, 0]],
+    [
+        [300],
+        [1200],
+        [100, 200, 1],
+        [5] * 100,
+        [1] * 400,
+        [256, 256, 0, 3],
+        [0, 0, 257, 255],
+        [0, 256, 0],
+    ],
     ids=str,
 )
 def test_groups_do_not_suppress_each_other(sizes: list[int], overlap: Overlap) -> None:

@@ -23,7 +23,7 @@ from facerec.evaluation.protocols.pairs import PairProtocol
 from facerec.faces import Face, Frame
 from facerec.imaging.decode import read_image
 from facerec.models import unit_and_norms, unit_vectors
-from facerec.models.fusion import Fusion, Part, equal_weights, fused_card
+from facerec.models.fusion import Fusion, Part, equal_weights, fused_card, normalised_weights
 from facerec.profile.loading import Profile
 from tests.conftest import make_card, noise
 
@@ -214,11 +214,42 @@ def test_pairs_of_people_are_all_of_one_person_and_strangers() -> None:
         (["model.name=[a, b]", "model.norms=[1]"], r"model\.norms needs 2 entries"),
         (["model.name=[a, b]", "model.norms=[1, 2]"], "null for one network"),
         (["model.norms=[null, 1]"], "need several networks"),
+        (["model.name=[a, b]", "model.norms=[null, 1e-300]"], "greater than or equal to"),
+        (
+            ["model.name=[a, b]", "model.weights=1"],
+            r"model\.weights: input should be a list, not 1",
+        ),
+        (["model.name=[a, b]", "model.weights=[1, .nan]"], "finite number, not nan"),
+        (["model.name=[a, b]", "model.weights=[1, .inf]"], "finite number, not inf"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(settings: list[str], message: str) -> None:
     with pytest.raises(ProfileError, match=message):
         Profile.load(settings=settings)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1e-9), (1e308, 1e-308), (1.0, 1.0, 1e-5)])
+def test_a_network_whose_weight_counts_nothing_is_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match="counts nothing beside"):
+        normalised_weights(weights)
+
+
+@pytest.mark.parametrize("weights", [(1e308, 1e308), (5e-324, 5e-324), (0.5, 0.5)])
+def test_weights_of_any_size_sum_to_1(weights: tuple[float, float]) -> None:
+    assert normalised_weights(weights) == (0.5, 0.5)
+
+
+def test_cards_that_none_needs_are_no_list() -> None:
+    section = Profile.load(settings=["model.name=[a, b]", "model.card=[]"]).model
+    assert [one.card for one in section.members()] == [None, None]
+
+
+def test_cards_of_several_networks_go_with_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text("model:\n  name: [a, b.onnx]\n  card: [null, b.yaml]\n  weights: [1, 2]\n")
+    assert Profile.load(path).model.card == (None, Path("b.yaml"))
+    alone = Profile.load(path, settings=["model.name=c"]).model
+    assert (alone.name, alone.card, alone.weights) == ("c", None, ())
 
 
 def test_a_list_of_one_is_that_network() -> None:

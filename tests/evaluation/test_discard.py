@@ -46,6 +46,19 @@ def test_a_quality_that_says_nothing_changes_nothing() -> None:
     assert curve.rejects[-1] == pytest.approx(curve.rejects[0], abs=0.01)
 
 
+@pytest.mark.parametrize("poor", [0.0, 0.5, 1.0])
+def test_strangers_pairs_are_not_among_those_discarded(poor: float) -> None:
+    result, protocol, quality = crowd(np.linspace(0, 1, COUNT))
+    wanted = discard_curve(result, protocol, quality)
+    quality = quality.copy()
+    quality[protocol.pairs[~protocol.same]] = poor
+    curve = discard_curve(result, protocol, quality)
+    assert curve is not None and wanted is not None
+    assert curve.rejects.tolist() == wanted.rejects.tolist()
+    # By hand: 50 of 1,000 are rejected, and the worst are discarded first.
+    assert curve.rejects[:4] == pytest.approx([50 / 1000, 40 / 990, 30 / 980, 20 / 970])
+
+
 def test_unknown_quality_and_few_strangers_give_no_curve() -> None:
     result, protocol, quality = crowd(np.linspace(0, 1, COUNT))
     assert discard_curve(result, protocol, np.full_like(quality, np.nan)) is None

@@ -195,6 +195,45 @@ def test_matches_tell_the_probability_of_the_nearest_person_by_photos_too(cohort
     assert Matcher(Gallery(card), RecognizeSection(), card).match(axis[:1])[0].probability is None
 
 
+def test_a_second_person_as_similar_halves_the_probability(cohort: Cohort) -> None:
+    card = card_with(cohort)
+    axis = np.eye(SIZE, dtype=np.float32)
+    gallery = Gallery(card)
+    for name in ("Ada", "Ada again", "Ben"):
+        gallery.add(name, [make_face(*axis[int(name == "Ben")])], f"{name}.jpg")
+    # The second competes whether it is among the candidates or not.
+    for section in (RecognizeSection(), RecognizeSection(candidates=1, unique=False)):
+        ada, ben = Matcher(gallery, section, card).match(axis[:2])
+        assert ada.name == "Ada"
+        assert ada.probability == pytest.approx(0.5, abs=0.01)
+        assert ben.probability > 0.9
+
+
+def test_a_face_left_to_the_second_most_similar_person_is_hardly_that_persons(
+    cohort: Cohort,
+) -> None:
+    card = card_with(cohort)
+    axis = np.eye(SIZE, dtype=np.float32)
+    gallery = Gallery(card)
+    near = axis[0] + 0.3 * axis[1]
+    gallery.add("Ada", [make_face(*axis[0])], "a.jpg")
+    gallery.add("Ben", [make_face(*(near / np.linalg.norm(near)))], "b.jpg")
+    section = RecognizeSection(unique=True, threshold=0.5)
+    first, second = Matcher(gallery, section, card).match(axis[[0, 0]])
+    assert (first.name, second.name) == ("Ada", "Ben")
+    assert second.probability <= first.probability == pytest.approx(0.5, abs=0.01)
+
+
+def test_probabilities_are_finite_and_fall_with_the_second_persons_cosine(cohort: Cohort) -> None:
+    cosines = np.linspace(-1, 1, 41)
+    first, second = (each.ravel() for each in np.meshgrid(cosines, cosines, indexing="ij"))
+    for enrolled in ({}, {1: 1}, {1: 3, 2: 5}, {1: 10**6}):
+        certainty = Certainty(cohort, enrolled)
+        told = certainty.probability(first, second).reshape(41, 41)
+        assert np.isfinite(told).all() and (told > 0).all() and (told < 1).all()
+        assert (np.diff(told, axis=0) >= 0).all() and (np.diff(told, axis=1) <= 0).all()
+
+
 @pytest.mark.parametrize(
     ("model", "distance"), [("dlib_resnet", 0.0742), ("dlib_resnet_views", 0.0694)]
 )

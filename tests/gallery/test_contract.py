@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +291,14 @@ def test_verifying_and_copying_tell_how_far_they_are(address: str, tmp_path: Pat
     copied: list[int] = []
     in_memory(open_gallery(address), copied.append)
     assert sum(checked) == sum(copied) == 5
+
+
+@pytest.mark.parametrize("vector", [(np.nan,) * 4, (0, 0, 0, 0), (2, 0, 0, 0), (1, 0, 0)])
+def test_a_face_without_a_unit_vector_is_refused_and_nothing_is_lost(
+    address: str, vector: tuple[float, ...]
+) -> None:
+    # It would have been written, and the gallery refused as damaged from then on.
+    odd = replace(make_face(1, 0, 0, 0), embedding=np.array(vector, np.float32))
+    with changing(address) as store, pytest.raises(ValueError, match="needs an embedding of"):
+        store.add("Ada", [make_face(0, 1, 0, 0), odd], "ada/1.jpg", "a1", RED)
+    assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2}

@@ -221,3 +221,11 @@ def test_vectors_that_are_no_numbers_are_refused(card_file, tmp_path):
         pytest.raises(MissingError, match="no numbers"),
     ):
         embedder.embed(np.full((1, 112, 112, 3), 255, np.uint8))
+
+
+def test_vectors_of_length_0_are_refused(card_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    write_graph(tmp_path / "x.onnx", onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT)
+    embedder = open_embedder(tmp_path / "x.onnx", card_file, mean=(0.0, 0.0, 0.0))
+    with pytest.raises(MissingError, match="length 0"):
+        embedder.embed(np.zeros((1, 112, 112, 3), np.uint8))

@@ -89,8 +89,23 @@ def test_each_of_them_loads_its_engine_with_the_setting_as_given(
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one here")
 def test_a_gpu_that_is_asked_for_must_be_there() -> None:
-    with pytest.raises(MissingError, match=r"runtime\.device mps: .*; try auto or cpu"):
+    with pytest.raises(
+        MissingError, match=r"runtime\.device mps: there is no Apple GPU .*; try auto or cpu"
+    ):
         choose_device("mps")
+
+
+@pytest.mark.parametrize("name", ["meta", "toaster", "gpu", "cuda0"])
+def test_what_is_no_device_is_told_with_those_there_are(name: str) -> None:
+    with pytest.raises(
+        MissingError, match=rf"runtime\.device {name}: no such device; there are auto"
+    ):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["CPU", " cpu", "Cpu"])
+def test_a_device_is_known_in_any_case(name: str) -> None:
+    assert Profile.load(settings=[f"runtime.device={name}"]).runtime.device == "cpu"
 
 
 def as_on_apple(name: str) -> str:

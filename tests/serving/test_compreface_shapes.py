@@ -36,24 +36,29 @@ def test_clients_thresholds_part_people_from_strangers():
 
 
 class _Half(Certainty):
-    """Half of each cosine is the probability."""
+    """Half of a cosine is the probability, less a tenth of the second one's."""
 
     def __init__(self) -> None:
         """Needs no cohort."""
 
-    def probability(self, cosine: ArrayLike) -> NDArray[np.float64]:
-        return np.asarray(cosine, float) / 2
+    def probability(
+        self, cosine: ArrayLike, second: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        return np.asarray(cosine, float) / 2 - np.asarray(second or 0, float) / 10
 
 
 def test_a_probability_is_told_of_the_most_similar_where_the_card_knows_one():
     scale, hits = Scale(0.085, "cosine", _Half()), [Hit("ann", 0.96), Hit("bob", 0.9)]
-    ann, bob = scale.likenesses(hits)
-    assert ann == {"subject": "ann", "similarity": scale.similarity(0.96), "probability": 0.48}
+    ann, bob = scale.likenesses(hits, 2)
+    assert ann == {"subject": "ann", "similarity": scale.similarity(0.96), "probability": 0.39}
     assert bob == {"subject": "bob", "similarity": scale.similarity(0.9)}
-    assert Scale(0.085, "cosine").likenesses(hits[:1]) == [
+    # Bob competes with Ann whether he is asked for or not.
+    assert scale.likenesses(hits, 1) == [ann]
+    assert Scale(0.085, "cosine").likenesses(hits, 1) == [
         {"subject": "ann", "similarity": scale.similarity(0.96)}
     ]
-    assert scale.likenesses([]) == []
+    assert scale.likenesses([], 1) == []
+    assert scale.likeness(0.96) == {"similarity": scale.similarity(0.96), "probability": 0.48}
 
 
 def test_a_threshold_of_zero_is_no_division():

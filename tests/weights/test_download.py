@@ -21,7 +21,7 @@ from facerec.weights.catalog import RemoteFile, read_catalogue
 from facerec.weights.downloads import is_present, obtain
 from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
-from tests.fault_server import FaultServer, serving
+from tests.fault_server import STAND_INS, FaultServer, serving
 from tests.models.test_onnx import CARD
 from tests.weights.test_archives import make_zip
 
@@ -74,6 +74,9 @@ REFUSED = {
     "500": "HTTP 500",
     "503": "HTTP 503",
     "html": 'a web page titled "Sign in" came in place',
+    "untyped-html": 'a web page titled "Sign in" came in place',
+    "lfs-pointer": "sends a Git LFS pointer",
+    "nothing": "sends nothing",
     "quota": "quota for this file is used up",
     "loop": "redirects without end",
     "wrong": "other content",
@@ -102,6 +105,16 @@ def test_a_fault_that_stays_leaves_no_file(server: FaultServer, home: Path, faul
 def test_a_mirror_makes_up_for_any_fault(server: FaultServer, home: Path, fault: str) -> None:
     write_catalogue(home, server.url(fault), server.url("good"), sha256=SHA256)
     assert get_thing().read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("fault", STAND_INS)
+def test_what_stands_in_for_a_file_is_not_pinned(
+    server: FaultServer, home: Path, fault: str
+) -> None:
+    write_catalogue(home, server.url(fault))
+    with pytest.raises(MissingError, match=REFUSED[fault]):
+        get_thing()
+    assert not {"file.bin", "file.bin.sha256", "file.bin.part"} & store_files(home)
 
 
 @pytest.mark.parametrize("fault", ["reset", "truncated"])
@@ -331,3 +344,23 @@ def test_models_for_commercial_use_are_listed_by_their_licence(run):
     }
     assert told["w600k_mbf"] is False
     assert "ir_50" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "size"),
+    [
+        # OpenCV Zoo's Git LFS pointers at 966be4c, of files that did not change since 2023.
+        ("sface", "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79", 38696353),
+        ("sface_int8", "2b0e941e6f16cc048c20aee0c8e31f569118f65d702914540f7bfdc14048d78a", 9896933),
+        (
+            "sface_int8bq", "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            10667852,
+        ),
+        # What huggingface.co/fal/AuraFace-v1 says of the file under "Git LFS Details".
+        ("auraface", "a7933ea5330113b01c9b60351d8f4c33003f145d8470ac5f0e52ee2effe25c60", 260694151),
+    ],
+)  # fmt: skip
+def test_models_for_commercial_use_have_their_publishers_hashes(name, sha256, size):
+    record = read_catalogue().models[name]
+    assert (record.file.sha256, record.file.size, record.card.sha256) == (sha256, size, sha256)
+    assert (record.licence, record.card.licence) == ("Apache-2.0", "Apache-2.0")

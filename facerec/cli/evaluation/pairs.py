@@ -42,6 +42,7 @@ def evaluate_pairs(
         raise UsageError("--fit-weights needs several networks in model.name")
     from facerec.evaluation.groups import read_groups
     from facerec.evaluation.protocols.pairs import open_protocol
+    from facerec.evaluation.thresholds import require_impostors
     from facerec.imaging.archives import locate
 
     by_group = read_groups(groups) if groups is not None else None
@@ -50,6 +51,8 @@ def evaluate_pairs(
             protocol_name, data, pairs, settings[0].profile.data.person_level
         )
         files = locate(source, protocol.keys)
+    if calibrate is not None:
+        require_impostors(int((~protocol.same).sum()), protocol.name)
     measured = []
     for setting, name in zip(settings, model_names(settings), strict=True):
         engine = load_engine(setting.profile)

@@ -147,9 +147,11 @@ def _held_out_charts(measured: Mapping[str, Measured]) -> dict[str, str]:
     charts = {}
     if discards:
         figure = discard_figure(discards)
-        charts["Error versus discard: pairs of least quality left out"] = as_svg(figure, "EDC")
+        charts["Error versus discard: genuine pairs of least quality left out"] = as_svg(
+            figure, "EDC"
+        )
     if curves:
-        title = "Reliability: probabilities of pairs, from other people's"
+        title = "Reliability: probabilities of pairs, from other people's; large points are many"
         charts[title] = as_svg(reliability_figure(curves), "Reliability")
     return charts
 

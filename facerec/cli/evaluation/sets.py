@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facerec.cli.console import Results, print_json, say, waiting
+from facerec.cli.evaluation.calibration import check_calibration, check_owner
 from facerec.cli.evaluation.models import Measured, finish, model_names, write_scalars
 from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.pairs import calibrate_by, compare, measure_pairs
 from facerec.cli.evaluation.reports import MeasuredSet, write_sets_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, print_records
 from facerec.cli.loading import load_engine
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError
 
 
 def evaluate_sets(names: Sequence[str], run: Run, *, calibrate: Path | None) -> None:
     run.check()
-    if calibrate is not None and len(run.models) > 1:
-        raise UsageError("--calibrate takes one --model")
+    if calibrate is not None:
+        check_calibration(calibrate, run)
     settings = run.profiles()
     from facerec.evaluation.protocols.pairs import open_protocol
     from facerec.evaluation.sets import find_sets
+    from facerec.evaluation.thresholds import require_impostors
     from facerec.imaging.archives import locate
 
     profile = settings[0].profile
@@ -36,8 +38,13 @@ def evaluate_sets(names: Sequence[str], run: Run, *, calibrate: Path | None) -> 
         with waiting(f"reading {one.path}"):
             protocol, source = open_protocol(one.protocol, one.path, None)
             opened.append(MeasuredSet(protocol, source, locate(source, protocol.keys), []))
+    if calibrate is not None:
+        first = opened[0].protocol
+        require_impostors(int((~first.same).sum()), first.name)
     for setting, model in zip(settings, model_names(settings), strict=True):
         engine = load_engine(setting.profile)
+        if calibrate is not None:
+            check_owner(calibrate, engine.card)
         for one, measured in zip(found, opened, strict=True):
             own = dataclasses.replace(setting, aligned=setting.aligned or one.aligned)
             measured.models.append(

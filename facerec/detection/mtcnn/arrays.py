@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,6 +59,17 @@ def in_even_chunks(rows: Array, most: int, multiple: int = 1) -> list[Array]:
     `most` rows at most and, but for the last, a multiple."""
     count = max(1, 2 * math.ceil(len(rows) / (2 * most)))
     return in_chunks(rows, max(1, math.ceil(len(rows) / count / multiple)) * multiple)
+
+
+def shared_slices(count: int, most: int, multiple: int, shares: int) -> list[slice]:
+    """Slices of `count` rows: of `most` while each of `shares` threads gets one, then of fewer.
+
+    Each but the last is a multiple.
+    """
+    whole = count // (most * shares) * shares * most
+    size = max(1, math.ceil((count - whole) / shares / multiple)) * multiple
+    edges = [*range(0, whole, most), *range(whole, count, size), count]
+    return [slice(first, last) for first, last in pairwise(edges)]
 
 
 def pad_to_multiple(rows: Array, multiple: int) -> Array:

@@ -20,10 +20,8 @@ Counts = list[int]
 """Rows of an array per image (or per level of each image), in order."""
 
 _BLOCK = 128
-_TORCH_FROM = 256
-"""Boxes from which PyTorch compares pairs faster than NumPy."""
-_SMALL_GROUP, _SMALL_GROUPS_BLOCK = 256, 512
-"""Boxes of a group up to which only the pairs within groups are compared, and of a block then."""
+_SORTED_FROM, _SORTED_PAIRS = 256, 1 << 16
+"""Boxes from which only those are compared that lie side by side, and pairs of a block then."""
 _PARALLEL_FROM = 1500
 """Boxes from which threads share the pairs: with fewer they mostly wait for the GIL."""
 _OUTSIDE = -3.0
@@ -102,11 +100,10 @@ def suppress(
         sizes: of groups, which do not suppress each other; empty: one group.
         run: applies a function to items, perhaps in parallel.
     """
-    if isinstance(boxes, np.ndarray) and len(boxes) >= _TORCH_FROM:
-        if sizes and max(sizes) <= _SMALL_GROUP:
-            return _suppress_in_small_groups(boxes, threshold, overlap, sizes)
-        many = suppress(as_tensor(boxes), threshold, overlap, sizes=sizes, run=run)
-        return many.numpy()
+    if len(boxes) < _PARALLEL_FROM:
+        run = map_serially
+    if isinstance(boxes, np.ndarray) and len(boxes) >= _SORTED_FROM:
+        return _suppress_sorted(boxes, threshold, overlap, sizes or [len(boxes)], run)
     xp = namespace(boxes)
     kept: Array = as_like(np.ones(len(boxes), bool), boxes)
     if len(boxes) < 2:
@@ -128,31 +125,44 @@ def suppress(
         return xp.amax(excess, 0) > 0
 
     starts = range(0, len(boxes), _BLOCK)
-    if len(boxes) < _PARALLEL_FROM:
-        run = map_serially
     for start, lost in zip(starts, run(overlapped, starts), strict=True):
         kept[start : start + len(lost)] &= ~lost
     return kept
 
 
-def _suppress_in_small_groups(
-    boxes: NDArray[np.float32], threshold: float, overlap: Overlap, sizes: Sequence[int]
+def _suppress_sorted(
+    boxes: NDArray[np.float32], threshold: float, overlap: Overlap, sizes: Sequence[int], run: Map
 ) -> NDArray[np.bool_]:
-    """`suppress`, each box compared with as many of those after it as its block's groups hold."""
+    """`suppress`, each box compared with those of its group that begin before it ends, along the
+    axis on which boxes lie farther apart."""
+    axis = int(np.ptp(boxes[:, 1]) > np.ptp(boxes[:, 0]))
+    edges = boxes[:, axis::2].astype(np.float64)
+    # Groups lie one behind the other, so that none begins before another's end.
+    edges += np.repeat(np.arange(len(sizes)) * (np.ptp(edges) + 1), sizes)[:, None]
+    order = edges[:, 0].argsort()
+    begin, end = edges[order].T
+    reach = np.searchsorted(begin, end) - np.arange(1, len(boxes) + 1)
     kept = np.ones(len(boxes), bool)
-    after = np.repeat(np.cumsum(sizes), sizes) - 1 - np.arange(len(boxes))
-    columns = pad(_corners_and_area(as_tensor(boxes)), (0, max(sizes)))
-    for start in range(0, len(boxes), _SMALL_GROUPS_BLOCK):
-        stop = min(start + _SMALL_GROUPS_BLOCK, len(boxes))
-        reach = int(after[start:stop].max())
-        if not reach:
-            continue
-        later = columns[:, start + 1 : stop + reach].unfold(1, reach, 1)
+    most = int(reach.max())
+    if most < 1:
+        return kept
+    columns = pad(_corners_and_area(as_tensor(boxes[order])), (0, most))
+    rows = max(1, _SORTED_PAIRS // most)
+
+    def overlapped(start: int) -> NDArray[np.intp]:
+        """Indices of the boxes that are lost by comparing those from `start` on."""
+        stop = min(start + rows, len(boxes))
+        farthest = max(1, int(reach[start:stop].max()))
+        later = columns[:, start + 1 : stop + farthest].unfold(1, farthest, 1)
         excess = _excess_overlap(columns[:, start:stop, None], later, threshold, overlap)
         box, distance = np.nonzero((excess > 0).numpy())
         box += start
-        same = distance < after[box]
-        kept[(box + 1 + distance)[same]] = False
+        same = distance < reach[box]
+        lost: NDArray[np.intp] = np.maximum(order[box[same]], order[(box + 1 + distance)[same]])
+        return lost
+
+    for lost in run(overlapped, range(0, len(boxes), rows)):
+        kept[lost] = False
     return kept
 
 

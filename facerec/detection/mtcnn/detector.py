@@ -22,6 +22,7 @@ from facerec.detection.mtcnn.arrays import (
     in_even_chunks,
     namespace,
     pad_to_multiple,
+    shared_slices,
 )
 from facerec.detection.mtcnn.boxes import (
     Counts,
@@ -208,11 +209,13 @@ class MTCNN(Reducible):
         else:
             pixels = torch.from_numpy(np.stack(images)).to(self._device).float() - float(_MEAN)
             cells = self._device_proposer(pixels, levels)
-        boxes, counts = self._propose(cells, len(images), levels)
+        propose = partial(self._propose, cells, len(images), levels)
+        if self._pool is not None:
+            (boxes, counts), pixels = self._centre_beside(propose, images)
+        else:
+            boxes, counts = propose()
         if not len(boxes):
             return [[] for _ in images]
-        if self._pool is not None:
-            pixels = torch.from_numpy(self._centred(images))
         boxes, counts, crops = self._screen_crops(pixels, boxes, counts)
         refined = self._run(self._rnet, pixels, boxes, counts, crops)
         chosen, counts = self._above_threshold(refined[:, 4], counts, 1)
@@ -239,17 +242,18 @@ class MTCNN(Reducible):
         ends = np.cumsum([0, *count_kept(kept, counts)]).tolist()
         return [faces[first:last] for first, last in pairwise(ends)]
 
-    def _centred(self, images: Sequence[Image]) -> Floats:
-        """The images less 127.5, `(N, H, W, 3) float32`."""
+    def _centre_beside(self, step: Callable[[], R], images: Sequence[Image]) -> tuple[R, Tensor]:
+        """What the step returns, which leaves all threads but one idle, and the images less 127.5,
+        `(N, H, W, 3) float32`."""
         centred = self._scratch.empty("centred", (len(images), *images[0].shape))
         parts = math.ceil(_PARTS / len(images))
-        slabs = [
-            slab
+        slabs: list[Callable[[], Any]] = [
+            partial(np.subtract, rows, _MEAN, out=out)
             for pair in zip(images, centred, strict=True)
-            for slab in zip(*(np.array_split(rows, parts) for rows in pair), strict=True)
+            for rows, out in zip(*(np.array_split(rows, parts) for rows in pair), strict=True)
         ]
-        self._map(lambda slab: np.subtract(slab[0], _MEAN, out=slab[1]), slabs)
-        return centred
+        result: R = self._map(lambda work: work(), [step, *slabs])[0]
+        return result, torch.from_numpy(centred)
 
     def _above_threshold(self, log_odds: Any, counts: Counts, stage: int) -> tuple[Any, Counts]:
         """Indices above the stage's threshold, best first and at most `max_candidates` per image,
@@ -298,24 +302,25 @@ class MTCNN(Reducible):
         Args:
             crops: the boxes', if they have been made.
         """
-        on_cpu = self._pool is not None
-        size, multiple = (
-            (_BATCH_CROPS[network.side], network.multiple) if on_cpu else (_DEVICE_BATCH_CROPS, 1)
+        size, multiple, shares = (
+            (_BATCH_CROPS[network.side], network.multiple, self._pool.free())
+            if self._pool is not None
+            else (_DEVICE_BATCH_CROPS, 1, 1)
         )
         images = image_indices(counts)
 
-        def run(first: int) -> Any:
-            chunk = slice(first, first + size)
+        def run(chunk: slice) -> Any:
             if crops is None:
                 inputs = crop(pixels, boxes[chunk], images[chunk], network.side)
             else:
                 inputs = crops[chunk]
             output = network(_padded(inputs, multiple))[: len(inputs)]
-            return output.numpy() if on_cpu else output
+            return output if self._pool is None else output.numpy()
 
         if not len(boxes):
             return as_like(np.empty((0, 15), np.float32), boxes)
-        return namespace(boxes).concatenate(self._map(run, range(0, len(boxes), size)))
+        slices = shared_slices(len(boxes), size, multiple, shares)
+        return namespace(boxes).concatenate(self._map(run, slices))
 
     def _propose(self, cells: Cells, count: int, levels: Sequence[Level]) -> tuple[Any, Counts]:
         """PNet's squares `(N, 4)` for `count` images, by image and best first, and their counts."""

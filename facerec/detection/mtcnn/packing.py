@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 STRIDE = 2
@@ -12,8 +14,8 @@ STRIDE = 2
 MARGIN = 10
 """Cells see 12 pixels: `n` cells in a row see `STRIDE * n + MARGIN`."""
 
-_WIDTHS = (48, 96, 160, 256, 352)
-_TRIED = 3
+_WIDTHS = (48, *range(80, 257, 16), 288, 352)
+_TRIED = 10
 _BAND_PIXELS = 170_000
 
 
@@ -71,30 +73,53 @@ class Layout(NamedTuple):
         """Pixels, with the unused rows of the last band."""
         return self.bands * self.rows * STRIDE + MARGIN
 
-    @property
-    def pixels(self) -> int:
-        """Pixels of all bands; the overlap of two counts twice."""
-        return self.bands * (self.rows * STRIDE + MARGIN) * self.width
+
+class _Piece(NamedTuple):
+    """A strip before it has its place; height and width in pixels."""
+
+    height: int
+    width: int
+    level: int
+    first: int
 
 
 def arrange(levels: Sequence[Level], images: int = 1) -> Layout:
     """The layout with the fewest pixels, for the levels of each of several images, one image after
     the other.
 
-    Convolutions are compiled for each input shape, which takes a tenth of a photo's time. So levels
-    are cut into strips, canvases have one of few widths, and the rows of an image's bands are
-    rounded up: images of all sizes need some 80 shapes. Several images of one size fill their
-    canvas better, and are worth a shape.
+    Convolutions are compiled for each input shape, which takes half a millisecond of each core, a
+    tenth of a small image's time. So levels are cut into strips, canvases have one of few widths,
+    and the rows of a small image's only band are rounded up: small images of all sizes need some
+    100 shapes. Several images of one size fill their canvas better, and are worth a shape.
 
     Args:
         levels: of one image, largest first.
         images: in the canvas.
     """
     whole = levels[0].columns * STRIDE + MARGIN
-    narrower = [width for width in _WIDTHS if width < whole]
-    widths = [*narrower[-_TRIED:], *_WIDTHS[len(narrower) :][:1]]
-    layouts = (_packed([*levels] * images, width, rounded=images == 1) for width in widths)
-    return min(layouts, key=lambda layout: layout.pixels)
+    narrower = bisect_left(_WIDTHS, whole)
+    every = [*levels] * images
+
+    def pack(width: int) -> tuple[int, Layout, list[tuple[_Piece, int, int]]]:
+        places, height = _shelved(every, width)
+        rows, bands = _bands(height, width, rounded=images == 1)
+        pixels = bands * (rows * STRIDE + MARGIN) * width
+        return pixels, Layout(every, [], width, rows, bands), places
+
+    packed = map(pack, _WIDTHS[max(0, narrower - _TRIED) : narrower + 1])
+    _, layout, places = min(packed, key=itemgetter(0))
+    strips = [
+        Strip(
+            piece.level,
+            piece.first,
+            _cells_across(piece.width),
+            every[piece.level].rows,
+            top // STRIDE,
+            left // STRIDE,
+        )
+        for piece, top, left in places
+    ]
+    return layout._replace(strips=strips)
 
 
 def rounded_up(length: int) -> int:
@@ -103,43 +128,46 @@ def rounded_up(length: int) -> int:
     return -(-length // step) * step
 
 
-def _packed(levels: Sequence[Level], width: int, *, rounded: bool) -> Layout:
-    # Shelf packing: each shelf starts with the tallest strip left; columns of lower ones fill it.
-    waiting = sorted(
-        (strip for number, level in enumerate(levels) for strip in _cut(number, level, width)),
-        key=lambda strip: (-strip.height, -strip.width),
-    )
-    placed: list[Strip] = []
+def _shelved(levels: Sequence[Level], width: int) -> tuple[list[tuple[_Piece, int, int]], int]:
+    """Top and left of the strips of all levels in a canvas, and the height that they take.
+
+    Shelf packing: each shelf starts with the tallest strip left; columns of lower ones fill it.
+    """
+    pieces = (piece for number, level in enumerate(levels) for piece in _cut(number, level, width))
+    waiting = sorted(pieces, key=itemgetter(0, 1), reverse=True)
+    places: list[tuple[_Piece, int, int]] = []
     top = 0
     while waiting:
         shelf = waiting[0].height
         left = column = down = 0
-        rest: list[Strip] = []
-        for strip in waiting:
-            if strip.width <= column and down + strip.height <= shelf:
-                placed.append(_moved(strip, top + down, left - column))
-                down += strip.height
-            elif left + strip.width <= width and strip.height <= shelf:
-                column = strip.width
-                placed.append(_moved(strip, top, left))
-                left += column
-                down = strip.height
+        rest: list[_Piece] = []
+        for piece in waiting:
+            high, wide, _, _ = piece
+            if wide <= column and down + high <= shelf:
+                places.append((piece, top + down, left - column))
+                down += high
+            elif left + wide <= width:
+                places.append((piece, top, left))
+                column = wide
+                left += wide
+                down = high
             else:
-                rest.append(strip)
+                rest.append(piece)
         waiting = rest
         top += shelf
-    rows, bands = _bands(top, width, rounded=rounded)
-    return Layout(list(levels), placed, width, rows, bands)
+    return places, top
 
 
-def _cut(number: int, level: Level, width: int) -> Iterator[Strip]:
-    most = (width - MARGIN) // STRIDE
+def _cut(number: int, level: Level, width: int) -> Iterator[_Piece]:
+    most = _cells_across(width)
+    height = level.rows * STRIDE + MARGIN
     for first in range(0, level.columns, most):
-        yield Strip(number, first, min(most, level.columns - first), level.rows)
+        columns = min(most, level.columns - first)
+        yield _Piece(height, columns * STRIDE + MARGIN, number, first)
 
 
-def _moved(strip: Strip, top: int, left: int) -> Strip:
-    return strip._replace(top=top // STRIDE, left=left // STRIDE)
+def _cells_across(pixels: int) -> int:
+    return (pixels - MARGIN) // STRIDE
 
 
 def _bands(height: int, width: int, *, rounded: bool) -> tuple[int, int]:
@@ -149,7 +177,7 @@ def _bands(height: int, width: int, *, rounded: bool) -> tuple[int, int]:
     if count > 1:
         count += count % 2  # so that two cores share them evenly
     size = math.ceil(rows / count)
-    if rounded:
+    if rounded and count == 1:
         size = rounded_up(size)
     return size, math.ceil(rows / size)
 

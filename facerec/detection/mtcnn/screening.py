@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from facerec.detection.mtcnn.networks import Arrays
-from facerec.detection.mtcnn.openvino import build_pnet, build_rnet
+from facerec.detection.mtcnn.openvino import build_pnet, build_rnet, build_rough_pnet
 from facerec.faces import Floats
 from facerec.parallel.openvino import Network, has_bfloat16, is_installed
 
@@ -31,7 +31,7 @@ class CellScan(NamedTuple):
     real one.
 
     Attributes:
-        network: see `build_pnet`.
+        network: see `build_pnet` and `build_rough_pnet`.
         error: bound of its log-odds' error, but for cells at such edges.
     """
 
@@ -39,9 +39,11 @@ class CellScan(NamedTuple):
     error: float
 
     def __call__(self, pixels: Floats) -> tuple[Floats, Floats]:
-        """Log-odds `(h, w)` and offsets `(4 or 0, h, w)` for an image `(H, W, 3)` less 127.5."""
-        output = self.network(pixels[None])[0]
-        return output[-1], output[:-1]
+        """Log-odds `(h, w)` and offsets `(4 or 0, h, w)` for an image `(H, W, 3)` less 127.5, valid
+        until this thread's next call."""
+        output = self.network.view(pixels[None])[0]
+        offsets = output[: min(4, len(output) - 1)]
+        return output[len(offsets)], offsets
 
 
 class CellScans(NamedTuple):
@@ -65,12 +67,12 @@ def open_cell_scans(weights: Mapping[str, Arrays], threads: int) -> CellScans | 
     """
     if not is_installed():
         return None
-    build = partial(build_pnet, weights["pnet"])
-    exact = CellScan(Network(build, "f32", threads), 0)
+    pnet = weights["pnet"]
+    exact = CellScan(Network(partial(build_pnet, pnet), "f32", threads), 0)
     if not has_bfloat16():
         return CellScans(exact, None)
-    rough = Network(partial(build, scores_only=True), "bf16", threads)
-    return CellScans(exact, CellScan(rough, ERROR))
+    rough = CellScan(Network(partial(build_rough_pnet, pnet), "bf16", threads), ERROR)
+    return CellScans(exact, rough)
 
 
 class Screen:

@@ -148,8 +148,8 @@ def cmc_figure(shares: Mapping[str, list[float]]) -> Figure:
 
 
 def discard_figure(curves: Mapping[str, DiscardCurve]) -> Figure:
-    """False-reject rate over the share of pairs discarded, percent; one curve per model."""
-    figure, axes = _axes("Discarded, % of pairs", "False rejects, % of genuine pairs kept")
+    """False-reject rate over the share of genuine pairs discarded, percent; one curve per model."""
+    figure, axes = _axes("Discarded, % of genuine pairs", "False rejects, % of genuine pairs kept")
     for name, curve in curves.items():
         label = f"{name}, FAR {curve.far:g}"
         axes.plot(100 * np.array(SHARES), 100 * curve.rejects, label=label)
@@ -159,12 +159,15 @@ def discard_figure(curves: Mapping[str, DiscardCurve]) -> Figure:
 
 
 def reliability_figure(curves: Mapping[str, Reliability]) -> Figure:
-    """Share of right answers over the probability told; one curve per model, and the diagonal."""
+    """Share of right answers over the probability told; one curve per model, and the diagonal. A
+    point's area is its share of the answers, as a bin of few says little."""
     figure, axes = _axes("Probability told", "Share that is right")
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
     for name, curve in curves.items():
         label = f"{name}, calibration error {curve.error:.4f}"
-        axes.plot(curve.told, curve.right, marker=".", label=label)
+        (line,) = axes.plot(curve.told, curve.right, linewidth=1, label=label)
+        share = curve.answers / curve.answers.sum()
+        axes.scatter(curve.told, curve.right, s=2 + 200 * share, color=line.get_color())
     axes.legend(loc="upper left", fontsize="small")
     return figure
 

@@ -23,7 +23,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
-from facerec.gallery.base import Batch, Where
+from facerec.gallery.base import Batch, Where, face_embeddings
 from facerec.gallery.entries import known_quality, mean_vectors
 from facerec.gallery.milvus.client import explained, parse_address
 from facerec.gallery.milvus.reading import IDS, NAMES, MilvusReader, chunks
@@ -139,13 +139,11 @@ class MilvusGallery(MilvusReader):
         person = stored_name(person, self._people)
         if person not in self._people:
             check_new_name(person)
-        size = self._card.embedding_size
-        if any(face.embedding is None or face.embedding.shape != (size,) for face in faces):
-            raise ValueError(f"every face needs an embedding of {size} values")
+        vectors = face_embeddings(faces, self._card.embedding_size)
         if self.has_source(person, source):
             self._drop(person, self._people[person].of_source(escape_text(source)))
-        for face in faces:
-            numbers = (face.box, face.landmarks, face.score, known_quality(face), face.embedding)
+        for face, vector in zip(faces, vectors, strict=True):
+            numbers = (face.box, face.landmarks, face.score, known_quality(face), vector)
             self._append(person, source, sha256, meta or {}, *numbers)
 
     def append(self, batch: Batch) -> None:

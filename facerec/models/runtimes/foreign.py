@@ -129,8 +129,11 @@ class ForeignEmbedder:
                 f"says {self.card.embedding_size} values for each"
             )
         vectors = y.reshape(len(y), -1)[:count].astype(np.float32)
-        if not np.isfinite(vectors).all():
+        lengths = np.linalg.norm(vectors, axis=1)
+        if not np.isfinite(lengths).all():
             raise MissingError(f"{self._path}: gives values that are no numbers (NaN)")
+        if (lengths < np.finfo(np.float32).tiny).any():
+            raise MissingError(f"{self._path}: gives vectors of length 0")
         return vectors
 
 

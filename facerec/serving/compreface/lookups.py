@@ -16,10 +16,11 @@ from facerec.serving.entries import entries_of
 def nearest_people(
     store: GalleryStore, vectors: Floats, top: int, section: RecognizeSection
 ) -> list[list[Hit]]:
-    """The most similar people of each vector `(Q, D) float32`, nearest first."""
+    """The most similar people of each vector `(Q, D) float32`, nearest first: `top`, and two if
+    there are as many, since the second says how certain the first is."""
     if not len(vectors):
         return []
-    return store.search(vectors, top, match=section.match, where=section.where)
+    return store.search(vectors, max(top, 2), match=section.match, where=section.where)
 
 
 def page_of_entries(

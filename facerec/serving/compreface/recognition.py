@@ -107,7 +107,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         result = [
             {
                 **seen.record(face),
-                "subjects": scale.likenesses(hits),
+                "subjects": scale.likenesses(hits, prediction_count),
             }
             for face, hits in zip(faces, found, strict=False)
         ]
@@ -185,7 +185,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         result = [
             {
                 "embedding": given,
-                "similarities": scale.likenesses(hits),
+                "similarities": scale.likenesses(hits, prediction_count),
             }
             for given, hits in zip(body.embeddings, found, strict=True)
         ]

@@ -44,22 +44,35 @@ class Scale:
         beyond = 1 - _euclidean(cosine) / self._threshold
         return round((math.tanh(_STEEPNESS * beyond) + 1) / 2, _DIGITS)
 
-    def likeness(self, cosine: float) -> dict[str, float]:
+    def likeness(self, cosine: float, second: float | None = None) -> dict[str, float]:
         """Similarity of a cosine, and the `probability` of the right name, as `facerec recognize`
-        tells it; without the latter where the card does not say, as CompreFace knows none."""
+        tells it; without the latter where the card does not say, as CompreFace knows none.
+
+        Args:
+            second: see `Certainty.probability`.
+        """
         told = {"similarity": self.similarity(cosine)}
         if self._certainty is not None:
-            told["probability"] = round(float(self._certainty.probability([cosine])[0]), _DIGITS)
+            others = None if second is None else [second]
+            (probability,) = self._certainty.probability([cosine], others).tolist()
+            told["probability"] = round(probability, _DIGITS)
         return told
 
-    def likenesses(self, hits: Sequence[Hit]) -> list[dict[str, Any]]:
+    def likenesses(self, hits: Sequence[Hit], count: int) -> list[dict[str, Any]]:
         """People with their similarities, most similar first; a probability is that of the first,
-        as it is known of the most similar person alone."""
+        as it is known of the most similar person alone.
+
+        Args:
+            hits: the most similar people, two or more if there are as many.
+            count: of people told.
+        """
         told: list[dict[str, Any]] = [
-            {"subject": hit.name, "similarity": self.similarity(hit.similarity)} for hit in hits
+            {"subject": hit.name, "similarity": self.similarity(hit.similarity)}
+            for hit in hits[:count]
         ]
         if told:
-            told[0] |= self.likeness(hits[0].similarity)
+            second = hits[1].similarity if len(hits) > 1 else -1.0
+            told[0] |= self.likeness(hits[0].similarity, second)
         return told
 
 
