@@ -92,6 +92,14 @@ def test_a_batch_gives_exactly_the_single_results(detector: MTCNN, portrait: Ima
         assert equal(faces, detector.detect([image])[0])
 
 
+def test_threads_that_share_a_small_image_change_nothing(portrait: Image) -> None:
+    alone, shared = (MTCNN(load_mtcnn_weights(), threads=count) for count in (1, 3))
+    small = portrait[:251, 90:350]
+    (expected,) = alone.detect([small])
+    assert expected
+    assert equal(shared.detect([small])[0], expected)
+
+
 def test_pictures_of_one_size_are_worked_on_together(portrait: Image) -> None:
     """Those without a face too, and one that much of is worth a close look."""
     lone = MTCNN(load_mtcnn_weights(), threads=1)

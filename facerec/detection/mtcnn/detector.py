@@ -131,6 +131,7 @@ class MTCNN(Reducible):
             scans=open_cell_scans(weights, threads) if on_cpu else None,
             run=self._map,
             empty=self._scratch.empty,
+            free=self._free,
         )
         self._device_proposer = DeviceProposer(network, self._log_odds[0], self._device)
         self._rnet: RNet | Refinement
@@ -179,6 +180,9 @@ class MTCNN(Reducible):
 
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return (map_serially if self._pool is None else self._pool.map)(function, items)
+
+    def _free(self) -> int:
+        return 1 if self._pool is None else self._pool.free()
 
     def _group_by_size(self, images: Sequence[Image]) -> list[list[int]]:
         """Indices of images of one size, in batches that threads share evenly."""
@@ -302,10 +306,10 @@ class MTCNN(Reducible):
         Args:
             crops: the boxes', if they have been made.
         """
-        size, multiple, shares = (
-            (_BATCH_CROPS[network.side], network.multiple, self._pool.free())
+        size, multiple = (
+            (_BATCH_CROPS[network.side], network.multiple)
             if self._pool is not None
-            else (_DEVICE_BATCH_CROPS, 1, 1)
+            else (_DEVICE_BATCH_CROPS, 1)
         )
         images = image_indices(counts)
 
@@ -319,7 +323,7 @@ class MTCNN(Reducible):
 
         if not len(boxes):
             return as_like(np.empty((0, 15), np.float32), boxes)
-        slices = shared_slices(len(boxes), size, multiple, shares)
+        slices = shared_slices(len(boxes), size, multiple, self._free())
         return namespace(boxes).concatenate(self._map(run, slices))
 
     def _propose(self, cells: Cells, count: int, levels: Sequence[Level]) -> tuple[Any, Counts]:
