@@ -2,7 +2,7 @@
 
 A thing registers itself with a decorator in its own file:
 
-    @DETECTORS.register("yunet", help="YuNet: one-stage; weights are downloaded.", weights="yunet")
+    @DETECTORS.register("yunet", help="YuNet: one-stage.", weights="yunet")
     class YuNet: ...
 
 Names, help lines and other literal facts are read from the package's source without importing it,

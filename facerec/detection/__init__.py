@@ -11,6 +11,7 @@ Facts that it may register with:
 
 - `options`: a pydantic model of the profile's `detector.options`, for what `DetectorSection` lacks.
 - `weights`: the catalogue name of the file that `facerec download` fetches for it.
+- `packaged`: that of a pip package's file, used until the other is downloaded.
 - `cascade`: True where faces must exceed `detector.thresholds[2]`; video lowers it to keep tracks.
 - `landmarks`: `mtcnn` where its faces get the landmarks of MTCNN's third network unless the profile
   says otherwise.

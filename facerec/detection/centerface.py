@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from facerec.detection.reduction import OneStage
+from facerec.detection.one_stage import Candidates, OneStage, padded
 from facerec.errors import MissingError
 from facerec.faces import Face, Floats, Image
 from facerec.parallel.openvino import Network, has_bfloat16, is_installed, open_core
@@ -24,7 +23,6 @@ from facerec.weights.packages import package_file
 _SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 _STRIDE, _SIDES = 4, 32
 _SCORE = 0.35
-_NMS_IOU = 0.3
 _FIXED = {
     "0a02080a0a0208030a0208200a020820": "0a0212000a0208030a0212000a021200",
     **{
@@ -95,30 +93,13 @@ class CenterFace(OneStage):
         """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
         return self._pool.map(self._detect_one, images)
 
-    def _detect_one(self, image: Image) -> list[Face]:
-        height, width = image.shape[:2]
-        if not image.size:
-            return []
-        scale = self._scale(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-        padded = np.zeros((3, *(-(-side // _SIDES) * _SIDES for side in size[::-1])), np.float32)
-        padded[:, : size[1], : size[0]] = small.transpose(2, 0, 1)
-        boxes, scores, landmarks = _decoded(self._run(padded[None])[0], self._score)
-        kept = cv2.dnn.NMSBoxes(
-            np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist(),
-            scores.tolist(), self._score, _NMS_IOU,
-        )  # fmt: skip
-        ratio = np.array([width / size[0], height / size[1]], np.float32)
-        return [
-            Face((boxes[i].reshape(2, 2) * ratio).ravel(), float(scores[i]), landmarks[i] * ratio)
-            for i in kept
-            if (boxes[i, 2:] - boxes[i, :2]).max() / scale >= self._min_face
-        ]
+    def _candidates(self, image: Image) -> Candidates:
+        pixels = padded(image, _SIDES).transpose(2, 0, 1)[None].astype(np.float32)
+        return _decoded(self._run(np.ascontiguousarray(pixels))[0], self._score)
 
 
-def _decoded(output: Floats, least: float) -> tuple[Floats, Floats, Floats]:
-    """Boxes `(N, 4)`, scores `(N,)` and landmarks `(N, 5, 2)`, in pixels of the network's input.
+def _decoded(output: Floats, least: float) -> Candidates:
+    """The cells whose score is high enough.
 
     Args:
         output: heatmap, log sizes (h, w), offsets (y, x) and five landmarks (y, x), `(15, h, w)`.
@@ -131,7 +112,7 @@ def _decoded(output: Floats, least: float) -> tuple[Floats, Floats, Floats]:
     corners = (centres - sides / 2).astype(np.float32)
     shares = found[:, 5:].reshape(-1, 5, 2)[:, :, ::-1]
     landmarks = corners[:, None] + shares * sides[:, None]
-    return np.concatenate([corners, corners + sides], 1), found[:, 0], landmarks
+    return Candidates(np.concatenate([corners, corners + sides], 1), found[:, 0], landmarks)
 
 
 def _open(content: bytes, threads: int) -> Callable[[Floats], Floats]:

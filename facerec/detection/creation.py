@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from facerec.detection import Detector
+from facerec.errors import MissingError
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
@@ -30,6 +33,32 @@ def create_detector(section: DetectorSection, *, device: str = "cpu") -> Detecto
     from facerec.detection.mtcnn.weights import load_mtcnn_weights
 
     return MTCNNLandmarks(detector, load_mtcnn_weights())
+
+
+def weights_of(section: DetectorSection) -> Path | None:
+    """The detector's weights file: `detector.weights`, or else the downloaded one, or else a pip
+    package's; None where it takes none.
+
+    Raises:
+        MissingError: there is none of them; says how one gets there.
+    """
+    from facerec.weights.catalog import PackageFile, read_catalogue
+    from facerec.weights.downloads import find_download
+
+    name, packaged = (DETECTORS.fact(section.name, fact) for fact in ("weights", "packaged"))
+    if section.weights is not None or name is None:
+        return section.weights
+    if (downloaded := find_download(name)) is not None:
+        return downloaded
+    remedy = f"facerec download weights {name}, or set detector.weights"
+    if packaged is None:
+        raise MissingError(f"the detector {section.name} needs its weights file; try: {remedy}")
+    file = read_catalogue().weights[packaged].file
+    assert isinstance(file, PackageFile)
+    try:
+        return file.find_sound()
+    except MissingError as error:
+        raise MissingError(f"{error}, or: {remedy}") from error
 
 
 def points_of(section: DetectorSection) -> str:

@@ -14,9 +14,6 @@ _MIN_FACE_LEFT = 40
 sought from 80 pixels on, factor 2 lost 1 of 52 faces and added none; landmarks moved by 0.4 % of
 the face."""
 
-_SMALLEST_FACE = 10
-"""Pixels of the smallest face that a one-stage network finds; its input keeps twice as many."""
-
 
 def power_of_two(factor: float) -> int:
     """The largest of 1, 2, 4 and 8 that is not above the factor."""
@@ -47,19 +44,3 @@ class Reducible:
         reduced = copy.copy(self)
         reduced._min_face = self._min_face / factor
         return reduced
-
-
-class OneStage(Reducible):
-    """Mixin of one-stage detectors, whose input is downscaled as far as `min_face` and a longest
-    side allow."""
-
-    _longest_side: int
-
-    def reduction(self, height: int, width: int) -> int:
-        """See `Detector.reduction`."""
-        return reduction_of(height, width, 1 / self._scale(height, width))
-
-    def _scale(self, height: int, width: int) -> float:
-        return min(
-            1.0, self._longest_side / max(height, width), 2 * _SMALLEST_FACE / self._min_face
-        )

@@ -16,6 +16,7 @@ import numpy as np
 
 from facerec import __version__
 from facerec.card import ModelCard
+from facerec.detection.creation import weights_of
 from facerec.errors import FacerecError, MissingError
 from facerec.faces import Floats
 from facerec.files.hashing import sha256_of
@@ -54,8 +55,9 @@ def cache_path(
         fields["template"] = template
     if not aligned:
         fields["detector"] = detector.model_dump(mode="json", exclude={"weights"})
-        if detector.weights is not None and detector.weights.is_file():
-            fields["weights"] = sha256_of(detector.weights)
+        weights = weights_of(detector)
+        if weights is not None and weights.is_file():
+            fields["weights"] = sha256_of(weights)
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     return folder / "embeddings" / f"{card.name}-{digest[:16]}.sqlite".replace("/", "_")
 

@@ -76,13 +76,16 @@ def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[G
         store.commit()
 
 
-def extend(store: GalleryStore, other: GalleryStore) -> None:
+def extend(store: GalleryStore, other: GalleryStore, where: str = "the other gallery") -> None:
     """Add another gallery's entries, except photos that the person already has, by content.
+
+    Args:
+        where: the other's name in an error.
 
     Raises:
         IncompatibleError: it was built with another model.
     """
-    store.card.require_same_model(other.card, "the other gallery")
+    store.card.require_same_model(other.card, where)
     if len(other):
         record_points(store, points_recorded(other.card))
     for batch in other.batches():

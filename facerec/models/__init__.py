@@ -51,8 +51,8 @@ def require_chips(chips: Image, card: ModelCard) -> None:
 
 
 def fill_batch(chips: Image, size: int) -> Image:
-    """The chips, padded with black ones to a multiple of `size`."""
-    return np.concatenate([chips, np.zeros((-len(chips) % size, *chips.shape[1:]), np.uint8)])
+    """The chips, padded with copies of the last to a multiple of `size`."""
+    return np.concatenate([chips, chips[-1:].repeat(-len(chips) % size, 0)])
 
 
 def unit_vectors(vectors: Floats) -> Floats:

@@ -9,7 +9,7 @@ from facerec.models import Embedder, fill_batch
 
 
 class WholeBatches:
-    """An embedder whose batches all have one size, padded with black chips.
+    """An embedder whose batches all have one size, padded with copies of the last chip.
 
     The order of a network's sums depends on the batch size alone.
 

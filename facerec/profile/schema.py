@@ -85,7 +85,7 @@ class DetectorSection(Section):
     """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
     which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
     weights: Path | None = None
-    """A detector's own weights file, for detectors whose weights no pip package carries."""
+    """A detector's own weights file; empty: yunet's downloaded one, or that of its pip package."""
     second_look: SecondLook | None = None
     """Where no face is found, look again: `padding` with a black border, for faces that fill their
     photo; `turns` also at the photo turned by 90, 180 and 270 degrees. Empty: `turns` for `align`,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from facerec.card import Calibration, ModelCard
 from facerec.errors import MissingError, UsageError, did_you_mean, nearest_or_all
+from facerec.files.hashing import sha256_of
 from facerec.files.parsing import parse_yaml
 from facerec.files.text import read_text
 from facerec.weights.folder import cache_folder
@@ -34,7 +35,7 @@ class PackageFile(_Record):
     path: str
     sha256: str
     size: int
-    format: Literal["dlib", "sface"]
+    format: Literal["dlib", "sface", "onnx"]
     install: str | None = None
 
     def find(self) -> Path:
@@ -44,6 +45,22 @@ class PackageFile(_Record):
             MissingError: the package, or the file in it, is not there.
         """
         return package_file(self.package, self.path, install=self.install)
+
+    def find_sound(self) -> Path:
+        """Its path, after its hash was compared.
+
+        Raises:
+            MissingError: it is not there, or another file is.
+        """
+        path = self.find()
+        found = sha256_of(path)
+        if found != self.sha256:
+            raise MissingError(
+                f"{path}: damaged or of another version (sha256 {found[:12]}…, expected "
+                f"{self.sha256[:12]}…); "
+                f"try: pip install --force-reinstall {self.install or self.package}"
+            )
+        return path
 
 
 class RemoteFile(_Record):

@@ -52,6 +52,16 @@ def limit_isa(arguments: list[str]) -> list[str]:
     return rest
 
 
+def require_arguments(doc: str | None, least: int) -> None:
+    """End with a benchmark's description where it is given fewer arguments, or asked for help.
+
+    Raises:
+        SystemExit: with the description.
+    """
+    if len(sys.argv) <= least or {"-h", "--help"} & set(sys.argv):
+        raise SystemExit(f"{(doc or '').strip()}\n\nAlso: --isa avx2|avx512|bf16")
+
+
 def _require_bf16() -> None:
     from facerec.models.precision import multiplies_bf16
 

@@ -28,6 +28,7 @@ from facerec.imaging.archives import open_source
 from facerec.imaging.decode import decode_image
 from facerec.imaging.names import is_photo
 from facerec.profile.loading import Profile
+from tests.benchmarks import require_arguments
 from tests.benchmarks.cleanup_groups import score
 
 FACES, LARGEST, SIDE = 3000, 6, 250
@@ -248,4 +249,5 @@ def main(archive: Path, folder: Path, half: int, profile: str = "default") -> No
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 3)
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

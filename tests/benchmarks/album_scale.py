@@ -20,6 +20,7 @@ import numpy as np
 from facerec.album.grouping import PASSES, group
 from facerec.album.known import Known
 from facerec.faces import Floats
+from tests.benchmarks import require_arguments
 from tests.benchmarks.cleanup_groups import score
 from tests.conftest import make_card
 
@@ -88,4 +89,5 @@ def main(faces: int, people: int, kept: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 2)
     main(int(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:4]))

@@ -29,6 +29,7 @@ from PIL import Image as Pillow
 from facerec.imaging.archives import open_source
 from facerec.imaging.names import is_photo
 from facerec.parallel.ahead import map_ahead
+from tests.benchmarks import require_arguments
 
 PHOTOS, LARGEST, TOUCHED = 10_000, 4, 100
 FIRST, STEP = datetime(2001, 1, 1, 12), timedelta(hours=17)
@@ -144,4 +145,5 @@ def main(archive: Path, folder: Path, count: int = PHOTOS) -> None:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 2)
     main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]))

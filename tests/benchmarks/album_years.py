@@ -24,6 +24,7 @@ from facerec.album.grouping import group
 from facerec.album.known import NOBODY, Known
 from facerec.card import similarity_to_distance
 from facerec.faces import Floats
+from tests.benchmarks import require_arguments
 from tests.benchmarks.album import Album, load
 from tests.benchmarks.cleanup_groups import score
 
@@ -145,4 +146,5 @@ def row(titles: tuple[str, ...], faces: Faces, chosen: np.ndarray, found: np.nda
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 3)
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -13,6 +13,7 @@ from facerec.engine.building import open_embedder
 from facerec.imaging.decode import decode_image
 from facerec.profile.loading import Profile
 from facerec.training.data.fitting import fit
+from tests.benchmarks import require_arguments
 
 _RATES = (1e-2, 1e-3, 1e-4)
 _MAX_PIXELS = 10**7
@@ -41,4 +42,5 @@ def main(chips: Path, people: Path, models: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 3)
     main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

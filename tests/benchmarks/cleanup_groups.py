@@ -18,6 +18,7 @@ from facerec.cleanup.threshold import distance_at
 from facerec.cleanup.unlabelled import UNKNOWN, group
 from facerec.cli.cleanup_inputs import look_at_people
 from facerec.profile.loading import Profile
+from tests.benchmarks import require_arguments
 from tests.cleanup_noise import unpack_people
 
 RATES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -84,4 +85,5 @@ def main(archive: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 2)
     main(*map(Path, sys.argv[1:3]))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from tests.benchmarks import require_arguments
 from tests.large_report import write_large_report
 
 
@@ -43,4 +44,5 @@ def measure(people: int) -> None:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 1)
     measure(int(sys.argv[1]))

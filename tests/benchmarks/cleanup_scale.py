@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from facerec.cleanup.photos import Facts, Photos
+from tests.benchmarks import require_arguments
 
 PER_PERSON, SIZE, WRONG = 50, 512, 0.02
 
@@ -70,6 +71,7 @@ def measure(count: int) -> str:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 1)
     for argument in sys.argv[1:]:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             print(pool.apply(measure, (int(argument),)), flush=True)

@@ -29,6 +29,7 @@ from facerec.imaging.archives import open_source
 from facerec.imaging.names import is_photo
 from facerec.parallel.products import single_threaded_blas
 from facerec.profile.loading import Profile
+from tests.benchmarks import require_arguments
 
 LEAST, RARE = 8, 2
 Home = dict[int, str]
@@ -170,4 +171,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 1)
     main()

@@ -16,6 +16,7 @@ from facerec.faces import Image
 from facerec.imaging.archives import open_source, photo_names
 from facerec.imaging.decode import decode_image
 from facerec.imaging.draw import write_image
+from tests.benchmarks import require_arguments
 
 _SIGMA, _SIDE = 1.5, 32
 _MAX_PIXELS = 10**7
@@ -41,4 +42,5 @@ def degrade(chip: Image) -> Image:
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 2)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -61,7 +61,7 @@ def embed(engine: Engine, files: Sequence[Path], *, smaller: bool) -> Floats:
 def main() -> None:
     """Write the enlarged files, embed them both ways, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--folds", type=int, default=2, choices=range(2, 11), metavar="2-10")
     options = parser.parse_args()
     lfw = DATA / "lfw"
     protocol, source = open_protocol("lfw", lfw / "lfw-deepfunneled-pairs.tar", lfw / "pairs.txt")

@@ -34,3 +34,10 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
 def test_bf16_is_not_chosen_where_onednn_may_not_use_it(most, monkeypatch) -> None:
     monkeypatch.setitem(os.environ, "ONEDNN_MAX_CPU_ISA", most)
     assert not multiplies_bf16()
+
+
+def test_a_benchmark_without_its_arguments_describes_itself() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.cleanup_report", "--isa", "avx2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "python -m tests.benchmarks.cleanup_report 5000" in done.stderr

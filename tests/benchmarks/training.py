@@ -15,6 +15,7 @@ from facerec.profile.loading import Profile
 from facerec.training.callbacks import Callbacks, Progress
 from facerec.training.data.synthetic import Synthetic
 from facerec.training.run import train
+from tests.benchmarks import require_arguments
 
 BACKBONES = (
     "ir_50", "resnet_50", "mobilenet_v2", "mobilenet_v3_large", "mobilefacenet", "iresnet18",
@@ -57,4 +58,5 @@ def measure(backbone: str, precision: str, chips: Path, folder: Path) -> tuple[f
 
 
 if __name__ == "__main__":
+    require_arguments(__doc__, 0)
     main(sys.argv[1:])

@@ -70,6 +70,8 @@ def blocked(folder: Path) -> Path:
     return write_bytes(folder / "file", b"") / "g.h5"
 
 
+YUNET_WITHOUT_FILE = ("--set", "detector.name=yunet", "--set", "detector.weights=absent.onnx")
+
 TABLE: dict[str, tuple[Make, int, str]] = {
     "no arguments": (lambda t: ["embed"], 2, "Missing argument"),
     "unknown command": (lambda t: ["recognise"], 2, "No such command"),
@@ -193,9 +195,9 @@ TABLE: dict[str, tuple[Make, int, str]] = {
         "runtime.device toaster",
     ),
     "missing detector weights": (
-        lambda t: ["compare", make_noise(t), t, "--set", "detector.name=yunet"],
+        lambda t: ["compare", make_noise(t), t, *YUNET_WITHOUT_FILE],
         4,
-        "yunet",
+        "absent.onnx: no such file; set detector.weights to YuNet's ONNX file",
     ),
     "unwritable gallery": (
         lambda t: ["embed", make_noise(t), "--name", "a", "-o", blocked(t)],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from facerec import Gallery
-from facerec.card import Calibration, Norms
+from facerec.card import Calibration, Cohort, Norms
 from facerec.cli.evaluation import calibration
 from facerec.cli.evaluation.calibration import write_calibration
 from facerec.files.locking import locked
@@ -17,6 +17,13 @@ from facerec.weights.cards import read_card, write_card
 from tests.conftest import make_card, make_face
 
 MEASURED = Calibration(data="lfw", pairs=6000, thresholds={"1e-3": 0.4})
+COHORT = Cohort(
+    people=50,
+    cosines=(0.4, 0.5),
+    impostor={1: (0.5, 0.1)},
+    genuine={1: (1.0, 0.9)},
+    spread=(1.0, 1.0),
+)
 
 
 class Calibrating:
@@ -88,3 +95,24 @@ def test_what_another_writes_into_a_card_meanwhile_stays(
     calibrating.end()
     card = read_card(path, None)
     assert (card.calibration, card.norms) == (MEASURED, norms)
+
+
+@pytest.mark.parametrize("kind", ["gallery", "old gallery", "card", "new card"])
+def test_thresholds_of_pairs_that_name_nobody_leave_the_cohort_of_strangers(
+    kind: str, tmp_path: Path
+) -> None:
+    known = make_card(calibration=MEASURED.model_copy(update={"cohort": COHORT}))
+    path = tmp_path / ("g.h5" if "gallery" in kind else "card.json")
+    if kind == "card":
+        write_card(path, known)
+    elif kind != "new card":
+        Gallery(known if kind == "gallery" else make_card()).save(path)
+    mine = Calibration(data="pairs", pairs=200, thresholds={"1e-2": 0.5})
+    write_calibration(path, known, mine, None)
+    card = Gallery.open(path).card if "gallery" in kind else read_card(path)
+    assert card.calibration == mine.model_copy(update={"cohort": COHORT})
+    other = COHORT.model_copy(update={"people": 60})
+    write_calibration(path, known, mine.model_copy(update={"cohort": other}), None)
+    card = Gallery.open(path).card if "gallery" in kind else read_card(path)
+    assert card.calibration is not None
+    assert card.calibration.cohort == other

@@ -65,7 +65,7 @@ def complete(line: str, cwd: Path = ROOT) -> list[str]:
         ("facerec export x --to o", ["onnx", "openvino"]),
         ("facerec gallery export --to np", ["npz"]),
         ("facerec import --as dl", ["dlib"]),
-        ("facerec download weights yu", ["yunet"]),
+        ("facerec download weights yu", ["yunet", "yunet_int8bq"]),
         ("facerec bench det", ["detect"]),
         ("facerec docs tra", ["train"]),
         ("facerec embed --set detector.min", ["detector.min_face="]),

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from facerec.detection import centerface
 from facerec.detection.centerface import CenterFace
 from facerec.detection.creation import create_detector
+from facerec.detection.mtcnn.boxes import crop
 from facerec.detection.mtcnn.detector import MTCNN
-from facerec.detection.mtcnn.landmarks import MTCNNLandmarks
+from facerec.detection.mtcnn.landmarks import MTCNNLandmarks, cut_out
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
 from facerec.errors import MissingError
 from facerec.faces import Face, Image
 from facerec.imaging.decode import read_image
 from facerec.profile.schema import DetectorSection
 from facerec.weights.packages import package_file
+from tests.conftest import noise
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,9 @@ class Given:
         self.faces = faces
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        return [[self._roughly(face)] for face in self.faces]
+        share = len(self.faces) // len(images)
+        rough = map(self._roughly, self.faces)
+        return [list(islice(rough, share)) for _ in images]
 
     def _roughly(self, face: Face) -> Face:
         box = face.box + np.array([-3, 2, 5, 4], np.float32)
@@ -68,6 +76,33 @@ def test_other_boxes_get_mtcnns_landmarks(photos: list[Image], expected: list[Fa
         np.testing.assert_allclose(face.landmarks, own.landmarks, atol=own.size * 0.03)
         np.testing.assert_allclose(face.box, own.box, atol=6)
         assert face.score == own.score
+
+
+@given(st.tuples(*[st.floats(-60, 90)] * 2), st.floats(2, 120), st.sampled_from([(40, 61), (2, 3)]))
+@settings(deadline=None, max_examples=60)
+def test_a_crop_of_the_covered_pixels_is_that_of_the_whole_image(
+    corner: tuple[float, float], side: float, size: tuple[int, int]
+) -> None:
+    image = noise(*size)
+    box = np.array([*corner, corner[0] + side, corner[1] + side], np.float32)
+    whole = torch.from_numpy(image.astype(np.float32) - 127.5)[None]
+    expected = crop(whole, box[None], np.zeros(1, np.intp), 48)[0]
+    found = cut_out(image, box)
+    # a sample on the very edge may fall inside for one and outside for the other
+    inner = (found != 0) & (expected != 0)
+    assert (inner == ((found != 0) | (expected != 0))).float().mean() > 0.95
+    torch.testing.assert_close(found[inner], expected[inner], atol=0.05, rtol=0)
+
+
+def test_landmarks_do_not_depend_on_the_faces_beside(
+    photos: list[Image], expected: list[Face]
+) -> None:
+    placed = MTCNNLandmarks(Given(expected), load_mtcnn_weights())
+    many = MTCNNLandmarks(Given(expected * 6), load_mtcnn_weights())
+    for photo in photos:
+        alone, together = placed.detect([photo])[0], many.detect([photo])[0]
+        for one, other in zip(alone * 6, together, strict=True):
+            np.testing.assert_array_equal(one.landmarks, other.landmarks)
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

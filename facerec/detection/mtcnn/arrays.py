@@ -21,7 +21,7 @@ from torch import Tensor
 from facerec.faces import Floats
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
-Rows = TypeVar("Rows", NDArray[Any], Tensor, list[int])
+Rows = TypeVar("Rows", NDArray[Any], Tensor, list[Any])
 Empty = Callable[[str, Sequence[int]], Floats]
 
 _MAX_KEPT_VALUES = 12_000_000

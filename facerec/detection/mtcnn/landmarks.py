@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -23,14 +24,16 @@ from facerec.detection.mtcnn.networks import Arrays, ONet
 from facerec.detection.mtcnn.openvino import Refinement, build_onet
 from facerec.faces import Face, Floats, Image, turn_of
 from facerec.parallel.openvino import Network, is_installed
+from facerec.parallel.threads import TorchThreads
 
 Turns = NDArray[np.intp]
 """`(N,)`, quarter turns clockwise."""
 
 _BATCH = 8
-_MEAN = 127.5
+_MEAN = np.float32(127.5)
 _ROUNDS = 2
-"""The network was trained on MTCNN's boxes: its own, of the first round, are such."""
+"""The network was trained on MTCNN's boxes: its own, of the first round, are such. The mean of both
+rounds' landmarks has less of its jitter, a hundredth of a face: LFW 99.17 instead of 98.87 %."""
 
 
 class MTCNNLandmarks:
@@ -50,9 +53,10 @@ class MTCNNLandmarks:
     ) -> None:
         self._detector = detector
         self._network: ONet | Refinement
+        threads = threads or torch.get_num_threads()
+        self._map = TorchThreads(threads).map
         if is_installed():
-            build = partial(build_onet, weights["onet"])
-            network = Network(build, "f32", threads or torch.get_num_threads())
+            network = Network(partial(build_onet, weights["onet"]), "f32", threads)
             self._network = Refinement(ONet.side, ONet.multiple, network)
         else:
             self._network = ONet(weights["onet"], torch.device("cpu"))
@@ -60,7 +64,12 @@ class MTCNNLandmarks:
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """See `Detector.detect`."""
         found = self._detector.detect(images)
-        return [self._located(image, faces) for image, faces in zip(images, found, strict=True)]
+        pairs = [pair for pair in zip(images, found, strict=True) if min(pair[0].shape[:2]) > 1]
+        faces = [(image, face) for image, some in pairs for face in some]
+        located = chain.from_iterable(self._map(self._located, in_chunks(faces, _BATCH)))
+        for _, some in pairs:
+            some[:] = islice(located, len(some))
+        return found
 
     def reduction(self, height: int, width: int) -> int:
         """See `Detector.reduction`."""
@@ -72,39 +81,50 @@ class MTCNNLandmarks:
         reduced._detector = self._detector.reduced(factor)
         return reduced
 
-    @torch.inference_mode()
-    def _located(self, image: Image, faces: Sequence[Face]) -> list[Face]:
-        if not faces or min(image.shape[:2]) < 2:
-            return list(faces)
-        boxes = np.stack([face.box for face in faces])
-        turns = np.array([turn_of(face.landmarks) // 90 for face in faces])
-        pixels = torch.from_numpy(image.astype(np.float32) - _MEAN)[None]
+    def _located(self, faces: Sequence[tuple[Image, Face]]) -> list[Face]:
+        boxes = np.stack([face.box for _, face in faces])
+        turns = np.array([turn_of(face.landmarks) // 90 for _, face in faces])
+        rounds = []
         for _ in range(_ROUNDS):
             boxes = squared(boxes)
             sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
-            shares = self._shares(pixels, boxes, turns)
-            landmarks = shares[:, :5] * sides + boxes[:, None, :2] - 1
+            shares = self._shares([image for image, _ in faces], boxes, turns)
+            rounds.append(shares[:, :5] * sides + boxes[:, None, :2] - 1)
             corners = shares[:, 5:] * sides + boxes[:, None, :2]
             boxes = np.concatenate([corners.min(1), corners.max(1) - 1], 1)
         return [
-            replace(face, landmarks=own.copy()) for face, own in zip(faces, landmarks, strict=True)
+            replace(face, landmarks=own)
+            for (_, face), own in zip(faces, np.mean(rounds, 0), strict=True)
         ]
 
-    def _shares(self, pixels: Tensor, boxes: Floats, turns: Turns) -> Floats:
+    def _shares(self, images: Sequence[Image], boxes: Floats, turns: Turns) -> Floats:
         """Landmarks and two opposite corners of the face `(N, 7, 2)`, as shares of the box."""
-        shares: list[Floats] = []
-        for some in in_chunks(list(range(len(boxes))), _BATCH):
-            rows = pad_to_multiple(np.array(some), ONet.multiple)
-            crops = crop(pixels, boxes[rows], np.zeros(len(rows), np.intp), ONet.side)
-            upright = [
-                torch.rot90(it, -turn, (1, 2))
-                for it, turn in zip(crops, turns[rows].tolist(), strict=True)
-            ]
-            output = self._network(torch.stack(upright)).numpy()[: len(some)]
-            corners = output[:, :4].reshape(-1, 2, 2) + np.array([[0, 0], [1, 1]], np.float32)
-            points = np.concatenate([output[:, 4:14].reshape(-1, 2, 5).swapaxes(1, 2), corners], 1)
-            shares += map(_turned_back, points, turns[some].tolist())
-        return np.stack(shares)
+        upright = [
+            torch.rot90(cut_out(image, box), -turn, (1, 2))
+            for image, box, turn in zip(images, boxes, turns.tolist(), strict=True)
+        ]
+        crops = pad_to_multiple(torch.stack(upright).numpy(), ONet.multiple)
+        output = self._network(torch.from_numpy(crops)).numpy()[: len(boxes)]
+        corners = output[:, :4].reshape(-1, 2, 2) + np.array([[0, 0], [1, 1]], np.float32)
+        points = np.concatenate([output[:, 4:14].reshape(-1, 2, 5).swapaxes(1, 2), corners], 1)
+        return np.stack(list(map(_turned_back, points, turns.tolist())))
+
+
+def cut_out(image: Image, box: Floats) -> Tensor:
+    """The crop `(3, 48, 48)` of `boxes.crop` for a box `(4,)` of the image less 127.5.
+
+    Of the image it takes the pixels that the box covers: in a photo of 12 megapixels, a face is a
+    small part.
+    """
+    size = np.array(image.shape[1::-1], np.float32)
+    ends = box.reshape(2, 2) * ((size - 1) / size)
+    first = np.clip(np.floor(ends[0]), 0, size - 2)
+    last = np.clip(np.ceil(ends[1]) + 1, first + 2, size)
+    (left, top), (right, bottom) = first.astype(int), last.astype(int)
+    pixels = np.subtract(image[top:bottom, left:right], _MEAN, dtype=np.float32)
+    inside = (ends - first) * ((last - first) / (last - first - 1))
+    alone = np.zeros(1, np.intp)
+    return crop(torch.from_numpy(pixels)[None], inside.reshape(1, 4), alone, ONet.side)[0]
 
 
 def _turned_back(points: Floats, turn: int) -> Floats:

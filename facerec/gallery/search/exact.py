@@ -30,6 +30,8 @@ _BLOCK = 4096
 """Rows that share an int8 scale."""
 _SEED = 2 * _BLOCK
 """Rows compared first, to obtain a k-th best."""
+_DOTTED = 4
+"""Queries up to which a dot product a row is faster than BLAS's product of matrices."""
 _QUANTISE_AFTER, _QUANTISE_FROM = 64, 16_384
 """Queries after which quantising pays, and rows from which."""
 _FORGET = 64
@@ -223,9 +225,26 @@ class _Plain:
         cells = []
         for first in range(start, min(stop, len(self._vectors)), step):
             block = self._vectors[first : min(first + step, stop)]
-            products = block @ queries.T if count > 1 else (block @ queries[0])[:, None]
+            products = _products(block, queries)
             cells.append(np.flatnonzero(products >= least) + first * count)
         return _query_and_row(cells, count)
+
+
+def _products(rows: Floats, queries: Floats) -> Floats:
+    """Dot products `(R, Q) float32`, for few queries at memory bandwidth on one thread: BLAS's
+    products of matrix and vector, or narrow matrix, take more than twice as long there, and longer
+    where its threads find no core."""
+    if len(queries) > _DOTTED:
+        products: Floats = rows @ queries.T
+        return products
+    products = np.empty((len(rows), len(queries)), np.float32)
+    # Of several queries, all but the first find a block in the cache.
+    step = _BLOCK if len(queries) > 1 else max(len(rows), 1)
+    for first in range(0, len(rows), step):
+        some = slice(first, first + step)
+        for number, query in enumerate(queries):
+            products[some, number] = np.matmul(rows[some, None], query[:, None])[:, 0, 0]
+    return products
 
 
 def multiplies_bytes(size: int) -> bool:
