@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -28,6 +29,8 @@ _ROUNDING = 1e-6
 _SCALE_AND_OFFSET = np.array([1, -127.5], np.float32)
 _SLAB_VALUES = 1 << 18
 """Values per slab, which fit a core's cache."""
+_COUNTS = 4
+"""Numbers of images whose slabs are kept."""
 
 
 def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float) -> list[Level]:
@@ -73,6 +76,7 @@ class Pyramid:
         for strip in strips:
             image, level = divmod(strip.level, len(levels))
             self._levels[level].strips.append((image, strip))
+        self._slabs = lru_cache(_COUNTS)(self._cut)
 
     def fill(self, canvases: Floats, images: Sequence[Image], run: Map) -> None:
         """Write the levels of images less 127.5, each pixel the mean of the area it covers.
@@ -85,27 +89,28 @@ class Pyramid:
             images: `(H, W, 3) uint8` each, as many as fill the canvases, in their order.
             run: applies a function to items, perhaps in parallel.
         """
-        count = len(images)
-        table, width = _table(images), count * self._width
-        rows = max(16, _SLAB_VALUES // (3 * width))
+        count, table = len(images), _table(images)
 
-        def resize(slab: tuple[_Level, _Shares, int]) -> None:
-            level, across, first = slab
-            some = slice(first, first + rows)
-            lowered = _lowered(table, level.down.rows[some], level.down.share[some])
-            narrowed = _narrowed(_turned(lowered, width), across)
+        def resize(slab: _Slab) -> None:
+            lowered = _lowered(table, slab.down)
+            narrowed = _narrowed(_turned(lowered, count * self._width), slab.across)
             turned = _turned(narrowed, len(lowered)).reshape(len(lowered), count, -1, 3)
-            resized, last = turned.swapaxes(0, 1), first + len(lowered) == level.height
-            for image, strip in level.strips:
-                _place(canvases, resized[image :: self._together], strip, first, last)
+            resized, last = turned.swapaxes(0, 1), slab.first + len(lowered) == slab.level.height
+            for image, strip in slab.level.strips:
+                _place(canvases, resized[image :: self._together], strip, slab.first, last)
 
-        slabs = [
-            (level, across, first)
+        run(resize, self._slabs(count))
+
+    def _cut(self, count: int) -> list[_Slab]:
+        """Slabs of the levels of so many images."""
+        rows = max(16, _SLAB_VALUES // (3 * count * self._width))
+        return [
+            _Slab(level, first, down.part(first, rows), across)
             for level in self._levels
-            for across in [_side_by_side(level.across, self._width, count)]
+            for down in [_bags(level.down)]
+            for across in [_bags(_side_by_side(level.across, self._width, count))]
             for first in range(0, level.height, rows)
         ]
-        run(resize, slabs)
 
 
 def _place(canvases: Floats, rows: Floats, strip: Strip, first: int, last: bool) -> None:
@@ -139,6 +144,38 @@ class _Shares(NamedTuple):
     share: Floats
 
 
+class _Bags(NamedTuple):
+    """Shares as PyTorch takes them: `(N * K,)`, and where each output row's start, `(N,)`.
+
+    Made once, for each step between two operations is one at which threads wait for the GIL.
+    """
+
+    rows: Tensor
+    share: Tensor
+    starts: Tensor
+
+    def part(self, first: int, count: int) -> _Bags:
+        """At most `count` output rows from `first` on."""
+        each = len(self.rows) // len(self.starts)
+        some = slice(first * each, (first + count) * each)
+        rows = self.rows[some]
+        return _Bags(rows, self.share[some], self.starts[: len(rows) // each])
+
+
+def _bags(shares: _Shares) -> _Bags:
+    rows, share = (torch.from_numpy(values).view(-1) for values in shares)
+    return _Bags(rows, share, torch.arange(0, len(rows), shares.rows.shape[1], dtype=torch.int32))
+
+
+class _Slab(NamedTuple):
+    """Rows of a level, from row `first` on."""
+
+    level: _Level
+    first: int
+    down: _Bags
+    across: _Bags
+
+
 def _side_by_side(shares: _Shares, length: int, count: int) -> _Shares:
     """The weights for `count` images of `length` rows, concatenated."""
     if count == 1:
@@ -156,16 +193,14 @@ def _table(images: Sequence[Image]) -> Tensor:
     return torch.from_numpy(np.concatenate([*pixels, ends], 1))
 
 
-def _lowered(table: Tensor, rows: NDArray[np.int32], share: Floats) -> Floats:
+def _lowered(table: Tensor, bags: _Bags) -> Floats:
     """Weighted sums of a table's rows, `(N, W)`.
 
     Bound by memory bandwidth, of which bytes take a quarter; OpenCV's area resampling of a full
     image takes three times as long.
     """
-    bags, weights = torch.from_numpy(rows).view(-1), torch.from_numpy(share).view(-1)
-    first = torch.arange(0, rows.size, rows.shape[1], dtype=torch.int32)
     sums: Floats = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(
-        table, bags, first, per_sample_weights=weights
+        table, bags.rows, bags.starts, per_sample_weights=bags.share
     ).numpy()
     return sums
 
@@ -179,10 +214,12 @@ def _turned(rows: Floats, columns: int) -> Floats:
     return turned.reshape(columns, -1)
 
 
-def _narrowed(rows: Floats, shares: _Shares) -> Floats:
+def _narrowed(rows: Floats, bags: _Bags) -> Floats:
     """Weighted sums of rows, `(N, W)`."""
-    table, bags, weights = map(torch.from_numpy, (rows, *shares))
-    sums: Floats = embedding_bag(bags, table, mode="sum", per_sample_weights=weights).numpy()
+    table = torch.from_numpy(rows)
+    sums: Floats = embedding_bag(
+        bags.rows, table, bags.starts, mode="sum", per_sample_weights=bags.share
+    ).numpy()
     return sums
 
 
