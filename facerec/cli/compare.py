@@ -85,7 +85,7 @@ def compare(
         )
 
     used, limit = decision_threshold(card, loaded.recognize)
-    remark_on_threshold(card, loaded.recognize)
+    remark_on_threshold(card, loaded.recognize, limit)
     remark_on_cohort(card)
     record = comparison_record(a, b, (first, second), used, limit, certainty_of(card))
     same = record["same"]
