@@ -64,30 +64,31 @@ def compare(
     loaded = profile.load().looking_again("turns")
     engine = load_engine(loaded)
     from facerec.gallery.addresses import backend_of, open_gallery
-    from facerec.gallery.match import certainty_of, deciding_card, decision_threshold
+    from facerec.gallery.match import comparing, deciding_card
     from facerec.gallery.records import comparison_record
 
     with waiting("comparing"):
         card = engine.card
-        vectors: list[Floats | None] = [None, None]
+        people: list[tuple[Floats, int] | None] = [None, None]
         given, address = profile.given(GALLERY) is not None, loaded.gallery.path
         named = given or address != _default_gallery()
         asked = named or not all(Path(name).is_file() for name in (a, b))
         # A mistyped name is told before a face is sought.
         if given or (asked and backend_of(address).exists(address)):
             opened = open_gallery(address, assume=engine.card)
-            vectors = [_person_vector(name, opened, loaded, named=named) for name in (a, b)]
-            if any(vector is not None for vector in vectors):
+            people = [_person_vector(name, opened, loaded, named=named) for name in (a, b)]
+            if any(people):
                 card = deciding_card(opened, engine.card, address)
-        first, second = (
-            _photo_vector(Path(name), engine, loaded, aligned=aligned) if vector is None else vector
-            for name, vector in zip((a, b), vectors, strict=True)
+        (first, of_first), (second, of_second) = (
+            known or (_photo_vector(Path(name), engine, loaded, aligned=aligned), 1)
+            for name, known in zip((a, b), people, strict=True)
         )
 
-    used, limit = decision_threshold(card, loaded.recognize)
-    remark_on_threshold(card, loaded.recognize)
+    photos = max(of_first, of_second)
+    used, limit, certainty = comparing(card, loaded.recognize, photos)
+    remark_on_threshold(card, loaded.recognize, limit)
     remark_on_cohort(card)
-    record = comparison_record(a, b, (first, second), used, limit, certainty_of(card))
+    record = comparison_record(a, b, (first, second), used, limit, certainty)
     same = record["same"]
     cells = (f"{record[key]:.4f}" for key in ("similarity", "distance", "threshold"))
     columns = ("same person", "similarity", "distance", "threshold", "probability")
@@ -124,8 +125,8 @@ def _default_gallery() -> str:
 
 def _person_vector(
     name: str, opened: GalleryStore, profile: Profile, *, named: bool
-) -> Floats | None:
-    """A person's mean vector; None for a photo.
+) -> tuple[Floats, int] | None:
+    """A person's mean vector, and of how many faces; None for a photo.
 
     Args:
         named: the gallery was named, so its people come before files.
@@ -142,7 +143,8 @@ def _person_vector(
     people = opened.counts(where)
     person = opened.called(name)
     if person in people:
-        return mean_vector(opened.person(person, where).embeddings)
+        embeddings = opened.person(person, where).embeddings
+        return mean_vector(embeddings), len(embeddings)
     if Path(name).exists() or has_image_suffix(name):
         return None
     hint = did_you_mean(name, people)

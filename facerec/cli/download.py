@@ -181,9 +181,8 @@ def all_for(
     for network in loaded.model.members():
         if not Path(network.only_name).is_file():
             records |= _records(network.only_name, "models", "weights")
-    needed = DETECTORS.fact(loaded.detector.name, "weights")
-    if needed is not None and loaded.detector.weights is None:
-        records |= _records(needed)
+    if loaded.detector.weights is None:
+        records |= _detector_weights(loaded.detector.name)
     records |= _data_sets(loaded)
     _obtain_all(records, yes, source, loaded.download, as_json)
 
@@ -255,6 +254,19 @@ def _records(name: str, *kinds: str) -> dict[str, Record]:
     for kind in kinds or ("models", "weights", "data"):
         records |= getattr(known, kind)
     return {member: records[member] for member in find_names(name, records)}
+
+
+def _detector_weights(name: str) -> dict[str, Record]:
+    """What a detector needs: the file of a pip package, if that is installed, else one to
+    download."""
+    from facerec.weights.downloads import is_present
+
+    packaged, needed = (DETECTORS.fact(name, fact) for fact in ("packaged", "weights"))
+    if packaged is not None:
+        records = _records(packaged)
+        if is_present(packaged, records[packaged]):
+            return records
+    return {} if needed is None else _records(needed)
 
 
 def _data_sets(profile: Profile) -> dict[str, Record]:

@@ -148,7 +148,7 @@ def image(
     from facerec.imaging.reader import read_frames
 
     matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
-    remark_on_threshold(matcher.card, loaded.recognize)
+    remark_on_threshold(matcher.card, loaded.recognize, matcher.threshold)
     remark_on_cohort(matcher.card)
     results = Results(*LABELS, as_json=as_json, least=LEAST)
     label = loaded.recognize.unknown

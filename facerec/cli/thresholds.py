@@ -11,14 +11,22 @@ if TYPE_CHECKING:
     from facerec.profile.schema import RecognizeSection
 
 
-def remark_on_threshold(card: ModelCard, section: RecognizeSection) -> None:
-    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown.
+def remark_on_threshold(card: ModelCard, section: RecognizeSection, used: float) -> None:
+    """Warn of a threshold above all calibrated ones, whose false-accept rate is unknown, and of a
+    share of false names that no threshold keeps to.
 
     No warning of a threshold without calibration, or where `far` chooses it.
 
     Args:
         card: whose thresholds hold; see `deciding_card`.
+        used: the threshold, as `decision_threshold` gives it.
     """
+    if section.threshold is None and section.max_false_names is not None and used == 0:
+        say(
+            f"recognize.max_false_names {section.max_false_names:g}: {card.name} gives no "
+            "similarity that is so rare among strangers here; nobody is named but by a photo that "
+            "is enrolled"
+        )
     given, calibration = section.threshold, card.calibration
     if given is None or calibration is None or not calibration.thresholds:
         return

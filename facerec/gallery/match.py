@@ -74,6 +74,21 @@ def decision_threshold(
     return metric, max(similarity_to_distance(cosine, metric), 0.0)
 
 
+def comparing(
+    card: ModelCard, section: RecognizeSection, photos: int = 1
+) -> tuple[Metric, float, Certainty | None]:
+    """Metric, threshold and certainty for two faces, or a face and a person.
+
+    Args:
+        photos: that the person's mean vector is of; strangers are nearer to a mean of several.
+
+    Raises:
+        UsageError: see `decision_threshold`.
+    """
+    certainty = certainty_of(card, lambda: {photos: 1})
+    return (*decision_threshold(card, section, certainty), certainty)
+
+
 class Matcher:
     """Identifies faces in a gallery by a profile's `recognize` section.
 

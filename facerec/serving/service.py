@@ -18,7 +18,7 @@ from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
 from facerec.gallery.entries import known_quality, mean_vector
-from facerec.gallery.match import certainty_of, decision_threshold
+from facerec.gallery.match import comparing, decision_threshold
 from facerec.gallery.outcomes import good_enough, is_refused
 from facerec.gallery.points import record_points
 from facerec.gallery.remarks import remark_on_others
@@ -167,14 +167,13 @@ class Service(Directory):
             InputError: one is no image, or shows no face.
             RequestError: a person is unknown.
         """
-        one, other = await asyncio.gather(self._vector(first), self._vector(second))
+        asked = await asyncio.gather(self._vector(first), self._vector(second))
+        card = self.card
         if isinstance(first, str) or isinstance(second, str):
-            _, matcher = await self._people.deciding()
-            return Comparison(
-                (one, other), matcher.metric, matcher.threshold, certainty_of(matcher.card)
-            )
-        metric, threshold = decision_threshold(self.card, self.profile.recognize)
-        return Comparison((one, other), metric, threshold, certainty_of(self.card))
+            card = (await self._people.deciding())[1].card
+        (one, of_one), (other, of_other) = asked
+        decided = comparing(card, self.profile.recognize, max(of_one, of_other))
+        return Comparison((one, other), *decided)
 
     async def model_record(self) -> dict[str, Any]:
         """The model's card as JSON values, and what decides whether two faces are one person's;
@@ -248,19 +247,18 @@ class Service(Directory):
         self._batcher.close()
         self._people.close()
 
-    async def _vector(self, which: Upload | str) -> Floats:
-        """Of a photo's central face, or a person's mean vector."""
+    async def _vector(self, which: Upload | str) -> tuple[Floats, int]:
+        """Of a photo's central face, or a person's mean vector; and of how many faces it is."""
         if isinstance(which, str):
             where = self.profile.recognize.where
-            return await self._people.read(
-                lambda store: mean_vector(rows_of(store, which, where).embeddings)
-            )
+            rows = await self._people.read(lambda store: rows_of(store, which, where))
+            return mean_vector(rows.embeddings), len(rows)
         found = await self._central(which)
         if not found.faces:
             raise RequestError(422, "no_face", f"{which.name}: no face found")
         vector = found.faces[0].embedding
         assert vector is not None, "it was asked for"
-        return vector
+        return vector, 1
 
     async def _central(self, upload: Upload, *, every: bool = False) -> Analysis:
         select = None if every else only_central_face

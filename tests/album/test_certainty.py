@@ -44,11 +44,28 @@ def test_the_suggested_are_likelier_hers_than_others(path: Path) -> None:
     assert told[0] is not None and told[1] is not None and told[2] is not None
     assert told[0] > 0.9 > told[2] > told[1]
     certainty = Certainty(cohort, {6: 1, 5: 1})
+    ben = mean_vector(columns.vectors[6:11])
     cosine = columns.vectors[11] @ mean_vector(columns.vectors[:6])
-    assert told[0] == pytest.approx(certainty.probability([cosine])[0])
+    rival = columns.vectors[11] @ ben
+    assert told[0] == pytest.approx(certainty.probability([cosine], [rival])[0])
     # A face of hers is compared with the others of hers; one that is gone, with nothing.
     cosine = columns.vectors[0] @ mean_vector(columns.vectors[1:6])
-    assert told[3:] == [pytest.approx(certainty.probability([cosine])[0]), None]
+    rival = columns.vectors[0] @ ben
+    assert told[3:] == [pytest.approx(certainty.probability([cosine], [rival])[0]), None]
+
+
+def test_of_one_person_under_two_names_neither_is_certain(tmp_path: Path) -> None:
+    groups = [Group(6, "Anna"), Group(5, "Anna B", like=0), Group(1, nobody=True, like=0)]
+    cohort = measure_cohort(*make_people())
+    assert cohort is not None
+    with open_album(make_album(tmp_path / "album.db", groups)) as album:
+        album.set_meta("card", card_with(cohort).to_json())
+        columns = read_columns(album)
+        told = [probabilities(album, columns, person, [(12,)])[0] for person in (1, 2)]
+        own = own_probabilities(album, columns)
+    assert all(one is not None and 0.3 < one < 0.7 for one in told)
+    assert sum(one for one in told if one is not None) < 1
+    assert all(one < 0.7 for one in own.values())
 
 
 def test_every_face_of_the_named_tells_how_likely_it_is_theirs(

@@ -14,7 +14,9 @@ from facerec.cli.console import Results, shorten
 from facerec.cli.recognize import table_rows
 from facerec.cli.thresholds import remark_on_threshold
 from facerec.files.locking import locked
+from facerec.gallery.match import decision_threshold
 from facerec.profile.schema import RecognizeSection
+from facerec.weights.store import load_card
 from tests.cli.test_terminal import FACEREC, with_stderr_at_terminal
 from tests.conftest import ROOT, Run, make_card, make_face
 
@@ -115,10 +117,19 @@ def test_a_strangers_row_shows_the_threshold_that_was_missed() -> None:
 def test_a_threshold_looser_than_any_calibrated_is_remarked_on(
     threshold: float, remarked: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    remark_on_threshold(make_card(), RecognizeSection(threshold=threshold))
+    remark_on_threshold(make_card(), RecognizeSection(threshold=threshold), threshold)
     err = capsys.readouterr().err
     assert err.count("\n") == remarked
     assert ("0.4000 accepts 0.1 % of strangers" in err) == remarked
+
+
+@pytest.mark.parametrize(("rate", "remarked"), [(1e-3, False), (1e-12, True)])
+def test_a_share_of_false_names_that_no_threshold_keeps_to_is_remarked_on(
+    rate: float, remarked: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section, card = RecognizeSection(max_false_names=rate), load_card("dlib_resnet")
+    remark_on_threshold(card, section, decision_threshold(card, section)[1])
+    assert ("nobody is named but by a photo" in capsys.readouterr().err) == remarked
 
 
 @pytest.fixture

@@ -14,7 +14,12 @@ from facerec.errors import UsageError
 from facerec.evaluation.cohort import measure_cohort
 from facerec.evaluation.reliability import calibration_error, held_out_reliability, reliability
 from facerec.gallery.certainty import Certainty
-from facerec.gallery.match import certainty_of, deciding_card, decision_threshold
+from facerec.gallery.match import (
+    certainty_of,
+    comparing,
+    deciding_card,
+    decision_threshold,
+)
 from facerec.profile.schema import RecognizeSection
 from facerec.weights.store import load_card
 from tests.conftest import make_card, make_face
@@ -164,6 +169,19 @@ def test_an_explicit_threshold_comes_before_false_names_and_these_before_far(
     limit = 1 - Certainty(cohort, {1: 1}).threshold(0.01)
     assert decision_threshold(card, asked)[1] == pytest.approx(limit)
     assert decision_threshold(card, RecognizeSection())[1] == 0.2
+
+
+def test_a_persons_mean_is_compared_as_one_of_so_many_photos(cohort: Cohort) -> None:
+    # A stranger comes nearer to a mean of several photos than to one.
+    card, section = card_with(cohort), RecognizeSection(max_false_names=0.01)
+    metric, limit, certainty = comparing(card, section, 2)
+    alone = comparing(card, section)
+    assert limit < alone[1] == decision_threshold(card, section)[1]
+    assert limit == pytest.approx(1 - Certainty(cohort, {2: 1}).threshold(0.01))
+    assert metric == "cosine" and certainty is not None and alone[2] is not None
+    assert certainty.probability([0.75])[0] < alone[2].probability([0.75])[0]
+    assert comparing(card, RecognizeSection(), 2)[1] == 0.2
+    assert comparing(card_with(None), RecognizeSection(), 2)[2] is None
 
 
 def test_a_card_without_a_cohort_tells_none_and_refuses_false_names() -> None:

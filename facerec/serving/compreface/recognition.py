@@ -10,8 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter
 
+from facerec.card import ModelCard
 from facerec.faces import Face, Floats
-from facerec.gallery.match import certainty_of, decision_threshold
+from facerec.gallery.match import comparing
 from facerec.serving.answers import answer
 from facerec.serving.callers import READ
 from facerec.serving.compreface import schema
@@ -79,12 +80,13 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
     async def gallery_scale(*, pair: bool = False) -> Scale:
         """Of the gallery's people, or with `pair` of two faces that are compared."""
         matcher = await service.matcher()
-        certainty = certainty_of(matcher.card) if pair else matcher.certainty
-        return Scale(matcher.threshold, matcher.metric, certainty)
+        if pair:
+            return pair_scale(matcher.card)
+        return Scale(matcher.threshold, matcher.metric, matcher.certainty)
 
-    def model_scale() -> Scale:
-        metric, threshold = decision_threshold(service.card, section)
-        return Scale(threshold, metric, certainty_of(service.card))
+    def pair_scale(card: ModelCard) -> Scale:
+        metric, threshold, certainty = comparing(card, section)
+        return Scale(threshold, metric, certainty)
 
     @router.post(
         "/recognition/recognize",
@@ -160,7 +162,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         if len(source.faces) > 1:
             raise RequestError(422, "several_faces", f"{first.name}: {len(source.faces)} faces")
         target = await look(second, options)
-        scale = model_scale()
+        scale = pair_scale(service.card)
         matches = [
             {**target.record(face), **scale.likeness(float(cosine))}
             for face, cosine in zip(target.faces, target.vectors @ source.vectors[0], strict=True)
@@ -217,7 +219,7 @@ def recognition_routes(router: APIRouter, service: Service) -> None:
         size = service.card.embedding_size
         (source,) = unit_vectors([body.source], size)
         targets = unit_vectors(body.targets, size)
-        return answer(_similarities(body.targets, targets @ source, model_scale()))
+        return answer(_similarities(body.targets, targets @ source, pair_scale(service.card)))
 
 
 def _similarities(
