@@ -358,8 +358,9 @@ def _probability(log_odds: Any) -> Any:
     if not isinstance(log_odds, np.ndarray):
         return log_odds.sigmoid()
     # What is left of PyTorch's vectors it computes in another way, which may round otherwise.
-    missing = -len(log_odds) % _SIGMOID_BLOCK
-    return as_tensor(np.pad(log_odds, (0, missing))).sigmoid()[: len(log_odds)].numpy()
+    blocks = np.zeros(len(log_odds) - len(log_odds) % -_SIGMOID_BLOCK, np.float32)
+    blocks[: len(log_odds)] = log_odds
+    return as_tensor(blocks).sigmoid().numpy()[: len(log_odds)]
 
 
 def _is_processor(device: torch.device) -> bool:

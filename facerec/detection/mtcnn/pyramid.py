@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -29,8 +28,6 @@ _ROUNDING = 1e-6
 _SCALE_AND_OFFSET = np.array([1, -127.5], np.float32)
 _SLAB_VALUES = 1 << 18
 """Values per slab, which fit a core's cache."""
-_COUNTS = 4
-"""Numbers of images whose slabs are kept."""
 
 
 def pyramid_levels(height: int, width: int, min_face: float, scale_factor: float) -> list[Level]:
@@ -76,7 +73,7 @@ class Pyramid:
         for strip in strips:
             image, level = divmod(strip.level, len(levels))
             self._levels[level].strips.append((image, strip))
-        self._slabs = lru_cache(_COUNTS)(self._cut)
+        self._slabs: dict[int, list[_Slab]] = {}  # by number of images
 
     def fill(self, canvases: Floats, images: Sequence[Image], run: Map) -> None:
         """Write the levels of images less 127.5, each pixel the mean of the area it covers.
@@ -99,15 +96,16 @@ class Pyramid:
             for image, strip in slab.level.strips:
                 _place(canvases, resized[image :: self._together], strip, slab.first, last)
 
-        run(resize, self._slabs(count))
+        if count not in self._slabs:
+            self._slabs[count] = self._cut(count)
+        run(resize, self._slabs[count])
 
     def _cut(self, count: int) -> list[_Slab]:
         """Slabs of the levels of so many images."""
         rows = max(16, _SLAB_VALUES // (3 * count * self._width))
         return [
-            _Slab(level, first, down.part(first, rows), across)
+            _Slab(level, first, _bags(level.down, slice(first, first + rows)), across)
             for level in self._levels
-            for down in [_bags(level.down)]
             for across in [_bags(_side_by_side(level.across, self._width, count))]
             for first in range(0, level.height, rows)
         ]
@@ -154,17 +152,12 @@ class _Bags(NamedTuple):
     share: Tensor
     starts: Tensor
 
-    def part(self, first: int, count: int) -> _Bags:
-        """At most `count` output rows from `first` on."""
-        each = len(self.rows) // len(self.starts)
-        some = slice(first * each, (first + count) * each)
-        rows = self.rows[some]
-        return _Bags(rows, self.share[some], self.starts[: len(rows) // each])
 
-
-def _bags(shares: _Shares) -> _Bags:
-    rows, share = (torch.from_numpy(values).view(-1) for values in shares)
-    return _Bags(rows, share, torch.arange(0, len(rows), shares.rows.shape[1], dtype=torch.int32))
+def _bags(shares: _Shares, some: slice = slice(None)) -> _Bags:
+    """Of some output rows."""
+    rows, share = (values[some] for values in shares)
+    starts = np.arange(0, rows.size, rows.shape[1], dtype=np.int32)
+    return _Bags(*map(torch.from_numpy, (rows.reshape(-1), share.reshape(-1), starts)))
 
 
 class _Slab(NamedTuple):
