@@ -17,7 +17,7 @@ from facerec.detection.creation import create_detector
 from facerec.detection.mtcnn import weights as mtcnn_weights
 from facerec.detection.mtcnn.arrays import Scratch
 from facerec.detection.mtcnn.boxes import crop, order_by_score, squared, suppress
-from facerec.detection.mtcnn.detector import MTCNN
+from facerec.detection.mtcnn.detector import MTCNN, _probability
 from facerec.detection.mtcnn.packing import arrange
 from facerec.detection.mtcnn.pyramid import Pyramid, pyramid_levels
 from facerec.detection.mtcnn.weights import load_mtcnn_weights
@@ -90,6 +90,13 @@ def test_a_batch_gives_exactly_the_single_results(detector: MTCNN, portrait: Ima
     assert sum(map(len, together)) >= 4
     for image, faces in zip(images, together, strict=True):
         assert equal(faces, detector.detect([image])[0])
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_a_score_does_not_depend_on_how_many_there_are(count: int) -> None:
+    log_odds = np.random.default_rng(0).normal(0, 4, 280).astype(np.float32)
+    parts = [_probability(part) for part in np.split(log_odds, len(log_odds) // count)]
+    np.testing.assert_array_equal(np.concatenate(parts), _probability(log_odds))
 
 
 def test_threads_that_share_a_small_image_change_nothing(portrait: Image) -> None:

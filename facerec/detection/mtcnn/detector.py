@@ -65,6 +65,8 @@ _DEVICE_BATCH_IMAGES, _DEVICE_BATCH_PIXELS, _DEVICE_BATCH_CROPS = 64, 8_000_000,
 _SCREEN_BATCH, _SCREEN_MULTIPLE = 128, 32
 _MIN_SCREENED = 64
 """Fewer crops are not screened: that would cost as much as RNet."""
+_SIGMOID_BLOCK = 32
+"""Two AVX-512 vectors."""
 _LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn 1.0.0's
 
 
@@ -353,8 +355,11 @@ def _padded(crops: Tensor, multiple: int) -> Tensor:
 
 
 def _probability(log_odds: Any) -> Any:
-    probability = as_tensor(log_odds).sigmoid()
-    return probability.numpy() if isinstance(log_odds, np.ndarray) else probability
+    if not isinstance(log_odds, np.ndarray):
+        return log_odds.sigmoid()
+    # What is left of PyTorch's vectors it computes in another way, which may round otherwise.
+    missing = -len(log_odds) % _SIGMOID_BLOCK
+    return as_tensor(np.pad(log_odds, (0, missing))).sigmoid()[: len(log_odds)].numpy()
 
 
 def _is_processor(device: torch.device) -> bool:
