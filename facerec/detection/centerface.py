@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import torch
 
 from facerec.detection.one_stage import Candidates, OneStage, padded
 from facerec.errors import MissingError
-from facerec.faces import Face, Floats, Image
-from facerec.parallel.openvino import Network, has_bfloat16, is_installed, open_core
+from facerec.faces import Floats, Image
+from facerec.parallel.openvino import Spread, has_bfloat16, is_installed, open_core
 from facerec.parallel.threads import TorchThreads
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
@@ -77,7 +77,7 @@ class CenterFace(OneStage):
             content = content.replace(bytes.fromhex(fixed), bytes.fromhex(free))
         threads = threads or torch.get_num_threads()
         self._run = _open(content, threads)
-        self._pool = TorchThreads(threads)
+        self._map = TorchThreads(threads).map
         self._min_face = min_face
         self._score = _SCORE if score is None else score
 
@@ -89,13 +89,9 @@ class CenterFace(OneStage):
         )
         return cls(weights, min_face=section.min_face, score=section.score)
 
-    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
-        return self._pool.map(self._detect_one, images)
-
-    def _candidates(self, image: Image) -> Candidates:
+    def _candidates(self, image: Image, alone: bool) -> Candidates:
         pixels = padded(image, _SIDES).transpose(2, 0, 1)[None].astype(np.float32)
-        return _decoded(self._run(np.ascontiguousarray(pixels))[0], self._score)
+        return _decoded(self._run(np.ascontiguousarray(pixels), alone)[0], self._score)
 
 
 def _decoded(output: Floats, least: float) -> Candidates:
@@ -115,11 +111,11 @@ def _decoded(output: Floats, least: float) -> Candidates:
     return Candidates(np.concatenate([corners, corners + sides], 1), found[:, 0], landmarks)
 
 
-def _open(content: bytes, threads: int) -> Callable[[Floats], Floats]:
+def _open(content: bytes, threads: int) -> Callable[[Floats, bool], Floats]:
     """The network: the four outputs side by side `(1, 15, h, w)` for pixels `(1, 3, H, W)`."""
     if is_installed():
         precision = "bf16" if has_bfloat16() else "f32"
-        return Network(partial(_build, content), precision, threads)
+        return Spread(partial(_build, content), precision, threads)
     try:
         import onnxruntime
     except ImportError as error:
@@ -132,7 +128,7 @@ def _open(content: bytes, threads: int) -> Callable[[Floats], Floats]:
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (pixels,) = session.get_inputs()
 
-    def run(values: Floats) -> Floats:
+    def run(values: Floats, alone: bool) -> Floats:
         joined: Floats = np.concatenate(session.run(None, {pixels.name: values}), 1)
         return joined
 

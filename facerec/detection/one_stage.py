@@ -4,6 +4,8 @@ pixels."""
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 
 from facerec.detection.reduction import Reducible, reduction_of
 from facerec.faces import Face, Floats, Image
+from facerec.parallel.threads import Map
 
 _SMALLEST_FACE = 10
 """Pixels of the smallest face that such a network finds; its input keeps twice as many."""
@@ -32,10 +35,20 @@ class OneStage(Reducible):
     side allow."""
 
     _longest_side: int
+    _map: Map
 
     @abstractmethod
-    def _candidates(self, image: Image) -> Candidates:
-        """Faces that reach the detector's score, for an image with at least one pixel."""
+    def _candidates(self, image: Image, alone: bool) -> Candidates:
+        """Faces that reach the detector's score.
+
+        Args:
+            image: with at least one pixel.
+            alone: there is no other one at the same time.
+        """
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
+        return self._map(partial(self._detect_one, alone=len(images) == 1), images)
 
     def reduction(self, height: int, width: int) -> int:
         """See `Detector.reduction`."""
@@ -46,7 +59,7 @@ class OneStage(Reducible):
             1.0, self._longest_side / max(height, width), 2 * _SMALLEST_FACE / self._min_face
         )
 
-    def _detect_one(self, image: Image) -> list[Face]:
+    def _detect_one(self, image: Image, *, alone: bool) -> list[Face]:
         height, width = image.shape[:2]
         if not image.size:
             return []
@@ -54,7 +67,7 @@ class OneStage(Reducible):
         size = max(1, round(width * scale)), max(1, round(height * scale))
         if scale < 1:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        boxes, scores, landmarks = self._candidates(image)
+        boxes, scores, landmarks = self._candidates(image, alone)
         corners_and_sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         kept = cv2.dnn.NMSBoxes(corners_and_sides.tolist(), scores.tolist(), 0, _NMS_IOU)
         ratio = np.array([width / size[0], height / size[1]], np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from facerec.detection.creation import weights_of
 from facerec.detection.one_stage import Candidates, OneStage
 from facerec.detection.yunet_network import open_yunet
-from facerec.faces import Face, Image
+from facerec.faces import Image
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
@@ -65,9 +64,5 @@ class YuNet(OneStage):
         assert weights is not None, "its facts name a file"
         return cls(weights, min_face=section.min_face, score=section.score)
 
-    def _candidates(self, image: Image) -> Candidates:
-        return self._find(image)
-
-    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Faces of each `(H, W, 3) uint8` RGB image, highest score first."""
-        return self._map(self._detect_one, images)
+    def _candidates(self, image: Image, alone: bool) -> Candidates:
+        return self._find(image, alone)

@@ -18,13 +18,14 @@ import numpy as np
 from facerec.detection.one_stage import Candidates, padded
 from facerec.errors import MissingError
 from facerec.faces import Floats, Image
-from facerec.parallel.openvino import Network, is_installed, open_core
+from facerec.parallel.openvino import Spread, is_installed, open_core
 from facerec.parallel.threads import Map, TorchThreads, map_serially
 
 _STRIDES = (8, 16, 32)
 _MOST = 5000
 
-Find = Callable[[Image], Candidates]
+Find = Callable[[Image, bool], Candidates]
+"""From an image, and whether it is alone."""
 
 
 def open_yunet(weights: Path, least: float, threads: int) -> tuple[Find, Map]:
@@ -54,11 +55,11 @@ def _in_openvino(weights: Path, least: float, threads: int) -> Find:
     content = weights.read_bytes()
     _build(content)  # raises what is wrong with the file
     # In bf16, a quarter faster, boxes of 100 pixels move by up to 5.
-    network = Network(partial(_build, content), "f32", threads)
+    network = Spread(partial(_build, content), "f32", threads)
 
-    def find(image: Image) -> Candidates:
+    def find(image: Image, alone: bool) -> Candidates:
         whole = padded(image, _STRIDES[-1])
-        return _decoded(network(whole[None])[0], whole.shape[:2], least)
+        return _decoded(network(whole[None], alone)[0], whole.shape[:2], least)
 
     return find
 
@@ -129,7 +130,7 @@ def _in_opencv(weights: Path, least: float) -> Find:
     finally:
         cv2.utils.logging.setLogLevel(level)
 
-    def find(image: Image) -> Candidates:
+    def find(image: Image, alone: bool) -> Candidates:
         network.setInputSize(image.shape[1::-1])
         found = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
         rows: Floats = np.array([] if found is None else found, np.float32).reshape(-1, 15)

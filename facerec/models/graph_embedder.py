@@ -15,7 +15,7 @@ from facerec.card import ModelCard
 from facerec.faces import Floats, Image
 from facerec.models import fill_batch, mirror_average, require_chips, unit_and_norms
 from facerec.models.embedder import count_multiply_adds, count_parameters
-from facerec.parallel.openvino import Network
+from facerec.parallel.openvino import Spread
 from facerec.parallel.threads import TorchThreads
 
 Build = Callable[[nn.Module, ModelCard], Any]
@@ -50,8 +50,7 @@ class GraphEmbedder:
         self._threads = threads
         self._pool = TorchThreads(threads)
         make = partial(build, network, card)
-        self._part = Network(make, _HINTS[precision], threads)
-        self._single = Network(make, _HINTS[precision], threads, together=True)
+        self._run = Spread(make, _HINTS[precision], threads)
         self._whole = False
 
     def in_whole_batches(self) -> GraphEmbedder:
@@ -79,18 +78,17 @@ class GraphEmbedder:
         else:
             size, filled = min(_PART, math.ceil(len(chips) / self._threads)), chips
         parts = [filled[first : first + size] for first in range(0, len(filled), size)]
-        network = self._single if len(filled) == 1 < self._threads else self._part
-        passes = self._pool.map(partial(self._forward, network), parts)
+        passes = self._pool.map(partial(self._forward, alone=len(filled) == 1), parts)
         units, norms = zip(*passes, strict=True)
         return np.concatenate(units)[: len(chips)], np.concatenate(norms)[: len(chips)]
 
-    def _forward(self, network: Network, chips: Image) -> tuple[Floats, Floats]:
+    def _forward(self, chips: Image, *, alone: bool) -> tuple[Floats, Floats]:
         if self.card.colour == "BGR":
             chips = chips[..., ::-1]
-        raw = network(np.ascontiguousarray(chips))
+        raw = self._run(np.ascontiguousarray(chips), alone)
         if self.card.augment == "none":
             return unit_and_norms(raw)
-        return mirror_average(raw, network(np.ascontiguousarray(chips[:, :, ::-1])))
+        return mirror_average(raw, self._run(np.ascontiguousarray(chips[:, :, ::-1]), alone))
 
     def parameters(self) -> int:
         """Learned parameters."""

@@ -47,6 +47,29 @@ def has_bfloat16() -> bool:
     return "BF16" in open_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+class Spread:
+    """A network whose concurrent calls run on one core each, and a lone call on all cores.
+
+    Args:
+        build: see `Network`.
+        precision: see `Network`.
+        threads: cores to use.
+    """
+
+    def __init__(self, build: Callable[[], Any], precision: str, threads: int) -> None:
+        self._apart = Network(build, precision, threads)
+        self._together = Network(build, precision, threads, together=True)
+        self._threads = threads
+
+    def __call__(self, values: Floats | Image, alone: bool) -> Floats:
+        """See `Network`.
+
+        Args:
+            alone: no other call is made meanwhile.
+        """
+        return (self._together if alone and self._threads > 1 else self._apart)(values)
+
+
 class Network:
     """A network, compiled at its first call; thread-safe.
 
