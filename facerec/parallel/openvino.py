@@ -76,36 +76,48 @@ class Network:
     Args:
         build: makes OpenVINO's model, with one input and one float32 output.
         precision: `bf16` or `f32`.
-        threads: cores to use.
+        threads: cores to use; None: each calling thread compiles a copy and runs it itself. That is
+            for small networks that few threads call often: OpenVINO's own threads are bound to
+            cores, for which they wait while the caller's thread has another one.
         together: one call at a time, on all the cores; else concurrent calls on one core each.
     """
 
     def __init__(
-        self, build: Callable[[], Any], precision: str, threads: int, *, together: bool = False
+        self,
+        build: Callable[[], Any],
+        precision: str,
+        threads: int | None = None,
+        *,
+        together: bool = False,
     ) -> None:
         self._build = build
         self._precision = precision
         self._threads = threads
-        self._streams = 1 if together else threads
+        self._streams = 1 if together else threads or 1
         self._compiled: Any = None
         self._compiling = threading.Lock()
         self._mine = threading.local()
 
-    def _compile(self) -> Any:
+    def _obtain(self) -> Any:
+        if self._threads is None:
+            return self._compile()
         with self._compiling:
             if self._compiled is None:
-                self._compiled = open_core().compile_model(
-                    self._build(),
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": self._precision,
-                        "INFERENCE_NUM_THREADS": self._threads,
-                        "NUM_STREAMS": self._streams,
-                        "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
-                        "ENABLE_CPU_PINNING": takes_all_cores(self._threads),
-                    },
-                )
+                self._compiled = self._compile()
             return self._compiled
+
+    def _compile(self) -> Any:
+        return open_core().compile_model(
+            self._build(),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": self._precision,
+                "INFERENCE_NUM_THREADS": self._threads or 1,
+                "NUM_STREAMS": self._streams,
+                "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
+                "ENABLE_CPU_PINNING": self._threads is not None and takes_all_cores(self._threads),
+            },
+        )
 
     def __call__(self, values: Floats | Image) -> Floats:
         """The output for a contiguous input."""
@@ -116,7 +128,7 @@ class Network:
         import openvino
 
         if not hasattr(self._mine, "request"):
-            self._mine.request = self._compile().create_infer_request()
+            self._mine.request = self._obtain().create_infer_request()
         request = self._mine.request
         request.set_input_tensor(openvino.Tensor(values, shared_memory=True))
         request.infer(share_outputs=True)

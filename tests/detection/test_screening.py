@@ -35,12 +35,12 @@ def or_skip(opened: T | None) -> T:
 
 @pytest.fixture(scope="module")
 def screen() -> Screen:
-    return or_skip(open_screen(load_mtcnn_weights(), threads=1))
+    return or_skip(open_screen(load_mtcnn_weights()))
 
 
 @pytest.fixture(scope="module")
 def scans() -> CellScans:
-    return or_skip(open_cell_scans(load_mtcnn_weights(), threads=1))
+    return or_skip(open_cell_scans(load_mtcnn_weights()))
 
 
 @pytest.fixture(autouse=True)
@@ -113,5 +113,5 @@ def test_estimates_err_by_less_than_the_margin(screen: Screen, picture: Image) -
 
 def test_without_openvino_there_is_no_screening(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert open_cell_scans(load_mtcnn_weights(), threads=1) is None
-    assert open_screen(load_mtcnn_weights(), threads=1) is None
+    assert open_cell_scans(load_mtcnn_weights()) is None
+    assert open_screen(load_mtcnn_weights()) is None

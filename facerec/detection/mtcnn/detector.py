@@ -125,12 +125,12 @@ class MTCNN(Reducible):
         self._threads = threads if on_cpu else 1
         self._pool = TorchThreads(threads) if on_cpu else None
         self._scratch = Scratch()
-        self._screen = open_screen(weights, threads) if on_cpu else None
+        self._screen = open_screen(weights) if on_cpu else None
         network = PNet(weights["pnet"], self._device)
         self._proposer = Proposer(
             network,
             self._log_odds[0],
-            scans=open_cell_scans(weights, threads) if on_cpu else None,
+            scans=open_cell_scans(weights) if on_cpu else None,
             run=self._map,
             empty=self._scratch.empty,
             free=self._free,
@@ -140,7 +140,7 @@ class MTCNN(Reducible):
         self._onet: ONet | Refinement
         if self._pool and is_installed():
             second, third = (
-                Network(partial(build, weights[name]), "f32", threads)
+                Network(partial(build, weights[name]), "f32")
                 for build, name in ((build_rnet, "rnet"), (build_onet, "onet"))
             )
             self._rnet, self._onet = (

@@ -53,10 +53,9 @@ class MTCNNLandmarks:
     ) -> None:
         self._detector = detector
         self._network: ONet | Refinement
-        threads = threads or torch.get_num_threads()
-        self._map = TorchThreads(threads).map
+        self._map = TorchThreads(threads or torch.get_num_threads()).map
         if is_installed():
-            network = Network(partial(build_onet, weights["onet"]), "f32", threads)
+            network = Network(partial(build_onet, weights["onet"]), "f32")
             self._network = Refinement(ONet.side, ONet.multiple, network)
         else:
             self._network = ONet(weights["onet"], torch.device("cpu"))

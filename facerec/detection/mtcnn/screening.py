@@ -58,20 +58,19 @@ class CellScans(NamedTuple):
     rough: CellScan | None
 
 
-def open_cell_scans(weights: Mapping[str, Arrays], threads: int) -> CellScans | None:
+def open_cell_scans(weights: Mapping[str, Arrays]) -> CellScans | None:
     """The scans, if OpenVINO is installed.
 
     Args:
         weights: arrays of `pnet`, as in the `mtcnn` package's files.
-        threads: that scan at a time, at most.
     """
     if not is_installed():
         return None
     pnet = weights["pnet"]
-    exact = CellScan(Network(partial(build_pnet, pnet), "f32", threads), 0)
+    exact = CellScan(Network(partial(build_pnet, pnet), "f32"), 0)
     if not has_bfloat16():
         return CellScans(exact, None)
-    rough = CellScan(Network(partial(build_rough_pnet, pnet), "bf16", threads), ERROR)
+    rough = CellScan(Network(partial(build_rough_pnet, pnet), "bf16"), ERROR)
     return CellScans(exact, rough)
 
 
@@ -80,18 +79,17 @@ class Screen:
 
     Args:
         weights: arrays of `rnet`, as in the `mtcnn` package's files.
-        threads: that call it at a time, at most.
     """
 
-    def __init__(self, weights: Mapping[str, Arrays], threads: int) -> None:
+    def __init__(self, weights: Mapping[str, Arrays]) -> None:
         build = partial(build_rnet, weights["rnet"], scores_only=True)
-        self._network = Network(build, "bf16", threads)
+        self._network = Network(build, "bf16")
 
     def __call__(self, crops: Floats) -> Floats:
         """Log-odds `(N,)` for crops `(N, 3, 24, 24)` less 127.5, as `RNet` gives them."""
         return self._network(crops).reshape(-1)
 
 
-def open_screen(weights: Mapping[str, Arrays], threads: int) -> Screen | None:
+def open_screen(weights: Mapping[str, Arrays]) -> Screen | None:
     """The screen, if OpenVINO is installed and this CPU multiplies bf16."""
-    return Screen(weights, threads) if is_installed() and has_bfloat16() else None
+    return Screen(weights) if is_installed() and has_bfloat16() else None
