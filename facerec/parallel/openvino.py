@@ -95,12 +95,16 @@ class Network:
         self._threads = threads
         self._streams = 1 if together else threads or 1
         self._compiled: Any = None
+        self._copies: list[Any] = []
         self._compiling = threading.Lock()
         self._mine = threading.local()
 
     def _obtain(self) -> Any:
         if self._threads is None:
-            return self._compile()
+            # Kept here: what a thread alone holds, a forked child frees, and there OpenVINO would
+            # wait for ever for a thread that is not.
+            self._copies.append(self._compile())
+            return self._copies[-1]
         with self._compiling:
             if self._compiled is None:
                 self._compiled = self._compile()
