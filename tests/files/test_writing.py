@@ -55,6 +55,7 @@ REASONS = {
     ("training/run.py", "_update"): "moves tensors",
     ("video/writing.py", "_open"): "into the file of a `replacing` that lasts as long as the film",
     ("cli/help.py", "_format_help"): "writes to the terminal",
+    ("detection/yunet_network.py", "_build"): "connects nodes of a graph",
 }
 
 

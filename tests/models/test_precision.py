@@ -138,7 +138,10 @@ def test_a_network_that_eight_bits_spoil_is_refused_and_nothing_is_kept(
 ) -> None:
     monkeypatch.setenv("FACEREC_HOME", str(tmp_path))
     model = small_model(tmp_path)
-    with pytest.raises(UsageError, match=r"runtime\.precision int8 in openvino: .* needs 0\.99"):
+    with pytest.raises(
+        UsageError,
+        match=r"small\.safetensors in runtime\.precision int8, openvino: its output .* needs 0\.99",
+    ):
         embedder(f"model.name={model}", "runtime.precision=int8")
     assert not (tmp_path / "runtimes").exists()
 
