@@ -94,21 +94,21 @@ class Network:
         self._precision = precision
         self._threads = threads
         self._streams = 1 if together else threads or 1
-        self._compiled: Any = None
-        self._copies: list[Any] = []
+        self._compiled: list[Any] = []
         self._compiling = threading.Lock()
         self._mine = threading.local()
 
     def _obtain(self) -> Any:
         if self._threads is None:
-            # Kept here: what a thread alone holds, a forked child frees, and there OpenVINO would
-            # wait for ever for a thread that is not.
-            self._copies.append(self._compile())
-            return self._copies[-1]
+            compiled = self._compile()
+            # What a thread alone holds, a forked child frees, and there OpenVINO would wait for
+            # ever for a thread that is not.
+            self._compiled.append(compiled)
+            return compiled
         with self._compiling:
-            if self._compiled is None:
-                self._compiled = self._compile()
-            return self._compiled
+            if not self._compiled:
+                self._compiled.append(self._compile())
+            return self._compiled[0]
 
     def _compile(self) -> Any:
         return open_core().compile_model(

@@ -349,18 +349,17 @@ class MTCNN(Reducible):
         return squared(boxes[kept]), count_kept(kept, counts)
 
 
-def _padded(crops: Tensor, multiple: int) -> Tensor:
-    """The crops, the last one repeated up to a multiple."""
-    return pad_to_multiple(crops, multiple) if len(crops) % multiple else crops
+def _padded(rows: Tensor, multiple: int) -> Tensor:
+    """The rows, the last one repeated up to a multiple."""
+    return pad_to_multiple(rows, multiple) if len(rows) % multiple else rows
 
 
 def _probability(log_odds: Any) -> Any:
     if not isinstance(log_odds, np.ndarray):
         return log_odds.sigmoid()
     # What is left of PyTorch's vectors it computes in another way, which may round otherwise.
-    blocks = np.zeros(len(log_odds) - len(log_odds) % -_SIGMOID_BLOCK, np.float32)
-    blocks[: len(log_odds)] = log_odds
-    return as_tensor(blocks).sigmoid().numpy()[: len(log_odds)]
+    blocks = _padded(as_tensor(log_odds), _SIGMOID_BLOCK)
+    return blocks.sigmoid().numpy()[: len(log_odds)]
 
 
 def _is_processor(device: torch.device) -> bool:

@@ -33,7 +33,8 @@ _BATCH = 8
 _MEAN = np.float32(127.5)
 _ROUNDS = 2
 """The network was trained on MTCNN's boxes: its own, of the first round, are such. The mean of both
-rounds' landmarks has less of its jitter, a hundredth of a face: LFW 99.17 instead of 98.87 %."""
+rounds' landmarks has less of its jitter, a hundredth of a face: over all pairs of LFW's images TAR
+at FAR 1e-3 93.20 instead of 93.09 %."""
 
 
 class MTCNNLandmarks:
@@ -63,12 +64,13 @@ class MTCNNLandmarks:
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """See `Detector.detect`."""
         found = self._detector.detect(images)
-        pairs = [pair for pair in zip(images, found, strict=True) if min(pair[0].shape[:2]) > 1]
-        faces = [(image, face) for image, some in pairs for face in some]
-        located = chain.from_iterable(self._map(self._located, in_chunks(faces, _BATCH)))
-        for _, some in pairs:
-            some[:] = islice(located, len(some))
-        return found
+        pairs = list(zip(images, found, strict=True))
+        apart = [(image, face) for image, faces in pairs if _is_area(image) for face in faces]
+        located = chain.from_iterable(self._map(self._located, in_chunks(apart, _BATCH)))
+        return [
+            list(islice(located, len(faces))) if _is_area(image) else faces
+            for image, faces in pairs
+        ]
 
     def reduction(self, height: int, width: int) -> int:
         """See `Detector.reduction`."""
@@ -107,6 +109,12 @@ class MTCNNLandmarks:
         corners = output[:, :4].reshape(-1, 2, 2) + np.array([[0, 0], [1, 1]], np.float32)
         points = np.concatenate([output[:, 4:14].reshape(-1, 2, 5).swapaxes(1, 2), corners], 1)
         return np.stack(list(map(_turned_back, points, turns.tolist())))
+
+
+def _is_area(image: Image) -> bool:
+    """Whether there is more than a line of pixels, between which a crop's lie."""
+    height, width = image.shape[:2]
+    return bool(height > 1 and width > 1)
 
 
 def cut_out(image: Image, box: Floats) -> Tensor:

@@ -100,14 +100,13 @@ def arrange(levels: Sequence[Level], images: int = 1) -> Layout:
     narrower = bisect_left(_WIDTHS, whole)
     every = [*levels] * images
 
-    def pack(width: int) -> tuple[int, Layout, list[tuple[_Piece, int, int]]]:
+    def pack(width: int) -> tuple[int, int, int, int, list[tuple[_Piece, int, int]]]:
         places, height = _shelved(every, width)
         rows, bands = _bands(height, width, rounded=images == 1)
-        pixels = bands * (rows * STRIDE + MARGIN) * width
-        return pixels, Layout(every, [], width, rows, bands), places
+        return bands * (rows * STRIDE + MARGIN) * width, width, rows, bands, places
 
     packed = map(pack, _WIDTHS[max(0, narrower - _TRIED) : narrower + 1])
-    _, layout, places = min(packed, key=itemgetter(0))
+    _, width, rows, bands, places = min(packed, key=itemgetter(0))
     strips = [
         Strip(
             piece.level,
@@ -119,7 +118,7 @@ def arrange(levels: Sequence[Level], images: int = 1) -> Layout:
         )
         for piece, top, left in places
     ]
-    return layout._replace(strips=strips)
+    return Layout(every, strips, width, rows, bands)
 
 
 def rounded_up(length: int) -> int:
