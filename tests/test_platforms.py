@@ -17,7 +17,7 @@ from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
 from facerec.files.locking import locked
 from facerec.files.writing import replacing
-from facerec.parallel.devices import takes_all_cores
+from facerec.parallel.cores import takes_all_cores
 from facerec.profile.loading import Profile
 from facerec.training import checkpoint
 from facerec.training.data.opening import open_examples

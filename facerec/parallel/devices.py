@@ -1,4 +1,4 @@
-"""The device and the cores that networks run on."""
+"""The device that networks run on."""
 
 from __future__ import annotations
 
@@ -49,14 +49,3 @@ def _why_not(name: str, error: Exception) -> str:
         if told.startswith(("Expected one of", "Invalid device"))
         else f"{told}; try auto or cpu"
     )
-
-
-def takes_all_cores(threads: int) -> bool:
-    """Whether the threads are at least as many as the cores this process may use.
-
-    Then OpenVINO may pin each to a core, which saves a fiftieth. With fewer it would pin those of
-    all processes to the same cores.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return threads >= cores

@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 from facerec.faces import Floats, Image
-from facerec.parallel.devices import onednn_limit, takes_all_cores
+from facerec.parallel.cores import takes_all_cores
+from facerec.parallel.devices import onednn_limit
 
 _KEPT_KERNELS = "64"
 """Compiled kernels that OpenVINO caches; with its default of 5,000 memory keeps growing."""

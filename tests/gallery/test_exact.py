@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,12 @@ from facerec.gallery.search import exact
 from facerec.gallery.search.exact import Best, ExactSearch
 
 pytestmark = pytest.mark.numeric
+
+
+@pytest.fixture(autouse=True)
+def bytes_unknown() -> None:
+    """What is known of the processor's products of bytes is learnt anew."""
+    exact.multiplies_bytes.cache_clear()
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -61,6 +69,9 @@ def search(
     )
 
 
+SMALL = {"_BLOCK": 16, "_SEED": 32, "_FIRST": 32, "_PRODUCTS": 64, "_PAIRS": 50, "_APART": 16}
+
+
 @pytest.mark.parametrize("low_precision", [False, True])
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
@@ -80,8 +91,10 @@ def test_blocks_and_bytes_find_what_comparing_everything_finds(
     allowed = dice.random(rows) < data.draw(st.sampled_from([0.0, 0.1, 1.0]))
     top, least = data.draw(st.integers(1, 12)), data.draw(st.sampled_from([-np.inf, 0.0, 0.5]))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_BLOCK": 16, "_SEED": 32, "_PRODUCTS": 64, "_PAIRS": 50}.items():
+        for name, value in SMALL.items():
             patch.setattr(exact, name, value)
+        # Also where they would be slower.
+        patch.setattr(exact, "multiplies_bytes", exact.sums_bytes_exactly)
         patch.setattr(exact, "_QUANTISE_FROM", 0 if low_precision else 10**9)
         patch.setattr(exact, "_QUANTISE_AFTER", 0)
         found, similarities = search(ExactSearch(vectors), queries, top, groups, least, allowed)
@@ -96,7 +109,10 @@ def test_of_equal_vectors_the_lowest_groups_come_in_order() -> None:
     assert found == [[0, 1, 2, 3, 4]]
 
 
-def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit() -> None:
+def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exact, "bytes_are_faster", lambda size: True)
     dice = np.random.default_rng(0)
     vectors = unit(0.8 + dice.normal(size=(30_000, 64)))
     groups = np.arange(30_000) // 3
@@ -107,7 +123,7 @@ def test_a_search_in_bytes_agrees_with_one_in_float32_bit_by_bit() -> None:
         search(ExactSearch(vectors), queries[i : i + 1], 9, groups, -1, None) for i in range(70)
     ]
     together = search(plain, queries, 9, groups, -1, None)
-    assert (plain._quantised is not None) == exact.multiplies_bytes(64)
+    assert (plain._quantised is not None) == exact.sums_bytes_exactly(64)
     assert together == ([one[0][0] for one in first], [one[1][0] for one in first])
 
 
@@ -124,14 +140,46 @@ def test_where_sums_of_bytes_overflow_floats_find_the_same(monkeypatch: pytest.M
     vectors = unit(0.8 + dice.normal(size=(300, 64)))
     queries = unit(vectors[:6] + 0.3 * dice.normal(size=(6, 64)))
     expected = search(ExactSearch(vectors), queries, 9, np.arange(300), -1, None)
-    for name, value in {
-        "_BLOCK": 16,
-        "_SEED": 32,
-        "_QUANTISE_FROM": 0,
-        "_QUANTISE_AFTER": 0,
-    }.items():
+    for name, value in {**SMALL, "_QUANTISE_FROM": 0, "_QUANTISE_AFTER": 0}.items():
         monkeypatch.setattr(exact, name, value)
     monkeypatch.setattr(torch, "_int_mm", add_in_16_bits)
+    monkeypatch.setattr(exact, "bytes_are_faster", lambda size: True)
     searcher = ExactSearch(vectors)
     assert search(searcher, queries, 9, np.arange(300), -1, None) == expected
     assert searcher._quantised is None
+
+
+def test_bytes_multiplied_slower_than_floats_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As PyTorch does on processors without VNNI: rightly, twenty times slower than in float32.
+    monkeypatch.setattr(
+        torch, "_int_mm", lambda rows, columns: (rows.long() @ columns.long()).int()
+    )
+    assert exact.sums_bytes_exactly(512)
+    assert not exact.multiplies_bytes(512)
+
+
+@pytest.mark.slow
+def test_a_search_with_a_copy_in_bytes_is_not_slower_than_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Timed, as an exception: without VNNI this search took twenty times as long."""
+    dice = np.random.default_rng(0)
+    vectors, queries = (unit(dice.normal(size=(rows, 512))) for rows in (100_000, 65))
+    groups = np.arange(len(vectors))
+
+    def asked_before() -> ExactSearch:
+        searcher = ExactSearch(vectors)
+        search(searcher, queries, 10, groups, -1, None)
+        return searcher
+
+    as_it_is = asked_before()
+    monkeypatch.setattr(exact, "multiplies_bytes", lambda size: False)
+    in_floats = asked_before()
+    for count in (1, 64):
+        took: dict[ExactSearch, list[float]] = {as_it_is: [], in_floats: []}
+        for _ in range(9):
+            for searcher, times in took.items():
+                began = time.perf_counter()
+                search(searcher, queries[:count], 10, groups, -1, None)
+                times.append(time.perf_counter() - began)
+        assert min(took[as_it_is]) < 1.5 * min(took[in_floats])

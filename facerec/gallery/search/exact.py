@@ -3,20 +3,25 @@
 Dot products of low precision, with an error bound, prune: where `|q·v - estimate| <= error` holds
 for a block, a row whose estimate plus error is below the k-th best similarity so far is out. The
 remaining rows are compared in float64 and rounded to float32, so the result depends neither on the
-estimates nor on the blocks. Estimates are float32 dot products or, where the CPU has int8 dot
-products (VNNI) and enough queries have come to pay for the quantisation, int8 dot products of a
-quarter of the memory traffic.
+estimates nor on the blocks. Estimates are float32 dot products or, where the CPU has exact and
+faster int8 dot products (VNNI) and enough queries have come to pay for the quantisation, those, of
+a quarter of the memory traffic.
 """
 
 from __future__ import annotations
 
 import mmap
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facerec.faces import Floats
+from facerec.parallel.cores import usable_cores
 
 Numbers = NDArray[np.int64]
 
@@ -28,16 +33,24 @@ _PAIRS = 1 << 14
 """Pairs reranked at once."""
 _BLOCK = 4096
 """Rows that share an int8 scale."""
-_SEED = 2 * _BLOCK
+_SEED = 1024
 """Rows compared first, to obtain a k-th best."""
+_FIRST, _GROWTH = 2 * _BLOCK, 4
+"""Rows looked through with that one, and how many times as many with the next."""
 _DOTTED = 4
 """Queries up to which a dot product a row is faster than BLAS's product of matrices."""
+_APART = 1 << 14
+"""Rows that one thread reads at a time for them."""
 _QUANTISE_AFTER, _QUANTISE_FROM = 64, 16_384
 """Queries after which quantising pays, and rows from which."""
 _FORGET = 64
 """Blocks quantised before the file's pages are released."""
 _INT32 = np.iinfo(np.int32)
 _BYTE = 127
+_TRIED, _TRIES = 1024, 3
+"""Rows multiplied to learn whether bytes are faster, and how often."""
+_WORTH = 1.5
+"""How many times faster they must be, as they take a copy."""
 
 
 class ExactSearch:
@@ -81,17 +94,16 @@ class ExactSearch:
             products = estimates.multiply(some, self._vectors[likely])
             query, row = _nearest(products, likely, best.top)
             rerank(self._vectors, some, query, row, groups, part)
-            first, rows = 0, _SEED
-            # Blocks double in size: the floor rises fastest at the beginning.
+            first, end = 0, _FIRST
+            # The floor rises fastest at the beginning.
             while first < len(self):
-                query, row = estimates.survivors(some, part.floor, first, first + rows)
+                query, row = estimates.survivors(some, part.floor, first, end)
                 if allowed is not None:
                     query, row = query[allowed[row]], row[allowed[row]]
                 rerank(self._vectors, some, query, row, groups, part)
                 if self._quantised is not None:
                     forget_pages(self._vectors)
-                first += rows
-                rows = first
+                first, end = end, end * _GROWTH
 
 
 def rerank(
@@ -210,8 +222,7 @@ class _Plain:
         self._vectors = vectors
 
     def multiply(self, queries: Floats, vectors: Floats) -> Floats:
-        products: Floats = queries @ vectors.T
-        return products
+        return _products(vectors, queries).T
 
     def survivors(
         self, queries: Floats, floor: Floats, start: int, stop: int
@@ -231,31 +242,51 @@ class _Plain:
 
 
 def _products(rows: Floats, queries: Floats) -> Floats:
-    """Dot products `(R, Q) float32`, for few queries at memory bandwidth on one thread: BLAS's
-    products of matrix and vector, or narrow matrix, take more than twice as long there, and longer
-    where its threads find no core."""
+    """Dot products `(R, Q) float32`, for few queries at memory bandwidth: BLAS's products of matrix
+    and vector, or narrow matrix, take up to twice as long there, longer where its threads find no
+    core, and its idle threads spin for milliseconds on cores that the next ones need."""
     if len(queries) > _DOTTED:
         products: Floats = rows @ queries.T
         return products
     products = np.empty((len(rows), len(queries)), np.float32)
-    # Of several queries, all but the first find a block in the cache.
-    step = _BLOCK if len(queries) > 1 else max(len(rows), 1)
-    for first in range(0, len(rows), step):
-        some = slice(first, first + step)
-        for number, query in enumerate(queries):
-            products[some, number] = np.matmul(rows[some, None], query[:, None])[:, 0, 0]
+
+    def multiply(start: int) -> None:
+        # Of several queries, all but the first find a block in the cache.
+        step = _BLOCK if len(queries) > 1 else _APART
+        for first in range(start, min(start + _APART, len(rows)), step):
+            some = slice(first, first + step)
+            for number, query in enumerate(queries):
+                products[some, number] = np.matmul(rows[some, None], query[:, None])[:, 0, 0]
+
+    # One core reads half of what memory gives. The threads live for this product alone, as a forked
+    # child would wait for its parent's.
+    starts = range(0, len(rows), _APART)
+    threads = min(len(starts), usable_cores())
+    if threads < 2:
+        for start in starts:
+            multiply(start)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(multiply, starts))
     return products
 
 
+@cache
 def multiplies_bytes(size: int) -> bool:
-    """Whether int8 dot products of `size` values are exact, as with VNNI.
+    """Whether int8 dot products of `size` values are exact here, and well faster than float32's.
 
-    Without VNNI two products are added in 16 bits, which large ones overflow; and those kernels
-    are not faster than float32.
+    With VNNI they are both. Without it oneDNN's kernels add two products in 16 bits, which large
+    ones overflow, and PyTorch's own, which it uses where oneDNN's do not serve, are twenty times
+    slower than float32.
     """
+    return sums_bytes_exactly(size) and bytes_are_faster(size)
+
+
+def sums_bytes_exactly(size: int) -> bool:
+    """Whether int8 dot products of `size` values are right."""
     import torch
 
-    rows = torch.full((_BLOCK, size), _BYTE, dtype=torch.int8)
+    rows = torch.full((_TRIED, size), _BYTE, dtype=torch.int8)
     rows[1::2] = -_BYTE
     sums = rows.sum(1, dtype=torch.int32)[:, None]
 
@@ -264,6 +295,28 @@ def multiplies_bytes(size: int) -> bool:
         return torch.equal(torch._int_mm(rows, column), (byte * sums).expand(-1, count))
 
     return all(is_exact(byte, count) for byte in (_BYTE, -_BYTE) for count in (1, _QUERIES))
+
+
+def bytes_are_faster(size: int) -> bool:
+    """Whether int8 dot products of `size` values, measured now, pay for a copy of the vectors."""
+    import torch
+
+    rows, columns = (
+        torch.ones(shape, dtype=torch.int8) for shape in ((_TRIED, size), (size, _QUERIES))
+    )
+    floats, float_columns = (one.numpy().astype(np.float32) for one in (rows, columns))
+    in_bytes = _seconds(lambda: torch._int_mm(rows, columns))
+    return _WORTH * in_bytes < _seconds(lambda: floats @ float_columns)
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    """What a step takes at best."""
+    took = []
+    for _ in range(_TRIES):
+        began = time.perf_counter()
+        step()
+        took.append(time.perf_counter() - began)
+    return min(took)
 
 
 class _Quantised:

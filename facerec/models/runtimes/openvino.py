@@ -13,7 +13,7 @@ from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
-from facerec.parallel.devices import takes_all_cores
+from facerec.parallel.cores import takes_all_cores
 from facerec.parallel.openvino import open_core
 from facerec.profile.schema import RuntimePrecision
 
