@@ -16,9 +16,10 @@ def normalised_chips(card: ModelCard) -> tuple[Any, Any]:
     from openvino import opset13 as op
 
     chips = op.parameter(PartialShape([-1, card.input_height, card.input_width, 3]), np.uint8)
-    x = op.subtract(op.convert(chips, np.float32), np.array(card.mean, np.float32))
-    x = op.multiply(x, 1 / np.array(card.std, np.float32))
-    return chips, op.transpose(x, [0, 3, 1, 2])
+    # In planes: a normalisation of triples takes as long as a twentieth of dlib's ResNet.
+    planes = op.convert(op.transpose(chips, [0, 3, 1, 2]), np.float32)
+    mean, std = (np.array(of, np.float32).reshape(3, 1, 1) for of in (card.mean, card.std))
+    return chips, op.multiply(op.subtract(planes, mean), 1 / std)
 
 
 def convolved(x: Any, layer: nn.Conv2d) -> Any:

@@ -87,7 +87,7 @@ class MTCNN(Reducible):
 
     Memory: 30 bytes per pixel in work (on each of `threads` an image, or up to 16 of one size with
     together a million pixels), of which each thread keeps up to 100 MB for the next, and less than
-    100 MB besides: PNet runs on bands of 170,000 pixels and on 256 single cells, the others on 32
+    100 MB besides: PNet runs on bands of 80,000 pixels and on 256 single cells, the others on 32
     and 8 crops, suppression on 128 x `max_candidates` pairs.
 
     On a GPU up to 64 images of one size, with together 8 million pixels, stay there from the upload
