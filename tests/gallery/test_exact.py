@@ -69,7 +69,7 @@ def search(
     )
 
 
-SMALL = {"_BLOCK": 16, "_SEED": 32, "_FIRST": 32, "_PRODUCTS": 64, "_PAIRS": 50, "_APART": 16}
+SMALL = {"_BLOCK": 16, "_SEED": 32, "_SEED_OF_ONE": 8, "_PRODUCTS": 64, "_PAIRS": 50, "_APART": 16}
 
 
 @pytest.mark.parametrize("low_precision", [False, True])

@@ -33,10 +33,8 @@ _PAIRS = 1 << 14
 """Pairs reranked at once."""
 _BLOCK = 4096
 """Rows that share an int8 scale."""
-_SEED = 1024
-"""Rows compared first, to obtain a k-th best."""
-_FIRST, _GROWTH = 2 * _BLOCK, 4
-"""Rows looked through with that one, and how many times as many with the next."""
+_SEED, _SEED_OF_ONE = 2 * _BLOCK, 1024
+"""Rows compared first, to obtain a k-th best: at most, and for each query."""
 _DOTTED = 4
 """Queries up to which a dot product a row is faster than BLAS's product of matrices."""
 _APART = 1 << 14
@@ -90,20 +88,22 @@ class ExactSearch:
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
             part = best.part(start, start + len(some))
-            likely = _first_rows(len(self), groups, allowed)
+            seed = min(_SEED, _SEED_OF_ONE * len(some), len(self))
+            likely = _first_rows(seed, groups, allowed)
             products = estimates.multiply(some, self._vectors[likely])
             query, row = _nearest(products, likely, best.top)
             rerank(self._vectors, some, query, row, groups, part)
-            first, end = 0, _FIRST
-            # The floor rises fastest at the beginning.
+            first, rows = 0, _SEED
+            # Blocks double in size: the floor rises fastest at the beginning.
             while first < len(self):
-                query, row = estimates.survivors(some, part.floor, first, end)
+                query, row = estimates.survivors(some, part.floor, first, first + rows)
                 if allowed is not None:
                     query, row = query[allowed[row]], row[allowed[row]]
                 rerank(self._vectors, some, query, row, groups, part)
                 if self._quantised is not None:
                     forget_pages(self._vectors)
-                first, end = end, end * _GROWTH
+                first += rows
+                rows = first
 
 
 def rerank(
@@ -137,10 +137,10 @@ def forget_pages(array: NDArray[np.generic]) -> None:
 
 
 def _first_rows(
-    rows: int, groups: NDArray[np.integer], allowed: NDArray[np.bool_] | None
+    count: int, groups: NDArray[np.integer], allowed: NDArray[np.bool_] | None
 ) -> Numbers:
-    """A few rows of distinct groups."""
-    first = np.arange(min(_SEED, rows)) if allowed is None else np.flatnonzero(allowed)[:_SEED]
+    """Of the first rows those of distinct groups."""
+    first = np.arange(count) if allowed is None else np.flatnonzero(allowed)[:count]
     return first[np.unique(groups[first], return_index=True)[1]]
 
 
