@@ -11,8 +11,7 @@ a quarter of the memory traffic.
 from __future__ import annotations
 
 import mmap
-import time
-from collections.abc import Callable
+import timeit
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -57,7 +56,6 @@ class ExactSearch:
     def __init__(self, vectors: Floats) -> None:
         self._vectors = vectors
         self._asked = 0
-        self._decided = False
         self._quantised: _Quantised | None = None
 
     def __len__(self) -> int:
@@ -80,10 +78,9 @@ class ExactSearch:
         if not len(self):
             return
         self._asked += len(queries)
-        if not self._decided and self._asked > _QUANTISE_AFTER and len(self) >= _QUANTISE_FROM:
-            self._decided = True
-            if multiplies_bytes(self._vectors.shape[1]):
-                self._quantised = _Quantised(self._vectors)
+        pays = self._asked > _QUANTISE_AFTER and len(self) >= _QUANTISE_FROM
+        if self._quantised is None and pays and multiplies_bytes(self._vectors.shape[1]):
+            self._quantised = _Quantised(self._vectors)
         estimates = _Plain(self._vectors) if self._quantised is None else self._quantised
         for start in range(0, len(queries), _QUERIES):
             some = np.array(queries[start : start + _QUERIES], np.float32)
@@ -305,18 +302,11 @@ def bytes_are_faster(size: int) -> bool:
         torch.ones(shape, dtype=torch.int8) for shape in ((_TRIED, size), (size, _QUERIES))
     )
     floats, float_columns = (one.numpy().astype(np.float32) for one in (rows, columns))
-    in_bytes = _seconds(lambda: torch._int_mm(rows, columns))
-    return _WORTH * in_bytes < _seconds(lambda: floats @ float_columns)
-
-
-def _seconds(step: Callable[[], object]) -> float:
-    """What a step takes at best."""
-    took = []
-    for _ in range(_TRIES):
-        began = time.perf_counter()
-        step()
-        took.append(time.perf_counter() - began)
-    return min(took)
+    in_bytes, in_floats = (
+        min(timeit.repeat(product, number=1, repeat=_TRIES))
+        for product in (lambda: torch._int_mm(rows, columns), lambda: floats @ float_columns)
+    )
+    return _WORTH * in_bytes < in_floats
 
 
 class _Quantised:
