@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal, get_args
 
@@ -27,6 +27,7 @@ Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
 NEXT = "manifest.next.jsonl"
 UNDONE = "undone.jsonl"
+LEFT = "left there: it was changed, or its original is gone"
 # What a run writes before its manifest: caches of what was seen, the plot, hidden temporary files.
 _UNFINISHED = ("survey.sqlite", "excluded.sqlite", "views.sqlite", "plot.svg", ".")
 _VERSION = 1
@@ -192,7 +193,7 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
             return
         raise UsageError(f"{target}: something else is there; move it away")
     if not source.exists():
-        raise InputError(f"{source}: no such file, so it is in neither tree")
+        raise InputError(f"{source}: no such file, so it cannot be placed at {target}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if means == "symlink":
@@ -229,8 +230,9 @@ def _is_ours(placement: Placement, target: Path) -> bool:
 def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Replace a manifest's placements; returns the problems.
 
-    New files are placed before old ones are removed. A killed change is finished by the same
-    command, or undone by `undo`.
+    New files are placed before old ones are removed. Of these, what was changed since or has no
+    original is left, is a problem, and stays in the manifest. A killed change is finished by the
+    same command, or undone by `undo`.
 
     Args:
         path: the present manifest.
@@ -248,9 +250,12 @@ def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _:
         new.write(coming)
     problems = place_all(new, advance)
     wanted = {new.target(placement) for placement in new.placements}
-    _remove(old, [place for place in old.placements if old.target(place) not in wanted])
-    coming.replace(path)
-    return problems
+    stale = [place for place in old.placements if old.target(place) not in wanted]
+    left = _remove(old, stale)
+    kept = [place for place in stale if str(old.target(place)) in left]
+    replace(new, placements=[*new.placements, *kept]).write(path)
+    coming.unlink()
+    return problems + [f"{file}: {LEFT}" for file in left]
 
 
 def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[str]:

@@ -250,7 +250,7 @@ def undo(
     with progress("removing", len(trees.Manifest.read(manifest).placements)) as advance:
         left = trees.undo(manifest, advance)
     for path in left:
-        say(f"{path}: left there: it was changed, or its original is gone")
+        say(f"{path}: {trees.LEFT}")
     say(f"{manifest}: undone")
     exit_with_failures(len(left))
 
@@ -272,8 +272,9 @@ def apply(
     manifest = trees.Manifest.read(path)
     findings = read_findings(report)
     chosen = read_decisions(decisions, findings)
-    images = [(place.path, place.sha256, place.file) for place in manifest.placements]
-    placements = plan(images, findings, chosen)
+    # An image that could not be removed from where it was is placed twice.
+    images = dict.fromkeys((place.path, place.sha256, place.file) for place in manifest.placements)
+    placements = plan(list(images), findings, chosen)
     with progress("moving", len(placements)) as advance:
         problems = trees.change(path, trees.renew(manifest, placements), advance)
     for problem in problems:

@@ -92,9 +92,11 @@ class WorkerPool:
         Raises:
             Exception: what the worker raised.
         """
-        worker = self._idle.get()
-        answer = None if worker is None else _request(worker, pack(frames))
-        self._idle.put(None if answer is None else worker)
+        worker, answer = self._idle.get(), None
+        try:
+            answer = None if worker is None else _request(worker, pack(frames))
+        finally:
+            self._idle.put(None if answer is None else worker)
         if isinstance(answer, Exception):
             raise answer
         faces: list[list[Face]] | None = answer

@@ -22,6 +22,7 @@ _TAIL, _LEAST_TAIL = 1e-4, 100
 """Share of the scores that the tail is fitted to, and their least number."""
 _SPREAD_RATES = 1e-5, 1e-2
 """The spread of strangers is extrapolated from these rates to lower ones."""
+_LEAST_SPREAD = 1e-3
 _SIZES = (1, 2, 4, 8)
 _LEAST_PEOPLE = 40
 """People with enough photos, for the rates of a number of photos to be measured."""
@@ -133,18 +134,24 @@ def _genuine(
 
 def _spread(scores: Floats, cosines: Scores) -> Scores:
     """Squared coefficient of variation of strangers' own rates at each cosine: of how many people
-    they meet, less what chance alone would give."""
+    they meet, less what chance alone would give.
+
+    Where that is all there is, and at rates too low to be counted, it follows the line through the
+    others' logarithms.
+    """
     found = []
     for cosine in cosines:
         met = np.nansum(scores >= cosine, axis=1)
         mean = max(float(met.mean()), 1e-12)
-        found.append(max(float(met.var()) / mean**2 - 1 / mean, 1e-3))
-    rates, spread = np.array(_RATES), np.array(found)
+        found.append(float(met.var()) / mean**2 - 1 / mean)
+    rates, spread = np.array(_RATES), np.maximum(found, _LEAST_SPREAD)
     low, high = _SPREAD_RATES
-    fitted = (rates >= low * 0.99) & (rates <= high * 1.01)
+    counted = (rates >= low * 0.99) & (spread > _LEAST_SPREAD)
+    fitted = counted & (rates <= high * 1.01)
+    if fitted.sum() < 2:
+        return np.asarray(spread)
     line = np.polyfit(np.log(rates[fitted]), np.log(spread[fitted]), 1)
-    beyond = np.exp(np.polyval(line, np.log(rates)))
-    return np.asarray(np.where(rates < low * 0.99, beyond, spread))
+    return np.asarray(np.where(counted, spread, np.exp(np.polyval(line, np.log(rates)))))
 
 
 def _brief(values: Sequence[float]) -> tuple[float, ...]:

@@ -57,11 +57,16 @@ class ScoreCurve:
         """
         if index == 0:
             return float(np.nextafter(self.scores[0], np.inf, dtype=self.scores.dtype))
-        above = float(self.scores[index - 1])
         if index == len(self.scores):
-            return above
-        middle = (above + float(self.scores[index])) / 2
-        return middle if float(self.scores[index]) < middle <= above else above
+            return float(self.scores[-1])
+        return halfway(self.scores[index], self.scores[index - 1])
+
+
+def halfway(lower: np.floating, upper: np.floating) -> float:
+    """A threshold between two scores of one dtype, which the upper one reaches and the lower does
+    not: the middle, unless it rounds onto the lower one, as NumPy compares in the scores' dtype."""
+    middle = type(upper)((float(lower) + float(upper)) / 2)
+    return float(middle if middle > lower else upper)
 
 
 def score_curve(similarities: ArrayLike, same: ArrayLike) -> ScoreCurve:

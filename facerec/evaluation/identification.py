@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from facerec.card import Metric, similarity_to_distance
 from facerec.errors import UsageError
+from facerec.evaluation.curve import halfway
 from facerec.evaluation.protocols.identification import IdentificationProtocol
 from facerec.evaluation.verification import percent, rate_name
 from facerec.faces import Floats
@@ -154,12 +155,12 @@ def open_set_point(found: Search, fpir: float) -> OpenSetPoint:
         threshold = min(float(strangers[-1]), float(mate.min()))
     else:
         rejected = strangers[allowed]
-        above = np.concatenate((strangers[:allowed], mate, [np.inf]))
-        nearest = float(above[above > rejected].min())
+        above = np.concatenate((strangers[:allowed], mate, np.array([np.inf], mate.dtype)))
+        nearest = above[above > rejected].min()
         threshold = (
             float(np.nextafter(rejected, np.float32(np.inf)))
             if math.isinf(nearest)
-            else (float(rejected) + nearest) / 2
+            else halfway(rejected, nearest)
         )
     accepted = mate >= threshold
     first = found.rank[found.known] == 1

@@ -75,9 +75,12 @@ def face_embeddings(faces: Sequence[Face], size: int) -> Floats:
     """The faces' embeddings, `(F, size) float32`.
 
     Raises:
-        ValueError: one has none, or one of another size, or not of unit length, as of NaN: a
-            gallery that held it would be refused as damaged when it is opened.
+        ValueError: there is no face, or one has no embedding, or one of another size, or not of
+            unit length, as of NaN: a gallery that held it would be refused as damaged when it is
+            opened.
     """
+    if not faces:
+        raise ValueError("no face to add; `remove_source` removes what a photo gave")
     found = [face.embedding for face in faces]
     if any(vector is None or vector.shape != (size,) for vector in found):
         raise ValueError(f"every face needs an embedding of {size} values")

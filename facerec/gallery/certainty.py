@@ -2,10 +2,11 @@
 
 A stranger is named falsely if the most similar of all enrolled people is accepted, so that the
 false-positive identification rate (FPIR; Grother & Ngan 2014, NISTIR 8009) grows with the gallery.
-A stranger's photo reaches a cosine with the mean vector of `k` photos at the rate `p_k`; of people
-enrolled with so many photos a stranger meets `r = sum p_k` on average. Strangers differ: some look
-like many people. With rates spread over them by a gamma distribution of squared coefficient of
-variation `v`, nobody is met with probability `(1 + v r)^(-1/v)` (negative binomial).
+A stranger's photo reaches a cosine with the mean vector of `k` photos at the rate `p_k`. Strangers
+differ: some look like many people. With rates spread over them by a gamma distribution of squared
+coefficient of variation `v`, nobody of those enrolled is met with probability `(1 + v r)^(-1/v)`
+(negative binomial), where `r` is the sum of `((1 - p_k)^-v - 1) / v`, about `p_k`, over them: one
+person alone is met at the rate `p_k`.
 
 Two people enrolled may look alike, as twins do, or one person under two names. Then the second most
 similar competes with the most similar: with odds `a` and `b` against a stranger the probabilities
@@ -48,16 +49,18 @@ class Certainty:
         for photos, count in enrolled.items():
             # Rates level off: beyond the cohort's largest number its own stand.
             weights[max(size for size in weights if size <= max(photos, 1))] += count
-        met = sum(weight * np.array(cohort.impostor[size]) for size, weight in weights.items())
+        met = sum(
+            weight * _exposure(np.array(cohort.impostor[size]), np.array(cohort.spread))
+            for size, weight in weights.items()
+        )
         found = sum(weight * np.array(cohort.genuine[size]) for size, weight in weights.items())
         self._log_met = np.log(np.maximum(met, np.finfo(float).tiny))
         self._found: Reals = np.asarray(found) / people
-        self._people = people
         self._log_odds, self._log_odds_to_strangers = self._odds(False), self._odds(True)
 
     def false_name_rate(self, cosine: ArrayLike) -> Reals:
         """FPIR, `(N,) float64`, at cosine thresholds `(N,)`."""
-        met = np.minimum(np.exp(self._along(cosine, self._log_met)), self._people)
+        met = np.exp(self._along(cosine, self._log_met))
         spread = np.exp(self._along(cosine, self._log_spread))
         return np.asarray(-np.expm1(-np.log1p(spread * met) / spread))
 
@@ -124,6 +127,12 @@ class Certainty:
         slope = (values[-1] - values[-2]) / (self._cosines[-1] - self._cosines[-2])
         beyond = np.maximum(asked - self._cosines[-1], 0)
         return np.asarray(np.interp(asked, self._cosines, values) + slope * beyond)
+
+
+def _exposure(rates: Reals, spread: Reals) -> Reals:
+    """What a person met at these rates adds to `r`."""
+    met = np.minimum(rates, 1 - 1e-9)
+    return np.asarray(np.expm1(-spread * np.log1p(-met)) / spread)
 
 
 def _odds_of(block: list[float]) -> float:

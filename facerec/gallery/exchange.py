@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -223,9 +224,13 @@ def _number_columns(size: int, *, quality: bool) -> list[str]:
     ]
 
 
+def _as_rows(column: Any) -> Any:
+    """A column of numbers `(N, …)`, also of none, as `(N, K)`."""
+    return column.reshape(len(column), math.prod(column.shape[1:]))
+
+
 def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
-    rows = len(columns["names"])
-    numbers = np.concatenate([columns[name].reshape(rows, -1) for name in _NUMBERS], axis=1)
+    numbers = np.concatenate([_as_rows(columns[name]) for name in _NUMBERS], axis=1)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         # A spreadsheet shows the card in its first row; CSV readers skip comments.
         file.write(f"# {_CARD_KEY} {card.to_json()}\n")
@@ -286,7 +291,7 @@ def _write_parquet(path: Path, columns: _Columns, card: ModelCard, advance: _Adv
         name: pyarrow.array(columns[name], pyarrow.string()) for name in _TEXTS
     }
     for name in _NUMBERS:
-        flat = np.ascontiguousarray(columns[name]).reshape(rows, -1)
+        flat = np.ascontiguousarray(_as_rows(columns[name]))
         values = pyarrow.array(flat.reshape(-1), pyarrow.float32())
         arrays[name] = (
             values

@@ -276,8 +276,9 @@ class MemoryGallery(GalleryColumns):
         for row, (name, source, sha256) in enumerate(photos, start=first):
             number = self._names.find(name)
             if number is None:
+                # A thread that asks meanwhile who holds a photo finds a name's rows by its number.
+                self._albums.add(len(self._names))
                 number = self._names.append(name)
-                self._albums.add(number)
             self._albums.of(number).put(row, source, sha256)
             self._touch(number)
             numbers.append(number)

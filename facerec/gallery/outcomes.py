@@ -74,12 +74,14 @@ def embed_photos(
         held: whether a photo is enrolled already and need not be decoded.
         seen: told of each photo, in order.
     """
-    person_of = {str(photo): person for person, photo in photos}
+    people_of: dict[str, set[str]] = {}  # a photo may be enrolled as several people's
+    for person, photo in photos:
+        people_of.setdefault(str(photo), set()).add(person)
     frames = read_frames(
         (photo for _, photo in photos),
         workers=profile.runtime.workers,
         max_pixels=profile.runtime.max_pixels,
-        wanted=lambda source, digest: not held(person_of[source], digest),
+        wanted=lambda source, digest: not all(held(who, digest) for who in people_of[source]),
         downscale=full_size if aligned else engine.reduction,
     )
     select = only_central_face if profile.gallery.faces == "central" else None

@@ -16,7 +16,7 @@ import numpy as np
 
 from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
-from facerec.files.text import counted
+from facerec.files.text import counted, readable
 from facerec.files.writing import replacing
 from facerec.gallery.files.backend import Gallery
 
@@ -46,11 +46,11 @@ def write_seed_h5(
                 group.create_dataset("embedding", data=mean)
             else:
                 group.attrs["label"] = number
-                names = _image_names([str(entries.source[row]) for row in rows])
-                for row, name in zip(rows, names, strict=True):
+                sources = [readable(str(entries.source[row])) for row in rows]
+                for row, source, name in zip(rows, sources, _image_names(sources), strict=True):
                     image = group.create_group(name)
                     image.create_dataset("embedding", data=entries.embeddings[row])
-                    image.attrs["file_path"] = np.bytes_(str(entries.source[row]).encode())
+                    image.attrs["file_path"] = np.bytes_(source.encode())
             advance(len(rows))
 
 

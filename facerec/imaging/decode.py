@@ -18,11 +18,7 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +43,7 @@ from facerec.imaging.contents import RAW, START, TIFF, describe, image_kind
 from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.packaged import Preview, jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
+from facerec.imaging.quiet import quiet_pillow
 from facerec.imaging.videos import LENGTH, is_video
 
 # An allow-list: Pillow knows 40 more formats, one of which starts Ghostscript. The JPEG plugin
@@ -94,8 +91,6 @@ _END = b"\xff\xd9"
 # Differences of DC coefficients, whatever the Huffman table is.
 _NOISE = bytes(range(0xFE, 0x10, -7)) * 4
 _TRUNCATED = "is truncated: its end is missing"
-
-_settings = threading.Lock()
 
 
 def read_image(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> Image:
@@ -221,7 +216,7 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
             header = jxl_header(data)
             _check_size(header.width, header.height, name, max_pixels)
             return open_jxl(data, name)
-        with _process_settings():
+        with quiet_pillow():
             return Pillow.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         if is_video(data[:LENGTH]):
@@ -295,7 +290,7 @@ def _read_jpeg(
             height, width = (height, width) if orientation < 5 else (width, height)
             return pixels, Original(data, height, width, factor) if factor > 1 else None
     try:
-        with _process_settings():
+        with quiet_pillow():
             opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
         _load(opened)
         if _ends_grey(np.asarray(opened)) and not _reaches_end(data, end):
@@ -311,23 +306,10 @@ def _load(opened: Pillow.Image) -> None:
         opened.load()
 
 
-@contextmanager
-def _process_settings() -> Iterator[None]:
-    """Silence warnings and lift Pillow's own pixel bound; both are global to the process."""
-    with _settings, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        bound = Pillow.MAX_IMAGE_PIXELS
-        Pillow.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Pillow.MAX_IMAGE_PIXELS = bound
-
-
 def _orientation(opened: Pillow.Image) -> int:
     """EXIF orientation, 1 to 8; 1 if it is absent or unreadable."""
     try:
-        with _process_settings():
+        with quiet_pillow():
             value = opened.getexif().get(_ORIENTATION, 1)
     except _DECODING_ERRORS:
         return 1
@@ -419,7 +401,7 @@ def _quickly(data: bytes) -> tuple[bool, Image | None]:
     None if it cannot be decoded.
     """
     try:
-        with _process_settings():
+        with quiet_pillow():
             opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
         progressive = bool(opened.info.get("progressive"))
         if not progressive:

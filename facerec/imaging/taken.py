@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image as Pillow
 
 from facerec.imaging.contents import RAW, START, image_kind
 from facerec.imaging.packaged import jxl_boxes, open_heif
+from facerec.imaging.quiet import quiet_pillow
 
 _EXIF_IFD = 0x8769
 # Exif 2.32, 4.6.5: when it was recorded, when it was digitised; and TIFF 6.0, when it was changed.
@@ -40,8 +40,7 @@ def taken_at(data: bytes) -> str | None:
         data: the bytes of an image file.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pillow():
             exif = _exif(data)
             return _first(exif.get_ifd(_EXIF_IFD), exif)
     except Exception:  # noqa: BLE001  (whatever Pillow and libheif raise on hostile bytes)

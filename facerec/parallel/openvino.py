@@ -15,9 +15,14 @@ from typing import Any
 from facerec.faces import Floats, Image
 from facerec.parallel.cores import takes_all_cores
 from facerec.parallel.devices import onednn_limit
+from facerec.parallel.forking import renew_in_children
 
 _KEPT_KERNELS = "64"
 """Compiled kernels that OpenVINO caches; with its default of 5,000 memory keeps growing."""
+
+_OF_PARENTS: list[Any] = []
+"""Held in forked children: freeing what their parents compiled would wait for the parents' threads
+for ever."""
 
 
 def is_installed() -> bool:
@@ -95,6 +100,15 @@ class Network:
         self._precision = precision
         self._threads = threads
         self._streams = 1 if together else threads or 1
+        self._forget()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """See `facerec.parallel.forking`."""
+        _OF_PARENTS.append((self._compiled, self._mine))
+        self._forget()
+
+    def _forget(self) -> None:
         self._compiled: list[Any] = []
         self._compiling = threading.Lock()
         self._mine = threading.local()
@@ -102,8 +116,7 @@ class Network:
     def _obtain(self) -> Any:
         if self._threads is None:
             compiled = self._compile()
-            # What a thread alone holds, a forked child frees, and there OpenVINO would wait for
-            # ever for a thread that is not.
+            # What a thread alone holds, a forked child frees.
             self._compiled.append(compiled)
             return compiled
         with self._compiling:

@@ -6,6 +6,7 @@ threads than a single process. So products are divided here, into blocks of one 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,12 +39,13 @@ def products(one: Floats, other: Floats) -> Floats:
     if len(one) <= _ROWS:
         multiply(0)
     else:
-        list(_threads().map(multiply, range(0, len(one), _ROWS)))
+        list(_threads(os.getpid()).map(multiply, range(0, len(one), _ROWS)))
     return out
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Of this process: a forked child has none of its parent's threads."""
     import torch
 
     return ThreadPoolExecutor(torch.get_num_threads(), "product")

@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from facerec.parallel.forking import renew_in_children
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -39,14 +41,31 @@ class TorchThreads:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._busy: set[int] = set()
         self._local = threading.local()
-        started = threading.Barrier(count + 1)
-        self._pool = ThreadPoolExecutor(count, "torch", self._start, (started,))
+        self.renew()
+        self._threads()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """See `facerec.parallel.forking`."""
+        self._busy: set[int] = set()
+        self._starting = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._starting:
+            if self._pool is None:
+                self._pool = self._started()
+            return self._pool
+
+    def _started(self) -> ThreadPoolExecutor:
+        started = threading.Barrier(self._count + 1)
+        # A method would keep the pool alive in its own threads.
+        pool = ThreadPoolExecutor(self._count, "torch", _start, (self._local, started))
         outside = torch.get_num_threads()
         try:
-            for _ in range(count):
-                self._pool.submit(int)
+            for _ in range(self._count):
+                pool.submit(int)
             started.wait()
         except BaseException:
             # Ctrl-C; the interpreter ends only after its threads.
@@ -54,13 +73,7 @@ class TorchThreads:
             raise
         # A thread's own setting also becomes the default of threads started later.
         torch.set_num_threads(outside)
-
-    def _start(self, started: threading.Barrier) -> None:
-        self._local.in_pool = True
-        torch.get_num_threads()  # or the first operation would adopt the process's number
-        torch.set_num_threads(1)
-        with suppress(threading.BrokenBarrierError):
-            started.wait()
+        return pool
 
     def free(self) -> int:
         """Threads that `map`, called now, would share its items among."""
@@ -95,7 +108,8 @@ class TorchThreads:
         nested = getattr(self._local, "in_pool", False)
         count = len(queue)
         wanted = min(count - 1, self._count - len(self._busy)) if nested else count
-        futures = [self._pool.submit(work_in_pool) for _ in range(min(wanted, self._count))]
+        threads = self._threads()
+        futures = [threads.submit(work_in_pool) for _ in range(min(wanted, self._count))]
         try:
             if nested:
                 work()
@@ -105,3 +119,12 @@ class TorchThreads:
                 if not (nested and future.cancel()):
                     future.result()
         return [results[index] for index in range(count)]
+
+
+def _start(local: threading.local, started: threading.Barrier) -> None:
+    """Begin a thread of a pool."""
+    local.in_pool = True
+    torch.get_num_threads()  # or the first operation would adopt the process's number
+    torch.set_num_threads(1)
+    with suppress(threading.BrokenBarrierError):
+        started.wait()

@@ -53,8 +53,3 @@ def map_errors(app: FastAPI) -> None:
     @app.exception_handler(MemoryError)
     async def on_memory(_: Request, error: MemoryError) -> Response:
         return refusal(RequestError(413, "out_of_memory", "this takes more memory than there is"))
-
-    @app.exception_handler(Exception)
-    async def on_bug(request: Request, error: Exception) -> Response:
-        log.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-        return refusal(RequestError(500, "internal", "facerec failed; its log says how"))

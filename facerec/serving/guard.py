@@ -72,7 +72,7 @@ class Guard:
         except RequestError as error:
             await refusal(error)(scope, receive, answer)
         except Exception as error:  # noqa: BLE001  (the last resort of a server)
-            log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+            log.exception("%s %s: %s", scope["method"], scope["path"], type(error).__name__)
             if not status:
                 failed = RequestError(500, "internal", "facerec failed; its log says how")
                 await refusal(failed)(scope, receive, answer)

@@ -220,9 +220,8 @@ def _iou(first: Floats, second: Floats) -> Floats:
 
 
 def _small_grey(image: Image) -> tuple[Image, float]:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, _FLOW_SIDE / max(image.shape[:2]))
     if scale < 1:
-        image = np.asarray(
-            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-        )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8), scale
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(grey, np.uint8), scale

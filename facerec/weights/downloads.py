@@ -143,16 +143,20 @@ def lay_out(
     if target.exists():
         return target
     hidden = out / f".{name}.download"
-    place = obtain(name, record, report, say, fetch, folder=hidden)
-    try:
-        if place.is_dir():
-            _innermost(place).replace(target)
-        else:
-            for file in record.remote_files:
-                (hidden / file.name).replace(out / file.name)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-    shutil.rmtree(hidden)
+    with locked(target, waiting=_waiting(name, say)):
+        if target.exists():
+            return target
+        place = obtain(name, record, report, say, fetch, folder=hidden)
+        try:
+            if place.is_dir():
+                _innermost(place).replace(target)
+            else:
+                # The main file, by which the others are taken to be there, is the last.
+                for file in reversed(record.remote_files):
+                    (hidden / file.name).replace(out / file.name)
+        except OSError as error:
+            raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+        shutil.rmtree(hidden)
     return target
 
 
@@ -172,11 +176,7 @@ def obtain(
         UsageError: the store cannot be written.
     """
     folder = folder or folder_of(name)
-
-    def waiting() -> None:
-        say(f"another facerec is downloading {name}; waiting for it")
-
-    with locked(folder, waiting=waiting):
+    with locked(folder, waiting=_waiting(name, say)):
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -190,6 +190,10 @@ def obtain(
                 extract(target, target.parent / _EXTRACTED, report=report)
     extracted = folder / _EXTRACTED
     return extracted if extracted.is_dir() else folder / record.remote_files[0].name
+
+
+def _waiting(name: str, say: Callable[[str], None]) -> Callable[[], None]:
+    return lambda: say(f"another facerec is downloading {name}; waiting for it")
 
 
 def copy_from(place: Path) -> Fetch:

@@ -18,7 +18,7 @@ from facerec.cleanup.label_noise import judge
 from facerec.cleanup.linkage import cut, link
 from facerec.cleanup.plan import plan
 from facerec.cleanup.threshold import choose_threshold
-from facerec.cleanup.trees import Manifest, change, place_all, prepare, renew, undo
+from facerec.cleanup.trees import LEFT, Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError
 from facerec.profile.loading import Profile
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
@@ -128,6 +128,22 @@ def test_undo_leaves_what_was_changed_and_what_has_lost_its_original(images, tmp
     left = undo(path)
     assert {Path(name).name for name in left} == {"one.jpg", "One.jpg"}
     assert all(Path(name).exists() for name in left)
+
+
+def test_a_change_names_and_keeps_what_it_cannot_remove(images, tmp_path):
+    outlier = finding(Kind.OUTLIER, "a/one.jpg")
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    path = tmp_path / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+    edited = tmp_path / "clean/a/one.jpg"
+    edited.write_bytes(b"edited")
+    decided = plan(images, [outlier], {outlier.id: True})
+    for _ in range(2):
+        assert change(path, renew(manifest, decided)) == [f"{edited}: {LEFT}"]
+    assert (tmp_path / "dirt/a/one.jpg").exists()
+    assert undo(path) == [str(edited)]
+    assert edited.read_bytes() == b"edited"
 
 
 def test_a_tree_that_holds_something_is_refused(images, tmp_path):

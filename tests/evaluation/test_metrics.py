@@ -136,6 +136,13 @@ def test_a_false_accept_rate_that_repeats_gives_the_highest_tar():
     assert tar_at_far(curve, 1.0).tar == 1
 
 
+def test_a_threshold_parts_neighbouring_floats():
+    lower = np.float32(0.5)
+    upper = np.nextafter(lower, np.float32(1))
+    curve = score_curve(np.array([upper, lower]), [True, False])
+    assert (curve.scores >= curve.threshold(1)).tolist() == [True, False]
+
+
 def test_all_scores_equal_can_only_be_all_or_nothing():
     curve = score_curve([0.5] * 10, [True] * 5 + [False] * 5)
     assert area_under_roc(curve) == 0.5

@@ -31,7 +31,6 @@ REASONS = {
     ("training/callbacks.py", "__enter__"): "appends a line per event; resuming goes on with it",
     ("gallery/files/journal.py", "append_changes"): "appends; a partial last record is dropped",
     ("cleanup/trees.py", "_place"): "a link is made by one system call, or not",
-    ("cleanup/trees.py", "change"): "renames a manifest that is whole",
     ("cleanup/trees.py", "undo"): "renames a manifest that is whole",
     ("training/checkpoint.py", "save_checkpoint"): "a folder: written beside, flushed, renamed",
     ("training/checkpoint.py", "_flush"): "opens its files for fsync",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from facerec import Gallery, Matcher
 from facerec.card import Calibration, Cohort, ModelCard
 from facerec.errors import UsageError
-from facerec.evaluation.cohort import measure_cohort
+from facerec.evaluation.cohort import _RATES, _spread, measure_cohort
 from facerec.evaluation.reliability import calibration_error, held_out_reliability, reliability
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.match import (
@@ -62,6 +62,21 @@ def test_strangers_are_named_as_often_as_asked_whatever_the_gallerys_size(
         nearest = (photos[people[size:]] @ photos[people[:size]].T).max(axis=1)
         found.append(np.mean(nearest >= threshold))
     assert rate / 1.5 < np.mean(found) < rate * 1.5
+
+
+def test_one_person_is_met_at_the_cohorts_rates(cohort: Cohort) -> None:
+    rates = Certainty(cohort, {1: 1}).false_name_rate(cohort.cosines)
+    np.testing.assert_allclose(rates, cohort.impostor[1], rtol=1e-6)
+
+
+def test_strangers_too_few_to_be_counted_do_not_bend_the_spread() -> None:
+    """At a rate of 1e-5 these meet nobody twice, which says nothing of how they differ."""
+    dice = np.random.default_rng(1)
+    scores = (0.3 * dice.normal(size=(500, 1)) + dice.normal(size=(500, 500))).astype(np.float32)
+    ranked = np.sort(scores, axis=None)[::-1]
+    cosines = np.array([ranked[int(rate * scores.size)] for rate in (*_RATES[:-6], *[1e-6] * 6)])
+    spread = _spread(scores, cosines)
+    assert (np.diff(spread[-6:]) > 0).all()
 
 
 def test_everybody_enrolled_makes_false_names_likelier(cohort: Cohort) -> None:

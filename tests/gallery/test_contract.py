@@ -56,6 +56,14 @@ def whole(store: GalleryStore, **options: object) -> list[tuple]:
     ]
 
 
+def test_a_photo_without_a_face_is_refused_and_nothing_changes(address: str) -> None:
+    with changing(address) as store:
+        before = whole(store)
+        with pytest.raises(ValueError, match="no face"):
+            store.add("Ada", [], "ada/1.jpg")
+        assert whole(store) == before
+
+
 def test_entries_come_back_in_order_with_all_that_was_given(address: str) -> None:
     store = open_gallery(address)
     assert store.card == make_card()

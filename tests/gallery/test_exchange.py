@@ -10,7 +10,13 @@ import pytest
 from facerec import Gallery
 from facerec.errors import IncompatibleError, MissingError, UsageError
 from facerec.gallery.entries import Entries
-from facerec.gallery.exchange import ENDINGS, _dataset_message, export_gallery, import_gallery
+from facerec.gallery.exchange import (
+    ENDINGS,
+    SEED_ENDINGS,
+    _dataset_message,
+    export_gallery,
+    import_gallery,
+)
 from tests.conftest import Run, make_card, make_face
 
 
@@ -34,6 +40,27 @@ def test_a_gallery_survives_the_way_out_and_back(
     assert (back.people, back.card) == (gallery.people, gallery.card)
     for name in Entries.__slots__:
         np.testing.assert_array_equal(getattr(back.entries, name), getattr(gallery.entries, name))
+
+
+@pytest.mark.parametrize("form", [*ENDINGS, *SEED_ENDINGS])
+def test_a_gallery_of_nobody_is_written_too(gallery: Gallery, tmp_path: Path, form: str) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    for person in gallery.people:
+        gallery.remove(person)
+    path = tmp_path / f"g{(ENDINGS | SEED_ENDINGS)[form]}"
+    export_gallery(gallery, path, form)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("form", [*ENDINGS, *SEED_ENDINGS])
+def test_a_photo_whose_name_is_no_unicode_is_written(tmp_path: Path, form: str) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    gallery = Gallery(make_card())
+    gallery.add("Ada", [make_face(1, 1, 0, 0)], "caf\udce9.jpg")
+    export_gallery(gallery, tmp_path / "g", form)
+    assert b"caf" in (tmp_path / "g").read_bytes() or form == "npz"
 
 
 @pytest.mark.parametrize("form", ENDINGS)

@@ -93,6 +93,17 @@ def test_what_was_left_out_as_enrolled_is_embedded_when_it_no_longer_is(
     assert Gallery.open(path).counts() == {"eileen_collins": 1, "grace_hopper": 1}
 
 
+def test_a_photo_of_two_people_is_enrolled_for_both_whoever_was_first(
+    people: Path, engine: Engine, tmp_path: Path
+) -> None:
+    """A group photo, listed under each name."""
+    (_, photo), *_ = photos_in(people)
+    path = tmp_path / "g.h5"
+    enrol_photos(str(path), [("bob", photo)], engine, Profile.load())
+    enrol_photos(str(path), [("ann", photo), ("bob", photo)], engine, Profile.load())
+    assert Gallery.open(path).counts() == {"bob": 1, "ann": 1}
+
+
 def test_a_vector_does_not_depend_on_what_is_embedded_beside_it(
     people: Path, engine: Engine, tmp_path: Path
 ) -> None:

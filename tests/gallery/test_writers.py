@@ -57,6 +57,16 @@ def test_who_saves_second_keeps_what_the_first_saved(path: Path) -> None:
     assert Gallery.open(path).people == ["Ann", "bob", "eve", "kim"]
 
 
+def test_a_path_spelled_otherwise_is_the_same_file(path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(path.parent)
+    one, other = Gallery.open(path.name), Gallery.open(path)
+    one.add("bob", [make_face(0, 1, 0, 0)], "2.jpg")
+    one.save(path)
+    other.add("eve", [make_face(0, 0, 1, 0)], "3.jpg")
+    other.save(path.name)
+    assert Gallery.open(path).people == ["ann", "bob", "eve"]
+
+
 def test_changes_that_do_not_fit_are_refused_and_nothing_is_written(path: Path) -> None:
     one, other = Gallery.open(path), Gallery.open(path)
     one.remove("ann")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image as Pillow
@@ -75,3 +77,18 @@ def test_a_cameras_raw_file_gives_it() -> None:
     assert taken_at(tiff) == "2019-07-14T15:04:05"
     jpeg = encoded("JPEG", {0x9003: ORIGINAL})
     assert taken_at(b"FUJIFILMCCD-RAW " + bytes(100) + jpeg) == "2019-07-14T15:04:05"
+
+
+def test_a_photo_of_many_pixels_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow refuses twice as many as its bound; ours is `runtime.max_pixels`."""
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 10)
+    assert taken_at(encoded("JPEG", {0x9003: ORIGINAL})) == "2019-07-14T15:04:05"
+    assert Pillow.MAX_IMAGE_PIXELS == 10
+
+
+def test_threads_leave_the_programs_warnings_as_they_are() -> None:
+    photo = encoded("JPEG", {0x9003: ORIGINAL})
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(taken_at, [photo] * 2000))) == 1
+    assert warnings.filters == before

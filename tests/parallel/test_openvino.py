@@ -31,29 +31,3 @@ def test_a_limit_of_instructions_for_one_library_holds_for_both(variable) -> Non
         check=False,
     )
     assert done.stdout == "[(128,)]\n", done.stderr[-2000:]
-
-
-FORK = """
-import os
-import numpy as np
-from facerec.detection.creation import create_detector
-from facerec.profile.schema import DetectorSection
-
-images = [np.zeros((200, 300, 3), np.uint8)] * 4
-detector = create_detector(DetectorSection())
-detector.detect(images)
-child = os.fork()
-if not child:
-    print("alive", flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_process_can_fork_after_detecting() -> None:
-    """A child frees what the parent's other threads held."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert (done.stdout, done.returncode) == ("alive\n", 0), done.stderr[-2000:]

@@ -47,6 +47,19 @@ def test_a_page_of_another_site_is_refused(make_client: MakeClient) -> None:
     assert not [name for name in answered.headers if name.startswith("access-control")]
 
 
+def test_an_answer_that_fails_leaves_a_traceback_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("a bug")
+
+    guarded = guard.Guard(fail, keys=None, local=False, observe=lambda *_: None)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://a")
+    answered = asyncio.run(client.get("/healthz"))
+    assert (answered.status_code, answered.json()["error"]["code"]) == (500, "internal")
+    assert "in fail\n" in caplog.text and "RuntimeError: a bug" in caplog.text
+
+
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ import yaml
 from facerec.errors import MissingError
 from facerec.weights import transfer as transfer_module
 from facerec.weights.catalog import RemoteFile, read_catalogue
-from facerec.weights.downloads import is_present, obtain
+from facerec.weights.downloads import is_present, lay_out, obtain
 from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
 from tests.fault_server import STAND_INS, FaultServer, serving
@@ -220,6 +221,22 @@ def test_two_processes_download_once(server: FaultServer, home: Path) -> None:
     command = [sys.executable, "-m", "facerec", "download", "weights", "thing"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     assert [process.wait(30) for process in both] == [0, 0]
+    assert len(server.asked) == 1
+
+
+def test_two_ask_at_once_for_files_in_the_same_folder(
+    server: FaultServer, home: Path, tmp_path: Path
+) -> None:
+    write_catalogue(home, server.url("slow"), sha256=SHA256)
+    record = read_catalogue().records["thing"]
+
+    def ask(_: int) -> Path:
+        out = tmp_path / "out"
+        return lay_out("thing", record, out, lambda *_: None, lambda _: None, fetch_quickly)
+
+    with ThreadPoolExecutor(3) as pool:
+        places = set(pool.map(ask, range(3)))
+    assert [place.read_bytes() == CONTENT for place in places] == [True]
     assert len(server.asked) == 1
 
 

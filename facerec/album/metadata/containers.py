@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -23,6 +22,7 @@ from facerec.files.hush import hushed
 from facerec.imaging.contents import START, TIFF, image_kind
 from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.photos import unreadable
+from facerec.imaging.quiet import quiet_pillow
 
 T = TypeVar("T")
 
@@ -248,9 +248,7 @@ def _pixels(data: bytes) -> list[str] | None:
 def _look(data: bytes, function: Callable[[Pillow.Image], T]) -> T | None:
     """What a function says of an opened image file; None if that cannot be decoded."""
     try:
-        with warnings.catch_warnings(), hushed():
-            warnings.simplefilter("ignore")
-            with Pillow.open(io.BytesIO(data)) as opened:
-                return function(opened)
+        with quiet_pillow(), hushed(), Pillow.open(io.BytesIO(data)) as opened:
+            return function(opened)
     except Exception:  # noqa: BLE001  (whatever Pillow raises on hostile bytes)
         return None

@@ -22,6 +22,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.files import locking
+from facerec.files.writing import behind_links
 from facerec.gallery.base import MatchBy
 from facerec.gallery.files.hdf5 import check_gallery, read_gallery, write_gallery
 from facerec.gallery.files.journal import (
@@ -208,9 +209,12 @@ def _rebase(gallery: Gallery, path: Path) -> None:
 
 
 def _continues(gallery: Gallery, path: Path) -> bool:
-    """Whether a gallery was read from or written to a path, where there still is a file."""
+    """Whether a gallery was read from or written to a path's file, however the path is spelled,
+    and the file still is there."""
     origin = gallery.origin
-    return origin is not None and origin.path == path and origin.identity != "" and path.exists()
+    if origin is None or not origin.identity or not path.exists():
+        return False
+    return behind_links(origin.path) == behind_links(path)
 
 
 def save(gallery: Gallery, path: Path) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from facerec.faces import Floats
 from facerec.parallel.cores import usable_cores
+from facerec.parallel.forking import single_torch_thread_in_children
 
 Numbers = NDArray[np.int64]
 
@@ -335,6 +336,7 @@ class _Quantised:
             codes *= scale
             self._size[block] = float(codes.norm(dim=1).max())
             self._loss[block] = float((rest - codes).norm(dim=1).max())
+        single_torch_thread_in_children(self)
 
     def multiply(self, queries: Floats, vectors: Floats) -> Floats:
         """As `_Plain.multiply`, on PyTorch's threads: NumPy's would contend with them."""
