@@ -109,8 +109,10 @@ class EmbeddingCache:
 
     def close(self) -> None:
         """Write what is pending."""
-        self._flush()
-        self._database.close()
+        try:
+            self._flush()
+        finally:
+            self._database.close()
 
     def __contains__(self, sha256: str) -> bool:
         return sha256 in self._known

@@ -209,4 +209,10 @@ def _flush(path: Path) -> None:
 
 
 def _unwritable(target: str | Path, error: OSError) -> UsageError:
-    return UsageError(f"{target}: cannot be written: {error.strerror or error}")
+    cause = error.strerror or str(error)
+    # What is copied there may be what cannot be read.
+    other = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    place = Path(os.path.realpath(target))
+    if other is not None and not place.is_relative_to(other) and other.parent != place.parent:
+        cause = f"{other}: {cause}"
+    return UsageError(f"{target}: cannot be written: {cause}")

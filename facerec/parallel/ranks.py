@@ -121,12 +121,18 @@ def gather_shards(own: list[Result], count: int) -> list[Result]:
     """The results of all `count` items in order, given those of this rank's `shard`.
 
     A collective: every rank must call it.
+
+    Raises:
+        MissingError: another rank has ended.
     """
     world = world_size()
     if world == 1:
         return own
     parts: list[list[Result]] = [[] for _ in range(world)]
-    dist.all_gather_object(parts, own)
+    try:
+        dist.all_gather_object(parts, own)
+    except RuntimeError as error:
+        raise MissingError(_ENDED) from error
     return [parts[n % world][n // world] for n in range(count)]
 
 

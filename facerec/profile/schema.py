@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -283,12 +285,22 @@ class DownloadSection(Section):
     """How often each mirror is tried."""
 
 
+PersonLevel = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|top|parent|file|[0-9]{1,2})$",
+        coerce_numbers_to_str=True,
+        json_schema_extra={"type": ["string", "integer"]},
+    ),
+]
+
+
 class DataSection(Section):
     train: str | tuple[str, ...] | None = None
     """Training faces, aligned: a data set of the catalogue, a folder per person, a tar or zip of
     that, train.rec, or shards. Several are concatenated: a list, whose people are all different
     ones."""
-    person_level: Annotated[str, Field(pattern=r"auto|top|parent|file|\d{1,2}")] = "auto"
+    person_level: PersonLevel = "auto"
     """Which folder a photo's person is named after: `auto` the first below what is given, past sets
     and views (`train`, `frontal`); `top` the first; `parent` the last; a number counts from the
     first, 0 is what is given; `file`: the file is named so (`ann.jpg`, `ann_2.jpg`)."""
@@ -305,7 +317,8 @@ class DataSection(Section):
     balance: bool = False
     """Draw everybody equally often, however many images they have."""
     per_person: Positive = 1
-    """With `balance`: images of a person that stand together in a batch; `triplet` needs 2."""
+    """With `balance`: images of a person that stand together in a batch, a divisor of
+    `train.batch`; `triplet` needs 2."""
     random_crop: bool = False
     """Cut the network's input out of a larger chip at a random place (128 to 112) instead of
     resizing it; validation cuts the centre."""
@@ -337,6 +350,22 @@ class DataSection(Section):
         if self.per_person > 1 and not self.balance:
             raise ValueError("data.per_person above 1 needs data.balance true")
         return self
+
+
+def _check_arguments(arguments: str) -> str:
+    try:
+        problem = "" if shlex.split(arguments) else "empty"
+    except ValueError as error:
+        problem = str(error).lower()
+    if problem:
+        raise PydanticCustomError(
+            "arguments", "should be arguments of facerec evaluate ({problem})", {"problem": problem}
+        )
+    return arguments
+
+
+Arguments = Annotated[str, AfterValidator(_check_arguments)]
+"""Words as a shell splits them, at least one."""
 
 
 class TrainSection(Section):
@@ -381,8 +410,8 @@ class TrainSection(Section):
     """Scale s of the cosines."""
     margin: Annotated[float, Field(ge=0)] | None = None
     """The loss's own margin; empty: as in its paper. A loss without one refuses it."""
-    m1: Annotated[float, Field(ge=1)] = 1.0
-    """`combined`: factor on the angle."""
+    m1: Annotated[float, Field(gt=0)] = 1.0
+    """`combined`: factor on the angle; below 1 too, as in the paper's CM2 (0.9, 0.4, 0.15)."""
     m2: Annotated[float, Field(ge=0)] = 0.2
     """`combined`: added to the angle, radians."""
     m3: Annotated[float, Field(ge=0)] = 0.35
@@ -411,13 +440,13 @@ class TrainSection(Section):
     schedule: Literal["steps", "cosine", "polynomial"] = "steps"
     """Learning rate schedule."""
     steps: tuple[Annotated[float, Field(gt=0)], ...] = (30, 55, 75)
-    """`steps`: epochs at which it is multiplied by `gamma`."""
+    """`steps`: epochs after `head_warmup` at which it is multiplied by `gamma`."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """`steps`: the factor."""
     power: Annotated[float, Field(gt=0)] = 2.0
     """`polynomial`: the exponent."""
     warmup: Annotated[float, Field(ge=0)] = 0.0
-    """Epochs over which the learning rate rises from 0."""
+    """Epochs after `head_warmup` over which the learning rate rises from 0."""
     epochs: Annotated[float, Field(gt=0)] = 90
     """Passes over the data."""
     max_steps: Positive | None = None
@@ -437,7 +466,7 @@ class TrainSection(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Random seed of weights, order and augmentation."""
 
-    evaluate: tuple[str, ...] = ()
+    evaluate: tuple[Arguments, ...] = ()
     """In-training evaluations: arguments of `facerec evaluate`, such as `all` or
     `lfw --data lfw.tar --pairs pairs.txt`. The first one's accuracy (of `all` the mean) selects
     the best model, and it calibrates the thresholds of the last."""

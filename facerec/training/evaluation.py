@@ -34,7 +34,7 @@ from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
 from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, PROFILE, write_artefact
 from facerec.training.teacher import teacher_of
-from facerec.training.validation import Validation, validate
+from facerec.training.validation import Validation, validate, whole_people
 
 _MAX_VALIDATED = 4000
 _MAX_PROJECTED = 500
@@ -71,7 +71,7 @@ class Evaluator:
         self._folder, self._device = folder, device
         self._log, self._callbacks = log, callbacks
         self.best: float | None = None
-        if any(arguments.split()[0] == "all" for arguments in profile.train.evaluate):
+        if any(shlex.split(arguments)[0] == "all" for arguments in profile.train.evaluate):
             for message in find_sets(profile.evaluate.sets, profile.download.out)[1]:
                 callbacks.on_message(f"the run will not be evaluated on all its sets: {message}")
 
@@ -94,7 +94,8 @@ class Evaluator:
     def _usual_norms(self, network: nn.Module) -> dict[str, object]:
         """What `facerec.card.Norms` tells beside the loss."""
         kind = "validation" if len(self._data.validation.indices) else "training"
-        chips, _ = self._read_chips(self._held_out, _MAX_MEASURED)
+        part = self._held_out
+        chips, _ = self._read_chips(part, _spread(len(part.indices), _MAX_MEASURED))
         _, norms = self._embedder(network).embed_with_norms(chips)
         return {"usual": usual_norms(norms), "data": f"{kind} images of {self._card.name}"}
 
@@ -128,7 +129,7 @@ class Evaluator:
         """
         succeeded = False
         for number, arguments in enumerate(self._profile.train.evaluate):
-            protocol = arguments.split()[0]
+            protocol = shlex.split(arguments)[0]
             started = time.monotonic()
             try:
                 with self._callbacks.evaluating(f"step {step}: evaluating {protocol}"):
@@ -169,9 +170,10 @@ class Evaluator:
 
         Where the profile names no evaluation, their accuracy chooses the best model.
         """
-        if len(self._data.validation.indices) < 2:
+        part = self._data.validation
+        if len(part.indices) < 2:
             return None
-        chips, labels = self._read_chips(self._data.validation, _MAX_VALIDATED)
+        chips, labels = self._read_chips(part, whole_people(part.labels, _MAX_VALIDATED))
         found = validate(self._embed(network, chips), labels)
         if found is None:
             return None
@@ -193,7 +195,7 @@ class Evaluator:
 
     def _show_embeddings(self, step: int, network: nn.Module) -> None:
         part = self._held_out
-        chips, labels = self._read_chips(part, _MAX_PROJECTED)
+        chips, labels = self._read_chips(part, _spread(len(part.indices), _MAX_PROJECTED))
         names = [part.people[label] for label in labels]
         self._log.show_embeddings(step, self._embed(network, chips), names, chips)
 
@@ -204,13 +206,12 @@ class Evaluator:
         batch = self._profile.runtime.batch
         return TorchEmbedder(network, self._card, device=self._device, batch=batch)
 
-    def _read_chips(self, selection: Selection, limit: int) -> tuple[Image, Labels]:
-        """Up to `limit` chips, evenly spread over the people, without unreadable images."""
+    def _read_chips(self, selection: Selection, rows: Labels) -> tuple[Image, Labels]:
+        """Chips `(N, H, W, 3) uint8` and labels `(N,)` of some rows, without unreadable images."""
         card = self._card
         size = card.input_height, card.input_width
-        rows = np.linspace(0, len(selection.indices) - 1, min(limit, len(selection.indices)))
         chips, labels = [], []
-        for row in np.unique(rows.astype(int)):
+        for row in rows:
             try:
                 image = self._data.examples.image(int(selection.indices[row]))
             except InputError:
@@ -231,6 +232,11 @@ class Evaluator:
             f"{recipe.batch * recipe.accumulate * world_size()}"
             f"{'' if teacher is None else f', taught by {teacher}'}"
         )
+
+
+def _spread(count: int, limit: int) -> Labels:
+    """Up to `limit` of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(limit, count)).astype(int))
 
 
 def run_evaluation(

@@ -203,7 +203,7 @@ class Run:
         self._loader = Loader(
             self._data.examples, self._data.training,
             template=card.template, size=(card.input_height, card.input_width),
-            batch=recipe.batch * recipe.accumulate, rank=rank(), world=world_size(),
+            batch=recipe.batch, accumulate=recipe.accumulate, rank=rank(), world=world_size(),
             seed=recipe.seed, workers=profile.runtime.workers, drop_last=data.drop_last,
             augmentation=augmentation, random_crop=data.random_crop,
             per_person=data.per_person if data.balance else None,
@@ -260,7 +260,7 @@ class Run:
         Args:
             finish: let the checkpoint's step be the last.
         """
-        state, recipe, evaluator = self.state, self._recipe, self._evaluator
+        state, evaluator = self.state, self._evaluator
         saved = list_checkpoints(self._checkpoints)
         if resume and saved:
             load_checkpoint(saved[-1], state)
@@ -273,52 +273,12 @@ class Run:
         if not saved:
             self._save()
         state.classifier.train()
-        batches = self._batches()
         with StopRequest() as stop:
             while state.step < self._total_steps:
-                started = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - started
-                rate = learning_rate(state.step, self._loader.steps_per_epoch, recipe)
-                loss, accuracy = self._step(batch, rate)
-                if loss is None:
-                    batches.close()
-                    self._roll_back(batch)
-                    batches = self._batches()
-                    continue
-                state.step += 1
-                epoch = state.step / self._loader.steps_per_epoch
-                images = len(batch.labels) * world_size()
-                seconds = time.perf_counter() - started
-                self._report(
-                    Progress(state.step, epoch, loss, accuracy, rate, images, seconds, waited)
-                )
-                if recipe.histograms_every and state.step % recipe.histograms_every == 0:
-                    self.log.show_weights(
-                        state.step,
-                        nn.ModuleDict({"backbone": state.backbone, "head": state.classifier}),
-                    )
-                if state.step == 1:
-                    self.log.show_batch(state.step, batch.images)
-                if self._on_any_rank(stop.requested):
-                    self._save()
-                    if rank() == 0:
-                        evaluator.write(state.step, self._snapshot())
-                    self._tell(
-                        f"interrupted; saved step {state.step}, --resume goes on from there; "
-                        f"{self._folder / run_folder.MODEL} is its model, "
-                        "--resume --finish evaluates and calibrates it"
-                    )
-                    raise KeyboardInterrupt
-                if state.step % recipe.save_every == 0 and state.step < self._total_steps:
-                    self._save()
-                    # Progress was made: what went wrong before is past.
-                    self._rollbacks = 0
-                if state.step % self._evaluate_every == 0 and state.step < self._total_steps:
-                    if rank() == 0:
-                        evaluator.evaluate(state.step, self._snapshot())
-                    barrier()
-        batches.close()
+                with closing(self._batches()) as batches:
+                    bad = self._train(batches, stop)
+                if bad is not None:
+                    self._roll_back(bad)
         self._save()
         calibrated = rank() == 0 and evaluator.finish(state.step, self._snapshot())
         barrier()
@@ -327,6 +287,53 @@ class Run:
             self._folder / run_folder.MODEL, state.step, len(training.people),
             len(training.indices), evaluator.best, calibrated, self._corrupt,
         )  # fmt: skip
+
+    def _train(self, batches: Iterator[Batch], stop: StopRequest) -> Batch | None:
+        """Train to the last step, or until a loss is not finite; then the batch of that.
+
+        Raises:
+            KeyboardInterrupt: a stop was requested; a checkpoint and the model are saved.
+        """
+        state, recipe, evaluator = self.state, self._recipe, self._evaluator
+        while state.step < self._total_steps:
+            started = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - started
+            rate = learning_rate(state.step, self._loader.steps_per_epoch, recipe)
+            loss, accuracy = self._step(batch, rate)
+            if loss is None:
+                return batch
+            state.step += 1
+            epoch = state.step / self._loader.steps_per_epoch
+            images = len(batch.labels) * world_size()
+            seconds = time.perf_counter() - started
+            self._report(Progress(state.step, epoch, loss, accuracy, rate, images, seconds, waited))
+            if recipe.histograms_every and state.step % recipe.histograms_every == 0:
+                self.log.show_weights(
+                    state.step,
+                    nn.ModuleDict({"backbone": state.backbone, "head": state.classifier}),
+                )
+            if state.step == 1:
+                self.log.show_batch(state.step, batch.images)
+            if self._on_any_rank(stop.requested):
+                self._save()
+                if rank() == 0:
+                    evaluator.write(state.step, self._snapshot())
+                self._tell(
+                    f"interrupted; saved step {state.step}, --resume goes on from there; "
+                    f"{self._folder / run_folder.MODEL} is its model, "
+                    "--resume --finish evaluates and calibrates it"
+                )
+                raise KeyboardInterrupt
+            if state.step % recipe.save_every == 0 and state.step < self._total_steps:
+                self._save()
+                # Progress was made: what went wrong before is past.
+                self._rollbacks = 0
+            if state.step % self._evaluate_every == 0 and state.step < self._total_steps:
+                if rank() == 0:
+                    evaluator.evaluate(state.step, self._snapshot())
+                barrier()
+        return None
 
     @property
     def people(self) -> list[str]:

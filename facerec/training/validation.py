@@ -16,6 +16,8 @@ from facerec.training.data import Labels
 
 _FOLDS = 10
 _MAX_OF_A_KIND = 3000
+_LEAST_PEOPLE = 100
+"""Who has many images leaves room for so many people, where there are so many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +67,34 @@ def validate(vectors: Floats, labels: Labels) -> Validation | None:
     fars = supported_fars(curve.impostor_total)
     tar = {rate_name(far): percent(tar_at_far(curve, far).tar) for far in fars}
     return Validation(accuracy, percent(area_under_roc(curve)), tar, curve)
+
+
+def whole_people(labels: Labels, limit: int) -> Labels:
+    """Rows of the images to compare, the same ones each time: all where they are no more than
+    `limit`, else all those of some people, as single images of many make no genuine pairs.
+
+    People come in random order, those with one image last. Of a person with more than a hundredth
+    of the limit, among fewer people more than an equal share of it, random images are taken.
+
+    Args:
+        labels: `(N,) int64`, the person of each image.
+
+    Returns:
+        `(M,) int64`, ascending, M at most `limit`.
+    """
+    if len(labels) <= limit:
+        return np.arange(len(labels))
+    generator = np.random.default_rng(0)
+    rows = generator.permutation(len(labels))
+    rows = rows[np.argsort(labels[rows], kind="stable")]
+    _, starts, places, counts = np.unique(
+        labels[rows], return_index=True, return_inverse=True, return_counts=True
+    )
+    most = max(limit // min(len(counts), _LEAST_PEOPLE), 2)
+    kept = np.arange(len(rows)) - starts[places] < most
+    turns = generator.permutation(len(counts)) + len(counts) * (counts == 1)
+    chosen = rows[kept][np.argsort(turns[places[kept]], kind="stable")]
+    return np.sort(chosen[:limit])
 
 
 def _balanced(same: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

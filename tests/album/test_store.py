@@ -33,7 +33,9 @@ def test_an_album_is_made_when_asked_alone(tmp_path: Path) -> None:
 def test_an_empty_file_is_a_new_album(tmp_path: Path) -> None:
     (tmp_path / "b.db").touch()
     open_album(tmp_path / "b.db", create=True).close()
-    open_album(tmp_path / "b.db").close()
+    with open_album(tmp_path / "b.db") as album:
+        assert album.writable
+    assert (tmp_path / "b.db").read_bytes().startswith(b"SQLite format 3")
 
 
 def _text(path: Path) -> None:

@@ -35,16 +35,16 @@ def elsewhere(request, monkeypatch) -> Iterator[None]:
     hush._streams.cache_clear()
 
 
-def test_without_glibc_nothing_is_silenced_and_nothing_fails(elsewhere):
+@pytest.mark.parametrize("confstr", [True, False])
+def test_without_glibc_nothing_is_silenced_and_nothing_fails(
+    elsewhere, confstr, monkeypatch, capfd
+):
+    if not confstr:
+        monkeypatch.delattr(os, "confstr", raising=False)
     assert not hush.can_hush()
     with hush.hushed(), hush.hushed():
-        pass
-
-
-def test_without_confstr_at_all_nothing_fails(elsewhere, monkeypatch):
-    monkeypatch.delattr(os, "confstr", raising=False)
-    with hush.hushed():
-        pass
+        os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 @pytest.mark.skipif(not hush.can_hush(), reason="the C library is not glibc")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import facerec
+from facerec.errors import UsageError
+from facerec.files.writing import replacing
 
 PACKAGE = Path(facerec.__file__).parent
 
@@ -118,3 +123,10 @@ def test_every_file_is_written_beside_its_place_and_renamed() -> None:
     missing = sorted(place for place in found if place[:2] not in REASONS)
     assert not missing, "\n".join(map(str, missing))
     assert not set(REASONS) - places
+
+
+def test_what_could_not_be_read_is_named_where_it_is_copied(tmp_path: Path) -> None:
+    target, source = tmp_path / "new" / "copy.jpg", tmp_path / "elsewhere" / "gone.jpg"
+    told = r"copy\.jpg: .*elsewhere/gone\.jpg: No such file"
+    with pytest.raises(UsageError, match=told), replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -78,6 +78,11 @@ def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
         ("runtime: {batch: 1, batch: 2}", r"mine\.yaml:1: batch is given twice"),
         ("runtime: {batch: 1", r"mine\.yaml:\d: "),
         ("- a\n- b", r"mine\.yaml:1: a profile is a mapping"),
+        ("data: {person_level: autobahn}", r"mine\.yaml:1: data\.person_level: .*'autobahn'"),
+        ("data: {person_level: 123}", r"mine\.yaml:1: data\.person_level: .* not 123"),
+        ("train: {m1: 0}", r"mine\.yaml:1: train\.m1: .* greater than 0, not 0"),
+        ("train: {evaluate: [all, '']}", r"mine\.yaml:1: train\.evaluate: .* \(empty\), not ''"),
+        ("train: {evaluate: ['lfw --data \"a b']}", r"train\.evaluate: .*no closing quotation"),
         ("extends: mine.yaml", r"extends itself"),
         ("extends: nobody", r"no profile is called nobody"),
         ("runtime: {batch: !!python/object:os.system 1}", r"mine\.yaml:1"),
@@ -117,3 +122,15 @@ def test_a_setting_needs_a_value() -> None:
 
 def test_every_key_is_documented() -> None:
     assert [key for key, meaning in known_keys().items() if not meaning] == []
+
+
+@pytest.mark.parametrize("level", ["auto", "top", "parent", "file", 0, 2, "12"])
+def test_a_person_level_is_a_word_or_a_number(level: str | int) -> None:
+    assert Profile.load(settings=[f"data.person_level={level}"]).data.person_level == str(level)
+    jsonschema.validate({"data": {"person_level": level}}, json_schema())
+
+
+def test_evaluations_on_the_way_are_words_as_a_shell_splits_them() -> None:
+    told = ("all", 'lfw --data "my faces.tar" --pairs pairs.txt')
+    profile = Profile.model_validate({"train": {"evaluate": told}})
+    assert profile.train.evaluate == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -20,11 +21,11 @@ from hypothesis import strategies as st
 from facerec.alignment.warp import ARCFACE, adapt_chip
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.profile.schema import DataSection
-from facerec.training.data.augmentation import Augmentation
-from facerec.training.data.fitting import fit
+from facerec.training.data.augmentation import Augmentation, _random_crop
+from facerec.training.data.fitting import check_aligned, fit
 from facerec.training.data.loader import Loader
 from facerec.training.data.opening import open_examples, open_training_data
-from facerec.training.data.selection import select, split
+from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.synthetic import Synthetic
 from tests.conftest import make_card, noise
 
@@ -179,18 +180,41 @@ def test_what_is_no_training_data_is_refused_in_one_line(tmp_path):
         open_examples(str(tmp_path / "text.txt"))
 
 
+def readable(records: Path) -> int:
+    """How many images of a train.rec can be read; 0 if it is refused."""
+    count = 0
+    try:
+        examples = open_examples(str(records))
+        for index in range(len(examples.labels)):
+            with contextlib.suppress(InputError):
+                examples.image(index)
+                count += 1
+    except (MissingError, InputError):
+        pass
+    return count
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=200))
 def test_damaged_records_are_refused_or_give_errors_of_ours(tmp_path_factory, damage):
     folder = tmp_path_factory.mktemp("records")
     (folder / "train.rec").write_bytes(damage)
     (folder / "train.idx").write_text("0\t0\n1\t20\n")
-    try:
-        examples = open_examples(str(folder / "train.rec"))
-        for index in range(len(examples.labels)):
-            examples.image(index)
-    except (MissingError, InputError):
-        pass
+    assert readable(folder / "train.rec") <= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=40), st.floats(0, 1))
+def test_damage_to_one_record_leaves_the_others(tmp_path_factory, damage, place):
+    folder = as_records(tmp_path_factory.mktemp("damaged"))
+    records = folder / "train.rec"
+    assert readable(records) == 6
+    whole = records.read_bytes()
+    # Past the head, and before the people's ranges, on which all depend.
+    first, last = (int((folder / "train.idx").read_text().split()[n]) for n in (3, 15))
+    at = first + int(place * (last - first - len(damage)))
+    records.write_bytes(whole[:at] + damage + whole[at + len(damage) :])
+    assert readable(records) >= 4
 
 
 def test_people_with_few_images_and_people_not_named_are_left_out(tmp_path):
@@ -263,19 +287,52 @@ def test_an_epoch_holds_every_image_once_in_an_order_of_its_own():
     assert first != second
 
 
-def test_a_batch_depends_on_seed_and_step_alone():
-    whole = list(loader(made()).batches(0, 7))
-    (again,) = loader(made(), workers=1).batches(6, 7)
+@pytest.mark.parametrize("per_person", [None, 2])
+def test_a_batch_depends_on_seed_and_step_alone(per_person):
+    whole = list(loader(made(), per_person=per_person).batches(0, 7))
+    (again,) = loader(made(), per_person=per_person, workers=1).batches(6, 7)
     assert np.array_equal(again.images, whole[6].images)
     assert again.names == whole[6].names
-    (other,) = loader(made(), seed=1).batches(6, 7)
+    (other,) = loader(made(), per_person=per_person, seed=1).batches(6, 7)
     assert other.names != again.names
 
 
-def test_ranks_together_take_the_batch_of_one():
-    (one,) = loader(made(), batch=4).batches(2, 3)
-    two = [next(iter(loader(made(), batch=2, rank=r, world=2).batches(2, 3))) for r in range(2)]
+@pytest.mark.parametrize("per_person", [None, 2])
+def test_ranks_together_take_the_batch_of_one(per_person):
+    options = {"per_person": per_person, "augmentation": Augmentation(zoom=0.3)}
+    (one,) = loader(made(), batch=4, **options).batches(2, 3)
+    two = [
+        next(iter(loader(made(), batch=2, rank=r, world=2, **options).batches(2, 3)))
+        for r in range(2)
+    ]
     assert np.array_equal(np.concatenate([part.images for part in two]), one.images)
+
+
+@pytest.mark.parametrize(("workers", "world"), [(1, 1), (3, 1), (2, 2)])
+def test_an_image_that_comes_twice_in_a_step_is_augmented_anew(workers, world):
+    # Of two people in turn the first has one image, which each rank's half holds.
+    selection = Selection(np.array([0, 4, 5, 6]), np.array([0, 1, 1, 1]), ["ann", "bob"])
+    batches = [
+        next(
+            Loader(
+                made(), selection, template=ARCFACE, size=(16, 16), batch=4 // world, rank=rank,
+                world=world, seed=0, workers=workers, augmentation=Augmentation(flip=0, zoom=0.3),
+                per_person=1,
+            ).batches(0, 1)
+        )
+        for rank in range(world)
+    ]  # fmt: skip
+    images = np.concatenate([batch.images for batch in batches])
+    indices = np.concatenate([batch.indices for batch in batches])
+    first, second = images[indices == 0]
+    assert not np.array_equal(first, second)
+
+
+def test_a_persons_images_are_not_parted_by_accumulation():
+    with pytest.raises(UsageError, match=r"data\.per_person 4 does not divide train\.batch 6,"):
+        loader(made(), batch=6, accumulate=2, per_person=4)
+    (batch,) = loader(made(), batch=4, accumulate=2, per_person=4).batches(0, 1)
+    assert (np.ptp(batch.labels.reshape(2, 4), axis=1) == 0).all()
 
 
 def test_the_last_batch_is_dropped_or_filled_up():
@@ -317,6 +374,21 @@ def test_every_augmentation_keeps_size_and_type_and_changes_the_chip():
     assert np.array_equal(Augmentation(flip=0).apply(chip, np.random.default_rng(0)), chip)
     mirrored = Augmentation(flip=1).apply(chip, np.random.default_rng(0))
     assert np.array_equal(mirrored, chip[:, ::-1])
+
+
+@pytest.mark.parametrize("shape", [(112, 112, 3), (112, 96, 3), (60, 112, 3)])
+@pytest.mark.parametrize("least", [0.2, 0.7, 0.99])
+def test_a_crop_keeps_its_least_share_of_the_area(shape, least):
+    chip, generator = np.empty(shape, np.uint8), np.random.default_rng(0)
+    crops = np.array([_random_crop(chip, least, generator) for _ in range(1000)])
+    top, left, height, width = crops.T
+    rows, columns = shape[:2]
+    assert (height * width).min() >= least * rows * columns - max(rows, columns)
+    assert (top + height).max() <= rows
+    assert (left + width).max() <= columns
+    if rows == columns:
+        assert (width / height).max() < 4 / 3 + 0.02
+        assert (height / width).max() < 4 / 3 + 0.02
 
 
 def test_grey_chips_have_no_colour_and_blurred_ones_no_edges():
@@ -366,3 +438,24 @@ def test_an_arcface_chip_reaches_training_as_it_reaches_recognition():
     template = make_card().template
     assert np.array_equal(fit(chip, template, (150, 150)), adapt_chip(chip, template, (150, 150)))
     assert fit(chip, ARCFACE, (112, 112)) is chip
+
+
+@pytest.mark.parametrize(
+    ("sizes", "warned"),
+    [
+        ([(64, 64)] * 4, False),
+        ([(112, 112)] * 4, False),
+        ([(160, 160)] * 4, False),
+        ([(112, 112), (160, 160), (112, 112), (112, 112)], False),
+        ([(112, 96)] * 4, True),
+        ([(112, 112), (112, 112), (112, 112), (90, 120)], True),
+        ([(side, side) for side in (90, 100, 110, 120)], True),
+        ([(250, 250)] * 4, True),
+    ],
+)
+def test_faces_that_may_not_be_aligned_are_warned_of(sizes, warned):
+    examples = SimpleNamespace(image=lambda index: np.empty((*sizes[index % 4], 3), np.uint8))
+    people = Selection(np.arange(8), np.repeat([0, 1], 4), ["ann", "bob"])
+    warning = check_aligned(examples, people, 32, "faces")
+    assert (warning is not None) is warned
+    assert not warned or "faces: images" in warning

@@ -61,6 +61,7 @@ def test_with_its_defaults_it_falls(name: str) -> None:
         outcome.loss.backward()
         for optimizer in optimizers.values():
             optimizer.step()
+        classifier.write_back(optimizers["head"])
         losses.append(outcome.loss.item())
         accuracies.append(outcome.accuracy.item())
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 4
@@ -181,6 +182,18 @@ def test_sphereface_is_annealed_as_its_authors_do() -> None:
     assert margin.target(cosine, norms).item() == pytest.approx((5 * math.cos(1.0) + hard) / 6)
 
 
+def test_sphereface_is_annealed_by_steps_of_the_optimiser_not_by_their_parts() -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(7, 16, create_margin(TrainSection(loss="sphereface")))
+    optimizer = torch.optim.SGD(classifier.trainable(), 0.1)
+    vectors, labels = torch.randn(12, 16), torch.arange(12) % 7
+    first, second = (classifier(vectors, labels).loss.item() for _ in range(2))
+    assert first == second
+    classifier.write_back(optimizer)
+    assert classifier.margin.batches == 1
+    assert classifier(vectors, labels).loss.item() > first
+
+
 def test_softmax_has_no_margin() -> None:
     assert create_margin(TrainSection(loss="softmax")) is None
 
@@ -191,6 +204,9 @@ def test_the_schema_lists_every_loss() -> None:
 
 def test_a_margin_of_the_profile_is_taken() -> None:
     assert create_margin(TrainSection(loss="arcface", margin=0.3)).m2 == 0.3
+    # Deng et al. 2019, CM2.
+    paper = create_margin(TrainSection(loss="combined", m1=0.9, m2=0.4, m3=0.15))
+    assert (paper.m1, paper.m2, paper.m3) == (0.9, 0.4, 0.15)
     assert create_margin(TrainSection(loss="cosface")).m3 == 0.35
 
 

@@ -68,6 +68,7 @@ def direct(
         (CombinedMargin(m2=0.5), lambda cosine: torch.cos(torch.acos(cosine) + 0.5)),
         (CombinedMargin(m3=0.35), lambda cosine: cosine - 0.35),
         (CombinedMargin(1.2, 0.3, 0.1), lambda c: torch.cos(1.2 * torch.acos(c) + 0.3) - 0.1),
+        (CombinedMargin(0.9, 0.4, 0.15), lambda c: torch.cos(0.9 * torch.acos(c) + 0.4) - 0.15),
     ],
 )
 def test_the_loss_is_the_papers_equation(margin, phi):
@@ -96,6 +97,35 @@ def test_plain_softmax_is_a_linear_layer_and_cross_entropy():
     vectors, labels = features()
     expected = F.cross_entropy(F.linear(vectors, made.weight[:, 0], made.bias), labels)
     torch.testing.assert_close(made(vectors, labels).loss, expected)
+
+
+def test_softmax_of_several_centres_takes_the_largest_inner_product_and_the_bias():
+    made = classifier(None, sub_centres=3)
+    vectors, labels = features()
+    with torch.no_grad():
+        made.bias.copy_(torch.linspace(-2, 2, 5))
+    logits = torch.einsum("nd,ckd->nck", vectors, made.weight).amax(dim=2) + made.bias
+    torch.testing.assert_close(made(vectors, labels).loss, F.cross_entropy(logits, labels))
+
+
+def test_softmax_of_one_centre_is_a_linear_layer_to_the_bit():
+    made, layer = classifier(None), nn.Linear(4, 5)
+    layer.load_state_dict({"weight": made.weight[:, 0], "bias": made.bias})
+    vectors, _ = features()
+    ours, theirs = made._similarities(vectors), layer(vectors)
+    assert torch.equal(ours, theirs)
+    for outputs in (ours, theirs):
+        outputs.square().sum().backward()
+    assert torch.equal(made.weight.grad[:, 0], layer.weight.grad)
+    assert torch.equal(made.bias.grad, layer.bias.grad)
+
+
+@pytest.mark.parametrize("margin", [None, Margin()], ids=["softmax", "margin"])
+def test_a_rank_without_classes_has_no_similarities(margin, monkeypatch):
+    monkeypatch.setattr("facerec.training.losses.classifier.rank", lambda: 2)
+    monkeypatch.setattr("facerec.training.losses.classifier.world_size", lambda: 3)
+    made = Classifier(4, 4, margin)
+    assert made._similarities(features()[0]).shape == (6, 0)
 
 
 @pytest.mark.parametrize("name", MARGINS)
@@ -138,6 +168,13 @@ def test_the_extended_cosine_never_rises(first, second):
     assert values[0] >= values[1] - 1e-9
     if high <= math.pi:
         assert values[1] == pytest.approx(math.cos(high))
+
+
+@pytest.mark.parametrize("m1", [0.3, 0.9, 1.0, 4.0])
+def test_the_combined_target_falls_with_the_angle(m1):
+    cosine = torch.linspace(1, -1, 1001, dtype=torch.double)
+    target = CombinedMargin(m1, 0.4, 0.15).target(cosine, torch.ones(1001))
+    assert (target.diff() <= 1e-12).all()
 
 
 def test_a_margin_makes_the_loss_larger_and_leaves_the_accuracy():

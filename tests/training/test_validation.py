@@ -8,7 +8,7 @@ import torch
 
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.factory import create_network
-from facerec.training.validation import validate
+from facerec.training.validation import validate, whole_people
 from tests.conftest import make_card, noise
 
 
@@ -55,3 +55,32 @@ def test_pairs_of_one_kind_have_no_figures():
     assert validate(vectors, np.zeros(3, np.int64)) is None
     assert validate(vectors, np.arange(3)) is None
     assert validate(vectors, np.array([0, 0, 1])).accuracy is None
+
+
+def test_of_many_people_some_are_compared_with_all_their_images():
+    labels = np.repeat(np.arange(5000), 2)
+    rows = whole_people(labels, 4000)
+    people, counts = np.unique(labels[rows], return_counts=True)
+    assert (len(rows), counts.min()) == (4000, 2)
+    # From the first to the last, the same ones each time.
+    assert people.mean() == pytest.approx(2500, abs=100)
+    assert np.array_equal(rows, whole_people(labels, 4000))
+
+
+def test_people_with_one_image_come_last():
+    labels = np.concatenate((np.arange(5000), np.repeat(np.arange(5000, 5100), 3)))
+    counts = np.bincount(labels[whole_people(labels, 400)], minlength=5100)
+    assert (counts[5000:] == 3).all()
+    assert counts[:5000].sum() == 100
+
+
+def test_nobodys_many_images_leave_no_room_for_others():
+    labels = np.repeat(np.arange(100), [50_000, *[20] * 99])
+    counts = np.bincount(labels[whole_people(labels, 4000)])
+    assert (counts[0], *counts[1:]) == (40, *[20] * 99)
+    two = np.repeat([0, 1], 10_000)
+    assert np.bincount(two[whole_people(two, 4000)]).tolist() == [2000, 2000]
+
+
+def test_few_images_are_all_compared():
+    assert whole_people(np.arange(7), 7).tolist() == list(range(7))

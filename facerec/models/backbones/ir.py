@@ -1,5 +1,10 @@
-"""Improved residual networks, IR and IR-SE (Deng et al. 2019, section 3.2.2), in the layout of
-face.evoLVe and InsightFace_Pytorch, which the seed project's weights have."""
+"""Improved residual networks, IR and IR-SE, in the layout of face.evoLVe and InsightFace_Pytorch,
+which the seed project's weights have.
+
+ArcFace's improved residual unit is BN-Conv-BN-PReLU-Conv-BN (Deng et al. 2018, arXiv:1801.07698v1,
+block setting). `ir_*` are InsightFace_Pytorch's, without the batch norm in the middle;
+`adaface_ir_*` and `iresnet*` have it.
+"""
 
 from __future__ import annotations
 
@@ -89,17 +94,17 @@ class IRNet(nn.Module):
         return vectors
 
 
-@BACKBONES.register("ir_50", help="IR-50, ArcFace's improved residual network.")
+@BACKBONES.register("ir_50", help="IR-50, InsightFace_Pytorch's improved residual network.")
 def ir_50(card: ModelCard) -> nn.Module:
     return IRNet(card, _UNITS_50)
 
 
-@BACKBONES.register("ir_101", help="IR-101, ArcFace's improved residual network.")
+@BACKBONES.register("ir_101", help="IR-101, InsightFace_Pytorch's improved residual network.")
 def ir_101(card: ModelCard) -> nn.Module:
     return IRNet(card, _UNITS_101)
 
 
-@BACKBONES.register("ir_152", help="IR-152, ArcFace's improved residual network.")
+@BACKBONES.register("ir_152", help="IR-152, InsightFace_Pytorch's improved residual network.")
 def ir_152(card: ModelCard) -> nn.Module:
     return IRNet(card, _UNITS_152)
 

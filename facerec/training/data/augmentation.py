@@ -83,21 +83,23 @@ class Augmentation:
 
 
 def _happens(chance: float, generator: np.random.Generator) -> bool:
-    """Whether a change that has come later is made; where it never is, the others keep the random
-    numbers that they had before."""
+    """True with probability `chance`. Draws nothing for 0, so that an unused change leaves the
+    others their random numbers."""
     return chance > 0 and generator.random() < chance
 
 
 def _random_crop(
     chip: Image, least: float, generator: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random crop of at least that share of the area, with an
-    aspect ratio of 3:4 to 4:3."""
+    """Top, left, height and width of a random crop of at least that share of the area, less a pixel
+    row at most, to which its sides are rounded. Its aspect ratio is from 3:4 to 4:3, as far as both
+    sides fit."""
     rows, columns = chip.shape[:2]
     area = rows * columns * generator.uniform(least, 1)
-    aspect = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
-    width = min(max(round(float(np.sqrt(area * aspect))), 1), columns)
-    height = min(max(round(float(np.sqrt(area / aspect))), 1), rows)
+    bounds = np.clip((3 / 4, 4 / 3), area / rows**2, columns**2 / area)
+    aspect = np.exp(generator.uniform(*np.log(bounds)))
+    width = max(round(float(np.sqrt(area * aspect))), 1)
+    height = max(round(float(np.sqrt(area / aspect))), 1)
     top = int(generator.integers(rows - height + 1))
     left = int(generator.integers(columns - width + 1))
     return top, left, height, width

@@ -56,7 +56,7 @@ class Loader:
     Args:
         template: of the chips.
         size: height and width of the chips.
-        batch: images per step on this rank.
+        batch: images in one forward pass on this rank.
         rank: of this process.
         world: number of ranks; they take consecutive parts of the global batch.
         seed: of order and augmentation.
@@ -64,23 +64,25 @@ class Loader:
         augmentation: None for none.
         random_crop: cut the chip out of a larger image at a random place; else resize it.
         per_person: None: shuffled images; else people in turn, with that many images each.
+        accumulate: forward passes per step.
         original: called with each image's index and the image before it is augmented, of a
             random crop the central one instead, in several threads.
         drop_last: drop an epoch's incomplete batch; otherwise it is filled from its beginning.
 
     Raises:
-        UsageError: there are fewer images than one step takes, or a batch divides the images of
-            a person.
+        UsageError: there are fewer images than one step takes, or `batch` would divide the images
+            of a person.
     """
 
     def __init__(
         self, examples: Examples, selection: Selection, *, template: Template,
         size: tuple[int, int], batch: int, rank: int, world: int, seed: int, workers: int,
         augmentation: Augmentation | None, drop_last: bool = True, random_crop: bool = False,
-        per_person: int | None = None,
+        per_person: int | None = None, accumulate: int = 1,
         original: Callable[[int, Image], Image | None] | None = None,
     ) -> None:  # fmt: skip
-        global_batch = batch * world
+        per_step = batch * accumulate
+        global_batch = per_step * world
         count = len(selection.indices)
         if count < global_batch:
             raise UsageError(
@@ -88,13 +90,15 @@ class Loader:
             )
         if batch % (per_person or 1):
             raise UsageError(
-                f"data.per_person {per_person} does not divide a step's {batch} images of a rank"
+                f"data.per_person {per_person} does not divide train.batch {batch}, "
+                "which would split a person's images"
             )
         self.steps_per_epoch = count // global_batch if drop_last else -(-count // global_batch)
         self._examples, self._selection = examples, selection
         self._template, self._size = template, size
-        self._batch, self._workers = batch, workers
-        self._rank, self._global_batch = rank, global_batch
+        self._workers = workers
+        self._global_batch = global_batch
+        self._places = np.arange(rank * per_step, (rank + 1) * per_step)
         self._seed, self._augmentation = seed, augmentation
         self._random_crop, self._per_person = random_crop, per_person
         self._original = original
@@ -118,18 +122,16 @@ class Loader:
                         part.cancel()
 
     def _submit(self, pool: ThreadPoolExecutor, step: int) -> list[Future[_Part]]:
-        rows = self._rows(step)
+        places = self._places
         return [
-            pool.submit(self._load, step, part)
-            for part in np.array_split(rows, min(self._workers, len(rows)))
+            pool.submit(self._load, step, self._rows(step, part), part)
+            for part in np.array_split(places, min(self._workers, len(places)))
         ]
 
-    def _rows(self, step: int) -> Labels:
-        """This rank's rows of the selection."""
+    def _rows(self, step: int, places: Labels) -> Labels:
+        """Rows of the selection at some places of the global batch."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        order = self._order(epoch)
-        start = within * self._global_batch + self._rank * self._batch
-        return np.take(order, np.arange(start, start + self._batch), mode="wrap")
+        return np.take(self._order(epoch), within * self._global_batch + places, mode="wrap")
 
     def _order(self, epoch: int) -> Labels:
         if self._cached_order is None or self._cached_order[0] != epoch:
@@ -142,18 +144,19 @@ class Loader:
             self._cached_order = epoch, order
         return self._cached_order[1]
 
-    def _load(self, step: int, rows: Labels) -> _Part:
+    def _load(self, step: int, rows: Labels, places: Labels) -> _Part:
         images = np.empty((len(rows), *self._size, 3), np.uint8)
         taken = np.empty(len(rows), np.int64)
         originals: list[Image | None] = []
         corrupt: list[str] = []
-        for place, row in enumerate(rows):
-            image, taken[place] = self._read_or_replace(int(row), corrupt)
-            images[place] = self._chip(image, self._generator(step, int(taken[place])))
+        for number, (row, place) in enumerate(zip(rows, places, strict=True)):
+            image, taken[number] = self._read_or_replace(int(row), corrupt)
+            generator = self._generator(step, int(taken[number]), int(place))
+            images[number] = self._chip(image, generator)
             if self._original is not None:
                 if self._random_crop:
                     image = cut(image, self._size, None)
-                index = int(self._selection.indices[taken[place]])
+                index = int(self._selection.indices[taken[number]])
                 originals.append(self._original(index, image))
         indices = self._selection.indices[taken]
         names = [self._examples.name(int(index)) for index in indices]
@@ -166,10 +169,10 @@ class Loader:
         chip = fit(image, self._template, self._size)
         return chip if self._augmentation is None else self._augmentation.apply(chip, generator)
 
-    def _generator(self, step: int, row: int) -> np.random.Generator:
+    def _generator(self, step: int, row: int, place: int) -> np.random.Generator:
         """Of an image's augmentation in this epoch."""
-        # People in turn: an image may come several times an epoch, changed anew.
-        again = () if self._per_person is None else (step,)
+        # People in turn: an image may come several times an epoch, and a step, changed anew.
+        again = () if self._per_person is None else (step, place)
         return np.random.default_rng((self._seed, 1, step // self.steps_per_epoch, row, *again))
 
     def _read_or_replace(self, row: int, corrupt: list[str]) -> tuple[Image, int]:

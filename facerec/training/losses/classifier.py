@@ -109,7 +109,9 @@ class Classifier(nn.Module):
             self.sampled.sample(torch.unique(gathered[mine]) - self.shard.start, optimizer)
 
     def write_back(self, optimizer: Optimizer) -> None:
-        """Write sampled centres back; call after each optimiser step."""
+        """Write sampled centres back and advance the margin; call after each optimiser step."""
+        if self.margin is not None:
+            self.margin.advance()
         if self.sampled is not None:
             self.sampled.write_back(optimizer)
 
@@ -152,12 +154,15 @@ class Classifier(nn.Module):
 
     def _similarities(self, features: Tensor) -> Tensor:
         centres = self.weight if self.sampled is None or not self.training else self.sampled.active
-        count, sub_centres, size = centres.shape
-        if self.margin is None:
-            return _as_float32(F.linear(features, centres.view(count, size), self.bias))
-        products = F.linear(F.normalize(features), F.normalize(centres, dim=2).flatten(0, 1))
-        # Rounding may take a cosine beyond 1.
-        return _as_float32(products).clamp(-1, 1).view(-1, count, sub_centres).amax(dim=2)
+        count, sub_centres, _ = centres.shape
+        if self.bias is not None:
+            bias = self.bias.repeat_interleave(sub_centres)
+            similarities = _as_float32(F.linear(features, centres.flatten(0, 1), bias))
+        else:
+            products = F.linear(F.normalize(features), F.normalize(centres, dim=2).flatten(0, 1))
+            # Rounding may take a cosine beyond 1.
+            similarities = _as_float32(products).clamp(-1, 1)
+        return similarities.view(len(features), count, sub_centres).amax(dim=2)
 
     def _count(self, logits: Tensor) -> Tensor:
         """Classes in the softmax, over all ranks."""

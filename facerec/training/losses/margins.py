@@ -63,12 +63,15 @@ class Margin(nn.Module):
         """A regulariser of the features' norms `(N,)`, added to the loss, `() float32`."""
         return norms.new_zeros(())
 
+    def advance(self) -> None:
+        """Count an optimiser step, for a margin that changes over them."""
+
 
 class CombinedMargin(Margin):
     """cos(m1 θ + m2) - m3 (Deng et al. 2019, eq. 4).
 
-    ArcFace is m2 alone (eq. 3), CosFace m3 alone (Wang et al. 2018, eq. 4). Monotone beyond pi, see
-    `monotone_cosine`.
+    ArcFace is m2 alone (eq. 3), CosFace m3 alone (Wang et al. 2018, eq. 4). Monotone for any m1
+    above 0, also beyond pi, see `monotone_cosine`.
     """
 
     def __init__(self, m1: float = 1.0, m2: float = 0.0, m3: float = 0.0) -> None:
@@ -84,10 +87,11 @@ class CombinedMargin(Margin):
 class SphereFaceMargin(Margin):
     """cos(m θ), monotone (Liu et al. 2017, eq. 7); in training (λ cos θ + cos(m θ)) / (1 + λ).
 
-    λ falls from 1000 to 5 over 1,660 batches, as in the authors' code (`base`, `gamma` and
-    `lambda_min`); without it the loss diverges.
+    λ falls from 1000 to 5 over 1,660 steps of the optimiser, as in the authors' code (`base`,
+    `gamma` and `lambda_min`); without it the loss diverges.
     """
 
+    # Steps; checkpoints have them under this name.
     batches: Tensor
 
     def __init__(self, factor: float = 4.0) -> None:
@@ -100,8 +104,10 @@ class SphereFaceMargin(Margin):
         if not self.training:
             return hard
         weight = (1000 / (1 + 0.12 * self.batches)).clamp(min=5)
-        self.batches += 1
         return torch.lerp(hard, cosine, weight / (1 + weight))
+
+    def advance(self) -> None:
+        self.batches += 1
 
 
 class AdaFaceMargin(Margin):
