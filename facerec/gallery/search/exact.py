@@ -35,9 +35,12 @@ _BLOCK = 4096
 """Rows that share an int8 scale."""
 _SEED, _SEED_OF_ONE = 2 * _BLOCK, 1024
 """Rows compared first, to obtain a k-th best: at most, and for each query."""
+_GROWTH, _GROWTH_OF_FEW = 2, 8
+"""Rows compared after a block, over those before. Of few queries little has to be reranked, and each
+block is a moment at which the cores wait for each other."""
 _DOTTED = 4
 """Queries up to which a dot product a row is faster than BLAS's product of matrices."""
-_APART = 1 << 14
+_APART = 1 << 13
 """Rows that one thread reads at a time for them."""
 _QUANTISE_AFTER, _QUANTISE_FROM = 64, 16_384
 """Queries after which quantising pays, and rows from which."""
@@ -92,7 +95,8 @@ class ExactSearch:
             query, row = _nearest(products, likely, best.top)
             rerank(self._vectors, some, query, row, groups, part)
             first, rows = 0, _SEED
-            # Blocks double in size: the floor rises fastest at the beginning.
+            # Blocks grow: the floor rises fastest at the beginning.
+            growth = _GROWTH_OF_FEW if len(some) <= _DOTTED else _GROWTH
             while first < len(self):
                 query, row = estimates.survivors(some, part.floor, first, first + rows)
                 if allowed is not None:
@@ -101,7 +105,7 @@ class ExactSearch:
                 if self._quantised is not None:
                     forget_pages(self._vectors)
                 first += rows
-                rows = first
+                rows = (growth - 1) * first
 
 
 def rerank(
