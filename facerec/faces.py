@@ -161,6 +161,17 @@ class Match:
     probability: float | None = None
 
 
+def box_iou(one: Floats, other: Floats) -> Floats:
+    """Intersection over union `(N, M) float32` of boxes `(N, 4)` and `(M, 4)`, x1, y1, x2, y2."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    overlaps: Floats = shared / np.maximum(union, np.finfo(np.float32).tiny)
+    return overlaps
+
+
 def face_label(name: str | None, unknown: str) -> str:
     """What a face is labelled with: its person's name, marked where strangers are called so.
 

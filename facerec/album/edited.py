@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facerec.album.faces import SAME_BOX, overlaps
+from facerec.album.faces import SAME_BOX
 from facerec.album.photos import from_stored, to_stored
 from facerec.album.records import NewFace
 from facerec.album.store import Album
-from facerec.faces import Floats
+from facerec.faces import Floats, box_iou
 
 _SAME_FACE = 0.98
 """Cosine from which two faces in one place of a picture are one face, encoded anew or
@@ -55,7 +55,7 @@ def same_faces(album: Album, photo: int, faces: Sequence[NewFace]) -> dict[int, 
     vectors = [np.frombuffer(row[5], "<f4") for row in rows]
     same: dict[int, int] = {}
     for place, new in enumerate(faces):
-        shared = overlaps(new.face.box, boxes)
+        (shared,) = box_iou(new.face.box[None], boxes)
         best = int(shared.argmax())
         face = int(rows[best][0])
         alike = _cosine(new.face.embedding, vectors[best]) >= _SAME_FACE

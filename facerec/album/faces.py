@@ -10,7 +10,7 @@ import numpy as np
 from facerec.album.photos import from_stored
 from facerec.album.records import FaceColumns, NewFace, StoredFace
 from facerec.album.store import Album, Row
-from facerec.faces import Floats
+from facerec.faces import Floats, box_iou
 
 SAME_BOX = 0.5
 """Intersection over union from which two boxes of one photo are one face."""
@@ -67,19 +67,8 @@ def read_erased(album: Album, content: str) -> Floats:
     return np.array(list(rows), np.float32).reshape(-1, 4)
 
 
-def overlaps(box: Floats, boxes: Floats) -> Floats:
-    """`(N,) float32`: intersection over union of a box `(4,)` with each of `(N, 4)`."""
-    corner = np.maximum(box[:2], boxes[:, :2])
-    sides = np.clip(np.minimum(box[2:], boxes[:, 2:]) - corner, 0, None)
-    shared = sides[:, 0] * sides[:, 1]
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    whole = (box[2] - box[0]) * (box[3] - box[1]) + areas - shared
-    result: Floats = shared / np.maximum(whole, np.finfo(np.float32).tiny)
-    return result
-
-
 def _is_among(box: Floats, boxes: Floats) -> bool:
-    return bool((overlaps(box, boxes) >= SAME_BOX).any())
+    return bool((box_iou(box[None], boxes) >= SAME_BOX).any())
 
 
 def read_faces(

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from facerec.faces import Face, Floats, Image
+from facerec.faces import Face, Floats, Image, box_iou
 
 _MIN_IOU = 0.3
 _FLOW_SIDE = 640
@@ -180,7 +180,7 @@ def assign(tracks: Sequence[Track], faces: Sequence[Face]) -> list[int | None]:
     assigned: list[int | None] = [None] * len(faces)
     if not tracks or not faces:
         return assigned
-    overlap = _iou(
+    overlap = box_iou(
         np.stack([face.box for face in faces]), np.stack([track.face.box for track in tracks])
     )
     for face, track in zip(*linear_sum_assignment(-overlap), strict=True):
@@ -203,20 +203,10 @@ def without_duplicates(faces: Sequence[Face], others: Sequence[Face], most: floa
     """The faces whose IoU with each of the others is at most `most`."""
     if not faces or not others:
         return list(faces)
-    overlap = _iou(
+    overlap = box_iou(
         np.stack([face.box for face in faces]), np.stack([face.box for face in others])
     ).max(axis=1)
     return [face for face, most_shared in zip(faces, overlap, strict=True) if most_shared <= most]
-
-
-def _iou(first: Floats, second: Floats) -> Floats:
-    """IoU `(N, M) float32` of boxes."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inner = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    overlaps: Floats = inner / np.maximum(areas[0][:, None] + areas[1][None] - inner, 1e-6)
-    return overlaps
 
 
 def _small_grey(image: Image) -> tuple[Image, float]:

@@ -36,8 +36,8 @@ _BLOCK = 4096
 _SEED, _SEED_OF_ONE = 2 * _BLOCK, 1024
 """Rows compared first, to obtain a k-th best: at most, and for each query."""
 _GROWTH, _GROWTH_OF_FEW = 2, 8
-"""Rows compared after a block, over those before. Of few queries little has to be reranked, and each
-block is a moment at which the cores wait for each other."""
+"""How many times more rows have been compared after each block. Of few queries little has to be
+reranked, and at the end of each block the cores wait for each other."""
 _DOTTED = 4
 """Queries up to which a dot product a row is faster than BLAS's product of matrices."""
 _APART = 1 << 13
