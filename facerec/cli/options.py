@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import typer
 
@@ -324,7 +324,8 @@ def replace_parameter(
         name: the parameter that `command` makes of the others.
         parameters: what stands in its place.
     """
-    hints = get_type_hints(function, include_extras=True)
+    # Python 3.10's `get_type_hints` hides what is annotated of a default of None in an Optional.
+    hints = inspect.get_annotations(function, eval_str=True)
     kept = [
         to_keyword(one.name, hints[one.name], one.default)
         for one in inspect.signature(function).parameters.values()
