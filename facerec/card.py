@@ -38,6 +38,13 @@ Points = tuple[
 ]
 
 
+_IDENTITY = (
+    "architecture", "embedding_size", "input_height", "input_width", "colour", "mean", "std",
+    "template", "augment", "sha256",
+)  # fmt: skip
+"""What embeddings depend on."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -201,11 +208,7 @@ class ModelCard(_Record):
 
         Covers the weights and every preprocessing field, not the thresholds or the prose.
         """
-        fields = {
-            "architecture", "embedding_size", "input_height", "input_width", "colour", "mean",
-            "std", "template", "augment", "sha256",
-        }  # fmt: skip
-        canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
+        canonical = json.dumps(self.model_dump(mode="json", include={*_IDENTITY}), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def with_augment(self, augment: Augment | None) -> ModelCard:
@@ -225,9 +228,11 @@ class ModelCard(_Record):
             IncompatibleError: naming both models.
         """
         if self.fingerprint() != other.fingerprint():
+            differing = [key for key in _IDENTITY if getattr(self, key) != getattr(other, key)]
+            what = f", with another {' and '.join(differing)}" if self.name == other.name else ""
             raise IncompatibleError(
                 f"{where} was built with {other.name} ({other.fingerprint()}), "
-                f"this is {self.name} ({self.fingerprint()}); rebuild it, or use its model"
+                f"this is {self.name} ({self.fingerprint()}){what}; rebuild it, or use its model"
             )
 
     def threshold(self, far: float, metric: Metric | None = None) -> float:

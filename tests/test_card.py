@@ -40,6 +40,12 @@ def test_two_models_are_refused_by_name() -> None:
         make_card().require_same_model(other, "g.h5")
 
 
+def test_of_one_name_it_is_told_what_differs() -> None:
+    other = make_card(augment="flip", colour="BGR")
+    with pytest.raises(IncompatibleError, match=r"\), with another colour and augment; rebuild"):
+        make_card().require_same_model(other, "g.h5")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', "null"])
 def test_a_damaged_card_is_one_clear_line(text: str) -> None:
     with pytest.raises(MissingError, match=r"^here: invalid model card: [^\n]*$"):

@@ -35,7 +35,7 @@ class Part(str, Enum):
 @app.command(
     examples=[
         "facerec bench detect",
-        "facerec bench --verify --data lfw.tar --set runtime.precision=int8",
+        "facerec bench --verify --data lfw.tar --pairs pairs.txt --set runtime.precision=int8",
     ]
 )
 @profile_options()

@@ -156,7 +156,7 @@ def data(
     _obtain_all(_records(name, "data"), yes, source, profile.load().download, as_json)
 
 
-@app.command("all-for", examples=["facerec download all-for crowd"])
+@app.command("all-for", examples=["facerec download all-for accurate"])
 @profile_options(DOWNLOAD_OUT, OFFLINE)
 def all_for(
     wanted: Annotated[

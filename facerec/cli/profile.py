@@ -13,7 +13,7 @@ from facerec.cli.options import Json, Settings, argument
 
 app = App(
     no_args_is_help=True,
-    examples=["facerec profile list", "facerec profile show crowd --set detector.min_face=40"],
+    examples=["facerec profile list", "facerec profile show fast --set detector.min_face=40"],
 )
 
 

@@ -73,7 +73,7 @@ app.command(
 @app.command(
     examples=[
         "facerec recognize image *.jpg -g people.h5 --save named/",
-        "facerec recognize image photos/ --far 1e-4 --json",
+        "facerec recognize image photos/ --far 1e-2 --json",
     ]
 )
 @profile_options(

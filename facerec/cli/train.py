@@ -42,7 +42,7 @@ _PROFILE = "profile.yaml"
 
 @app.command(
     examples=[
-        "facerec train --profile webface --data webface.rec --out runs/first",
+        "facerec train --profile ir50_arcface --data webface.rec --out runs/first",
         "facerec train --out runs/first --resume",
     ]
 )

@@ -81,11 +81,13 @@ def _mixture(person: str, rows: Batch, limit: float, card: ModelCard) -> Remark 
         return {"photos": photos, "distance": round(float(distances[place]), 4)}
 
     nearest, farthest = pair(int(distances.argmin())), pair(int(distances.argmax()))
-    told = " and ".join(farthest["photos"]), " and ".join(nearest["photos"])
+    apart = [f"{' and '.join(farthest['photos'])} are {farthest['distance']:.4f} apart"]
+    if len(distances) > 1:
+        apart.append(f"{' and '.join(nearest['photos'])} {nearest['distance']:.4f}")
     message = (
-        f"{person}: {len(rows)} faces that do not look like one person: {told[0]} are "
-        f"{farthest['distance']:.4f} apart, {told[1]} {nearest['distance']:.4f}, one person's at "
-        f"most {limit:.4f}; to sort a pile by person: facerec cleanup FOLDER --unlabelled"
+        f"{person}: {len(rows)} faces that do not look like one person: {', '.join(apart)}, one "
+        f"person's at most {limit:.4f}; to sort a pile by person: facerec cleanup FOLDER "
+        "--unlabelled"
     )
     facts = {"person": person, "faces": len(rows), "nearest": nearest, "farthest": farthest}
     return Remark("not_one_person", message, {**facts, "limit": round(limit, 4)})
@@ -153,9 +155,11 @@ def remark_on_loose(photos: Sequence[tuple[str, str, str]]) -> Iterator[Remark]:
         if tree in mixed and "/" not in key:
             loose.setdefault((tree, person), []).append(key)
     for (tree, person), keys in loose.items():
-        count = f"{len(keys)} photos lie" if len(keys) > 1 else f"{keys[0]} lies"
+        several = len(keys) > 1
+        count = f"{len(keys)} photos lie" if several else f"{keys[0]} lies"
         message = (
-            f"{tree}: {count} beside people's folders, and counts as {person!r}; put each "
+            f"{tree}: {count} beside people's folders, and count{'' if several else 's'} as "
+            f"{person!r}; put each "
             "into its person's folder, or name people by files: --person-level file"
         )
         yield Remark("loose_photos", message, {"person": person, "photos": keys})

@@ -71,7 +71,7 @@ class DetectorSection(Section):
     name: Annotated[str, Registered(DETECTORS)] = "mtcnn"
     """Which detector finds the faces."""
     min_face: Annotated[float, Field(ge=12)] = 20
-    """Smallest face sought, in pixels; doubling it makes detection about four times faster. MTCNN
+    """Smallest face sought, in pixels; doubling it makes detection two to four times faster. MTCNN
     seeks from the next smaller of 12, 14, 20, 28, 40, 56, 80, … on, so that a smaller value never
     loses a face."""
     thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.8)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -139,9 +140,11 @@ class RunLog:
             import torch
 
             chips = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-            self._board.add_embedding(
-                torch.from_numpy(vectors), list(people), chips, global_step=step
-            )
+            # TensorBoard prints where a resumed run writes the same step again; stdout is for JSON.
+            with redirect_stdout(io.StringIO()):
+                self._board.add_embedding(
+                    torch.from_numpy(vectors), list(people), chips, global_step=step
+                )
 
     def show_roc(self, step: int, curve: ScoreCurve) -> None:
         """Draw a ROC into TensorBoard."""

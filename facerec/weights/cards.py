@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from facerec.alignment.templates import ARCFACE, arcface_template
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
 from facerec.files.parsing import parse_yaml
@@ -19,6 +20,8 @@ CARD_SUFFIXES = (".yaml", ".yml", ".json")
 
 def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
     """Read a card.
+
+    Its `template` may be `arcface`, ArcFace's scaled to the side of its input.
 
     Args:
         sha256: hash of the weights it belongs to; a card that names none gets it.
@@ -34,6 +37,9 @@ def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
         raise MissingError(f"{path}: a model card is a mapping")
     if sha256 is not None:
         fields.setdefault("sha256", sha256)
+    side = fields.get("input_height")
+    if fields.get("template") == ARCFACE.name and isinstance(side, int) and side > 0:
+        fields["template"] = arcface_template(side).model_dump(mode="json")
     try:
         text = json.dumps(fields)
     except TypeError as error:

@@ -207,6 +207,16 @@ def test_photos_beside_peoples_folders_are_told() -> None:
     photos = [("all", "ann/1.jpg", "ann"), ("all", "2.jpg", "all"), ("bob", "3.jpg", "bob")]
     (remark,) = remark_on_loose(photos)
     assert "2.jpg lies beside people's folders, and counts as 'all'" in remark.message
+    (remark,) = remark_on_loose([*photos, ("all", "4.jpg", "all")])
+    assert "2 photos lie beside people's folders, and count as 'all'" in remark.message
+
+
+def test_of_two_faces_apart_the_one_distance_is_told(tmp_path: Path) -> None:
+    with changing(tmp_path / "g.h5", create=make_card()) as gallery:
+        gallery.add("ann", [make_face(1, 0, 0, 0)], "1.jpg")
+        gallery.add("ann", [make_face(0, 1, 0, 0)], "2.jpg")
+    (remark,) = remark_on_mixtures(open_gallery(tmp_path / "g.h5"), ["ann"])
+    assert ": 1.jpg and 2.jpg are 1.0000 apart, one person's at most" in remark.message
 
 
 def enrolled(run: Run, *arguments: object) -> tuple[dict, str]:

@@ -229,3 +229,14 @@ def test_vectors_of_length_0_are_refused(card_file, tmp_path):
     embedder = open_embedder(tmp_path / "x.onnx", card_file, mean=(0.0, 0.0, 0.0))
     with pytest.raises(MissingError, match="length 0"):
         embedder.embed(np.zeros((1, 112, 112, 3), np.uint8))
+
+
+def test_arcfaces_template_may_be_called_by_its_name(tmp_path):
+    path = tmp_path / "card.yaml"
+    fields = {key: value for key, value in CARD.items() if key != "template"}
+    for side, name in ((112, "arcface"), (96, "arcface-96")):
+        changed = {"input_height": side, "input_width": side, "template": "arcface"}
+        path.write_text(yaml.safe_dump(fields | changed))
+        card = read_card(path, "0" * 64)
+        assert card.template.name == name
+        assert card.template.points[0][0] == pytest.approx(38.2946 * side / 112)
