@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,9 @@ from facerec.profile.loading import known_keys
 from facerec.weights.store import load_card
 from tests.cli.test_terminal import at_terminal
 from tests.conftest import Run, make_face
+from tests.list_options import walk
 
 KEYS = [one for one in vars(options).values() if isinstance(one, Key)]
-
-
-def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    yield path, command
-    if hasattr(command, "commands"):
-        context = typer.Context(command)
-        for name in command.list_commands(context):
-            yield from walk(command.get_command(context, name), (*path, name))
 
 
 COMMANDS = dict(walk(typer.main.get_command(app), ("facerec",)))
