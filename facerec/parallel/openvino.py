@@ -6,6 +6,7 @@ weights once; a whole forward pass is one call without the GIL.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -19,10 +20,6 @@ from facerec.parallel.forking import renew_in_children
 
 _KEPT_KERNELS = "64"
 """Compiled kernels that OpenVINO caches; with its default of 5,000 memory keeps growing."""
-
-_OF_PARENTS: list[Any] = []
-"""Held in forked children: freeing what their parents compiled would wait for the parents' threads
-for ever."""
 
 
 def is_installed() -> bool:
@@ -45,6 +42,13 @@ def open_core() -> Any:
     if limit := onednn_limit():
         os.environ.setdefault("OV_CPU_MAX_ISA", limit)
     return openvino.Core()
+
+
+def keep_for_ever(*of_parent: object) -> None:
+    """Never free what a forked child's parent compiled, nor at the child's end: OpenVINO would wait
+    for the parent's threads."""
+    for one in of_parent:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
 
 
 @cache
@@ -105,7 +109,7 @@ class Network:
 
     def renew(self) -> None:
         """See `facerec.parallel.forking`."""
-        _OF_PARENTS.append((self._compiled, self._mine))
+        keep_for_ever(self._compiled, self._mine)
         self._forget()
 
     def _forget(self) -> None:

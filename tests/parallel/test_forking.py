@@ -50,7 +50,7 @@ import numpy as np
 before = work()
 child = os.fork()
 if not child:
-    os._exit(0 if np.allclose(work(), before, atol=1e-6) else 3)
+    raise SystemExit(0 if np.allclose(work(), before, atol=1e-6) else 3)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), np.array_equal(work(), before))
 """
 

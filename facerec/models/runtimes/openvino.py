@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.cores import takes_all_cores
-from facerec.parallel.openvino import open_core
+from facerec.parallel.forking import renew_in_children
+from facerec.parallel.openvino import keep_for_ever, open_core
 from facerec.profile.schema import RuntimePrecision
 
 
@@ -44,10 +46,10 @@ class OpenVinoNetwork:
         parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
         if not all(part.is_file() for part in parts):
             raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
-        core = open_core()
+        self._settings, self._compiling = settings, threading.Lock()
         try:
             model = _read_model(path)
-            self._compiled = core.compile_model(model, "CPU", settings)
+            self._compiled = open_core().compile_model(model, "CPU", settings)
             self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
             self.card_text = _told(model, CARD_KEY)
             self.check = _told(model, CHECK_KEY)
@@ -60,9 +62,19 @@ class OpenVinoNetwork:
             else _told(model, INSIDE_KEY) == "true"
         )
         self.arithmetic = f"openvino {precision}"
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """See `facerec.parallel.forking`."""
+        keep_for_ever(self._compiled)
+        self._compiled, self._compiling = None, threading.Lock()
 
     def run(self, x: Floats) -> Floats:
         try:
+            with self._compiling:
+                if self._compiled is None:
+                    model = _read_model(self._path)
+                    self._compiled = open_core().compile_model(model, "CPU", self._settings)
             y: Floats = self._compiled(x)[0]
         except Exception as error:
             raise MissingError(f"{self._path}: OpenVINO cannot run it: {brief(error)}") from error
