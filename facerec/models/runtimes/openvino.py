@@ -49,7 +49,7 @@ class OpenVinoNetwork:
         self._settings, self._compiling = settings, threading.Lock()
         try:
             model = _read_model(path)
-            self._compiled = open_core().compile_model(model, "CPU", settings)
+            self._compiled = self._compile(model)
             self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
             self.card_text = _told(model, CARD_KEY)
             self.check = _told(model, CHECK_KEY)
@@ -69,12 +69,14 @@ class OpenVinoNetwork:
         keep_for_ever(self._compiled)
         self._compiled, self._compiling = None, threading.Lock()
 
+    def _compile(self, model: Any) -> Any:
+        return open_core().compile_model(model, "CPU", self._settings)
+
     def run(self, x: Floats) -> Floats:
         try:
             with self._compiling:
                 if self._compiled is None:
-                    model = _read_model(self._path)
-                    self._compiled = open_core().compile_model(model, "CPU", self._settings)
+                    self._compiled = self._compile(_read_model(self._path))
             y: Floats = self._compiled(x)[0]
         except Exception as error:
             raise MissingError(f"{self._path}: OpenVINO cannot run it: {brief(error)}") from error
