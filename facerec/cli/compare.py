@@ -79,6 +79,8 @@ def compare(
             people = [_person_vector(name, opened, loaded, named=named) for name in (a, b)]
             if any(people):
                 card = deciding_card(opened, engine.card, address)
+        else:
+            _refuse_names(a, b, address=address)
         (first, of_first), (second, of_second) = (
             known or (_photo_vector(Path(name), engine, loaded, aligned=aligned), 1)
             for name, known in zip((a, b), people, strict=True)
@@ -115,6 +117,15 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
     if not faces or faces[0].embedding is None:
         raise InputError(f"{path}: no face found")
     return faces[0].embedding
+
+
+def _refuse_names(*names: str, address: str) -> None:
+    """Refuse what can only be a person's name, where no gallery is looked into."""
+    from facerec.imaging.names import has_image_suffix
+
+    for name in names:
+        if not Path(name).exists() and not has_image_suffix(name):
+            raise UsageError(f"{name}: no such photo, nor a gallery {address}: -g names one")
 
 
 def _default_gallery() -> str:

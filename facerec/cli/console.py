@@ -40,12 +40,20 @@ class Results:
         columns: the table's headings.
         as_json: print JSON lines; None: when stdout is not a terminal.
         least: the columns that a narrow terminal does without, the least important first.
+        whole: the columns whose cells are not shortened, as they are typed again.
     """
 
-    def __init__(self, *columns: str, as_json: bool | None, least: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *columns: str,
+        as_json: bool | None,
+        least: Sequence[str] = (),
+        whole: Sequence[str] = (),
+    ) -> None:
         self.as_json = wants_json(as_json)
         self._columns = columns
         self._least = least
+        self._whole = whole
         self._rows: list[Sequence[str]] = []
 
     def add(self, record: Mapping[str, Any], *rows: Sequence[str]) -> None:
@@ -94,7 +102,10 @@ class Results:
             if name not in dropped
         ]
         widest = [max(map(_width, cells)) for cells in columns]
-        least = [max(map(_least_width, cells)) for cells in columns]
+        least = [
+            max(map(_width if cells[0] in self._whole else _least_width, cells))
+            for cells in columns
+        ]
         room -= 3 * len(columns) + 1
         if sum(least) > room:
             return None

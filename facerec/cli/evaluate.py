@@ -229,7 +229,7 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
         if not len(protocol.pairs):
             raise UsageError("--calibrate: this set has no list of pairs")
         require_impostors(int((~protocol.same).sum()), source.name)
-    records, outcomes, cards, curves = [], [], [], {}
+    records, outcomes, cards, curves, refused = [], [], [], {}, None
     for setting, name in zip(chosen, model_names(chosen), strict=True):
         started = time.monotonic()
         engine = load_engine(setting.profile)
@@ -255,7 +255,7 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
             if calibrate is not None:
                 calibration = read_thresholds(figures.pairs.curve, metric, source.name)
                 norms = measured_norms(engine.card, embedded.norms, source.name)
-                write_calibration(calibrate, engine.card, calibration, norms)
+                refused = write_calibration(calibrate, engine.card, calibration, norms)
         record["galleries"] = {
             gallery: search_record(found, metric) for gallery, found in figures.searches.items()
         }
@@ -278,4 +278,4 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     headlines = [record.get("tar_at_far", {}).get("1e-4") for _, record in records]
     if run.fail_under is not None and None in headlines:
         raise UsageError("--fail-under: this set has too few pairs for a TAR at FAR 1e-4")
-    finish(run, [figure for figure in headlines if figure is not None], outcomes)
+    finish(run, [figure for figure in headlines if figure is not None], outcomes, refused)

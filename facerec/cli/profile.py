@@ -56,7 +56,7 @@ def show(
 
     resolved = resolve(name, settings=settings or ())
     values = resolved.profile.model_dump(mode="json")
-    results = Results("key", "value", "from", "meaning", as_json=as_json)
+    results = Results("key", "value", "from", "meaning", as_json=as_json, whole=["key"])
     for key, meaning in known_keys().items():
         section, _, inner = key.rpartition(".")
         value = values[section][inner] if section else values[inner]

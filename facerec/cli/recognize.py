@@ -40,7 +40,7 @@ from facerec.cli.options import (
     profile_options,
 )
 from facerec.cli.saved_images import SavedImages
-from facerec.cli.thresholds import percent, remark_on_cohort, remark_on_threshold
+from facerec.cli.thresholds import percent, remark_on_matcher
 from facerec.cli.video.command import cam, video
 from facerec.errors import MissingError
 
@@ -148,8 +148,7 @@ def image(
     from facerec.imaging.reader import read_frames
 
     matcher = Matcher(opened, loaded.recognize, engine.card, loaded.gallery.path)
-    remark_on_threshold(matcher.card, loaded.recognize, matcher.threshold)
-    remark_on_cohort(matcher.card)
+    remark_on_matcher(matcher, loaded.recognize, loaded.gallery.path)
     results = Results(*LABELS, as_json=as_json, least=LEAST)
     label = loaded.recognize.unknown
     failures = 0

@@ -8,7 +8,16 @@ from facerec.cli.console import say
 
 if TYPE_CHECKING:
     from facerec.card import ModelCard
+    from facerec.gallery.base import GalleryStore
+    from facerec.gallery.match import Matcher
     from facerec.profile.schema import RecognizeSection
+
+
+def remark_on_matcher(matcher: Matcher, section: RecognizeSection, address: str) -> None:
+    """Warn of what recognition in a gallery cannot do, or does with limits unknown."""
+    remark_on_threshold(matcher.card, section, matcher.threshold)
+    remark_on_cohort(matcher.card)
+    _remark_on_nobody(matcher.gallery, section, address)
 
 
 def remark_on_threshold(card: ModelCard, section: RecognizeSection, used: float) -> None:
@@ -47,6 +56,15 @@ def remark_on_cohort(card: ModelCard) -> None:
             f"{card.name}: its card knows no cohort of strangers, so no probability is told; "
             "facerec evaluate lfw --calibrate CARD measures one"
         )
+
+
+def _remark_on_nobody(gallery: GalleryStore, section: RecognizeSection, address: str) -> None:
+    """Warn of a gallery that has nobody to recognise, or nobody with the metadata asked for."""
+    if len(gallery) and gallery.counts(section.where):
+        return
+    wanted = " ".join(f"{key}={value}" for key, value in section.where.items())
+    asked = f" with {wanted}" if len(gallery) and wanted else ""
+    say(f"{address}: nobody{asked} is enrolled there, so nobody is recognised")
 
 
 def percent(probability: float | None) -> str:

@@ -99,6 +99,7 @@ class Matcher:
         where: the gallery's name in an error.
 
     Attributes:
+        gallery: the people.
         metric: of `threshold` and of all distances returned.
         threshold: largest distance accepted as the same person.
         card: whose thresholds apply.
@@ -117,7 +118,7 @@ class Matcher:
         where: str = "the gallery",
     ) -> None:
         self.card = deciding_card(gallery, model, where)
-        self._gallery = gallery
+        self.gallery = gallery
         self._section = section
         self.certainty = certainty_of(self.card, self._enrolled)
         self.metric, self.threshold = decision_threshold(self.card, section, self.certainty)
@@ -138,7 +139,7 @@ class Matcher:
         top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
         # The second most similar says how certain the first is.
         top = max(top, 1 if self.certainty is None else 2)
-        found = self._gallery.search(
+        found = self.gallery.search(
             embeddings, top, match=self._section.match, where=self._section.where
         )
         names = [*held, *[None] * (len(found) - len(held))]
@@ -162,7 +163,7 @@ class Matcher:
 
     def _enrolled(self) -> dict[int, int]:
         """The gallery's people by number of photos, as `Certainty` takes them."""
-        counts = self._gallery.counts(self._section.where).values()
+        counts = self.gallery.counts(self._section.where).values()
         return {1: sum(counts)} if self._section.match == "exemplar" else dict(Counter(counts))
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
@@ -174,7 +175,7 @@ class Matcher:
     def _compare(self, vector: Floats, name: str) -> list[Hit]:
         """A face's similarity to a person outside its top hits; empty if the person was removed."""
         try:
-            rows = self._gallery.person(name, self._section.where)
+            rows = self.gallery.person(name, self._section.where)
         except UsageError:
             return []
         if not len(rows):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from facerec.errors import MissingError
+from facerec.files.parsing import brief
 from facerec.parallel.devices import choose_device
 
 Item = TypeVar("Item")
@@ -25,7 +26,6 @@ Result = TypeVar("Result")
 
 # In-training evaluation keeps the other ranks waiting.
 _TIMEOUT = timedelta(hours=6)
-_ENDED = "another process of this run has ended; start the same command again"
 _nested = ContextVar("nested", default=False)
 """Whether this rank is inside `map_sharded`."""
 
@@ -83,6 +83,19 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+@contextmanager
+def _with_others() -> Iterator[None]:
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise MissingError(
+            f"another process of this run has ended or is not reached ({brief(error)}); "
+            "start the same command again"
+        ) from error
+
+
 def barrier() -> None:
     """Wait until every rank is here.
 
@@ -90,10 +103,8 @@ def barrier() -> None:
         MissingError: another rank has ended.
     """
     if world_size() > 1:
-        try:
+        with _with_others():
             dist.barrier()
-        except RuntimeError as error:
-            raise MissingError(_ENDED) from error
 
 
 def broadcast(value: Result) -> Result:
@@ -105,10 +116,8 @@ def broadcast(value: Result) -> Result:
     if world_size() == 1:
         return value
     values = [value]
-    try:
+    with _with_others():
         dist.broadcast_object_list(values, src=0)
-    except RuntimeError as error:
-        raise MissingError(_ENDED) from error
     return values[0]
 
 
@@ -129,10 +138,8 @@ def gather_shards(own: list[Result], count: int) -> list[Result]:
     if world == 1:
         return own
     parts: list[list[Result]] = [[] for _ in range(world)]
-    try:
+    with _with_others():
         dist.all_gather_object(parts, own)
-    except RuntimeError as error:
-        raise MissingError(_ENDED) from error
     return [parts[n % world][n // world] for n in range(count)]
 
 

@@ -34,7 +34,7 @@ from facerec.training.data.opening import TrainingData
 from facerec.training.data.selection import Selection
 from facerec.training.run_folder import BEST, BEST_FIGURE, MODEL, PROFILE, write_artefact
 from facerec.training.teacher import teacher_of
-from facerec.training.validation import Validation, validate, whole_people
+from facerec.training.validation import Validation, comparable, validate, whole_people
 
 _MAX_VALIDATED = 4000
 _MAX_PROJECTED = 500
@@ -74,6 +74,13 @@ class Evaluator:
         if any(shlex.split(arguments)[0] == "all" for arguments in profile.train.evaluate):
             for message in find_sets(profile.evaluate.sets, profile.download.out)[1]:
                 callbacks.on_message(f"the run will not be evaluated on all its sets: {message}")
+        held_out = data.validation.labels
+        if len(held_out) and not profile.train.evaluate and not comparable(held_out):
+            callbacks.on_message(
+                f"data.validation {profile.data.validation:g} holds out one image of each person "
+                "at most, which make no pair of one person: the run tells no accuracy, keeps no "
+                "best model and its model has no thresholds; hold out more, or set train.evaluate"
+            )
 
     def evaluate(self, step: int, network: nn.Module) -> None:
         """Write a snapshot as the model, validate it and run the profile's evaluations on it."""

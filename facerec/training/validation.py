@@ -54,10 +54,10 @@ def validate(vectors: Floats, labels: Labels) -> Validation | None:
     Returns:
         None where the pairs are all of one kind.
     """
+    if not comparable(labels):
+        return None
     left, right = np.triu_indices(len(labels), 1)
     same = labels[left] == labels[right]
-    if not same.any() or same.all():
-        return None
     similarities = pair_similarities(vectors, np.stack((left, right), axis=1))
     curve = verify_scores(similarities, same, None).curve
     rows, folds = _balanced(same)
@@ -67,6 +67,12 @@ def validate(vectors: Floats, labels: Labels) -> Validation | None:
     fars = supported_fars(curve.impostor_total)
     tar = {rate_name(far): percent(tar_at_far(curve, far).tar) for far in fars}
     return Validation(accuracy, percent(area_under_roc(curve)), tar, curve)
+
+
+def comparable(labels: Labels) -> bool:
+    """Whether `(N,) int64` labels make pairs of one person and of two."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.max() > 1)
 
 
 def whole_people(labels: Labels, limit: int) -> Labels:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from facerec.card import Norms
+from facerec.errors import UsageError
 from facerec.models.factory import create_network
 from facerec.training.run_folder import write_artefact
 from facerec.weights.store import load_card, read_model
@@ -356,6 +357,25 @@ def test_norms_that_do_not_differ_are_told(run, faces, pair_list, tmp_path, monk
     assert code == 0, err
     assert "no usual norms, since all vectors have the same" in err
     assert read_model(model)[0].norms == Norms(loss="adaface", data="pairs")
+
+
+@pytest.mark.parametrize("command", [("pairs", "--data"), ("all",)])
+def test_figures_are_told_also_where_thresholds_cannot_be_written(
+    command, run, faces, pair_list, tmp_path, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise UsageError("no space left on device")
+
+    monkeypatch.setattr("facerec.cli.evaluation.calibration._write", full)
+    data = faces if "--data" in command else f"pairs={faces}"
+    code, out, err = run(
+        "evaluate", *command, data, "--aligned", "--calibrate", tmp_path / "card.yaml", "--json"
+    )
+    record = json.loads(out)
+    assert code == 2
+    assert "no space left on device" in err
+    assert "accuracy" in record
+    assert "calibrated" not in record
 
 
 def test_a_card_of_another_model_is_not_overwritten(run, faces, pair_list, tmp_path):

@@ -15,6 +15,7 @@ from facerec.cli.recognize import table_rows
 from facerec.cli.thresholds import remark_on_threshold
 from facerec.files.locking import locked
 from facerec.gallery.match import decision_threshold
+from facerec.profile.loading import known_keys
 from facerec.profile.schema import RecognizeSection
 from facerec.weights.store import load_card
 from tests.cli.test_terminal import FACEREC, with_stderr_at_terminal
@@ -84,6 +85,16 @@ def test_a_table_without_room_shows_its_rows_below_each_other(
         "picture", "name", "similarity", "box",
     ]  # fmt: skip
     assert "".join(line[12:].strip() for line in lines).startswith(_LONG)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_a_profiles_keys_are_shown_whole(
+    columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = run("profile", "show", "--table")
+    assert max(map(len, out.splitlines())) <= columns
+    assert set(known_keys()) <= set(out.split())
 
 
 @pytest.mark.parametrize("width", [1, 7, 20, 53, 100])

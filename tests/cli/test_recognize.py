@@ -201,8 +201,9 @@ def test_find_print0_reaches_jq_like_readers(gallery: Path, picture: Path) -> No
 
 
 def test_compare_answers_with_its_exit_code(
-    run: Run, people: Path, gallery: Path, picture: Path
+    run: Run, people: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(people)  # where no gallery is
     grace, eileen = sorted(people.glob("*/*"), reverse=True)
     code, out, _ = run("compare", grace, eileen, "--json")
     assert (code, json.loads(out)["same"]) == (1, False)
@@ -212,6 +213,8 @@ def test_compare_answers_with_its_exit_code(
     assert run("compare", grace, eileen, "--threshold", 2)[0] == 0
     code, _, err = run("compare", grace, "nobody", "-g", gallery)
     assert (code, "neither a photo nor a person" in err) == (2, True)
+    code, _, err = run("compare", grace, "nobody")
+    assert (code, "-g names one" in err) == (2, True)
 
 
 @pytest.mark.parametrize("named", ["option", "profile", "milvus"])
@@ -308,6 +311,8 @@ def test_only_people_enrolled_with_the_metadata_are_recognised(
         assert run("embed", people / name, "-o", path, "--meta", f"team={team}")[0] == 0
     _, out, _ = run("recognize", "image", picture, "-g", path, "--where", "team=nasa", "--json")
     assert sorted(name or "" for name in names(lines(out)[0])) == ["", "eileen_collins"]
+    recognize = ("recognize", "image", picture, "--json", "-g")
+    assert "nobody with team=army is enrolled" in run(*recognize, path, "--where", "team=army")[2]
     photo = next((people / "grace_hopper").iterdir())
     comparison = ("compare", photo, "grace_hopper", "-g", path)
     assert run(*comparison, "--where", "team=navy")[0] == 0

@@ -69,6 +69,22 @@ def test_more_images_than_are_compared_still_make_genuine_pairs(
     assert evaluator.best is not None
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["data.validation=0.25"], True),
+        (["data.validation=0.5"], False),
+        (["data.validation=0.25", "train.evaluate=[all]"], False),
+    ],
+)
+def test_held_out_images_that_make_no_pairs_are_told(
+    settings: list[str], told: bool, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    snapshot(tmp_path, *settings, said=said)
+    assert any("one image of each person" in line for line in said) == told
+
+
 def test_an_evaluation_is_named_by_its_first_word_as_a_shell_splits_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

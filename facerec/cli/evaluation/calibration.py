@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec.cli.console import say
-from facerec.errors import UsageError
+from facerec.errors import FacerecError, UsageError
 from facerec.files.writing import check_output
 
 if TYPE_CHECKING:
@@ -70,23 +70,30 @@ def _card_in(target: Path, assumed: ModelCard | None) -> ModelCard | None:
 
 def write_calibration(
     target: Path, card: ModelCard, calibration: Calibration, norms: Norms | None
-) -> None:
+) -> FacerecError | None:
     """Write what was measured into a card, a model or a gallery, as it then is: who else writes it
     is waited for, and what they wrote stays.
 
     Args:
         card: of the model that was measured.
         norms: None leaves those of the target.
+
+    Returns:
+        why it could not be written; it is for `finish` to raise, once the figures are told.
     """
     from facerec.files.locking import locked
 
     def tell() -> None:
         say(f"{target}: another facerec is writing it; the thresholds wait for it")
 
-    with locked(target, waiting=tell):
-        _write(target, card, calibration, norms)
+    try:
+        with locked(target, waiting=tell):
+            _write(target, card, calibration, norms)
+    except FacerecError as error:
+        return error
     if norms is not None and norms.usual is None:
         say(f"{target}: no usual norms, since all vectors have the same: the model normalises them")
+    return None
 
 
 def _with_known_cohort(calibration: Calibration, *cards: ModelCard) -> Calibration:

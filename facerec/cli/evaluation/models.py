@@ -11,6 +11,7 @@ import typer
 
 from facerec.cli.console import exit_with_failures, say
 from facerec.cli.evaluation.options import Run
+from facerec.errors import FacerecError
 from facerec.files.text import counted
 
 if TYPE_CHECKING:
@@ -82,8 +83,19 @@ def write_scalars(
     write_scalars(run.tensorboard, protocol, dict(records))
 
 
-def finish(run: Run, figures: Sequence[float], embedded: Sequence[Embedded]) -> None:
-    """The exit code: 1 for `--fail-under`, 3 where an image was absent or unreadable."""
+def finish(
+    run: Run,
+    figures: Sequence[float],
+    embedded: Sequence[Embedded],
+    refused: FacerecError | None = None,
+) -> None:
+    """The exit code: 1 for `--fail-under`, 3 where an image was absent or unreadable.
+
+    Args:
+        refused: why thresholds could not be written, which is raised.
+    """
+    if refused is not None:
+        raise refused
     if run.fail_under is not None and any(figure < run.fail_under for figure in figures):
         say(f"{min(figures):.4f} % is less than --fail-under {run.fail_under:g}")
         raise typer.Exit(1)

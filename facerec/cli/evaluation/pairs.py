@@ -21,7 +21,7 @@ from facerec.cli.evaluation.options import Run
 from facerec.cli.evaluation.reports import write_pair_report
 from facerec.cli.evaluation.tables import PAIR_ROWS, cell, print_records
 from facerec.cli.loading import load_engine
-from facerec.errors import UsageError
+from facerec.errors import FacerecError, UsageError
 
 if TYPE_CHECKING:
     from facerec.engine.engine import Engine
@@ -64,8 +64,7 @@ def evaluate_pairs(
             )
         )
     comparisons = compare(measured)
-    if calibrate is not None:
-        calibrate_by(measured[0], calibrate)
+    refused = None if calibrate is None else calibrate_by(measured[0], calibrate)
     _print_pairs(measured, comparisons, run)
     write_scalars(run, protocol.name, [(one.name, one.record) for one in measured])
     if run.report is not None:
@@ -75,12 +74,13 @@ def evaluate_pairs(
         run,
         [one.record["accuracy"] for one in measured],
         [one.embedded for one in measured],
+        refused,
     )
 
 
-def calibrate_by(measured: Measured, target: Path) -> None:
+def calibrate_by(measured: Measured, target: Path) -> FacerecError | None:
     """Write the thresholds that a result gives into a card, a model or a gallery; and the usual
-    norms, if the card says that they mean something."""
+    norms, if the card says that they mean something. See `write_calibration`."""
     from facerec.evaluation.cohort import measure_cohort
     from facerec.evaluation.thresholds import calibrate, measured_norms
 
@@ -94,8 +94,10 @@ def calibrate_by(measured: Measured, target: Path) -> None:
         say(f"{record['protocol']}: {told}, since {why}")
     calibration = calibrate(measured.result.curve, card.metric, record["protocol"], cohort)
     norms = measured_norms(card, measured.embedded.norms, record["protocol"])
-    write_calibration(target, card, calibration, norms)
-    record["calibrated"] = str(target)
+    refused = write_calibration(target, card, calibration, norms)
+    if refused is None:
+        record["calibrated"] = str(target)
+    return refused
 
 
 def measure_pairs(

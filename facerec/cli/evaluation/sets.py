@@ -52,8 +52,7 @@ def evaluate_sets(names: Sequence[str], run: Run, *, calibrate: Path | None) -> 
                     engine, own, model, measured.protocol, measured.source, measured.files, None
                 )
             )
-    if calibrate is not None:
-        calibrate_by(opened[0].models[0], calibrate)
+    refused = None if calibrate is None else calibrate_by(opened[0].models[0], calibrate)
     every = [model for measured in opened for model in measured.models]
     _print_sets(opened, every, run)
     for measured in opened:
@@ -62,7 +61,8 @@ def evaluate_sets(names: Sequence[str], run: Run, *, calibrate: Path | None) -> 
     if run.report is not None:
         with waiting("writing the report"):
             write_sets_report(run, opened, settings)
-    finish(run, [model.record["accuracy"] for model in every], [model.embedded for model in every])
+    accuracies = [model.record["accuracy"] for model in every]
+    finish(run, accuracies, [model.embedded for model in every], refused)
     if missing:
         raise MissingError(f"{len(missing)} of the sets are not there: {'; '.join(missing)}")
 

@@ -38,7 +38,7 @@ from facerec.cli.options import (
     profile_options,
     standard_input,
 )
-from facerec.cli.thresholds import remark_on_cohort, remark_on_threshold
+from facerec.cli.thresholds import remark_on_matcher
 from facerec.cli.video.outputs import Blur, Outputs, check_outputs
 from facerec.files.text import counted
 
@@ -183,8 +183,7 @@ def _run(
     lenient, strong = with_weak_faces(profile.looking_again("none"))
     engine = load_engine(lenient)
     people = People(profile, engine, say)
-    remark_on_threshold(people.matcher.card, profile.recognize, people.matcher.threshold)
-    remark_on_cohort(people.matcher.card)
+    remark_on_matcher(people.matcher, profile.recognize, profile.gallery.path)
     recognizer = VideoRecognizer(
         engine, people.matcher, rate=opened.rate, every_frame=every_frame, strong=strong
     )
