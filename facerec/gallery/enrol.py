@@ -10,16 +10,15 @@ from facerec.engine.engine import Engine
 from facerec.errors import FacerecError, UsageError
 from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
-from facerec.gallery.entries import known_quality
 from facerec.gallery.outcomes import (
     Chunks,
     Held,
     Outcome,
     Seen,
+    Verdict,
     describe_settings,
     embed_photos,
-    good_enough,
-    is_refused,
+    judge,
 )
 from facerec.gallery.people import check_new_name
 from facerec.gallery.points import record_points
@@ -63,7 +62,7 @@ class Enrolment:
     skipped: int = 0
     faces: int = 0
     qualities: list[float] = field(default_factory=list)
-    low_quality: dict[str, list[float]] = field(default_factory=dict)
+    low_quality: dict[str, tuple[float, ...]] = field(default_factory=dict)
     no_face: list[str] = field(default_factory=list)
     several_faces: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -71,6 +70,15 @@ class Enrolment:
     remarks: list[Remark] = field(default_factory=list)
     people: dict[str, None] = field(default_factory=dict)
     content: set[str] = field(default_factory=set)
+
+    def note(self, photo: str, verdict: Verdict) -> None:
+        """Take down a photo of which nothing is enrolled, or not all."""
+        if verdict.poor:
+            self.low_quality[photo] = verdict.poor
+        elif verdict.reason == "no_face":
+            self.no_face.append(photo)
+        elif verdict.reason == "several_faces":
+            self.several_faces.append(photo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +242,8 @@ def _enrol(
     report = Enrolment()
     try:
         for (person, photo), outcome in zip(photos, outcomes, strict=True):
-            name, faces = str(photo), good_enough(outcome.faces, profile)
-            poor = [known_quality(face) for face in outcome.faces if face not in faces]
+            name, verdict = str(photo), judge(outcome.faces, profile)
+            faces = verdict.kept
             source = relative_source(name, folder)
             problem = outcome.error
             report.content.add(outcome.sha256)
@@ -243,16 +251,9 @@ def _enrol(
                 report.failed[name] = problem
             elif not outcome.looked or gallery.holds(person, outcome.sha256):
                 report.skipped += 1
-            elif is_refused(outcome.faces, profile):
-                report.several_faces.append(name)
-                problem = f"{name}: {len(outcome.faces)} faces, and only one is allowed"
-            elif not faces:
-                if poor:
-                    report.low_quality[name] = poor
-                    problem = f"{name}: face quality {max(poor):.4g}, passed by"
-                else:
-                    report.no_face.append(name)
-                    problem = f"{name}: no face found"
+            elif verdict.reason:
+                report.note(name, verdict)
+                problem = f"{name}: {verdict.told}"
                 if sync and gallery.has_source(person, source):
                     gallery.remove_source(person, source)
                     saver.note_change()
@@ -264,8 +265,7 @@ def _enrol(
                 report.faces += len(faces)
                 report.qualities += [face.quality for face in faces if face.quality is not None]
                 report.people[person] = None
-                if poor:
-                    report.low_quality[name] = poor
+                report.note(name, verdict)
                 if faces[0].among > len(outcome.faces):
                     report.remarks.append(remark_on_others(name, faces[0].among))
                 saver.note_change()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from facerec.engine.engine import Engine
 from facerec.faces import Face, Frame
 from facerec.files.parsing import MALFORMED, parse_json
 from facerec.files.writing import replacing
+from facerec.gallery.entries import known_quality
 from facerec.imaging.decode import full_size
 from facerec.imaging.photos import Photo
 from facerec.imaging.reader import read_frames
@@ -89,21 +90,40 @@ def embed_photos(
         frames, aligned=aligned, select=select, expected=len(photos)
     )
     for (person, _), (frame, faces) in zip(photos, stream, strict=True):
-        refused = is_refused(faces, profile)
-        seen(person, frame, () if refused else good_enough(faces, profile))
+        seen(person, frame, judge(faces, profile).kept)
         error = "" if frame.error is None else str(frame.error)
         yield Outcome(frame.sha256, error, frame.image is not None, tuple(faces))
 
 
-def is_refused(faces: Sequence[Face], profile: Profile) -> bool:
-    """Whether a photo shows more faces than `gallery.faces` allows."""
-    return profile.gallery.faces == "refuse" and len(faces) > 1
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What of a photo's faces is enrolled.
+
+    Attributes:
+        kept: the faces that are.
+        poor: quality of those below `gallery.min_quality`.
+        reason: why none is; "" where some are.
+        told: the same as prose that follows the photo's name.
+    """
+
+    kept: list[Face]
+    poor: tuple[float, ...] = ()
+    reason: Literal["", "no_face", "several_faces", "low_quality"] = ""
+    told: str = ""
 
 
-def good_enough(faces: Sequence[Face], profile: Profile) -> list[Face]:
-    """The faces that are of `gallery.min_quality`."""
+def judge(faces: Sequence[Face], profile: Profile) -> Verdict:
+    """Which of a photo's faces `gallery.faces` and `gallery.min_quality` let in."""
+    if not faces:
+        return Verdict([], (), "no_face", "no face found")
+    if profile.gallery.faces == "refuse" and len(faces) > 1:
+        return Verdict([], (), "several_faces", f"{len(faces)} faces, and only one is allowed")
     least = profile.gallery.min_quality
-    return [face for face in faces if face.quality is None or face.quality >= least]
+    kept = [face for face in faces if face.quality is None or face.quality >= least]
+    poor = tuple(known_quality(face) for face in faces if face not in kept)
+    if not kept:
+        return Verdict([], poor, "low_quality", f"face quality {max(poor):.4g} is too low")
+    return Verdict(kept, poor)
 
 
 class Chunks:

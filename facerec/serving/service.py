@@ -17,9 +17,9 @@ from facerec.faces import Floats, Match
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
-from facerec.gallery.entries import known_quality, mean_vector
+from facerec.gallery.entries import mean_vector
 from facerec.gallery.match import comparing, decision_threshold
-from facerec.gallery.outcomes import good_enough, is_refused
+from facerec.gallery.outcomes import judge
 from facerec.gallery.points import record_points
 from facerec.gallery.remarks import remark_on_others
 from facerec.imaging.portraits import portrait_files
@@ -284,25 +284,16 @@ class Service(Directory):
                 report.failed[upload.name] = str(found)
             elif isinstance(found, BaseException):
                 raise found
-            elif not found.faces:
-                problem = RequestError(422, "no_face", f"{upload.name}: no face found")
-                report.no_face.append(upload.name)
-            elif is_refused(found.faces, self.profile):
-                told = f"{upload.name}: {len(found.faces)} faces, and only one is allowed"
-                problem = RequestError(422, "several_faces", told)
-                report.several_faces.append(upload.name)
             else:
-                good = good_enough(found.faces, self.profile)
-                poor = [known_quality(face) for face in found.faces if face not in good]
-                if poor:
-                    report.low_quality[upload.name] = poor
-                if not good:
-                    told = f"{upload.name}: face quality {max(poor):.2f} is too low"
-                    problem = RequestError(422, "low_quality", told)
+                verdict = judge(found.faces, self.profile)
+                report.note(upload.name, verdict)
+                if verdict.reason:
+                    told = f"{upload.name}: {verdict.told}"
+                    problem = RequestError(422, verdict.reason, told)
                 else:
-                    usable.append(replace(found, faces=good))
-                    if good[0].among > len(found.faces):
-                        report.remarks.append(remark_on_others(upload.name, good[0].among))
+                    usable.append(replace(found, faces=verdict.kept))
+                    if (shown := verdict.kept[0].among) > len(found.faces):
+                        report.remarks.append(remark_on_others(upload.name, shown))
             if problem is not None and len(uploads) == 1:
                 raise problem
         return usable
