@@ -73,13 +73,6 @@ def operating_point(curve: ScoreCurve, index: int) -> OperatingPoint:
     )
 
 
-def rates_at(curve: ScoreCurve, threshold: float) -> OperatingPoint:
-    """The operating point of a given similarity threshold."""
-    index = int(np.searchsorted(-curve.scores, -threshold, side="right"))
-    point = operating_point(curve, index)
-    return OperatingPoint(threshold, point.far, point.tar)
-
-
 def equal_error_rate(curve: ScoreCurve) -> float:
     """FAR where it equals FRR, on the linearly interpolated ROC."""
     # FAR - FRR rises along the curve from -1 to 1 in units of 1 / (genuine * impostor): exact.
@@ -165,14 +158,14 @@ def _corners(curve: ScoreCurve) -> NDArray[np.int64]:
     return np.concatenate(([0], np.flatnonzero(turns) + 1, [len(curve.scores)]))
 
 
-def det_points(curve: ScoreCurve, limit: int = 1000) -> NDArray[np.float64]:
+def det_points(curve: ScoreCurve) -> NDArray[np.float64]:
     """Points of the detection error trade-off (Martin et al. 1997).
 
     Returns:
         `(P, 2) float64`: FAR, FRR, within 0 and 1 by half an error, as the normal-deviate axes
         need: so no error among 60 pairs is 1/120.
     """
-    points = roc_points(curve, limit)
+    points = roc_points(curve)
     det = np.column_stack((points[:, 0], 1 - points[:, 1]))
     half = np.array([0.5 / curve.impostor_total, 0.5 / curve.genuine_total])
     return np.clip(det, half, 1 - half)
