@@ -21,6 +21,7 @@ from facerec.errors import FacerecError, ProfileError, did_you_mean
 from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
 from facerec.profile.schema import (
+    PATTERNS,
     UNKNOWN_NAME,
     AlbumSection,
     AlignmentSection,
@@ -301,6 +302,8 @@ def _validate(merged: _Layer) -> Resolved:
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = merged[key].origin if key in merged else "profile"
         problem = first["msg"][0].lower() + first["msg"][1:].replace("valid tuple", "list")
+        if first["type"] == "string_pattern_mismatch":
+            problem = f"input should be {PATTERNS[first['ctx']['pattern']]}"
         if first["type"] != UNKNOWN_NAME:
             choices = re.findall(r"'(.*?)'", str(first.get("ctx", {}).get("expected", "")))
             problem += f", not {first['input']!r}{did_you_mean(str(first['input']), choices)}"

@@ -257,7 +257,13 @@ Secret = Annotated[str, PlainSerializer(without_credentials, when_used="json")]
 """A URL, shown without its name, password and query."""
 SecretPath = Annotated[str, PlainSerializer(without_path, when_used="json")]
 """A URL, shown as its host alone."""
-CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_CAMERA, _LEVEL = r"^[A-Za-z0-9_-]{1,64}$", r"^(auto|top|parent|file|[0-9]{1,2})$"
+PATTERNS = {
+    _CAMERA: "at most 64 letters, digits, - and _",
+    _LEVEL: "auto, top, parent, file or a folder's number",
+}
+"""Texts that values must be, by the pattern that says so to pydantic."""
+CameraName = Annotated[str, Field(pattern=_CAMERA)]
 
 
 class ServeSection(Section):
@@ -288,7 +294,7 @@ class DownloadSection(Section):
 PersonLevel = Annotated[
     str,
     Field(
-        pattern=r"^(auto|top|parent|file|[0-9]{1,2})$",
+        pattern=_LEVEL,
         coerce_numbers_to_str=True,
         json_schema_extra={"type": ["string", "integer"]},
     ),
