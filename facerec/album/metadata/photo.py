@@ -127,17 +127,22 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
             found += read_list()
         except InputError as error:
             problems.append(str(error))
+    found += [region for xmp in packets for region in placeless_names(xmp)]
+    return Metadata(tuple(_once(found)), turn, size, tuple(problems))
+
+
+def _once(found: Sequence[Region]) -> list[Region]:
+    """Each named region once, those without a place last and only of names that have none."""
     regions: list[Region] = []
     for region in found:
-        if region.name and not any(_is_same(region, other) for other in regions):
+        if region.box and region.name and not any(_is_same(region, other) for other in regions):
             regions.append(region)
-    named = {region.name for region in regions}
-    for xmp in packets:
-        for region in placeless_names(xmp):
-            if region.name not in named:
-                named.add(region.name)
-                regions.append(region)
-    return Metadata(tuple(regions), turn, size, tuple(problems))
+    named = {region.name for region in regions} | {""}
+    for region in found:
+        if region.box is None and region.name not in named:
+            named.add(region.name)
+            regions.append(region)
+    return regions
 
 
 def _header(data: bytes, name: str) -> Header:
