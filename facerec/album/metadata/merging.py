@@ -13,9 +13,11 @@ from facerec.album.metadata.reading import (
     areas_orientation,
     microsoft_regions,
     mwg_regions,
+    other_shape,
 )
 from facerec.album.metadata.regions import FACE, Region, match_boxes, to_stored
 from facerec.album.metadata.xmp import Xmp
+from facerec.imaging.photos import unreadable
 
 SUBJECT = "Xmp.dc.subject"
 
@@ -38,7 +40,14 @@ def merge_faces(
 
     Returns:
         whether anything changed.
+
+    Raises:
+        InputError: the regions that are there are those of a picture of another shape.
     """
+    drawn = other_shape(xmp, size)
+    if drawn:
+        shapes = "{:g}x{:g}, not {}x{}".format(*drawn, *size)
+        raise unreadable(xmp.name, f"its regions are of the picture before a crop ({shapes})")
     regions = mwg_regions(xmp, orientation, sides)
     places = [(n, r) for n, r in regions if r.kind.casefold() == "face"]
     matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
@@ -80,16 +89,16 @@ def _append(
     sides: tuple[int, int] | None,
 ) -> None:  # fmt: skip
     xmp.add_structure(MWG)
-    if not xmp.texts(f"{DIMENSIONS}/"):
+    numbers = {
+        int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
+    }
+    if not numbers or not xmp.texts(f"{DIMENSIONS}/"):
         width, height = size if orientation < 5 else size[::-1]
         xmp.add_structure(DIMENSIONS)
         xmp.set_text(f"{DIMENSIONS}/stDim:w", str(width))
         xmp.set_text(f"{DIMENSIONS}/stDim:h", str(height))
         xmp.set_text(f"{DIMENSIONS}/stDim:unit", "pixel")
     xmp.add_bag(MWG_LIST)
-    numbers = {
-        int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
-    }
     # As the other areas of the list are.
     turn = areas_orientation(xmp, orientation, sides)
     for number, face in enumerate(faces, start=max(numbers, default=0) + 1):

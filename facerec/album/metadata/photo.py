@@ -22,7 +22,12 @@ from facerec.album.metadata.containers import (
 from facerec.album.metadata.digikam import digikam_regions
 from facerec.album.metadata.merging import merge_faces, says_who
 from facerec.album.metadata.picasa import picasa_regions
-from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
+from facerec.album.metadata.reading import (
+    microsoft_regions,
+    mwg_regions,
+    other_shape,
+    placeless_names,
+)
 from facerec.album.metadata.regions import Region, overlap
 from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
 from facerec.album.metadata.xmp import EXTENSION, LONGEST_PACKET, Xmp, require_kept
@@ -119,9 +124,14 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
         except InputError as error:
             problems.append(str(error))
     sides = _sides(data, header)
-    found = [region for xmp in packets for _, region in mwg_regions(xmp, turn, sides)]
-    found += [region for xmp in packets for _, region in microsoft_regions(xmp, turn)]
     size = header.width, header.height
+    found: list[Region] = []
+    for read_packet in (partial(mwg_regions, sides=sides), microsoft_regions):
+        for xmp in packets:
+            regions = [region for _, region in read_packet(xmp, turn)]
+            if other_shape(xmp, size):
+                regions = [replace(region, box=None) for region in regions]
+            found += regions
     for read_list in (partial(picasa_regions, path, turn), partial(digikam_regions, path, size)):
         try:
             found += read_list()

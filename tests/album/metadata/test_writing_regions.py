@@ -113,6 +113,23 @@ def test_areas_beside_those_of_the_upright_picture_are_of_it_too(
     assert found["Carl"] == pytest.approx((0.7, 0.2, 0.9, 0.6), abs=1e-5)
 
 
+def test_names_are_not_written_among_those_of_a_picture_cropped_since(tmp_path: Path) -> None:
+    """Ben's region at Anna's place was drawn on the whole picture."""
+    ben = mwg("Ben", "x=0.2 y=0.4 w=0.2 h=0.4 unit=normalized")
+    photo = sidecar(tmp_path, listed(ben).replace('w="60"', 'w="100"'))
+    before = (tmp_path / "photo.jpg.xmp").read_bytes()
+    told = r"photo\.jpg\.xmp: its regions are of the picture before a crop \(100x40, not 60x40\)$"
+    with pytest.raises(InputError, match=told):
+        write_regions(photo, [ANNA], "sidecar")
+    assert (tmp_path / "photo.jpg.xmp").read_bytes() == before
+
+
+def test_the_size_of_a_list_without_regions_is_that_of_the_picture(tmp_path: Path) -> None:
+    photo = sidecar(tmp_path, listed().replace('w="60"', 'w="100"'))
+    write_regions(photo, [ANNA], "sidecar")
+    assert read_regions(photo)[0].box == pytest.approx(ANNA.box, abs=1e-5)
+
+
 @needs_exiftool
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_regions_are_of_the_stored_image(tmp_path: Path, orientation: int) -> None:
