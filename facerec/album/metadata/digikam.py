@@ -14,7 +14,6 @@ import os
 import re
 import sqlite3
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from functools import lru_cache
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from facerec.album.metadata.names import composed
 from facerec.album.metadata.regions import FACE, Region, same_shape
 from facerec.errors import InputError
 from facerec.imaging.photos import normalise_person, unreadable
@@ -79,7 +79,7 @@ def digikam_regions(photo: Path, size: tuple[int, int]) -> Iterator[Region]:
     found = _database_of(photo)
     if found is None:
         return
-    folder, beside = _composed(photo.absolute().parent), _composed(found[0].parent)
+    folder, beside = composed(photo.absolute().parent), composed(found[0].parent)
     for face in _faces_of(_read(*found), photo.name, folder, beside):
         yield _region(face, size)
 
@@ -117,7 +117,7 @@ def _faces_of(known: _Faces, name: str, folder: str, beside: str) -> Iterator[_F
     parts = folder.rstrip("/").split("/")
     for count in range(1, len(parts) + 1):
         above, below = "/".join(parts[:count]), "/" + "/".join(parts[count:])
-        for face in known.get((below, _composed(name)), ()):
+        for face in known.get((below, composed(name)), ()):
             if f"{above}/".endswith(face.root) or above == beside:
                 yield face
 
@@ -133,11 +133,6 @@ def _region(face: _Face, picture: tuple[int, int]) -> Region:
         return Region(face.name, None, FACE, "digikam")
     box = (left / width, top / height, (left + across) / width, (top + down) / height)
     return Region(face.name, box, FACE, "digikam")
-
-
-def _composed(path: Path | str) -> str:
-    """A path's text with accents composed, whatever system wrote it."""
-    return unicodedata.normalize("NFC", path.as_posix() if isinstance(path, Path) else path)
 
 
 @lru_cache(maxsize=2)
@@ -174,8 +169,8 @@ def _collect(rows: sqlite3.Cursor) -> _Faces:
         sides = dict(_SIDE.findall(found[1])) if found else {}
         if len(sides) == 4:
             box = int(sides["x"]), int(sides["y"]), int(sides["width"]), int(sides["height"])
-            where = "/" + _composed(str(folder)).strip("/"), _composed(str(name))
-            root = f"{_composed(str(root or '')).rstrip('/')}/"
+            where = "/" + composed(str(folder)).strip("/"), composed(str(name))
+            root = f"{composed(str(root or '')).rstrip('/')}/"
             person = normalise_person(str(person or tag)).strip()
             faces.setdefault(where, []).append(_Face(root, person, box, _upright(*size)))
     return faces

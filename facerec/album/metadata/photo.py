@@ -29,7 +29,7 @@ from facerec.album.metadata.reading import (
     placeless_names,
 )
 from facerec.album.metadata.regions import Region, overlap
-from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
+from facerec.album.metadata.sidecars import require_sure, sidecars, sidecars_to_write
 from facerec.album.metadata.xmp import EXTENSION, LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
@@ -115,6 +115,10 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     header = _header(data, str(path))
     turn = header.orientation
     problems: list[str] = []
+    try:
+        require_sure(path)
+    except InputError as error:
+        problems.append(str(error))
     packets: list[Xmp] = []
     for name, read in _packets(path, data, header):
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from PIL import Image as Pillow
@@ -24,10 +26,12 @@ from tests.album.metadata.writers import (
 pytest.importorskip("exiv2")
 
 from facerec.album.metadata.containers import embeddable
-from facerec.album.metadata.photo import read_regions, write_regions
+from facerec.album.metadata.photo import read_metadata, read_regions, write_regions
 from facerec.album.metadata.regions import Region
+from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
 from facerec.errors import InputError
 
+Form = Literal["NFC", "NFD"]
 ANNA = Region("Anna", (0.1, 0.2, 0.3, 0.6))
 BEN = Region("Ben", (0.5, 0.2, 0.7, 0.6))
 HOSTILE = ("Zoë Żółć", "山田太郎", "A <&> \"B\" 'C'", "]]>", "a, b; c", "😀", "&lt;b&gt;", "שלום")
@@ -244,6 +248,58 @@ def test_beside_a_raw_file_the_short_name_is_the_raw_files(tmp_path: Path) -> No
     (tmp_path / "photo.xmp").write_bytes(b"")
     (change,) = write_regions(photo, [ANNA], "sidecar")
     assert change.path == tmp_path / "photo.jpg.xmp"
+
+
+@pytest.mark.parametrize("sibling", ["photo.JPG", "photo.jpg", "photo.CR3", "photo.tif"])
+def test_a_raw_files_short_sidecar_is_its_own_whatever_lies_beside(
+    tmp_path: Path, sibling: str
+) -> None:
+    photo = tmp_path / "photo.nef"
+    picture().save(photo, "TIFF")
+    (tmp_path / sibling).write_bytes(b"another image")
+    (tmp_path / "photo.xmp").write_bytes(b"")
+    assert sidecars(photo) == sidecars_to_write(photo) == [tmp_path / "photo.xmp"]
+
+
+@pytest.mark.parametrize(
+    "sibling",
+    ["photo.MOV", "photo.AAE", "photo.THM", "photo.WAV", "photo.pp3", "photo.txt", "photo",
+     "photos.png", "photo.jpg.pp3", "photo.jpg.png"],
+)  # fmt: skip
+def test_what_is_no_image_of_that_name_leaves_the_short_sidecar(
+    tmp_path: Path, sibling: str
+) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    (tmp_path / sibling).write_bytes(b"something")
+    (tmp_path / "photo.xmp").write_bytes(b"")
+    (change,) = write_regions(photo, [ANNA], "sidecar")
+    assert change.path == tmp_path / "photo.xmp"
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+def test_a_sidecar_of_several_images_is_not_read_and_that_is_told(tmp_path: Path) -> None:
+    photo = sidecar(tmp_path, listed(), "photo.xmp")
+    assert read_metadata(photo).problems == ()
+    save(tmp_path / "photo.png")
+    told = f"{tmp_path}/photo.xmp: is not read: it may be that of photo.jpg or photo.png"
+    assert read_metadata(photo).problems == (told,)
+    assert read_metadata(tmp_path / "photo.png").problems == (told,)
+    assert sidecars_to_write(photo) == [tmp_path / "photo.jpg.xmp"]
+    (tmp_path / "photo.nef").write_bytes(b"raw")
+    assert read_metadata(photo).problems == ()
+
+
+@pytest.mark.parametrize("name", ["Zoë.jpg.xmp", "Zoë.xmp"])
+@pytest.mark.parametrize(("photos", "files"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_in_sidecars_names_may_be_composed_or_not(
+    tmp_path: Path, name: str, photos: Form, files: Form
+) -> None:
+    photo = save(tmp_path / normalize(photos, "Zoë.jpg"))
+    path = tmp_path / normalize(files, name)
+    path.write_bytes(b"")
+    assert sidecars(photo) == [path]
+    save(tmp_path / normalize(files, "Zoë.png"))
+    assert sidecars(photo) == ([path] if "jpg" in name else [])
 
 
 @needs_exiftool
