@@ -192,9 +192,10 @@ def _packets(
 
 
 def _embedded(path: Path, data: bytes, header: Header) -> bytes | None:
-    if image_kind(data[:START]) in ("JPEG", "PNG"):
-        return take_packet(data, str(path))
-    return header.xmp
+    # Pillow's of a JPEG or PNG is not the packet as it is written.
+    if header.xmp and image_kind(data[:START]) not in ("JPEG", "PNG"):
+        return header.xmp
+    return take_packet(data, str(path))
 
 
 def _extension(path: Path, data: bytes, *, only_people: bool = False) -> bytes | None:
@@ -240,33 +241,37 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     data = read_file(path)
     header = _header(data, str(path))
     sides = _sides(data, header)
-    embedded = _embedded(path, data, header)
     if where == "embedded" and embeddable(data, path.name) is not None:
         extension = _extension(path, data, only_people=True)
         if extension and says_who(Xmp(extension, str(path))):
             raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
+        embedded = _embedded(path, data, header)
         packet = _merged(embedded, faces, header, sides, str(path), sidecar=False)
         if packet is None:
             return []
         names = _new_names(embedded, packet, str(path))
         return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
-    extension = _extension(path, data)
-    if embedded and extension:
-        embedded = _joined(embedded, extension, str(path))
     changes: list[Change] = []
     for sidecar in sidecars_to_write(path):
         before = _read_sidecar(sidecar)
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
+        embedded = None if before else _all_embedded(path, data, header)
         packet = _merged(before or embedded, faces, header, sides, str(sidecar), sidecar=True)
         if packet is not None:
             names = _new_names(before, packet, str(sidecar))
             changes.append(Change(sidecar, before, packet, names))
-        elif not before and embedded:
+        elif embedded:
             after = Xmp(embedded, str(path)).encode(sidecar=True)
             names = _new_names(None, after, str(sidecar))
             changes.append(Change(sidecar, before, after, names))
     return changes
+
+
+def _all_embedded(path: Path, data: bytes, header: Header) -> bytes | None:
+    """The packet, with what did not fit into it."""
+    packet, extension = _embedded(path, data, header), _extension(path, data)
+    return _joined(packet, extension, str(path)) if packet and extension else packet
 
 
 def _joined(packet: bytes, extension: bytes, name: str) -> bytes:

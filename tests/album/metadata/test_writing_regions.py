@@ -14,6 +14,7 @@ from PIL import ImageSequence
 from tests.album.metadata.test_reading_regions import listed, mwg, sidecar
 from tests.album.metadata.writers import (
     areas,
+    encoded,
     exiftool,
     needs_exiftool,
     picture,
@@ -22,6 +23,7 @@ from tests.album.metadata.writers import (
     scan_data,
     tags,
 )
+from tests.imaging.test_formats import dng
 
 pytest.importorskip("exiv2")
 
@@ -310,6 +312,55 @@ def test_a_new_sidecar_begins_with_what_the_photo_says(tmp_path: Path) -> None:
     write_regions(photo, [ANNA], "sidecar")
     assert tags(tmp_path / "photo.jpg.xmp")["XMP-dc:Subject"] == ["beach", "Anna"]
     assert photo.read_bytes() == before
+
+
+@needs_exiftool
+@pytest.mark.parametrize("suffix", ["dng", "tif", "jp2", "jxl"])
+def test_a_new_sidecar_hides_nothing_that_a_file_says_which_is_not_written(
+    tmp_path: Path, suffix: str
+) -> None:
+    photo = tmp_path / f"photo.{suffix}"
+    if suffix == "jp2":
+        picture().save(photo)
+    elif suffix == "jxl":
+        pytest.importorskip("pillow_jxl")
+        save(photo)
+    else:
+        pytest.importorskip("rawpy")
+        photo.write_bytes(dng(encoded(picture(1500, 1000)), 1))
+    regions = (
+        "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=1500,H=1000,Unit=pixel},RegionList=["
+        "{Area={X=0.6,Y=0.4,W=0.2,H=0.4,Unit=normalized},Name=Ben,Type=Face}]}"
+    )
+    exiftool("-overwrite_original", "-XMP-dc:Subject=beach", "-XMP:Rating=5", regions, photo)
+    assert [region.name for region in read_regions(photo)] == ["Ben"]
+    before = photo.read_bytes()
+    write_regions(photo, [ANNA], "embedded")
+    written = tags(tmp_path / f"photo.{suffix}.xmp")
+    assert (written["XMP-dc:Subject"], written["XMP-xmp:Rating"]) == (["beach", "Anna"], 5)
+    assert {region.name for region in read_regions(photo)} == {"Ben", "Anna"}
+    assert photo.read_bytes() == before
+
+
+def test_compressed_xmp_is_told_and_no_new_sidecar_hides_it(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_jxl")
+    photo = save(tmp_path / "photo.jxl")
+    whole = photo.read_bytes()
+    photo.write_bytes(whole + struct.pack(">I", 16) + b"brobxml \x0b\x02\x80\x03")
+    told = f"{photo}: its XMP is compressed (Brotli), and not read"
+    assert read_metadata(photo).problems == (told,)
+    with pytest.raises(InputError) as caught:
+        write_regions(photo, [ANNA], "embedded")
+    assert str(caught.value) == told
+    (tmp_path / "photo.jxl.xmp").write_bytes(write_elsewhere(tmp_path, whole))
+    write_regions(photo, [ANNA, BEN], "sidecar")
+    assert {region.name for region in read_metadata(photo).regions} == {"Ben", "Anna"}
+
+
+def write_elsewhere(folder: Path, data: bytes) -> bytes:
+    """The sidecar with Anna of the same picture."""
+    (folder / "other.jxl").write_bytes(data)
+    return write_regions(folder / "other.jxl", [ANNA], "sidecar")[0].after
 
 
 def test_a_sidecar_is_written_also_where_the_photo_has_the_names(tmp_path: Path) -> None:
