@@ -35,6 +35,7 @@ _PNG_XMP = b"XML:com.adobe.xmp\0"
 _MULTI_PICTURE = b"MPF\0"
 _APP0, _APP1, _APP2 = 0xE0, 0xE1, 0xE2
 _LONGEST_SEGMENT = 0xFFFF - 2
+_KEYWORDS = "Iptc.Application2.Keywords"
 _XMP_TAG, _DNG_VERSION = 700, 0xC612
 
 EMBEDDABLE = ("JPEG", "PNG", "WEBP", TIFF)
@@ -142,6 +143,29 @@ def exif_orientation(data: bytes) -> int:
     except exiv2.Exiv2Error:
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def iim_keywords(data: bytes) -> list[str]:
+    """The keywords of an image file's IPTC-IIM (2:25), as readers show them that find none in XMP.
+
+    In UTF-8, as its coded character set (1:90) says or leaves open, else in Windows' Latin 1.
+    """
+    exiv2 = load_exiv2()
+    try:
+        image = exiv2.ImageFactory.open(data)
+        image.readMetadata()
+        iptc = image.iptcData()
+    except exiv2.Exiv2Error:
+        return []
+    found = [bytes(one.value().data()) for one in iptc if one.key() == _KEYWORDS]
+    return list(dict.fromkeys(_read_iim(text) for text in found))
+
+
+def _read_iim(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("cp1252", "replace")
 
 
 def put_packet(data: bytes, packet: bytes, name: str) -> bytes:

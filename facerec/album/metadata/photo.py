@@ -15,12 +15,13 @@ from facerec.album.metadata.containers import (
     EXTENDED,
     embeddable,
     exif_orientation,
+    iim_keywords,
     put_packet,
     take_extension,
     take_packet,
 )
 from facerec.album.metadata.digikam import digikam_regions
-from facerec.album.metadata.merging import merge_faces, says_who
+from facerec.album.metadata.merging import SUBJECT, merge_faces, says_who
 from facerec.album.metadata.picasa import picasa_regions
 from facerec.album.metadata.reading import (
     microsoft_regions,
@@ -246,7 +247,7 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         if extension and says_who(Xmp(extension, str(path))):
             raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
         embedded = _embedded(path, data, header)
-        packet = _merged(embedded, faces, header, sides, str(path), sidecar=False)
+        packet = _merged(embedded, faces, header, sides, str(path), photo=data)
         if packet is None:
             return []
         names = _new_names(embedded, packet, str(path))
@@ -257,7 +258,10 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
         embedded = None if before else _all_embedded(path, data, header)
-        packet = _merged(before or embedded, faces, header, sides, str(sidecar), sidecar=True)
+        packet = _merged(
+            before or embedded, faces, header, sides, str(sidecar),
+            photo=None if before else data, sidecar=True,
+        )  # fmt: skip
         if packet is not None:
             names = _new_names(before, packet, str(sidecar))
             changes.append(Change(sidecar, before, packet, names))
@@ -297,12 +301,19 @@ def _writable(name: str, path: Path) -> str:
 
 def _merged(
     packet: bytes | None, faces: Sequence[Region], header: Header,
-    sides: tuple[int, int] | None, name: str, *, sidecar: bool,
+    sides: tuple[int, int] | None, name: str, *, photo: bytes | None, sidecar: bool = False,
 ) -> bytes | None:  # fmt: skip
-    """The packet with the names in it; None: it has them all."""
+    """The packet with the names in it; None: it has them all.
+
+    Args:
+        photo: the image file that it says all about: readers who find keywords in it look at no
+            IPTC-IIM; None: a sidecar that is there already.
+    """
     if packet:
         require_kept(packet, name)
     xmp = Xmp(packet or None, name)
+    if photo is not None and not xmp.items(SUBJECT):
+        xmp.set_items(SUBJECT, iim_keywords(photo))
     size = header.width, header.height
     if not merge_faces(xmp, faces, size, header.orientation, sides):
         return None

@@ -124,21 +124,24 @@ class Xmp:
             raise unreadable(self.name, f"exiv2 cannot write {text[:60]!r}") from error
 
     def set_items(self, key: str, items: Sequence[str]) -> None:
-        """Set an unordered array of texts; without any it is removed.
+        """Set an array of texts, of the sort that is there, else unordered; without any it is
+        removed.
 
         Raises:
             InputError: Exiv2 cannot hold one.
         """
-        bag = self._exiv2.XmpArrayValue(self._exiv2.TypeId.xmpBag)
+        types = self._exiv2.TypeId
+        ordered = key in self._data and self._data[key].typeId() == types.xmpSeq
+        array = self._exiv2.XmpArrayValue(types.xmpSeq if ordered else types.xmpBag)
         try:
             for item in items:
-                bag.append(item)
+                array.append(item)
         except self._exiv2.Exiv2Error as error:
             raise unreadable(self.name, f"exiv2 cannot write {key}") from error
-        if [bag.toString(place) for place in range(bag.count())] != list(items):
+        if [array.toString(place) for place in range(array.count())] != list(items):
             raise unreadable(self.name, f"exiv2 cannot write {key}")
         if items:
-            self._data[key] = bag
+            self._data[key] = array
         elif key in self._data:
             del self._data[key]
 

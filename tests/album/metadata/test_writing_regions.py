@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ from tests.imaging.test_formats import dng
 pytest.importorskip("exiv2")
 
 from facerec.album.metadata.containers import embeddable
-from facerec.album.metadata.photo import read_metadata, read_regions, write_regions
+from facerec.album.metadata.photo import Where, read_metadata, read_regions, write_regions
 from facerec.album.metadata.regions import Region
 from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
 from facerec.errors import InputError
@@ -175,6 +176,63 @@ def test_regions_of_others_stay_and_only_the_same_face_is_renamed(tmp_path: Path
     assert str(regions[2]["BarCodeValue"]) == "123"
     assert tags(photo)["XMP-dc:Subject"] == ["beach", "Anna", "Ben"]
     assert tags(photo)["XMP-iptcExt:PersonInImage"] == ["Anna", "Ben"]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+def test_tags_of_people_are_renamed_with_their_region(tmp_path: Path, where: Where) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    lists = ("digiKam:TagsList", "microsoft:LastKeywordXMP")
+    paths = ("lr:HierarchicalSubject", "mediapro:CatalogSets")
+    exiftool(
+        "-overwrite_original",
+        *(f"-XMP-{key}={tag}" for key in lists for tag in
+          ("People/Family/Ann", "Places/Ann", "People/Carl", "People/Ann", "Ann")),
+        *(f"-XMP-{key}={tag}" for key in paths for tag in ("People|Ann", "Ann|People|Ann")),
+        "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=60,H=40,Unit=pixel},RegionList=["
+        "{Area={X=0.21,Y=0.41,W=0.22,H=0.42,Unit=normalized},Name=Ann,Type=Face}]}",
+        photo,
+    )  # fmt: skip
+    write_regions(photo, [ANNA, BEN], where)
+    written = photo if where == "embedded" else tmp_path / "photo.jpg.xmp"
+    found = tags(written)
+    for key in lists:
+        assert found[f"XMP-{key}"] == [
+            "People/Family/Anna", "Places/Ann", "People/Carl", "People/Anna", "Ann"]  # fmt: skip
+    for key in paths:
+        assert found[f"XMP-{key}"] == ["People|Anna", "Ann|People|Ann"]
+    # digiKam reads no other sort of array.
+    assert re.search(rb"<digiKam:TagsList>\s*<rdf:Seq>", written.read_bytes())
+
+
+@needs_exiftool
+def test_a_name_that_only_microsofts_region_had_leaves_the_keywords(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    people = "{Regions=[{PersonDisplayName=Ann,Rectangle=0.1|, 0.2|, 0.2|, 0.4}]}"
+    exiftool("-overwrite_original", f"-XMP-MP:RegionInfoMP={people}", "-XMP-dc:Subject=Ann", photo)
+    write_regions(photo, [ANNA], "embedded")
+    assert tags(photo)["XMP-dc:Subject"] == ["Anna"]
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+@pytest.mark.parametrize("charset", ["utf8", "latin1"])
+def test_the_first_keywords_in_xmp_are_those_of_iim(
+    tmp_path: Path, where: Where, charset: str
+) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    coded = ["-CodedCharacterSet=UTF8"] if charset == "utf8" else []
+    exiftool(
+        "-overwrite_original", "-charset", f"iptc={charset}", *coded,
+        "-IPTC:Keywords=Strände", "-IPTC:Keywords=a, b", "-XMP:Rating=5", photo,
+    )  # fmt: skip
+    write_regions(photo, [ANNA], where)
+    written = photo if where == "embedded" else tmp_path / "photo.jpg.xmp"
+    assert tags(written)["XMP-dc:Subject"] == ["Strände", "a, b", "Anna"]
+    exiftool("-overwrite_original", "-IPTC:Keywords+=later", photo)
+    write_regions(photo, [ANNA, BEN], where)
+    assert tags(written)["XMP-dc:Subject"] == ["Strände", "a, b", "Anna", "Ben"]
 
 
 @needs_exiftool
