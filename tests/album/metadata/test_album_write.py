@@ -116,6 +116,20 @@ def test_embedded_names_leave_the_album_as_it_was(named: Album, photos: Path) ->
     assert (report.new, engine.looked, list(read_faces(named))) == (0, 0, faces)
 
 
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="Linux alone has them in Python")
+def test_a_photo_keeps_its_extended_attributes_and_undo_does_too(
+    named: Album, photos: Path
+) -> None:
+    try:
+        os.setxattr(photos / "one.png", "user.xdg.tags", b"best")
+    except OSError:
+        pytest.skip("the file system has no extended attributes")
+    list(write_names(named, "embedded"))
+    assert os.getxattr(photos / "one.png", "user.xdg.tags") == b"best"
+    assert undo(named) == []
+    assert os.getxattr(photos / "one.png", "user.xdg.tags") == b"best"
+
+
 def test_only_confirmed_faces_are_written_unless_asked(named: Album, photos: Path) -> None:
     (face,) = ids(named)["three.jpg"]
     named.execute("UPDATE faces SET person = 1 WHERE id = ?", (face,))
