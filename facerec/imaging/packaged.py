@@ -127,7 +127,8 @@ class Preview:
     Attributes:
         encoded: an image file; None if there are pixels.
         pixels: `(H, W, 3) uint8` RGB; None if there is an image file.
-        orientation: of the raw file, 1 to 8 as in EXIF, for an image file that has none.
+        orientation: of the raw file, 1 to 8 as in EXIF: for an image file that has none; pixels
+            are turned by it already.
     """
 
     encoded: bytes | None
@@ -156,7 +157,7 @@ def raw_preview(data: bytes, name: str, max_pixels: int) -> Preview:
         if encoded is not None:
             return Preview(encoded, None, orientation)
         pixels = np.ascontiguousarray(raw.postprocess(use_camera_wb=True, half_size=True))
-        return Preview(None, pixels, 1)
+        return Preview(None, pixels, orientation)
 
 
 def _stored_preview(rawpy: Any, raw: Any) -> bytes | None:

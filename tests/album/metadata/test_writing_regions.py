@@ -157,6 +157,21 @@ def test_regions_are_of_the_stored_image(tmp_path: Path, orientation: int) -> No
 
 
 @needs_exiftool
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_regions_of_a_developed_raw_file_are_of_it_as_stored(
+    tmp_path: Path, orientation: int
+) -> None:
+    pytest.importorskip("rawpy")
+    photo = tmp_path / "photo.dng"
+    photo.write_bytes(dng(None, orientation))
+    write_regions(photo, [Region("Anna", (0.0, 0.0, 0.2, 0.4))], "sidecar")
+    stored = {3: [0.9, 0.8, 0.2, 0.4], 6: [0.2, 0.9, 0.4, 0.2], 8: [0.8, 0.1, 0.4, 0.2]}
+    assert areas(tmp_path / "photo.dng.xmp")["Anna"] == stored[orientation]
+    (region,) = read_regions(photo)
+    assert region.box == pytest.approx((0.0, 0.0, 0.2, 0.4), abs=1e-5)
+
+
+@needs_exiftool
 def test_regions_of_others_stay_and_only_the_same_face_is_renamed(tmp_path: Path) -> None:
     photo = save(tmp_path / "photo.jpg")
     exiftool(
