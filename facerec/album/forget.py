@@ -10,7 +10,7 @@ from pathlib import Path
 from facerec.album.journal import purge_steps
 from facerec.album.metadata.digikam import naming_database
 from facerec.album.metadata.picasa import FILES as PICASA
-from facerec.album.metadata.sidecars import SUFFIXES
+from facerec.album.metadata.sidecars import every_sidecar
 from facerec.album.photos import from_stored
 from facerec.album.purge import purge
 from facerec.album.store import Album
@@ -96,8 +96,7 @@ def named_in_metadata(
 
 
 def _with_sidecars(photo: Path) -> list[Path]:
-    sidecars = [f"{name}{suffix}" for name in (photo.name, photo.stem) for suffix in SUFFIXES]
-    return [photo, *map(photo.with_name, (*sidecars, *PICASA))]
+    return [photo, *every_sidecar(photo), *map(photo.with_name, PICASA)]
 
 
 def _names(file: Path, name: str) -> bool:

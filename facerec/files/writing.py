@@ -24,8 +24,8 @@ def replacing(
     The new file is flushed to disk before it is renamed. If the block raises, the temporary file
     is removed and `target` is unchanged; what a killed process left in the folder is removed by the
     next one that writes there. Missing parent folders are created. A link is followed,
-    and stays one. A file that is replaced keeps its mode and owner; a new one gets the umask's. A
-    device or a named pipe gets the bytes once they are complete.
+    and stays one. A file that is replaced keeps its mode, owner and, on Linux, extended attributes;
+    a new one gets the umask's. A device or a named pipe gets the bytes once they are complete.
 
     Args:
         partial: let the temporary file be seen, by a name that tells what it is: of long work
@@ -55,6 +55,8 @@ def replacing(
         temporary = _create_beside(place, 0o600 if model.exists() else 0o666, partial)
         yield temporary
         _flush(temporary)
+        if place.exists():
+            _copy_attributes(place, temporary)
         if model.exists():
             _copy_owner_and_mode(model.stat(), temporary)
         temporary.replace(place)
@@ -184,6 +186,27 @@ def _create_beside(place: Path, mode: int, partial: bool = False) -> Path:
         with suppress(FileExistsError):
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
             return temporary
+
+
+def _copy_attributes(old: Path, new: Path) -> None:
+    """Extended attributes, such as file managers' tags and ratings, as far as the file system and
+    the user's rights allow; Python knows them on Linux alone."""
+    if not hasattr(os, "listxattr"):
+        return
+    with _without_attributes():
+        for name in os.listxattr(old):
+            with _without_attributes():
+                os.setxattr(new, name, os.getxattr(old, name))
+
+
+@contextmanager
+def _without_attributes() -> Iterator[None]:
+    """Go on where there are no extended attributes, or one is not the user's to read or set."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+            raise
 
 
 def _copy_owner_and_mode(old: os.stat_result, new: Path) -> None:

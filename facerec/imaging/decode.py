@@ -175,18 +175,10 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
     """
     kind = image_kind(data[:START])
     if kind == RAW or (kind in (None, TIFF) and has_raw_suffix(name)):
-        preview = _raw_preview(data, name, max_pixels)
-        if preview.encoded is None:
-            assert preview.pixels is not None
-            height, width = preview.pixels.shape[:2]
-            return Header(width, height, 1, None)
-        inner = read_header(preview.encoded, name, max_pixels)
-        orientation = inner.orientation if inner.orientation != 1 else preview.orientation
-        width, height = inner.width, inner.height
-        if inner.orientation == 1 and orientation >= 5:
-            width, height = height, width
-        return Header(width, height, orientation, None)
+        return _raw_header(data, name, max_pixels)
     opened = _open(kind, data, name, max_pixels)
+    if opened.format == TIFF and _DNG_VERSION in getattr(opened, "tag_v2", ()):
+        return _raw_header(data, name, max_pixels)
     try:
         width, height = _stored_size(opened)
         orientation = opened.info.get("original_orientation") or _orientation(opened)
@@ -197,6 +189,21 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
     except _DECODING_ERRORS as error:
         raise unreadable(name, f"cannot be decoded: {error}") from error
     return Header(width, height, orientation, xmp if isinstance(xmp, bytes) and xmp else None)
+
+
+def _raw_header(data: bytes, name: str, max_pixels: int) -> Header:
+    """Of what stands for a raw file, turned as the raw file says where that does not."""
+    preview = _raw_preview(data, name, max_pixels)
+    if preview.encoded is None:
+        assert preview.pixels is not None
+        height, width = preview.pixels.shape[:2]
+        return Header(width, height, preview.orientation, None)
+    inner = read_header(preview.encoded, name, max_pixels)
+    orientation = inner.orientation if inner.orientation != 1 else preview.orientation
+    width, height = inner.width, inner.height
+    if inner.orientation == 1 and orientation >= 5:
+        width, height = height, width
+    return Header(width, height, orientation, None)
 
 
 def _stored_size(opened: Pillow.Image) -> tuple[int, int]:

@@ -80,25 +80,26 @@ def _jxl_codestream(data: bytes) -> bytes:
     """The beginning of the codestream, bare or in a container's boxes."""
     if data[:2] == b"\xff\x0a":
         return data[:64]
-    for kind, start in jxl_boxes(data):
+    for kind, start, _ in jxl_boxes(data):
         if kind in (b"jxlc", b"jxlp"):
             # A part begins with its number.
             return data[start + (4 if kind == b"jxlp" else 0) :][:64]
     raise ValueError("no codestream")
 
 
-def jxl_boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Kind of each box of a JPEG XL container (ISO/IEC 18181-2), and where its content starts."""
+def jxl_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind of each box of a JPEG XL container (ISO/IEC 18181-2), and where its content starts and
+    ends."""
     place = 0
     while place + 8 <= len(data):
         size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
         start = place + 8
         if size == 1:
             size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-        yield kind, start
-        if size < start - place:
-            return
-        place += size
+        # Of 0 bytes: to the end of the file.
+        end = place + size if size >= start - place else len(data)
+        yield kind, start, end
+        place = end
 
 
 def _jxl_side(bits: _Bits, eighths: int) -> int:
@@ -126,7 +127,8 @@ class Preview:
     Attributes:
         encoded: an image file; None if there are pixels.
         pixels: `(H, W, 3) uint8` RGB; None if there is an image file.
-        orientation: of the raw file, 1 to 8 as in EXIF, for an image file that has none.
+        orientation: of the raw file, 1 to 8 as in EXIF: for an image file that has none; pixels
+            are turned by it already.
     """
 
     encoded: bytes | None
@@ -155,7 +157,7 @@ def raw_preview(data: bytes, name: str, max_pixels: int) -> Preview:
         if encoded is not None:
             return Preview(encoded, None, orientation)
         pixels = np.ascontiguousarray(raw.postprocess(use_camera_wb=True, half_size=True))
-        return Preview(None, pixels, 1)
+        return Preview(None, pixels, orientation)
 
 
 def _stored_preview(rawpy: Any, raw: Any) -> bytes | None:

@@ -95,7 +95,7 @@ def _of_raw(data: bytes) -> Pillow.Exif:
 
 def _of_jxl(data: bytes) -> bytes:
     """The TIFF data in a JPEG XL container's `Exif` box; empty without one."""
-    for kind, start in jxl_boxes(data):
+    for kind, start, _ in jxl_boxes(data):
         if kind == b"Exif":
             # Some writers leave out the offset of the TIFF data.
             if not data.startswith(_HEADERS, start):

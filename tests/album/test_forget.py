@@ -133,6 +133,14 @@ def test_files_whose_metadata_name_the_person_are_told(tmp_path: Path) -> None:
     assert str(other) in named_in_metadata(places, "Ann & Co")
 
 
+def test_sidecars_of_other_accents_and_of_several_images_are_told(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "Zo\u00eb.png", [1])
+    write_photo(tmp_path / "Zo\u00eb.jpg.png", [1]).rename(tmp_path / "Zo\u00eb.jpg")
+    sidecar = tmp_path / "Zoe\u0308.xmp"
+    sidecar.write_text(f"<x:xmpmeta>{NAME}</x:xmpmeta>")
+    assert list(named_in_metadata([str(photo)], NAME)) == [str(sidecar)]
+
+
 def test_digikams_database_that_names_a_person_is_told_once(tmp_path: Path) -> None:
     database = make_database(tmp_path / "digikam4.db", str(tmp_path), "/", ANNA)
     places = [str(tmp_path / "in" / f"{number}.jpg") for number in range(2)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,3 +132,46 @@ def test_what_could_not_be_read_is_named_where_it_is_copied(tmp_path: Path) -> N
     told = r"copy\.jpg: .*elsewhere/gone\.jpg: No such file"
     with pytest.raises(UsageError, match=told), replacing(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+needs_attributes = pytest.mark.skipif(
+    not hasattr(os, "listxattr"), reason="Python knows extended attributes on Linux alone"
+)
+
+
+def tagged(path: Path) -> Path:
+    """A file with a file manager's tags, where the file system holds any."""
+    path.write_text("before")
+    try:
+        os.setxattr(path, "user.xdg.tags", b"beach,best")
+    except OSError:
+        pytest.skip("the file system has no extended attributes")
+    return path
+
+
+@needs_attributes
+def test_a_file_that_is_replaced_keeps_its_extended_attributes(tmp_path: Path) -> None:
+    path = tagged(tmp_path / "photo.jpg")
+    os.setxattr(path, "user.rating", b"\0\xff")
+    with replacing(path) as temporary:
+        temporary.write_text("after")
+    assert path.read_text() == "after"
+    assert os.getxattr(path, "user.xdg.tags") == b"beach,best"
+    assert os.getxattr(path, "user.rating") == b"\0\xff"
+
+
+@needs_attributes
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.EPERM, errno.ENODATA])
+@pytest.mark.parametrize("call", ["listxattr", "getxattr", "setxattr"])
+def test_attributes_that_cannot_be_copied_hinder_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    path = tagged(tmp_path / "photo.jpg")
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, refuse)
+    with replacing(path) as temporary:
+        temporary.write_text("after")
+    assert path.read_text() == "after"

@@ -361,6 +361,21 @@ def test_a_raw_file_without_a_preview_of_use_is_developed(preview: bytes | None)
     assert pixels[16, 16, 0] == 255
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("name", ["1.dng", "1.tif"])
+def test_the_header_of_a_developed_raw_file_says_its_orientation(
+    name: str, orientation: int
+) -> None:
+    pytest.importorskip("rawpy")
+    thumbnail = encoded(scene(16, 12), "JPEG")
+    data = dng(thumbnail, orientation)
+    upright = decode_image(dng(thumbnail, 1), name, ENOUGH)
+    turns = {1: 0, 3: 2, 6: 3, 8: 1}[orientation]
+    assert np.array_equal(decode_image(data, name, ENOUGH), np.rot90(upright, turns))
+    header = decode.read_header(data, name)
+    assert (header.width, header.height, header.orientation) == (32, 32, orientation)
+
+
 def test_a_raw_file_is_bounded_in_pixels() -> None:
     pytest.importorskip("rawpy")
     with pytest.raises(InputError, match="64x64"):

@@ -2,7 +2,7 @@
 
 JPEG (ISO 10918-1, XMP specification part 3) and PNG are spliced: every byte but the packet's own
 segment stays. Exiv2 rewrites WebP and TIFF. It can write no HEIC, AVIF or JPEG XL, and a camera's
-raw file is nobody's to write: there a sidecar is.
+raw file is nobody's to write: there a sidecar is, and packets are only read.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from facerec.album.metadata.xmp import LONGEST_PACKET, load_exiv2
 from facerec.files.hush import hushed
 from facerec.imaging.contents import START, TIFF, image_kind
 from facerec.imaging.names import has_raw_suffix
+from facerec.imaging.packaged import jxl_boxes
 from facerec.imaging.photos import unreadable
 from facerec.imaging.quiet import quiet_pillow
 
@@ -34,7 +35,8 @@ _PNG_XMP = b"XML:com.adobe.xmp\0"
 _MULTI_PICTURE = b"MPF\0"
 _APP0, _APP1, _APP2 = 0xE0, 0xE1, 0xE2
 _LONGEST_SEGMENT = 0xFFFF - 2
-_DNG_VERSION = 0xC612
+_KEYWORDS = "Iptc.Application2.Keywords"
+_XMP_TAG, _DNG_VERSION = 700, 0xC612
 
 EMBEDDABLE = ("JPEG", "PNG", "WEBP", TIFF)
 
@@ -52,23 +54,50 @@ def _is_dng(data: bytes) -> bool:
 
 
 def take_packet(data: bytes, name: str) -> bytes | None:
-    """The XMP packet of a JPEG or PNG; None: there is none.
+    """The XMP packet of an image file that Pillow does not give; None: there is none.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged, or its packet is compressed.
     """
+    kind = image_kind(data[:START])
     try:
-        if image_kind(data[:START]) == "JPEG":
+        if kind == "JPEG":
             for marker, start, end in _segments(data):
                 if marker == _APP1 and data.startswith(_JPEG_XMP, start + 4):
                     return data[start + 4 + len(_JPEG_XMP) : end]
             return None
-        for kind, start, end in _chunks(data):
-            if kind == b"iTXt" and data.startswith(_PNG_XMP, start + 8):
-                return _png_text(data[start + 8 + len(_PNG_XMP) : end - 4])
+        if kind == "PNG":
+            for chunk, start, end in _chunks(data):
+                if chunk == b"iTXt" and data.startswith(_PNG_XMP, start + 8):
+                    return _png_text(data[start + 8 + len(_PNG_XMP) : end - 4])
+            return None
     except (struct.error, IndexError, ValueError, zlib.error) as error:
         raise unreadable(name, "its metadata are damaged") from error
+    return _jxl_packet(data, name) if kind == "JXL" else _packet_by_exiv2(data)
+
+
+def _jxl_packet(data: bytes, name: str) -> bytes | None:
+    for kind, start, end in jxl_boxes(data):
+        if kind == b"xml ":
+            return data[start:end]
+        if kind == b"brob" and data.startswith(b"xml ", start):
+            raise unreadable(name, "its XMP is compressed (Brotli), and not read")
     return None
+
+
+def _packet_by_exiv2(data: bytes) -> bytes | None:
+    """The packet of a camera's raw file or a JPEG 2000, which Exiv2 writes anew; that of a TIFF is
+    taken as it is."""
+    packet = _look(data, lambda opened: getattr(opened, "tag_v2", {}).get(_XMP_TAG))
+    if isinstance(packet, bytes):
+        return packet
+    exiv2 = load_exiv2()
+    try:
+        image = exiv2.ImageFactory.open(data)
+        image.readMetadata()
+        return str(image.xmpPacket()).encode() or None
+    except exiv2.Exiv2Error:
+        return None
 
 
 def take_extension(data: bytes, guid: str, name: str) -> bytes | None:
@@ -114,6 +143,29 @@ def exif_orientation(data: bytes) -> int:
     except exiv2.Exiv2Error:
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def iim_keywords(data: bytes) -> list[str]:
+    """The keywords of an image file's IPTC-IIM (2:25), as readers show them that find none in XMP.
+
+    In UTF-8, as its coded character set (1:90) says or leaves open, else in Windows' Latin 1.
+    """
+    exiv2 = load_exiv2()
+    try:
+        image = exiv2.ImageFactory.open(data)
+        image.readMetadata()
+        iptc = image.iptcData()
+    except exiv2.Exiv2Error:
+        return []
+    found = [bytes(one.value().data()) for one in iptc if one.key() == _KEYWORDS]
+    return list(dict.fromkeys(_read_iim(text) for text in found))
+
+
+def _read_iim(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("cp1252", "replace")
 
 
 def put_packet(data: bytes, packet: bytes, name: str) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from facerec.album.metadata.reading import (
     DIMENSIONS,
@@ -13,11 +14,19 @@ from facerec.album.metadata.reading import (
     areas_orientation,
     microsoft_regions,
     mwg_regions,
+    other_shape,
 )
 from facerec.album.metadata.regions import FACE, Region, match_boxes, to_stored
 from facerec.album.metadata.xmp import Xmp
+from facerec.imaging.photos import unreadable
 
 SUBJECT = "Xmp.dc.subject"
+_TAGS_ROOT = "People"
+_TAGS = {
+    "Xmp.digiKam.TagsList": "/", "Xmp.MicrosoftPhoto.LastKeywordXMP": "/",
+    "Xmp.lr.hierarchicalSubject": "|", "Xmp.mediapro.CatalogSets": "|",
+}  # fmt: skip
+"""Where digiKam and Lightroom keep whole paths of tags, and what is between their parts."""
 
 
 def merge_faces(
@@ -28,7 +37,8 @@ def merge_faces(
 
     A region of another program that shows the same face gets our name and keeps its place and all
     else; other regions, pets and barcodes stay. Names are added to the keywords and to the people
-    in the picture; one that a region had and none has any more is taken from both.
+    in the picture; one that a region had and none has any more is taken from both, and tags below
+    `People` are called as the region is now.
 
     Args:
         faces: with name and box.
@@ -38,13 +48,19 @@ def merge_faces(
 
     Returns:
         whether anything changed.
+
+    Raises:
+        InputError: the regions that are there are those of a picture of another shape.
     """
+    drawn = other_shape(xmp, size)
+    if drawn:
+        shapes = "{:g}x{:g}, not {}x{}".format(*drawn, *size)
+        raise unreadable(xmp.name, f"its regions are of the picture before a crop ({shapes})")
     regions = mwg_regions(xmp, orientation, sides)
     places = [(n, r) for n, r in regions if r.kind.casefold() == "face"]
     matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
-    replaced: set[str] = set()
+    renamed: defaultdict[str, list[str]] = defaultdict(list)
     added: list[Region] = []
-    changed = False
     for index, face in enumerate(faces):
         if index not in matched:
             added.append(face)
@@ -52,13 +68,14 @@ def merge_faces(
         number, region = places[matched[index]]
         if region.name != face.name:
             xmp.set_text(f"{MWG_LIST}[{number}]/mwg-rs:Name", face.name)
-            replaced.add(region.name)
-            changed = True
+            renamed[region.name].append(face.name)
     if added:
         _append(xmp, added, size, orientation, sides)
-    changed |= bool(added) | _rename_microsoft(xmp, faces, orientation)
+    _rename_microsoft(xmp, faces, orientation, renamed)
     shown = {region.name for _, region in mwg_regions(xmp, orientation, sides)}
-    gone = {name for name in replaced if name and name not in shown}
+    shown |= {region.name for _, region in microsoft_regions(xmp, orientation)}
+    gone = {name: names for name, names in renamed.items() if name and name not in shown}
+    changed = bool(added or renamed)
     for key in (SUBJECT, PEOPLE):
         before = xmp.items(key)
         kept = [item for item in before if item not in gone]
@@ -67,12 +84,31 @@ def merge_faces(
         if after != before:
             xmp.set_items(key, after)
             changed = True
+    for key, sign in _TAGS.items():
+        _rename_tags(xmp, key, sign, gone)
     return changed
+
+
+def _rename_tags(xmp: Xmp, key: str, sign: str, gone: Mapping[str, Sequence[str]]) -> None:
+    """Call those who are called otherwise now so in the tags of people, wherever below."""
+    tags = xmp.items(key)
+    after: list[str] = []
+    for tag in tags:
+        path, _, name = tag.rpartition(sign)
+        names = gone.get(name) if _is_persons(tag, sign) else None
+        after += [f"{path}{sign}{one}" for one in names] if names else [tag]
+    if after != tags:
+        xmp.set_items(key, list(dict.fromkeys(after)))
 
 
 def says_who(xmp: Xmp) -> bool:
     """Whether there is anything in it that `merge_faces` looks at."""
-    return any(xmp.texts(key) for key in (MWG, MICROSOFT_LIST, SUBJECT, PEOPLE))
+    tags = [tag for key, sign in _TAGS.items() for tag in xmp.items(key) if _is_persons(tag, sign)]
+    return bool(tags) or any(xmp.texts(key) for key in (MWG, MICROSOFT_LIST, SUBJECT, PEOPLE))
+
+
+def _is_persons(tag: str, sign: str) -> bool:
+    return tag.startswith(f"{_TAGS_ROOT}{sign}")
 
 
 def _append(
@@ -80,16 +116,16 @@ def _append(
     sides: tuple[int, int] | None,
 ) -> None:  # fmt: skip
     xmp.add_structure(MWG)
-    if not xmp.texts(f"{DIMENSIONS}/"):
+    numbers = {
+        int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
+    }
+    if not numbers or not xmp.texts(f"{DIMENSIONS}/"):
         width, height = size if orientation < 5 else size[::-1]
         xmp.add_structure(DIMENSIONS)
         xmp.set_text(f"{DIMENSIONS}/stDim:w", str(width))
         xmp.set_text(f"{DIMENSIONS}/stDim:h", str(height))
         xmp.set_text(f"{DIMENSIONS}/stDim:unit", "pixel")
     xmp.add_bag(MWG_LIST)
-    numbers = {
-        int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
-    }
     # As the other areas of the list are.
     turn = areas_orientation(xmp, orientation, sides)
     for number, face in enumerate(faces, start=max(numbers, default=0) + 1):
@@ -107,15 +143,19 @@ def _append(
         xmp.set_text(f"{start}Area/stArea:unit", "normalized")
 
 
-def _rename_microsoft(xmp: Xmp, faces: Sequence[Region], orientation: int) -> bool:
-    """The same face's name in Microsoft's regions, if there are any; adds none."""
+def _rename_microsoft(
+    xmp: Xmp, faces: Sequence[Region], orientation: int, renamed: defaultdict[str, list[str]]
+) -> None:
+    """The same face's name in Microsoft's regions, if there are any; adds none.
+
+    Args:
+        renamed: gets what each was called before.
+    """
     places = list(microsoft_regions(xmp, orientation))
     matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
-    changed = False
     for index, place in matched.items():
         number, region = places[place]
         if region.name != faces[index].name:
             key = f"{MICROSOFT_LIST}[{number}]/MPReg:PersonDisplayName"
             xmp.set_text(key, faces[index].name)
-            changed = True
-    return changed
+            renamed[region.name].append(faces[index].name)

@@ -65,7 +65,7 @@ def make_patch(before: bytes | None, after: bytes) -> Patch:
 
 def earlier_bytes(patch: Patch, after: bytes) -> bytes | None:
     """The earlier bytes of a file that has not been changed since; None: it has."""
-    return _rebuilt(patch, after) if _hash(after) == patch.after else None
+    return _rebuilt(patch, after) if is_after(patch, after) else None
 
 
 def _rebuilt(patch: Patch, after: bytes) -> bytes:
@@ -116,6 +116,11 @@ def _copies(middle: bytes, after: bytes) -> tuple[tuple[int, int, int], ...]:
 def is_before(patch: Patch, data: bytes | None) -> bool:
     """Whether these are the earlier bytes, or none where there was no file."""
     return (None if data is None else _hash(data)) == patch.before
+
+
+def is_after(patch: Patch, data: bytes) -> bool:
+    """Whether these are the later bytes."""
+    return _hash(data) == patch.after
 
 
 def _hash(data: bytes) -> str:

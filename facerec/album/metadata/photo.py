@@ -15,16 +15,22 @@ from facerec.album.metadata.containers import (
     EXTENDED,
     embeddable,
     exif_orientation,
+    iim_keywords,
     put_packet,
     take_extension,
     take_packet,
 )
 from facerec.album.metadata.digikam import digikam_regions
-from facerec.album.metadata.merging import merge_faces, says_who
+from facerec.album.metadata.merging import SUBJECT, merge_faces, says_who
 from facerec.album.metadata.picasa import picasa_regions
-from facerec.album.metadata.reading import microsoft_regions, mwg_regions, placeless_names
+from facerec.album.metadata.reading import (
+    microsoft_regions,
+    mwg_regions,
+    other_shape,
+    placeless_names,
+)
 from facerec.album.metadata.regions import Region, overlap
-from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
+from facerec.album.metadata.sidecars import require_sure, sidecars, sidecars_to_write
 from facerec.album.metadata.xmp import EXTENSION, LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
@@ -110,6 +116,10 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     header = _header(data, str(path))
     turn = header.orientation
     problems: list[str] = []
+    try:
+        require_sure(path)
+    except InputError as error:
+        problems.append(str(error))
     packets: list[Xmp] = []
     for name, read in _packets(path, data, header):
         try:
@@ -119,25 +129,35 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
         except InputError as error:
             problems.append(str(error))
     sides = _sides(data, header)
-    found = [region for xmp in packets for _, region in mwg_regions(xmp, turn, sides)]
-    found += [region for xmp in packets for _, region in microsoft_regions(xmp, turn)]
     size = header.width, header.height
+    found: list[Region] = []
+    for read_packet in (partial(mwg_regions, sides=sides), microsoft_regions):
+        for xmp in packets:
+            regions = [region for _, region in read_packet(xmp, turn)]
+            if other_shape(xmp, size):
+                regions = [replace(region, box=None) for region in regions]
+            found += regions
     for read_list in (partial(picasa_regions, path, turn), partial(digikam_regions, path, size)):
         try:
             found += read_list()
         except InputError as error:
             problems.append(str(error))
+    found += [region for xmp in packets for region in placeless_names(xmp)]
+    return Metadata(tuple(_once(found)), turn, size, tuple(problems))
+
+
+def _once(found: Sequence[Region]) -> list[Region]:
+    """Each named region once, those without a place last and only of names that have none."""
     regions: list[Region] = []
     for region in found:
-        if region.name and not any(_is_same(region, other) for other in regions):
+        if region.box and region.name and not any(_is_same(region, other) for other in regions):
             regions.append(region)
-    named = {region.name for region in regions}
-    for xmp in packets:
-        for region in placeless_names(xmp):
-            if region.name not in named:
-                named.add(region.name)
-                regions.append(region)
-    return Metadata(tuple(regions), turn, size, tuple(problems))
+    named = {region.name for region in regions} | {""}
+    for region in found:
+        if region.box is None and region.name not in named:
+            named.add(region.name)
+            regions.append(region)
+    return regions
 
 
 def _header(data: bytes, name: str) -> Header:
@@ -173,9 +193,10 @@ def _packets(
 
 
 def _embedded(path: Path, data: bytes, header: Header) -> bytes | None:
-    if image_kind(data[:START]) in ("JPEG", "PNG"):
-        return take_packet(data, str(path))
-    return header.xmp
+    # Pillow's of a JPEG or PNG is not the packet as it is written.
+    if header.xmp and image_kind(data[:START]) not in ("JPEG", "PNG"):
+        return header.xmp
+    return take_packet(data, str(path))
 
 
 def _extension(path: Path, data: bytes, *, only_people: bool = False) -> bytes | None:
@@ -221,33 +242,40 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
     data = read_file(path)
     header = _header(data, str(path))
     sides = _sides(data, header)
-    embedded = _embedded(path, data, header)
     if where == "embedded" and embeddable(data, path.name) is not None:
         extension = _extension(path, data, only_people=True)
         if extension and says_who(Xmp(extension, str(path))):
             raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
-        packet = _merged(embedded, faces, header, sides, str(path), sidecar=False)
+        embedded = _embedded(path, data, header)
+        packet = _merged(embedded, faces, header, sides, str(path), photo=data)
         if packet is None:
             return []
         names = _new_names(embedded, packet, str(path))
         return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
-    extension = _extension(path, data)
-    if embedded and extension:
-        embedded = _joined(embedded, extension, str(path))
     changes: list[Change] = []
     for sidecar in sidecars_to_write(path):
         before = _read_sidecar(sidecar)
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
-        packet = _merged(before or embedded, faces, header, sides, str(sidecar), sidecar=True)
+        embedded = None if before else _all_embedded(path, data, header)
+        packet = _merged(
+            before or embedded, faces, header, sides, str(sidecar),
+            photo=None if before else data, sidecar=True,
+        )  # fmt: skip
         if packet is not None:
             names = _new_names(before, packet, str(sidecar))
             changes.append(Change(sidecar, before, packet, names))
-        elif not before and embedded:
+        elif embedded:
             after = Xmp(embedded, str(path)).encode(sidecar=True)
             names = _new_names(None, after, str(sidecar))
             changes.append(Change(sidecar, before, after, names))
     return changes
+
+
+def _all_embedded(path: Path, data: bytes, header: Header) -> bytes | None:
+    """The packet, with what did not fit into it."""
+    packet, extension = _embedded(path, data, header), _extension(path, data)
+    return _joined(packet, extension, str(path)) if packet and extension else packet
 
 
 def _joined(packet: bytes, extension: bytes, name: str) -> bytes:
@@ -273,12 +301,19 @@ def _writable(name: str, path: Path) -> str:
 
 def _merged(
     packet: bytes | None, faces: Sequence[Region], header: Header,
-    sides: tuple[int, int] | None, name: str, *, sidecar: bool,
+    sides: tuple[int, int] | None, name: str, *, photo: bytes | None, sidecar: bool = False,
 ) -> bytes | None:  # fmt: skip
-    """The packet with the names in it; None: it has them all."""
+    """The packet with the names in it; None: it has them all.
+
+    Args:
+        photo: the image file that it says all about: readers who find keywords in it look at no
+            IPTC-IIM; None: a sidecar that is there already.
+    """
     if packet:
         require_kept(packet, name)
     xmp = Xmp(packet or None, name)
+    if photo is not None and not xmp.items(SUBJECT):
+        xmp.set_items(SUBJECT, iim_keywords(photo))
     size = header.width, header.height
     if not merge_faces(xmp, faces, size, header.orientation, sides):
         return None

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from xml.parsers import expat
 
+from facerec.album.metadata.names import composed
 from facerec.album.metadata.regions import FACE, Region, to_upright
 from facerec.imaging.photos import normalise_person, unreadable
 
@@ -40,7 +41,7 @@ def picasa_regions(photo: Path, orientation: int) -> Iterator[Region]:
         InputError: a file is there, and cannot be read.
     """
     sections = _sections_beside(photo.parent)
-    faces = _FACE.findall(sections.get(photo.name.casefold(), {}).get("faces", ""))
+    faces = _FACE.findall(sections.get(_key(photo.name), {}).get("faces", ""))
     listed = sections.get(_CONTACTS, {})
     for rectangle, contact in faces:
         digits = rectangle.zfill(16)
@@ -108,7 +109,7 @@ def _sections_beside(folder: Path) -> _Sections:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, size: int, _mtime_ns: int) -> _Sections:
-    """The sections of a file, in lower case as Windows compares names; again if it has changed."""
+    """The sections of a file by `_key`; again if it has changed."""
     if size > _LONGEST:
         raise unreadable(path, f"{size:,} bytes; at most {_LONGEST:,} are read")
     try:
@@ -123,8 +124,13 @@ def _read(path: Path, size: int, _mtime_ns: int) -> _Sections:
     section: dict[str, str] = {}
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
-            section = sections.setdefault(line[1:-1].casefold(), {})
+            section = sections.setdefault(_key(line[1:-1]), {})
         elif "=" in line:
             key, _, value = line.partition("=")
             section[key.strip().casefold()] = value.strip()
     return sections
+
+
+def _key(name: str) -> str:
+    """A photo's name in lower case, as Windows compares it, and composed, as it writes it."""
+    return composed(name).casefold()

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from itertools import count
 
-from facerec.album.metadata.regions import FACE, Box, Region, to_upright
+from facerec.album.metadata.regions import FACE, Box, Region, same_shape, to_upright
 from facerec.album.metadata.xmp import Xmp
 from facerec.imaging.photos import normalise_person
 
@@ -71,6 +71,21 @@ def areas_orientation(xmp: Xmp, orientation: int, sides: tuple[int, int] | None)
     width, height = sides
     exchanged = (width > height and across < down) or (width < height and across > down)
     return 1 if exchanged else orientation
+
+
+def other_shape(xmp: Xmp, size: tuple[int, int]) -> tuple[float, float] | None:
+    """Width and height of the picture that a packet's regions were drawn on, if that has another
+    shape, as before a program cropped it and left them as they were; None: it may be this one.
+
+    Microsoft's regions do not say their size; digiKam writes them beside MWG's, of one picture.
+
+    Args:
+        size: width and height of the picture, upright or as stored.
+    """
+    drawn = _dimensions(xmp)
+    if math.isnan(drawn[0] + drawn[1]) or not xmp.texts(f"{MWG_LIST}["):
+        return None
+    return None if same_shape(drawn, size) or same_shape(drawn, size[::-1]) else drawn
 
 
 def _dimensions(xmp: Xmp) -> tuple[float, float]:

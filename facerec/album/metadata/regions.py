@@ -19,6 +19,10 @@ _LEAST_OVERLAP = 0.2
 """Intersection over union of two boxes of one face. Programs draw them tight around the features,
 or around the whole head: those two overlap by 0.3 and more, and neighbours by less than 0.1."""
 
+_SAME_SHAPE = 0.03
+"""Share by which the ratios of two pictures' sides may differ: a raw file's preview lacks some rows
+or columns of it, and sides are rounded; crops that people make differ by more."""
+
 _INVERSE = {6: 8, 8: 6}
 
 
@@ -67,6 +71,12 @@ def _turn(x: float, y: float, orientation: int) -> tuple[float, float]:
         7: (1 - y, 1 - x),
         8: (y, 1 - x),
     }.get(orientation, (x, y))
+
+
+def same_shape(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two pictures, by width and height, may be one at two sizes, and none a crop."""
+    across, down = one[0] * other[1], one[1] * other[0]
+    return abs(across - down) <= _SAME_SHAPE * max(across, down)
 
 
 def overlap(one: Box, other: Box) -> float:

@@ -53,7 +53,11 @@ def load_exiv2() -> Any:
 
 
 class Xmp:
-    """The properties of a packet, which may be changed. Keys are Exiv2's: `Xmp.dc.subject`."""
+    """The properties of a packet, which may be changed. Keys are Exiv2's: `Xmp.dc.subject`.
+
+    Attributes:
+        name: what an error calls the file it is in.
+    """
 
     def __init__(self, packet: bytes | None, name: str) -> None:
         """Parse a packet.
@@ -67,15 +71,15 @@ class Xmp:
             MissingError: the package exiv2 is not installed.
         """
         self._exiv2 = load_exiv2()
-        self._name = name
+        self.name = name
         self._image: Any = None
         self._data = self._exiv2.XmpData()
         if packet is not None:
             self._read(packet)
 
     def _read(self, packet: bytes) -> None:
-        text = _text(packet, self._name)
-        says_something = leaves(text, self._name)
+        text = _text(packet, self.name)
+        says_something = leaves(text, self.name)
         if not text.startswith(_STARTS):
             text = _START + text
         exiv2 = self._exiv2
@@ -83,12 +87,12 @@ class Xmp:
             self._image = exiv2.ImageFactory.open(text.encode())
             self._image.readMetadata()
         except exiv2.Exiv2Error as error:
-            raise unreadable(self._name, "its XMP is damaged") from error
+            raise unreadable(self.name, "its XMP is damaged") from error
         # A part of the image, which must live as long.
         self._data = self._image.xmpData()
         if says_something and not len(self._data):
             # Exiv2 warns of what it cannot parse, and goes on without.
-            raise unreadable(self._name, "its XMP cannot be read by exiv2")
+            raise unreadable(self.name, "its XMP cannot be read by exiv2")
 
     def texts(self, prefix: str) -> dict[str, str]:
         """Simple values whose keys begin so, by the rest of the key."""
@@ -117,24 +121,27 @@ class Xmp:
         try:
             self._data[key] = text
         except self._exiv2.Exiv2Error as error:
-            raise unreadable(self._name, f"exiv2 cannot write {text[:60]!r}") from error
+            raise unreadable(self.name, f"exiv2 cannot write {text[:60]!r}") from error
 
     def set_items(self, key: str, items: Sequence[str]) -> None:
-        """Set an unordered array of texts; without any it is removed.
+        """Set an array of texts, of the sort that is there, else unordered; without any it is
+        removed.
 
         Raises:
             InputError: Exiv2 cannot hold one.
         """
-        bag = self._exiv2.XmpArrayValue(self._exiv2.TypeId.xmpBag)
+        types = self._exiv2.TypeId
+        ordered = key in self._data and self._data[key].typeId() == types.xmpSeq
+        array = self._exiv2.XmpArrayValue(types.xmpSeq if ordered else types.xmpBag)
         try:
             for item in items:
-                bag.append(item)
+                array.append(item)
         except self._exiv2.Exiv2Error as error:
-            raise unreadable(self._name, f"exiv2 cannot write {key}") from error
-        if [bag.toString(place) for place in range(bag.count())] != list(items):
-            raise unreadable(self._name, f"exiv2 cannot write {key}")
+            raise unreadable(self.name, f"exiv2 cannot write {key}") from error
+        if [array.toString(place) for place in range(array.count())] != list(items):
+            raise unreadable(self.name, f"exiv2 cannot write {key}")
         if items:
-            self._data[key] = bag
+            self._data[key] = array
         elif key in self._data:
             del self._data[key]
 
@@ -171,7 +178,7 @@ class Xmp:
         flags = _COMPACT | (_BARE if sidecar else 0)
         result, text = self._exiv2.XmpParser.encode(self._data, flags)
         if result != 0:
-            raise unreadable(self._name, "its XMP cannot be written by exiv2")
+            raise unreadable(self.name, "its XMP cannot be written by exiv2")
         start = '<?xml version="1.0" encoding="UTF-8"?>\n' if sidecar else ""
         return (start + str(text)).encode()
 

@@ -199,8 +199,17 @@ def confirm(
 
 
 @profile_options(ALBUM)
-def undo(*, profile: ProfileOptions) -> None:
-    """Take back the last change, also of photos' metadata; again, the one before."""
+def undo(
+    force: Annotated[
+        bool, force_option("Also forget what files were that cannot be given back now.")
+    ] = False,
+    *,
+    profile: ProfileOptions,
+) -> None:
+    """Take back the last change, also of photos' metadata; again, the one before.
+
+    Files that are out of reach keep the change open: undo again once they are there.
+    """
     from facerec.album.journal import last_step, undo_step
     from facerec.album.metadata.journal import files_of, take_back
 
@@ -214,6 +223,14 @@ def undo(*, profile: ProfileOptions) -> None:
             for problem in take_back(album, last.id, advance):
                 kept += 1
                 advance.say(problem)
-        undo_step(album)
-    say(f"undone: {last.command}")
+        left = 0 if force else files_of(album, last.id)
+        if not left:
+            undo_step(album)
+    if left:
+        say(
+            f"not all undone: {last.command}: {counted(left, 'file')} left; once they are there, "
+            "facerec album undo goes on; --force forgets what they were"
+        )
+    else:
+        say(f"undone: {last.command}")
     exit_with_failures(kept)

@@ -47,4 +47,21 @@ def make_database(path: Path, root: str, folder: str, faces: list[tuple[int, str
     return path
 
 
+def note_size(path: Path, width: int, height: int, orientation: int) -> None:
+    """What later databases say of the photo: its size before it is turned."""
+    database = sqlite3.connect(path)
+    database.execute(
+        "CREATE TABLE ImageInformation (imageid INTEGER PRIMARY KEY, rating INTEGER,"
+        " creationDate DATETIME, digitizationDate DATETIME, orientation INTEGER, width INTEGER,"
+        " height INTEGER, format TEXT, colorDepth INTEGER, colorModel INTEGER)"
+    )
+    facts = (orientation, width, height)
+    database.execute(
+        "INSERT INTO ImageInformation (imageid, orientation, width, height) VALUES (1, ?, ?, ?)",
+        facts,
+    )
+    database.commit()
+    database.close()
+
+
 ANNA = [(2, "tagRegion", rectangle(6, 4, 12, 8))]

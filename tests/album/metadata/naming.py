@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facerec.album.journal import last_step, step, undo_step
-from facerec.album.metadata.journal import take_back
+from facerec.album.metadata.journal import files_of, take_back
 from facerec.album.people import add_person, find_name
 from facerec.album.store import Album
 
@@ -29,7 +29,8 @@ def undo(album: Album) -> list[str]:
     last = last_step(album)
     assert last is not None
     problems = list(take_back(album, last.id))
-    undo_step(album)
+    if not files_of(album, last.id):
+        undo_step(album)
     return problems
 
 

@@ -184,6 +184,15 @@ def test_names_without_a_face_are_reported(album: Album, photo: Path, run: Run) 
     assert read(run, album) == [("Anna", "confirmed"), ("Ben", "no face")]
 
 
+def test_regions_of_a_picture_cropped_since_name_nobody(
+    album: Album, photo: Path, run: Run
+) -> None:
+    (change,) = write_regions(photo, [Region("Anna", LEFT), Region("Ben", RIGHT)], "sidecar")
+    change.path.write_bytes(change.after.replace(b':w="32"', b':w="48"'))
+    assert read(run, album) == [("Anna", "no face"), ("Ben", "no face")]
+    assert names(album) == [(None, False), (None, False)]
+
+
 def test_what_the_user_decided_stays(album: Album, photo: Path, run: Run) -> None:
     first, second = (face.id for face in read_faces(album))
     name_face(album, first, "Anna")

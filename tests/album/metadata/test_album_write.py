@@ -25,7 +25,7 @@ pytest.importorskip("exiv2")
 from facerec.album.faces import read_faces
 from facerec.album.journal import purge_steps
 from facerec.album.metadata.journal import begin_writing, files_of, write_file
-from facerec.album.metadata.photo import plan_regions, read_regions
+from facerec.album.metadata.photo import Where, plan_regions, read_regions
 from facerec.album.metadata.regions import Region
 from facerec.album.metadata.writing import write_names
 from facerec.album.store import Album, open_album
@@ -116,6 +116,20 @@ def test_embedded_names_leave_the_album_as_it_was(named: Album, photos: Path) ->
     assert (report.new, engine.looked, list(read_faces(named))) == (0, 0, faces)
 
 
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="Linux alone has them in Python")
+def test_a_photo_keeps_its_extended_attributes_and_undo_does_too(
+    named: Album, photos: Path
+) -> None:
+    try:
+        os.setxattr(photos / "one.png", "user.xdg.tags", b"best")
+    except OSError:
+        pytest.skip("the file system has no extended attributes")
+    list(write_names(named, "embedded"))
+    assert os.getxattr(photos / "one.png", "user.xdg.tags") == b"best"
+    assert undo(named) == []
+    assert os.getxattr(photos / "one.png", "user.xdg.tags") == b"best"
+
+
 def test_only_confirmed_faces_are_written_unless_asked(named: Album, photos: Path) -> None:
     (face,) = ids(named)["three.jpg"]
     named.execute("UPDATE faces SET person = 1 WHERE id = ?", (face,))
@@ -143,6 +157,84 @@ def test_what_was_changed_since_stays_and_is_named(named: Album, photos: Path) -
     after = contents(photos)
     assert after.pop("one.png.xmp") == b"mine now"
     assert after == before
+
+
+@pytest.mark.parametrize("where", ["sidecar", "embedded"])
+def test_files_that_are_out_of_reach_are_taken_back_once_they_are_there(
+    named: Album, photos: Path, where: Where, run: Run
+) -> None:
+    before = contents(photos)
+    list(write_names(named, where))
+    photos.rename(photos.with_name("unmounted"))
+    code, _, err = run("album", "undo", "-a", named.path)
+    assert (code, err.count("is not there")) == (3, 2)
+    assert "2 files left; once they are there, facerec album undo goes on; --force forgets" in err
+    assert run("album", "undo", "-a", named.path)[0] == 3
+    photos.with_name("unmounted").rename(photos)
+    assert undo(named) == []
+    assert contents(photos) == before
+    assert list(named.rows("SELECT * FROM writings")) == []
+
+
+@pytest.mark.parametrize("where", ["sidecar", "embedded"])
+def test_an_unmounted_disk_leaves_its_mount_point_and_the_journal(
+    named: Album, photos: Path, where: Where
+) -> None:
+    list(write_names(named, where))
+    photos.rename(photos.with_name("unmounted"))
+    photos.mkdir()
+    assert len(undo(named)) == 2
+    assert named.row("SELECT count(*) FROM writings") == (2,)
+
+
+def test_a_photo_that_is_read_only_for_now_keeps_its_earlier_bytes_in_the_journal(
+    named: Album, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(photos)
+    list(write_names(named, "embedded"))
+    real = os.access
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, how: "one" not in str(path) and real(path, how))
+        (problem,) = undo(named)
+    assert "one.png: cannot be written: it is read-only" in problem
+    assert (photos / "two.png").read_bytes() == before["two.png"]
+    assert undo(named) == []
+    assert contents(photos) == before
+
+
+@pytest.mark.parametrize("where", ["sidecar", "embedded"])
+def test_photos_that_a_scan_has_followed_are_taken_back_where_they_lie(
+    named: Album, photos: Path, where: Where
+) -> None:
+    before = contents(photos)
+    list(write_names(named, where))
+    moved = photos.rename(photos.with_name("moved"))
+    assert scan(named, moved).new == 0
+    assert undo(named) == []
+    assert contents(moved) == before
+
+
+def test_a_copy_that_is_out_of_reach_is_not_the_other(tmp_path: Path, named: Album) -> None:
+    """Both were written; each is taken back by what the journal says of it."""
+    photos = tmp_path / "photos"
+    shutil.copytree(photos, tmp_path / "disk")
+    scan(named, photos, tmp_path / "disk")
+    before = contents(photos)
+    list(write_names(named, "embedded"))
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    assert len(undo(named)) == 2
+    assert contents(photos) == before
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
+    assert undo(named) == []
+    assert contents(tmp_path / "disk") == before
+
+
+def test_undo_forgets_by_force_what_never_comes_back(named: Album, photos: Path, run: Run) -> None:
+    list(write_names(named, "embedded"))
+    (photos / "one.png").unlink()
+    code, _, err = run("album", "undo", "--force", "-a", named.path)
+    assert (code, "undone: write embedded names into photos" in err) == (3, True)
+    assert list(named.rows("SELECT * FROM writings")) == []
 
 
 def test_a_read_only_photo_is_passed_over(

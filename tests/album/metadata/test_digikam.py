@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.album.metadata.digikam_library import ANNA, make_database, rectangle
+from tests.album.metadata.digikam_library import ANNA, make_database, note_size, rectangle
 from tests.album.metadata.writers import save
 
 pytest.importorskip("exiv2")
@@ -57,6 +57,41 @@ def test_places_are_those_of_the_upright_picture(library: Path, orientation: int
     width, height = (60, 40) if orientation < 5 else (40, 60)
     ((_, box, _),) = regions(photo)
     assert box == pytest.approx((6 / width, 4 / height, 18 / width, 12 / height))
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation"),
+    [((6000, 4000), 1), ((6048, 4024), 1), ((6000, 4000), 3), ((4000, 6000), 6), ((0, 0), 1)],
+)
+def test_places_are_pixels_of_the_whole_raw_file_not_of_its_preview(
+    library: Path, size: tuple[int, int], orientation: int
+) -> None:
+    """What is seen of the photo has 60 by 40 pixels, upright."""
+    width, height = size if orientation < 5 else size[::-1]
+    width, height = width or 60, height or 40
+    face = rectangle(width // 10, height // 10, width // 5, height // 5)
+    path = make_database(library / "digikam4.db", "/", "/2011/trip", [(2, "tagRegion", face)])
+    note_size(path, *size, orientation)
+    ((_, box, _),) = regions(library / "2011" / "trip" / "photo.jpg")
+    assert box == pytest.approx((0.1, 0.1, 0.3, 0.3), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "face"),
+    [
+        ((60, 40), 1, rectangle(100, 100, 5, 5)),
+        ((60, 40), 1, rectangle(5, 5, 0, 5)),
+        # Of the photo before it was cropped, and before it was turned.
+        ((60, 80), 1, rectangle(6, 4, 12, 8)),
+        ((60, 40), 6, rectangle(6, 4, 12, 8)),
+    ],
+)
+def test_who_lies_beyond_the_picture_is_named_without_a_place(
+    library: Path, size: tuple[int, int], orientation: int, face: str
+) -> None:
+    path = make_database(library / "digikam4.db", "/", "/2011/trip", [(2, "tagRegion", face)])
+    note_size(path, *size, orientation)
+    assert regions(library / "2011" / "trip" / "photo.jpg") == [("Änna", None, "digikam")]
 
 
 @pytest.mark.parametrize(

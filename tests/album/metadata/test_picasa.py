@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 
@@ -45,6 +47,16 @@ def names(photo: Path) -> list[str]:
 
 def test_contacts_without_a_list_have_no_name(photo: Path) -> None:
     assert names(photo) == []
+
+
+@pytest.mark.parametrize(("listed", "lies"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_in_photos_names_may_be_composed_or_not(
+    photo: Path, listed: Literal["NFC", "NFD"], lies: Literal["NFC", "NFD"]
+) -> None:
+    section = normalize(listed, "[ZOË.jpg]")
+    ini = f"{section}\nfaces=rect64(199a199a4ccd8000),1\n[Contacts2]\n1=Anna"
+    photo.with_name(".picasa.ini").write_text(ini, encoding="utf-8")
+    assert names(photo.rename(photo.with_name(normalize(lies, "Zoë.jpg")))) == ["Anna"]
 
 
 @pytest.mark.parametrize("place", ["library/2011/trip", "library", "", "home"])

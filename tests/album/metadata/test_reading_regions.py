@@ -27,6 +27,9 @@ def sidecar(folder: Path, body: str, name: str = "photo.jpg.xmp") -> Path:
         'rdf:about="" xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/" '
         'xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#" '
         'xmlns:stDim="http://ns.adobe.com/xap/1.0/sType/Dimensions#" '
+        'xmlns:MP="http://ns.microsoft.com/photo/1.2/" '
+        'xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#" '
+        'xmlns:MPReg="http://ns.microsoft.com/photo/1.2/t/Region#" '
         'xmlns:digiKam="http://www.digikam.org/ns/1.0/" '
         f'xmlns:dc="http://purl.org/dc/elements/1.1/">{body}</rdf:Description></rdf:RDF>'
         "</x:xmpmeta>",
@@ -116,13 +119,39 @@ def test_areas_of_the_upright_picture_are_known_by_their_dimensions(
     assert region.box == pytest.approx(box if upright else to_upright(box, orientation))
 
 
-@pytest.mark.parametrize("width", ["", "0", "much", "-1", "40"])
+@pytest.mark.parametrize("width", ["", "0", "much", "-1"])
 def test_dimensions_that_say_nothing_leave_the_stored_image(tmp_path: Path, width: str) -> None:
     photo = save(tmp_path / "photo.jpg", orientation=6)
     body = listed(mwg("Anna", "x=0.2 y=0.3 w=0.2 h=0.4 unit=normalized"))
     sidecar(tmp_path, body.replace('w="60"', f'w="{width}"'))
     (region,) = read_regions(photo)
     assert region.box == pytest.approx(to_upright((0.1, 0.1, 0.3, 0.5), 6))
+
+
+@pytest.mark.parametrize(
+    ("size", "placed"),
+    [
+        ((6000, 4000), True), ((6048, 4024), True), ((61, 40), True), ((40, 60), True),
+        ((1920, 1080), False), ((40, 40), False), ((1080, 1920), False),
+    ],
+)  # fmt: skip
+def test_regions_of_a_picture_cropped_since_have_no_place(
+    tmp_path: Path, size: tuple[int, int], placed: bool
+) -> None:
+    """Of an image of 60 by 40 pixels: another size is no crop, another shape is."""
+    area = "x=0.2 y=0.3 w=0.2 h=0.4 unit=normalized"
+    rex = mwg("Rex", "x=0.7 y=0.3 w=0.2 h=0.4 unit=normalized", "Pet")
+    body = listed(mwg("Anna", area), rex)
+    ben = (
+        '<MP:RegionInfo rdf:parseType="Resource"><MPRI:Regions><rdf:Bag><rdf:li MPReg:Rectangle='
+        '"0.6, 0.1, 0.2, 0.4" MPReg:PersonDisplayName="Ben"/></rdf:Bag></MPRI:Regions>'
+        "</MP:RegionInfo>"
+    )
+    body = body.replace('w="60"', f'w="{size[0]}"').replace('h="40"', f'h="{size[1]}"')
+    found = read_regions(sidecar(tmp_path, body + ben))
+    assert [(one.name, one.kind) for one in found] == [
+        ("Anna", "Face"), ("Rex", "Pet"), ("Ben", "Face")]  # fmt: skip
+    assert [one.box is not None for one in found] == [placed] * 3
 
 
 def test_digikams_layout_is_read_with_people_that_have_no_place(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from PIL import Image as Pillow
@@ -12,6 +15,7 @@ from PIL import ImageSequence
 from tests.album.metadata.test_reading_regions import listed, mwg, sidecar
 from tests.album.metadata.writers import (
     areas,
+    encoded,
     exiftool,
     needs_exiftool,
     picture,
@@ -20,14 +24,17 @@ from tests.album.metadata.writers import (
     scan_data,
     tags,
 )
+from tests.imaging.test_formats import dng
 
 pytest.importorskip("exiv2")
 
 from facerec.album.metadata.containers import embeddable
-from facerec.album.metadata.photo import read_regions, write_regions
+from facerec.album.metadata.photo import Where, read_metadata, read_regions, write_regions
 from facerec.album.metadata.regions import Region
+from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
 from facerec.errors import InputError
 
+Form = Literal["NFC", "NFD"]
 ANNA = Region("Anna", (0.1, 0.2, 0.3, 0.6))
 BEN = Region("Ben", (0.5, 0.2, 0.7, 0.6))
 HOSTILE = ("Zoë Żółć", "山田太郎", "A <&> \"B\" 'C'", "]]>", "a, b; c", "😀", "&lt;b&gt;", "שלום")
@@ -113,6 +120,23 @@ def test_areas_beside_those_of_the_upright_picture_are_of_it_too(
     assert found["Carl"] == pytest.approx((0.7, 0.2, 0.9, 0.6), abs=1e-5)
 
 
+def test_names_are_not_written_among_those_of_a_picture_cropped_since(tmp_path: Path) -> None:
+    """Ben's region at Anna's place was drawn on the whole picture."""
+    ben = mwg("Ben", "x=0.2 y=0.4 w=0.2 h=0.4 unit=normalized")
+    photo = sidecar(tmp_path, listed(ben).replace('w="60"', 'w="100"'))
+    before = (tmp_path / "photo.jpg.xmp").read_bytes()
+    told = r"photo\.jpg\.xmp: its regions are of the picture before a crop \(100x40, not 60x40\)$"
+    with pytest.raises(InputError, match=told):
+        write_regions(photo, [ANNA], "sidecar")
+    assert (tmp_path / "photo.jpg.xmp").read_bytes() == before
+
+
+def test_the_size_of_a_list_without_regions_is_that_of_the_picture(tmp_path: Path) -> None:
+    photo = sidecar(tmp_path, listed().replace('w="60"', 'w="100"'))
+    write_regions(photo, [ANNA], "sidecar")
+    assert read_regions(photo)[0].box == pytest.approx(ANNA.box, abs=1e-5)
+
+
 @needs_exiftool
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_regions_are_of_the_stored_image(tmp_path: Path, orientation: int) -> None:
@@ -128,6 +152,21 @@ def test_regions_are_of_the_stored_image(tmp_path: Path, orientation: int) -> No
     assert areas(photo)["Anna"] == stored
     size = tags(photo)["XMP-mwg-rs:RegionInfo"]["AppliedToDimensions"]
     assert (size["W"], size["H"]) == (60, 40)
+    (region,) = read_regions(photo)
+    assert region.box == pytest.approx((0.0, 0.0, 0.2, 0.4), abs=1e-5)
+
+
+@needs_exiftool
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_regions_of_a_developed_raw_file_are_of_it_as_stored(
+    tmp_path: Path, orientation: int
+) -> None:
+    pytest.importorskip("rawpy")
+    photo = tmp_path / "photo.dng"
+    photo.write_bytes(dng(None, orientation))
+    write_regions(photo, [Region("Anna", (0.0, 0.0, 0.2, 0.4))], "sidecar")
+    stored = {3: [0.9, 0.8, 0.2, 0.4], 6: [0.2, 0.9, 0.4, 0.2], 8: [0.8, 0.1, 0.4, 0.2]}
+    assert areas(tmp_path / "photo.dng.xmp")["Anna"] == stored[orientation]
     (region,) = read_regions(photo)
     assert region.box == pytest.approx((0.0, 0.0, 0.2, 0.4), abs=1e-5)
 
@@ -152,6 +191,63 @@ def test_regions_of_others_stay_and_only_the_same_face_is_renamed(tmp_path: Path
     assert str(regions[2]["BarCodeValue"]) == "123"
     assert tags(photo)["XMP-dc:Subject"] == ["beach", "Anna", "Ben"]
     assert tags(photo)["XMP-iptcExt:PersonInImage"] == ["Anna", "Ben"]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+def test_tags_of_people_are_renamed_with_their_region(tmp_path: Path, where: Where) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    lists = ("digiKam:TagsList", "microsoft:LastKeywordXMP")
+    paths = ("lr:HierarchicalSubject", "mediapro:CatalogSets")
+    exiftool(
+        "-overwrite_original",
+        *(f"-XMP-{key}={tag}" for key in lists for tag in
+          ("People/Family/Ann", "Places/Ann", "People/Carl", "People/Ann", "Ann")),
+        *(f"-XMP-{key}={tag}" for key in paths for tag in ("People|Ann", "Ann|People|Ann")),
+        "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=60,H=40,Unit=pixel},RegionList=["
+        "{Area={X=0.21,Y=0.41,W=0.22,H=0.42,Unit=normalized},Name=Ann,Type=Face}]}",
+        photo,
+    )  # fmt: skip
+    write_regions(photo, [ANNA, BEN], where)
+    written = photo if where == "embedded" else tmp_path / "photo.jpg.xmp"
+    found = tags(written)
+    for key in lists:
+        assert found[f"XMP-{key}"] == [
+            "People/Family/Anna", "Places/Ann", "People/Carl", "People/Anna", "Ann"]  # fmt: skip
+    for key in paths:
+        assert found[f"XMP-{key}"] == ["People|Anna", "Ann|People|Ann"]
+    # digiKam reads no other sort of array.
+    assert re.search(rb"<digiKam:TagsList>\s*<rdf:Seq>", written.read_bytes())
+
+
+@needs_exiftool
+def test_a_name_that_only_microsofts_region_had_leaves_the_keywords(tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    people = "{Regions=[{PersonDisplayName=Ann,Rectangle=0.1|, 0.2|, 0.2|, 0.4}]}"
+    exiftool("-overwrite_original", f"-XMP-MP:RegionInfoMP={people}", "-XMP-dc:Subject=Ann", photo)
+    write_regions(photo, [ANNA], "embedded")
+    assert tags(photo)["XMP-dc:Subject"] == ["Anna"]
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+@pytest.mark.parametrize("charset", ["utf8", "latin1"])
+def test_the_first_keywords_in_xmp_are_those_of_iim(
+    tmp_path: Path, where: Where, charset: str
+) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    coded = ["-CodedCharacterSet=UTF8"] if charset == "utf8" else []
+    exiftool(
+        "-overwrite_original", "-charset", f"iptc={charset}", *coded,
+        "-IPTC:Keywords=Strände", "-IPTC:Keywords=a, b", "-XMP:Rating=5", photo,
+    )  # fmt: skip
+    write_regions(photo, [ANNA], where)
+    written = photo if where == "embedded" else tmp_path / "photo.jpg.xmp"
+    assert tags(written)["XMP-dc:Subject"] == ["Strände", "a, b", "Anna"]
+    exiftool("-overwrite_original", "-IPTC:Keywords+=later", photo)
+    write_regions(photo, [ANNA, BEN], where)
+    assert tags(written)["XMP-dc:Subject"] == ["Strände", "a, b", "Anna", "Ben"]
 
 
 @needs_exiftool
@@ -229,6 +325,58 @@ def test_beside_a_raw_file_the_short_name_is_the_raw_files(tmp_path: Path) -> No
     assert change.path == tmp_path / "photo.jpg.xmp"
 
 
+@pytest.mark.parametrize("sibling", ["photo.JPG", "photo.jpg", "photo.CR3", "photo.tif"])
+def test_a_raw_files_short_sidecar_is_its_own_whatever_lies_beside(
+    tmp_path: Path, sibling: str
+) -> None:
+    photo = tmp_path / "photo.nef"
+    picture().save(photo, "TIFF")
+    (tmp_path / sibling).write_bytes(b"another image")
+    (tmp_path / "photo.xmp").write_bytes(b"")
+    assert sidecars(photo) == sidecars_to_write(photo) == [tmp_path / "photo.xmp"]
+
+
+@pytest.mark.parametrize(
+    "sibling",
+    ["photo.MOV", "photo.AAE", "photo.THM", "photo.WAV", "photo.pp3", "photo.txt", "photo",
+     "photos.png", "photo.jpg.pp3", "photo.jpg.png"],
+)  # fmt: skip
+def test_what_is_no_image_of_that_name_leaves_the_short_sidecar(
+    tmp_path: Path, sibling: str
+) -> None:
+    photo = save(tmp_path / "photo.jpg")
+    (tmp_path / sibling).write_bytes(b"something")
+    (tmp_path / "photo.xmp").write_bytes(b"")
+    (change,) = write_regions(photo, [ANNA], "sidecar")
+    assert change.path == tmp_path / "photo.xmp"
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+
+
+def test_a_sidecar_of_several_images_is_not_read_and_that_is_told(tmp_path: Path) -> None:
+    photo = sidecar(tmp_path, listed(), "photo.xmp")
+    assert read_metadata(photo).problems == ()
+    save(tmp_path / "photo.png")
+    told = f"{tmp_path}/photo.xmp: is not read: it may be that of photo.jpg or photo.png"
+    assert read_metadata(photo).problems == (told,)
+    assert read_metadata(tmp_path / "photo.png").problems == (told,)
+    assert sidecars_to_write(photo) == [tmp_path / "photo.jpg.xmp"]
+    (tmp_path / "photo.nef").write_bytes(b"raw")
+    assert read_metadata(photo).problems == ()
+
+
+@pytest.mark.parametrize("name", ["Zoë.jpg.xmp", "Zoë.xmp"])
+@pytest.mark.parametrize(("photos", "files"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_in_sidecars_names_may_be_composed_or_not(
+    tmp_path: Path, name: str, photos: Form, files: Form
+) -> None:
+    photo = save(tmp_path / normalize(photos, "Zoë.jpg"))
+    path = tmp_path / normalize(files, name)
+    path.write_bytes(b"")
+    assert sidecars(photo) == [path]
+    save(tmp_path / normalize(files, "Zoë.png"))
+    assert sidecars(photo) == ([path] if "jpg" in name else [])
+
+
 @needs_exiftool
 def test_a_new_sidecar_begins_with_what_the_photo_says(tmp_path: Path) -> None:
     photo = save(tmp_path / "photo.jpg")
@@ -237,6 +385,55 @@ def test_a_new_sidecar_begins_with_what_the_photo_says(tmp_path: Path) -> None:
     write_regions(photo, [ANNA], "sidecar")
     assert tags(tmp_path / "photo.jpg.xmp")["XMP-dc:Subject"] == ["beach", "Anna"]
     assert photo.read_bytes() == before
+
+
+@needs_exiftool
+@pytest.mark.parametrize("suffix", ["dng", "tif", "jp2", "jxl"])
+def test_a_new_sidecar_hides_nothing_that_a_file_says_which_is_not_written(
+    tmp_path: Path, suffix: str
+) -> None:
+    photo = tmp_path / f"photo.{suffix}"
+    if suffix == "jp2":
+        picture().save(photo)
+    elif suffix == "jxl":
+        pytest.importorskip("pillow_jxl")
+        save(photo)
+    else:
+        pytest.importorskip("rawpy")
+        photo.write_bytes(dng(encoded(picture(1500, 1000)), 1))
+    regions = (
+        "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=1500,H=1000,Unit=pixel},RegionList=["
+        "{Area={X=0.6,Y=0.4,W=0.2,H=0.4,Unit=normalized},Name=Ben,Type=Face}]}"
+    )
+    exiftool("-overwrite_original", "-XMP-dc:Subject=beach", "-XMP:Rating=5", regions, photo)
+    assert [region.name for region in read_regions(photo)] == ["Ben"]
+    before = photo.read_bytes()
+    write_regions(photo, [ANNA], "embedded")
+    written = tags(tmp_path / f"photo.{suffix}.xmp")
+    assert (written["XMP-dc:Subject"], written["XMP-xmp:Rating"]) == (["beach", "Anna"], 5)
+    assert {region.name for region in read_regions(photo)} == {"Ben", "Anna"}
+    assert photo.read_bytes() == before
+
+
+def test_compressed_xmp_is_told_and_no_new_sidecar_hides_it(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_jxl")
+    photo = save(tmp_path / "photo.jxl")
+    whole = photo.read_bytes()
+    photo.write_bytes(whole + struct.pack(">I", 16) + b"brobxml \x0b\x02\x80\x03")
+    told = f"{photo}: its XMP is compressed (Brotli), and not read"
+    assert read_metadata(photo).problems == (told,)
+    with pytest.raises(InputError) as caught:
+        write_regions(photo, [ANNA], "embedded")
+    assert str(caught.value) == told
+    (tmp_path / "photo.jxl.xmp").write_bytes(write_elsewhere(tmp_path, whole))
+    write_regions(photo, [ANNA, BEN], "sidecar")
+    assert {region.name for region in read_metadata(photo).regions} == {"Ben", "Anna"}
+
+
+def write_elsewhere(folder: Path, data: bytes) -> bytes:
+    """The sidecar with Anna of the same picture."""
+    (folder / "other.jxl").write_bytes(data)
+    return write_regions(folder / "other.jxl", [ANNA], "sidecar")[0].after
 
 
 def test_a_sidecar_is_written_also_where_the_photo_has_the_names(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ def picture(width: int = 60, height: int = 40) -> Pillow.Image:
     return Pillow.fromarray(noise).resize((width, height))
 
 
+def encoded(image: Pillow.Image) -> bytes:
+    """A JPEG's bytes."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
 def save(path: Path, *, orientation: int = 1, **options: Any) -> Path:
     """A photo in the format of its suffix, with EXIF."""
     exif = Pillow.Exif()
