@@ -174,6 +174,50 @@ def test_an_imported_file_gives_what_its_own_network_gives(case, run, tmp_path):
     assert np.abs(difference).max() < 5e-5
 
 
+def bare(state: dict) -> dict:
+    return state
+
+
+def cvlface(state: dict) -> dict:
+    return {f"net.{key}": value for key, value in state.items()}
+
+
+SHARED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[dict], dict], str, bool]] = {
+    # Case, network, wrapping, colours, whether its norms tell quality.
+    "adaface": (layouts.AdaFace, bare, "BGR", True),
+    "tface": (layouts.AdaFace, bare, "RGB", False),
+    "tface, CVLface": (layouts.AdaFace, cvlface, "RGB", False),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_a_network_of_several_projects_is_imported_as_the_one_that_is_named(case, run, tmp_path):
+    create, wrap, colour, tells_quality = SHARED[case]
+    network = randomise(create(), (112, 112))
+    torch.save(wrap(network.state_dict()), tmp_path / "theirs.pt")
+    model = tmp_path / "ours.safetensors"
+    code, _, err = run("import", tmp_path / "theirs.pt", "-o", model, "--as", case.split(",")[0])
+    assert code == 0, err
+    card = read_model(model)[0]
+    assert (card.norms is not None) == tells_quality
+    images = chips(112, 112)
+    wanted = expected(network, images, *HALF, colour, mirrored=card.augment == "flip")
+    difference = embed(model, images) - wanted
+    print(f"{case:36} {np.abs(difference).max():.1e}")
+    assert np.abs(difference).max() < 5e-5
+
+
+@pytest.mark.parametrize("wrap", [bare, cvlface])
+def test_whose_network_it_is_must_be_said_where_names_do_not_tell(wrap, run, tmp_path):
+    torch.save(wrap(layouts.AdaFace().state_dict()), tmp_path / "theirs.pt")
+    code, out, err = run("import", tmp_path / "theirs.pt")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].endswith(
+        "theirs.pt: whose it is cannot be told by its names; give --as adaface (mk-minchul/AdaFace:"
+        " IR; BGR) or --as tface (Tencent/TFace, mk-minchul/CVLface: IR; RGB)"
+    )
+
+
 def test_a_downloaded_checkpoint_of_the_seed_is_used_by_its_name(run, tmp_path, monkeypatch):
     home, stick = tmp_path / "home", tmp_path / "stick"
     monkeypatch.setenv("FACEREC_HOME", str(home))

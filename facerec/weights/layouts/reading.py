@@ -38,7 +38,7 @@ def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
 
     Raises:
         MissingError: the file cannot be read, or holds objects that could run code.
-        UsageError: its layout is not known, or is not the one given.
+        UsageError: its layout is not known, is that of several projects, or is not the one given.
     """
     if layout is not None and layout not in layout_names():
         raise UsageError(f"--as {layout}: no such layout; there are {', '.join(layout_names())}")
@@ -50,12 +50,17 @@ def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
     try:
         if layout == "mxnet" or (layout is None and path.suffix == ".params"):
             return "mxnet", import_mobilefacenet(read_params(path))
-        state = _read_tensors(path)
-        for known in TORCH_LAYOUTS:
-            if layout in (None, known.name) and known.fits(state):
-                return known.name, known.convert(state)
+        saved = _read_tensors(path)
+        state = _unwrapped(saved)
+        fitting = [it for it in TORCH_LAYOUTS if layout in (None, it.name) and it.fits(state)]
+        for known in fitting:
+            if layout or known.marked is None or known.marked(saved):
+                return known.name, known.read(state)
     except MALFORMED as error:
         raise UsageError(f"{path}: {brief(error)}") from error
+    if fitting:
+        kinds = " or ".join(f"--as {it.name} ({it.project}; {it.colour})" for it in fitting)
+        raise UsageError(f"{path}: whose it is cannot be told by its names; give {kinds}")
     names = ", ".join(sorted(state)[:3])
     wanted = f"is not laid out as {layout}" if layout else "has no layout that is known"
     raise UsageError(f"{path}: {wanted} ({len(state)} tensors: {names}, …)")
@@ -66,7 +71,7 @@ def _read_tensors(path: Path) -> State:
         from safetensors.numpy import load_file
 
         try:
-            return _unwrapped(load_file(path))
+            return load_file(path)
         except UNREADABLE as error:
             raise MissingError(
                 f"{path}: not a readable safetensors file: {brief(error)}"
@@ -86,15 +91,13 @@ def _read_tensors(path: Path) -> State:
             loaded = loaded[key]
     if not isinstance(loaded, Mapping):
         raise MissingError(f"{path}: holds a {type(loaded).__name__}, not named weights")
-    return _unwrapped(
-        {
-            str(name): value.detach().float().contiguous().numpy()
-            if value.is_floating_point()
-            else value.numpy()
-            for name, value in loaded.items()
-            if isinstance(value, torch.Tensor)
-        }
-    )
+    return {
+        str(name): value.detach().float().contiguous().numpy()
+        if value.is_floating_point()
+        else value.numpy()
+        for name, value in loaded.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def _unwrapped(state: State) -> State:

@@ -43,24 +43,47 @@ def _is_ir(state: State) -> bool:
     return "input_layer.0.weight" in state and "body.0.res_layer.1.weight" in state
 
 
-def _is_adaface(state: State) -> bool:
-    """AdaFace's units have a convolution at place 4, where the others have it at 3."""
+def _is_normalised_ir(state: State) -> bool:
+    """With a batch norm between a unit's convolutions, the second of which is then at place 4."""
     return _is_ir(state) and state.get("body.0.res_layer.4.weight", np.empty(0)).ndim == 4
 
 
-def _ir(state: State) -> Imported:
+def _is_plain_ir(state: State) -> bool:
+    return _is_ir(state) and not _is_normalised_ir(state)
+
+
+def _ir_network(state: State, prefix: str, **more: Any) -> Imported:
     blocks = _count(state, r"body\.(\d+)\.")
     if blocks not in _DEPTHS:
         raise ValueError(f"{blocks} units, which no IR network has")
-    adaface = _is_adaface(state)
-    se = "se_" if "body.0.res_layer.5.fc1.weight" in state else ""
     head = state["output_layer.3.weight"]
     side = 16 * round((head.shape[1] / 512) ** 0.5)
-    name = f"adaface_ir_{_DEPTHS[blocks]}" if adaface else f"ir_{se}{_DEPTHS[blocks]}"
-    colour = "BGR" if adaface else "RGB"
-    more: dict[str, Any] = {"norms": {"loss": "adaface"}} if adaface else {**_MIRRORED}
-    fields = _fields(side, len(head), arcface_template(side), colour=colour, **more)
-    return Imported(name, state, fields)
+    fields = _fields(side, len(head), arcface_template(side), **more)
+    return Imported(f"{prefix}_{_DEPTHS[blocks]}", state, fields)
+
+
+def _ir(state: State) -> Imported:
+    se = "body.0.res_layer.5.fc1.weight" in state
+    return _ir_network(state, "ir_se" if se else "ir", **_MIRRORED)
+
+
+def _tface(state: State) -> Imported:
+    """The network of AdaFace and of others."""
+    return _ir_network(state, "adaface_ir")
+
+
+def _adaface(state: State) -> Imported:
+    return _ir_network(state, "adaface_ir", norms={"loss": "adaface"})
+
+
+def _is_adafaces_checkpoint(saved: State) -> bool:
+    """A Lightning module of a network and AdaFace's head (`train_val.py`), as all that AdaFace
+    publishes."""
+    return "model.input_layer.0.weight" in saved and any(it.startswith("head.") for it in saved)
+
+
+def _by_name_alone(saved: State) -> bool:
+    return False
 
 
 _IRESNET_DEPTHS = {8: "18", 16: "34", 24: "50", 49: "100", 98: "200"}
@@ -98,7 +121,7 @@ def _magface(state: State) -> Imported:
         if name.startswith(prefix)
     }
     found = _iresnet(inside)
-    own = {"colour": "BGR", "mean": [0.0] * 3, "std": [255.0] * 3, "norms": {"loss": "magface"}}
+    own = {"mean": [0.0] * 3, "std": [255.0] * 3, "norms": {"loss": "magface"}}
     return Imported(found.architecture, inside, found.card | own)
 
 
@@ -206,16 +229,15 @@ def _is_mobilenet_v3(state: State) -> bool:
     )
 
 
-def _is_plain_ir(state: State) -> bool:
-    return _is_ir(state) and not _is_adaface(state)
-
-
 TORCH_LAYOUTS = (
-    Layout("adaface", "mk-minchul/AdaFace: IR", _is_adaface, _ir),
+    Layout("adaface", "mk-minchul/AdaFace: IR", _is_normalised_ir, _adaface, "BGR",
+           _is_adafaces_checkpoint),
+    Layout("tface", "Tencent/TFace, mk-minchul/CVLface: IR", _is_normalised_ir, _tface,
+           marked=_by_name_alone),
     Layout("ir", "egcode/facerec, face.evoLVe, InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir),
     Layout("iresnet", "insightface, arcface_torch",
            _has("layer1.0.prelu.weight", "features.weight"), _iresnet),
-    Layout("magface", "IrvingMeng/MagFace: iresnet", _is_magface, _magface),
+    Layout("magface", "IrvingMeng/MagFace: iresnet", _is_magface, _magface, "BGR"),
     Layout("vit", "insightface, arcface_torch: ViT",
            _has("pos_embed", "patch_embed.proj.weight", "feature.2.weight"), _vit),
     Layout("resnet", "egcode/facerec, face.evoLVe: ResNet",
