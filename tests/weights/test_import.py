@@ -21,7 +21,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
 from facerec.profile.loading import Profile
 from facerec.weights.layouts.mxnet import read_params
-from facerec.weights.layouts.reading import read_foreign
+from facerec.weights.layouts.reading import describe_assumption, read_foreign
 from facerec.weights.packages import package_file
 from facerec.weights.store import load_card, read_model
 from tests import layouts
@@ -118,7 +118,7 @@ CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, 
         "mobilenet_v3", seed_network("mobilenet_v3_large"), lambda s: s, 112, 112, HALF, "RGB",
     ),
     "seed LightNet": ("lightnet", seed_network("lightnet"), lambda s: s, 112, 112, HALF, "RGB"),
-    "InsightFace_Pytorch MobileFaceNet": (
+    "face.evoLVe MobileFaceNet": (
         "mobilefacenet", seed_network("mobilefacenet"), lambda s: s, 112, 112, HALF, "RGB",
     ),
 }  # fmt: skip
@@ -187,6 +187,11 @@ SHARED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[dict], dict], s
     "adaface": (layouts.AdaFace, bare, "BGR", True),
     "tface": (layouts.AdaFace, bare, "RGB", False),
     "tface, CVLface": (layouts.AdaFace, cvlface, "RGB", False),
+    "ir": (layouts.SeedIR, bare, "RGB", False),
+    "insightface_pytorch, IR-50": (layouts.SeedIR, bare, "BGR", False),
+    "insightface_pytorch, IR-SE-50": (lambda: layouts.SeedIR(se=True), bare, "BGR", False),
+    "mobilefacenet": (seed_network("mobilefacenet"), bare, "RGB", False),
+    "insightface_pytorch, MobileFaceNet": (seed_network("mobilefacenet"), bare, "BGR", False),
 }
 
 
@@ -198,6 +203,7 @@ def test_a_network_of_several_projects_is_imported_as_the_one_that_is_named(case
     model = tmp_path / "ours.safetensors"
     code, _, err = run("import", tmp_path / "theirs.pt", "-o", model, "--as", case.split(",")[0])
     assert code == 0, err
+    assert "give --as" not in err
     card = read_model(model)[0]
     assert (card.norms is not None) == tells_quality
     images = chips(112, 112)
@@ -216,6 +222,25 @@ def test_whose_network_it_is_must_be_said_where_names_do_not_tell(wrap, run, tmp
         "theirs.pt: whose it is cannot be told by its names; give --as adaface (mk-minchul/AdaFace:"
         " IR; BGR) or --as tface (Tencent/TFace, mk-minchul/CVLface: IR; RGB)"
     )
+
+
+@pytest.mark.parametrize(
+    ("create", "network"),
+    [(layouts.SeedIR, "IR, IR-SE"), (seed_network("mobilefacenet"), "MobileFaceNet")],
+)
+def test_the_colours_that_are_assumed_are_told(create, network, run, tmp_path):
+    torch.save(create().state_dict(), tmp_path / "theirs.pth")
+    _, _, err = run("import", tmp_path / "theirs.pth")
+    assert "theirs.pth: taken as RGB, in which " in err
+    assert err.splitlines()[-1].endswith(
+        f"face.evoLVe: {network} is trained; for TreB1eN/InsightFace_Pytorch: {network}, trained in"
+        " BGR, give --as insightface_pytorch"
+    )
+
+
+@pytest.mark.parametrize("layout", ["iresnet", "adaface", "mxnet", "dlib"])
+def test_where_names_tell_the_project_nothing_is_assumed(layout):
+    assert describe_assumption(layout) is None
 
 
 def test_a_downloaded_checkpoint_of_the_seed_is_used_by_its_name(run, tmp_path, monkeypatch):

@@ -66,6 +66,27 @@ def read_foreign(path: str | Path, layout: str | None) -> tuple[str, Imported]:
     raise UsageError(f"{path}: {wanted} ({len(state)} tensors: {names}, …)")
 
 
+def describe_assumption(layout: str) -> str | None:
+    """What recognising a layout by the names of the weights took for granted, for a person.
+
+    Args:
+        layout: as `read_foreign` recognised it.
+
+    Returns:
+        None: no other project's networks have those names.
+    """
+    known = next((it for it in TORCH_LAYOUTS if it.name == layout and it.marked is None), None)
+    if known is None:
+        return None
+    for other in TORCH_LAYOUTS:
+        if other is not known and other.fits is known.fits:
+            return (
+                f"taken as {known.colour}, in which {known.project} is trained; for "
+                f"{other.project}, trained in {other.colour}, give --as {other.name}"
+            )
+    return None
+
+
 def _read_tensors(path: Path) -> State:
     if path.suffix == ".safetensors":
         from safetensors.numpy import load_file

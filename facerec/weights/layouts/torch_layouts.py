@@ -83,6 +83,7 @@ def _is_adafaces_checkpoint(saved: State) -> bool:
 
 
 def _by_name_alone(saved: State) -> bool:
+    """Nothing tells the project from another whose networks have the same names."""
     return False
 
 
@@ -173,6 +174,10 @@ def _mobilefacenet(state: State) -> Imported:
     return Imported("mobilefacenet", state, _fields(112, len(state["linear.weight"]), ARCFACE))
 
 
+def _is_mobilefacenet(state: State) -> bool:
+    return "conv_6_dw.conv.weight" in state and "linear.weight" in state
+
+
 def _xiaoccer(state: State) -> Imported:
     """The same network with its bottlenecks in one list and its linear layer as a convolution."""
     places = ["conv_23", *(f"conv_3.model.{i}" for i in range(4)), "conv_34",
@@ -234,7 +239,9 @@ TORCH_LAYOUTS = (
            _is_adafaces_checkpoint),
     Layout("tface", "Tencent/TFace, mk-minchul/CVLface: IR", _is_normalised_ir, _tface,
            marked=_by_name_alone),
-    Layout("ir", "egcode/facerec, face.evoLVe, InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir),
+    Layout("ir", "egcode/facerec, face.evoLVe: IR, IR-SE", _is_plain_ir, _ir),
+    Layout("insightface_pytorch", "TreB1eN/InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir,
+           "BGR", _by_name_alone),
     Layout("iresnet", "insightface, arcface_torch",
            _has("layer1.0.prelu.weight", "features.weight"), _iresnet),
     Layout("magface", "IrvingMeng/MagFace: iresnet", _is_magface, _magface, "BGR"),
@@ -247,8 +254,9 @@ TORCH_LAYOUTS = (
            _has("features.18.0.weight"), _mobilenet_v2),
     Layout("lightnet", "egcode/facerec: LightNet",
            _has("prelu4_2.weight", "out.1.weight"), _lightnet),
-    Layout("mobilefacenet", "InsightFace_Pytorch, face.evoLVe: MobileFaceNet",
-           _has("conv_6_dw.conv.weight", "linear.weight"), _mobilefacenet),
+    Layout("mobilefacenet", "face.evoLVe: MobileFaceNet", _is_mobilefacenet, _mobilefacenet),
+    Layout("insightface_pytorch", "TreB1eN/InsightFace_Pytorch: MobileFaceNet",
+           _is_mobilefacenet, _mobilefacenet, "BGR", _by_name_alone),
     Layout("xiaoccer", "Xiaoccer/MobileFaceNet_Pytorch, 112x96",
            _has("linear7.conv.weight", "linear1.conv.weight"), _xiaoccer),
     Layout("foamliu", "foamliu/MobileFaceNet",
