@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import builtins
 import functools
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,6 +317,83 @@ def test_a_file_that_could_run_code_is_refused_and_does_not(run, tmp_path):
     assert code == 4
     assert "could run code" in err
     assert not (tmp_path / "ran").exists()
+
+
+class ModelCheckpoint:
+    """A callback as Lightning 1.4 wrote them: its class is a key, its state beside it."""
+
+    def __init__(self) -> None:
+        self.best = "best.ckpt"
+
+
+class Call:
+    """Pickled as a call, with a state that the result would be given."""
+
+    def __init__(self, function: Callable, *arguments: object) -> None:
+        self.called = function, arguments
+
+    def __reduce__(self):
+        return *self.called, {"state": 1}
+
+
+def checkpoint(beside: object) -> dict:
+    """As a training script leaves it, with an object beside the weights."""
+    state = {f"model.{key}": value for key, value in layouts.AdaFace().state_dict().items()}
+    return {
+        "epoch": 25,
+        "callbacks": {ModelCheckpoint: {"best": beside}},
+        "state_dict": {**state, "head.kernel": torch.zeros(512, 9)},
+        "hyper_parameters": argparse.Namespace(lr=0.1),
+    }
+
+
+def test_objects_beside_the_weights_of_a_checkpoint_are_passed_over(run, tmp_path):
+    pytest.importorskip("torch", minversion="2.6")
+    before = set(torch.serialization.get_safe_globals())
+    torch.save(checkpoint(ModelCheckpoint()), tmp_path / "last.ckpt")
+    code, out, err = run("import", tmp_path / "last.ckpt")
+    assert code == 0, err
+    assert json.loads(out)["layout"] == "adaface"
+    assert set(torch.serialization.get_safe_globals()) == before
+    torch.save({"state_dict": checkpoint(None)["state_dict"]}, tmp_path / "weights.ckpt")
+    theirs = read_foreign(tmp_path / "last.ckpt", None)[1].state
+    alone = read_foreign(tmp_path / "weights.ckpt", None)[1].state
+    assert theirs.keys() == alone.keys()
+
+
+def run_nothing(*arguments: object) -> None:
+    """What a hostile file would call, were it called."""
+    pytest.fail(f"was called with {arguments}")
+
+
+@pytest.mark.parametrize(
+    "function", [subprocess.call, eval, exec, open, run_nothing, setattr, __import__]
+)
+@pytest.mark.parametrize("weight", [False, True])
+def test_what_a_file_would_call_beside_the_weights_is_not_called(
+    function, weight, run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = {
+        subprocess.call: (["touch", "ran"],),
+        eval: ("open('ran', 'w')",),
+        exec: ("open('ran', 'w')",),
+        open: ("ran", "w"),
+        setattr: (Call(__import__, "builtins"), "ran", 1),
+        __import__: ("this",),
+    }.get(function, ())
+    hostile = checkpoint(Call(function, *arguments))
+    if weight:
+        hostile["state_dict"]["model.input_layer.0.weight"] = Call(function, *arguments)
+    torch.save(hostile, "evil.ckpt")
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    code, _, err = run("import", "evil.ckpt")
+    assert not Path("ran").exists()
+    assert not hasattr(builtins, "ran")
+    assert "this" not in sys.modules
+    if weight:
+        assert code == 4
+        assert "could run code" in err
 
 
 @pytest.mark.parametrize(

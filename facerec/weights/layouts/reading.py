@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,17 +100,13 @@ def _read_tensors(path: Path) -> State:
             ) from error
     import torch
 
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise MissingError(
-            f"{path}: holds Python objects, which could run code; save its state_dict() alone"
-        ) from error
-    except MALFORMED as error:
-        raise MissingError(f"{path}: not a readable PyTorch file") from error
+    loaded = _load_pickled(path)
     for key in _INSIDE:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
+    values = loaded.values() if isinstance(loaded, Mapping) else (loaded,)
+    if any(value is _Inert or isinstance(value, _Inert) for value in values):
+        raise MissingError(_could_run_code(path))
     if not isinstance(loaded, Mapping):
         raise MissingError(f"{path}: holds a {type(loaded).__name__}, not named weights")
     return {
@@ -119,6 +116,56 @@ def _read_tensors(path: Path) -> State:
         for name, value in loaded.items()
         if isinstance(value, torch.Tensor)
     }
+
+
+class _Inert:
+    """Stands for every class and function of a file that PyTorch does not know as harmless.
+
+    PyTorch's unpickler calls what a file names with what it likes, as a function (REDUCE), to make
+    an object (NEWOBJ) and to give that its state (BUILD): all of it is dropped.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *_: object) -> _Inert:
+        return super().__new__(cls)
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+_loading = threading.Lock()
+"""PyTorch keeps what it takes for harmless for the whole process."""
+
+
+def _load_pickled(path: Path) -> Any:
+    """What a PyTorch file holds, with `_Inert` in the place of other objects than weights, such as
+    the callbacks and arguments beside them in a training script's checkpoint.
+
+    Raises:
+        MissingError: the file cannot be read.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refusal = MissingError(_could_run_code(path))
+        # PyTorch before 2.6 cannot tell what a file names.
+        if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+            raise refusal from error
+    except MALFORMED as error:
+        raise MissingError(f"{path}: not a readable PyTorch file") from error
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with _loading, torch.serialization.safe_globals([(_Inert, name) for name in names]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MALFORMED as error:
+        raise refusal from error
+
+
+def _could_run_code(path: Path) -> str:
+    return f"{path}: holds Python objects, which could run code; save its state_dict() alone"
 
 
 def _unwrapped(state: State) -> State:
