@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from facerec.engine.building import open_embedder
 from facerec.errors import MissingError, UsageError
@@ -62,12 +63,20 @@ def magface() -> torch.nn.Module:
     return network
 
 
+def curricular() -> torch.nn.Module:
+    """HuangYG123/CurricularFace, `backbone/model_irse.py`."""
+    network = layouts.SeedIR()
+    network.output_layer[4] = torch.nn.BatchNorm1d(512, affine=False)
+    return network
+
+
 CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, Any, str]] = {
     "seed IR-50": ("ir", layouts.SeedIR, lambda s: s, 112, 112, HALF, "RGB"),
     "seed IR-50, DataParallel": (
         "ir", layouts.SeedIR, lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112, HALF,
         "RGB",
     ),
+    "CurricularFace IR-50": ("ir", curricular, lambda s: s, 112, 112, HALF, "RGB"),
     "IR-SE-50": ("ir", lambda: layouts.SeedIR(se=True), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface iresnet18": ("iresnet", layouts.IResNet18, lambda s: s, 112, 112, HALF, "RGB"),
     **{
@@ -86,6 +95,15 @@ CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, 
             ("distributed", "features.module"),
         )
     },
+    "arcface_torch iresnet18, a checkpoint of a GPU": (
+        "iresnet", layouts.IResNet18,
+        lambda s: {
+            "epoch": 1, "global_step": 10, "state_dict_backbone": s,
+            "state_dict_softmax_fc": {"weight": torch.zeros(9, 512)},
+            "state_optimizer": {"state": {}}, "state_lr_scheduler": {},
+        },
+        112, 112, HALF, "RGB",
+    ),
     "insightface ViT-T": ("vit", seed_network("vit_t"), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface ViT-S, DataParallel": (
         "vit", seed_network("vit_s"), lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112,
@@ -237,7 +255,7 @@ def test_the_colours_that_are_assumed_are_told(create, network, run, tmp_path):
     _, _, err = run("import", tmp_path / "theirs.pth")
     assert "theirs.pth: taken as RGB, in which " in err
     assert err.splitlines()[-1].endswith(
-        f"face.evoLVe: {network} is trained; for TreB1eN/InsightFace_Pytorch: {network}, trained in"
+        f": {network} is trained; for TreB1eN/InsightFace_Pytorch: {network}, trained in"
         " BGR, give --as insightface_pytorch"
     )
 
@@ -417,6 +435,54 @@ def test_what_cannot_be_imported_is_said_in_one_line(
     found, out, err = run("import", name, *arguments)
     assert (found, out) == (code, "")
     assert told in err.splitlines()[-1]
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "told"),
+    [
+        ("vgg.h5", HDF5, 4, "vgg.h5: is HDF5, as Keras's weights and galleries, no PyTorch file"),
+        ("vgg.pth", HDF5, 4, "is HDF5"),
+        ("r50.onnx", b"\x08\x07", 2, "an ONNX model needs no import; use it as --model r50.onnx"),
+        ("notes.pth", b"hello", 4, "notes.pth: not a readable PyTorch file"),
+    ],
+)
+def test_what_pytorch_did_not_write_is_told_for_what_it_is(
+    name, content, code, told, run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    found, _, err = run("import", name)
+    assert found == code
+    assert told in err.splitlines()[-1]
+    assert "run code" not in err
+
+
+def test_of_a_file_without_named_weights_the_keys_are_told(tmp_path):
+    torch.save({"epoch": 3, "generator": {"w": torch.zeros(2)}}, tmp_path / "gan.pth")
+    with pytest.raises(MissingError, match="holds no named weights; its keys: epoch, generator"):
+        read_foreign(tmp_path / "gan.pth", None)
+    torch.save({}, tmp_path / "empty.pth")
+    with pytest.raises(MissingError, match="its keys: none"):
+        read_foreign(tmp_path / "empty.pth", None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_any_precision_become_float32(dtype, tmp_path):
+    state = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in layouts.IResNet18().state_dict().items()
+    }
+    torch.save(state, tmp_path / "theirs.pth")
+    save_file(state, tmp_path / "theirs.safetensors")
+    pickled = read_foreign(tmp_path / "theirs.pth", None)[1].state
+    safe = read_foreign(tmp_path / "theirs.safetensors", None)[1].state
+    dtypes = {name: (pickled[name].dtype, value.dtype) for name, value in safe.items()}
+    assert dtypes["conv1.weight"] == (np.float32, np.float32)
+    different = [name for name in safe if not np.array_equal(pickled[name], safe[name])]
+    assert different == []
 
 
 def test_a_layout_that_is_forced_must_fit(tmp_path):

@@ -6,7 +6,7 @@ import pickle
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
@@ -17,10 +17,21 @@ from facerec.weights.layouts import Imported, State
 from facerec.weights.layouts.mxnet import import_mobilefacenet, read_params
 from facerec.weights.layouts.torch_layouts import TORCH_LAYOUTS
 
-# Keys under which checkpoints hold the weights: Lightning, Xiaoccer, many training scripts.
-_INSIDE = ("state_dict", "net_state_dict", "model_state_dict", "model", "backbone", "ema")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Keys under which checkpoints hold the weights: Lightning, Xiaoccer, arcface_torch, many scripts.
+_INSIDE = (
+    "state_dict", "net_state_dict", "model_state_dict", "state_dict_backbone", "model", "backbone",
+    "ema",
+)  # fmt: skip
 # Prefixes of wrappers: DataParallel, torch.compile, Lightning modules.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
+_MOST_KEYS = 10
+"""Named in an error."""
+_PYTORCH = (b"PK", b"\x80")
+"""How its files begin: a zip, or, before PyTorch 1.6, a pickle."""
+_HDF5 = b"\x89HDF"
 _DLIB_CARD = "dlib_resnet"
 UNREADABLE: tuple[type[Exception], ...] = (SafetensorError, *MALFORMED)
 """What reading a safetensors file raises."""
@@ -89,17 +100,30 @@ def describe_assumption(layout: str) -> str | None:
 
 
 def _read_tensors(path: Path) -> State:
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import load_file
+    tensors = (
+        _load_safetensors(path) if path.suffix == ".safetensors" else _load_named_tensors(path)
+    )
+    return {
+        name: value.detach().float().contiguous().numpy()
+        if value.is_floating_point()
+        else value.numpy()
+        for name, value in tensors.items()
+    }
 
-        try:
-            return load_file(path)
-        except UNREADABLE as error:
-            raise MissingError(
-                f"{path}: not a readable safetensors file: {brief(error)}"
-            ) from error
-    import torch
 
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except UNREADABLE as error:
+        raise MissingError(f"{path}: not a readable safetensors file: {brief(error)}") from error
+
+
+def _load_named_tensors(path: Path) -> dict[str, Tensor]:
+    from torch import Tensor
+
+    _require_pickle(path)
     loaded = _load_pickled(path)
     for key in _INSIDE:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
@@ -109,13 +133,33 @@ def _read_tensors(path: Path) -> State:
         raise MissingError(_could_run_code(path))
     if not isinstance(loaded, Mapping):
         raise MissingError(f"{path}: holds a {type(loaded).__name__}, not named weights")
-    return {
-        str(name): value.detach().float().contiguous().numpy()
-        if value.is_floating_point()
-        else value.numpy()
-        for name, value in loaded.items()
-        if isinstance(value, torch.Tensor)
-    }
+    named = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    if not named:
+        keys = ", ".join([*map(str, loaded)][:_MOST_KEYS])
+        raise MissingError(f"{path}: holds no named weights; its keys: {keys or 'none'}")
+    return named
+
+
+def _require_pickle(path: Path) -> None:
+    """Refuse what PyTorch did not write, which its reader takes for objects that could run code.
+
+    Raises:
+        MissingError: the file is another kind's, or cannot be read.
+        UsageError: it is an ONNX model.
+    """
+    if path.suffix == ".onnx":
+        raise UsageError(
+            f"{path}: an ONNX model needs no import; use it as --model {path} with --card FILE"
+        )
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from error
+    if start == _HDF5:
+        raise MissingError(f"{path}: is HDF5, as Keras's weights and galleries, no PyTorch file")
+    if not start.startswith(_PYTORCH):
+        raise MissingError(f"{path}: not a readable PyTorch file")
 
 
 class _Inert:

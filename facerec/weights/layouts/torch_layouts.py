@@ -24,6 +24,7 @@ _FACENET = Template(
 _CENTRED = {"mean": [127.5] * 3, "std": [127.5] * 3}
 # egcode/facerec, face.evoLVe and InsightFace_Pytorch add the vector of the mirror image.
 _MIRRORED = {"augment": "flip"}
+_LAST_NORM = "output_layer.4"
 _DEPTHS = {8: "18", 16: "34", 24: "50", 49: "101", 50: "152"}
 
 
@@ -63,6 +64,11 @@ def _ir_network(state: State, prefix: str, **more: Any) -> Imported:
 
 
 def _ir(state: State) -> Imported:
+    if not any(f"{_LAST_NORM}.{part}" in state for part in ("weight", "bias")):
+        # CurricularFace's last batch norm has neither: it neither scales nor shifts.
+        size = len(state["output_layer.3.weight"])
+        own = {"weight": np.ones(size, np.float32), "bias": np.zeros(size, np.float32)}
+        state = state | {f"{_LAST_NORM}.{part}": values for part, values in own.items()}
     se = "body.0.res_layer.5.fc1.weight" in state
     return _ir_network(state, "ir_se" if se else "ir", **_MIRRORED)
 
@@ -239,7 +245,7 @@ TORCH_LAYOUTS = (
            _is_adafaces_checkpoint),
     Layout("tface", "Tencent/TFace, mk-minchul/CVLface: IR", _is_normalised_ir, _tface,
            marked=_by_name_alone),
-    Layout("ir", "egcode/facerec, face.evoLVe: IR, IR-SE", _is_plain_ir, _ir),
+    Layout("ir", "egcode/facerec, face.evoLVe, CurricularFace: IR, IR-SE", _is_plain_ir, _ir),
     Layout("insightface_pytorch", "TreB1eN/InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir,
            "BGR", _by_name_alone),
     Layout("iresnet", "insightface, arcface_torch",
