@@ -73,6 +73,7 @@ def import_(
     with waiting("loading PyTorch"):
         from facerec.models.importing import import_model
     from facerec.weights.cards import read_card
+    from facerec.weights.layouts.reading import describe_assumption
 
     given = None if card is None else read_card(card, "0" * 64)
     with waiting(f"converting {file.name}"):
@@ -90,6 +91,8 @@ def import_(
         (str(target), found, written.architecture, size, str(written.embedding_size)),
     )
     results.close()
+    if layout is None and given is None and (assumption := describe_assumption(found)):
+        say(f"{file}: {assumption}")
     if written.norms is not None:
         say(
             f"{written.norms.loss}: the norm of a vector tells its face's quality once the usual "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import yaml
 
 from facerec.errors import MissingError, UsageError
+from facerec.models.runtimes.external import PARTS, external_locations
 from facerec.models.runtimes.foreign import ForeignEmbedder
 from facerec.models.runtimes.onnx import load_onnx, onnx_sha256
 from facerec.profile.loading import Profile
@@ -82,6 +85,87 @@ def test_what_is_no_network_is_refused(tmp_path):
         load_onnx(path, make_card(), device="cpu", threads=1, batch=1)
     with pytest.raises(MissingError, match="no such model file"):
         onnx_sha256(tmp_path / "absent.onnx")
+
+
+def write_linear(path: Path, location: str | None, *, seed: int = 0, outputs: int = 8) -> None:
+    """A network of one matrix, stored in `location`; None: in the model itself."""
+    onnx = pytest.importorskip("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    weight = np.random.default_rng(seed).standard_normal((3 * 112 * 112, outputs), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])],
+        "linear",
+        [helper.make_tensor_value_info("x", float32, ["n", 3, 112, 112])],
+        [helper.make_tensor_value_info("y", float32, ["n", outputs])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.parent.mkdir(exist_ok=True)
+    onnx.save(model, path, save_as_external_data=location is not None, location=location)
+
+
+@pytest.mark.parametrize("location", [None, "model.onnx.data", "model.onnx_data", "w.bin"])
+def test_networks_of_other_weights_have_other_fingerprints(location, tmp_path):
+    for seed, folder in enumerate(("a", "b", "c")):
+        write_linear(tmp_path / folder / "model.onnx", location, seed=seed // 2)
+    a, b, c = (onnx_sha256(tmp_path / folder / "model.onnx") for folder in ("a", "b", "c"))
+    assert a == b != c
+
+
+@pytest.mark.parametrize("location", [None, "model.onnx.data"])
+def test_a_fingerprint_is_the_hash_of_the_model_and_of_its_usual_weights_file(location, tmp_path):
+    write_linear(tmp_path / "model.onnx", location)
+    parts = [tmp_path / name for name in ("model.onnx", location) if name]
+    whole = b"".join(part.read_bytes() for part in parts)
+    assert onnx_sha256(tmp_path / "model.onnx") == hashlib.sha256(whole).hexdigest()
+
+
+def test_weights_that_are_not_beside_the_model_are_refused(tmp_path):
+    write_linear(tmp_path / "model.onnx", "w.bin")
+    (tmp_path / "w.bin").rename(tmp_path / "other.bin")
+    with pytest.raises(MissingError, match=r"w\.bin: no such file; model\.onnx has weights in it"):
+        onnx_sha256(tmp_path / "model.onnx")
+    model = (tmp_path / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(model.replace(b"w.bin", b"../wb"))
+    with pytest.raises(MissingError, match=r"names weights outside its folder: '\.\./wb'"):
+        onnx_sha256(tmp_path / "model.onnx")
+
+
+def test_embedded_weights_are_hashed_without_being_held(tmp_path):
+    write_linear(tmp_path / "model.onnx", None, outputs=256)
+    tracemalloc.start()
+    try:
+        onnx_sha256(tmp_path / "model.onnx")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_place_of_a_tensor_in_an_onnx_model_is_known():
+    onnx = pytest.importorskip("onnx")
+    fields: dict[str, dict[int, str]] = {}
+    left = [onnx.ModelProto.DESCRIPTOR]
+    while left:
+        message = left.pop()
+        inner = {field.number: field.message_type for field in message.fields if field.message_type}
+        fields[message.name] = {number: kind.name for number, kind in inner.items()}
+        left += [kind for kind in inner.values() if kind.name not in fields]
+    leading = {"TensorProto"}
+    while more := {name for name in fields if leading & {*fields[name].values()}} - leading:
+        leading |= more
+    assert {
+        name: {number: kind for number, kind in fields[name].items() if kind in leading}
+        for name in leading
+    } == PARTS
+
+
+@pytest.mark.parametrize("damage", [b"nonsense", b"\x3a\x7f", b"\x38", b"\xff" * 20])
+def test_what_is_no_onnx_model_has_no_fingerprint(damage, tmp_path):
+    with pytest.raises(ValueError, match=r"cut off|a field of type"):
+        external_locations(damage)
+    (tmp_path / "model.onnx").write_bytes(damage)
+    with pytest.raises(MissingError, match=r"model\.onnx: not a readable ONNX model"):
+        onnx_sha256(tmp_path / "model.onnx")
 
 
 def test_a_missing_runtime_says_what_to_install(tmp_path, monkeypatch):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import builtins
 import functools
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from facerec.engine.building import open_embedder
 from facerec.errors import MissingError, UsageError
 from facerec.models.factory import create_network
 from facerec.profile.loading import Profile
 from facerec.weights.layouts.mxnet import read_params
-from facerec.weights.layouts.reading import read_foreign
+from facerec.weights.layouts.reading import describe_assumption, read_foreign
 from facerec.weights.packages import package_file
 from facerec.weights.store import load_card, read_model
 from tests import layouts
@@ -58,12 +63,20 @@ def magface() -> torch.nn.Module:
     return network
 
 
+def curricular() -> torch.nn.Module:
+    """HuangYG123/CurricularFace, `backbone/model_irse.py`."""
+    network = layouts.SeedIR()
+    network.output_layer[4] = torch.nn.BatchNorm1d(512, affine=False)
+    return network
+
+
 CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, Any, str]] = {
     "seed IR-50": ("ir", layouts.SeedIR, lambda s: s, 112, 112, HALF, "RGB"),
     "seed IR-50, DataParallel": (
         "ir", layouts.SeedIR, lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112, HALF,
         "RGB",
     ),
+    "CurricularFace IR-50": ("ir", curricular, lambda s: s, 112, 112, HALF, "RGB"),
     "IR-SE-50": ("ir", lambda: layouts.SeedIR(se=True), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface iresnet18": ("iresnet", layouts.IResNet18, lambda s: s, 112, 112, HALF, "RGB"),
     **{
@@ -82,6 +95,15 @@ CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, 
             ("distributed", "features.module"),
         )
     },
+    "arcface_torch iresnet18, a checkpoint of a GPU": (
+        "iresnet", layouts.IResNet18,
+        lambda s: {
+            "epoch": 1, "global_step": 10, "state_dict_backbone": s,
+            "state_dict_softmax_fc": {"weight": torch.zeros(9, 512)},
+            "state_optimizer": {"state": {}}, "state_lr_scheduler": {},
+        },
+        112, 112, HALF, "RGB",
+    ),
     "insightface ViT-T": ("vit", seed_network("vit_t"), lambda s: s, 112, 112, HALF, "RGB"),
     "insightface ViT-S, DataParallel": (
         "vit", seed_network("vit_s"), lambda s: {f"module.{k}": v for k, v in s.items()}, 112, 112,
@@ -118,7 +140,7 @@ CASES: dict[str, tuple[str, Callable[[], Any], Callable[[dict], Any], int, int, 
         "mobilenet_v3", seed_network("mobilenet_v3_large"), lambda s: s, 112, 112, HALF, "RGB",
     ),
     "seed LightNet": ("lightnet", seed_network("lightnet"), lambda s: s, 112, 112, HALF, "RGB"),
-    "InsightFace_Pytorch MobileFaceNet": (
+    "face.evoLVe MobileFaceNet": (
         "mobilefacenet", seed_network("mobilefacenet"), lambda s: s, 112, 112, HALF, "RGB",
     ),
 }  # fmt: skip
@@ -172,6 +194,75 @@ def test_an_imported_file_gives_what_its_own_network_gives(case, run, tmp_path):
     )
     print(f"{case:36} {np.abs(difference).max():.1e}")
     assert np.abs(difference).max() < 5e-5
+
+
+def bare(state: dict) -> dict:
+    return state
+
+
+def cvlface(state: dict) -> dict:
+    return {f"net.{key}": value for key, value in state.items()}
+
+
+SHARED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[dict], dict], str, bool]] = {
+    # Case, network, wrapping, colours, whether its norms tell quality.
+    "adaface": (layouts.AdaFace, bare, "BGR", True),
+    "tface": (layouts.AdaFace, bare, "RGB", False),
+    "tface, CVLface": (layouts.AdaFace, cvlface, "RGB", False),
+    "ir": (layouts.SeedIR, bare, "RGB", False),
+    "insightface_pytorch, IR-50": (layouts.SeedIR, bare, "BGR", False),
+    "insightface_pytorch, IR-SE-50": (lambda: layouts.SeedIR(se=True), bare, "BGR", False),
+    "mobilefacenet": (seed_network("mobilefacenet"), bare, "RGB", False),
+    "insightface_pytorch, MobileFaceNet": (seed_network("mobilefacenet"), bare, "BGR", False),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_a_network_of_several_projects_is_imported_as_the_one_that_is_named(case, run, tmp_path):
+    create, wrap, colour, tells_quality = SHARED[case]
+    network = randomise(create(), (112, 112))
+    torch.save(wrap(network.state_dict()), tmp_path / "theirs.pt")
+    model = tmp_path / "ours.safetensors"
+    code, _, err = run("import", tmp_path / "theirs.pt", "-o", model, "--as", case.split(",")[0])
+    assert code == 0, err
+    assert "give --as" not in err
+    card = read_model(model)[0]
+    assert (card.norms is not None) == tells_quality
+    images = chips(112, 112)
+    wanted = expected(network, images, *HALF, colour, mirrored=card.augment == "flip")
+    difference = embed(model, images) - wanted
+    print(f"{case:36} {np.abs(difference).max():.1e}")
+    assert np.abs(difference).max() < 5e-5
+
+
+@pytest.mark.parametrize("wrap", [bare, cvlface])
+def test_whose_network_it_is_must_be_said_where_names_do_not_tell(wrap, run, tmp_path):
+    torch.save(wrap(layouts.AdaFace().state_dict()), tmp_path / "theirs.pt")
+    code, out, err = run("import", tmp_path / "theirs.pt")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].endswith(
+        "theirs.pt: whose it is cannot be told by its names; give --as adaface (mk-minchul/AdaFace:"
+        " IR; BGR) or --as tface (Tencent/TFace, mk-minchul/CVLface: IR; RGB)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("create", "network"),
+    [(layouts.SeedIR, "IR, IR-SE"), (seed_network("mobilefacenet"), "MobileFaceNet")],
+)
+def test_the_colours_that_are_assumed_are_told(create, network, run, tmp_path):
+    torch.save(create().state_dict(), tmp_path / "theirs.pth")
+    _, _, err = run("import", tmp_path / "theirs.pth")
+    assert "theirs.pth: taken as RGB, in which " in err
+    assert err.splitlines()[-1].endswith(
+        f": {network} is trained; for TreB1eN/InsightFace_Pytorch: {network}, trained in"
+        " BGR, give --as insightface_pytorch"
+    )
+
+
+@pytest.mark.parametrize("layout", ["iresnet", "adaface", "mxnet", "dlib"])
+def test_where_names_tell_the_project_nothing_is_assumed(layout):
+    assert describe_assumption(layout) is None
 
 
 def test_a_downloaded_checkpoint_of_the_seed_is_used_by_its_name(run, tmp_path, monkeypatch):
@@ -246,6 +337,83 @@ def test_a_file_that_could_run_code_is_refused_and_does_not(run, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+class ModelCheckpoint:
+    """A callback as Lightning 1.4 wrote them: its class is a key, its state beside it."""
+
+    def __init__(self) -> None:
+        self.best = "best.ckpt"
+
+
+class Call:
+    """Pickled as a call, with a state that the result would be given."""
+
+    def __init__(self, function: Callable, *arguments: object) -> None:
+        self.called = function, arguments
+
+    def __reduce__(self):
+        return *self.called, {"state": 1}
+
+
+def checkpoint(beside: object) -> dict:
+    """As a training script leaves it, with an object beside the weights."""
+    state = {f"model.{key}": value for key, value in layouts.AdaFace().state_dict().items()}
+    return {
+        "epoch": 25,
+        "callbacks": {ModelCheckpoint: {"best": beside}},
+        "state_dict": {**state, "head.kernel": torch.zeros(512, 9)},
+        "hyper_parameters": argparse.Namespace(lr=0.1),
+    }
+
+
+def test_objects_beside_the_weights_of_a_checkpoint_are_passed_over(run, tmp_path):
+    pytest.importorskip("torch", minversion="2.6")
+    before = set(torch.serialization.get_safe_globals())
+    torch.save(checkpoint(ModelCheckpoint()), tmp_path / "last.ckpt")
+    code, out, err = run("import", tmp_path / "last.ckpt")
+    assert code == 0, err
+    assert json.loads(out)["layout"] == "adaface"
+    assert set(torch.serialization.get_safe_globals()) == before
+    torch.save({"state_dict": checkpoint(None)["state_dict"]}, tmp_path / "weights.ckpt")
+    theirs = read_foreign(tmp_path / "last.ckpt", None)[1].state
+    alone = read_foreign(tmp_path / "weights.ckpt", None)[1].state
+    assert theirs.keys() == alone.keys()
+
+
+def run_nothing(*arguments: object) -> None:
+    """What a hostile file would call, were it called."""
+    pytest.fail(f"was called with {arguments}")
+
+
+@pytest.mark.parametrize(
+    "function", [subprocess.call, eval, exec, open, run_nothing, setattr, __import__]
+)
+@pytest.mark.parametrize("weight", [False, True])
+def test_what_a_file_would_call_beside_the_weights_is_not_called(
+    function, weight, run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = {
+        subprocess.call: (["touch", "ran"],),
+        eval: ("open('ran', 'w')",),
+        exec: ("open('ran', 'w')",),
+        open: ("ran", "w"),
+        setattr: (Call(__import__, "builtins"), "ran", 1),
+        __import__: ("this",),
+    }.get(function, ())
+    hostile = checkpoint(Call(function, *arguments))
+    if weight:
+        hostile["state_dict"]["model.input_layer.0.weight"] = Call(function, *arguments)
+    torch.save(hostile, "evil.ckpt")
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    code, _, err = run("import", "evil.ckpt")
+    assert not Path("ran").exists()
+    assert not hasattr(builtins, "ran")
+    assert "this" not in sys.modules
+    if weight:
+        assert code == 4
+        assert "could run code" in err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "arguments", "code", "told"),
     [
@@ -267,6 +435,54 @@ def test_what_cannot_be_imported_is_said_in_one_line(
     found, out, err = run("import", name, *arguments)
     assert (found, out) == (code, "")
     assert told in err.splitlines()[-1]
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "told"),
+    [
+        ("vgg.h5", HDF5, 4, "vgg.h5: is HDF5, as Keras's weights and galleries, no PyTorch file"),
+        ("vgg.pth", HDF5, 4, "is HDF5"),
+        ("r50.onnx", b"\x08\x07", 2, "an ONNX model needs no import; use it as --model r50.onnx"),
+        ("notes.pth", b"hello", 4, "notes.pth: not a readable PyTorch file"),
+    ],
+)
+def test_what_pytorch_did_not_write_is_told_for_what_it_is(
+    name, content, code, told, run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    found, _, err = run("import", name)
+    assert found == code
+    assert told in err.splitlines()[-1]
+    assert "run code" not in err
+
+
+def test_of_a_file_without_named_weights_the_keys_are_told(tmp_path):
+    torch.save({"epoch": 3, "generator": {"w": torch.zeros(2)}}, tmp_path / "gan.pth")
+    with pytest.raises(MissingError, match="holds no named weights; its keys: epoch, generator"):
+        read_foreign(tmp_path / "gan.pth", None)
+    torch.save({}, tmp_path / "empty.pth")
+    with pytest.raises(MissingError, match="its keys: none"):
+        read_foreign(tmp_path / "empty.pth", None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_any_precision_become_float32(dtype, tmp_path):
+    state = {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in layouts.IResNet18().state_dict().items()
+    }
+    torch.save(state, tmp_path / "theirs.pth")
+    save_file(state, tmp_path / "theirs.safetensors")
+    pickled = read_foreign(tmp_path / "theirs.pth", None)[1].state
+    safe = read_foreign(tmp_path / "theirs.safetensors", None)[1].state
+    dtypes = {name: (pickled[name].dtype, value.dtype) for name, value in safe.items()}
+    assert dtypes["conv1.weight"] == (np.float32, np.float32)
+    different = [name for name in safe if not np.array_equal(pickled[name], safe[name])]
+    assert different == []
 
 
 def test_a_layout_that_is_forced_must_fit(tmp_path):

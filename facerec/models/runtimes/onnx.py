@@ -13,6 +13,7 @@ from facerec.errors import MissingError, UsageError
 from facerec.faces import Floats
 from facerec.files.parsing import brief
 from facerec.models.runtimes.checks import CHECK_KEY
+from facerec.models.runtimes.external import weight_files
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
 
 _INPUTS: dict[str, type[np.generic]] = {
@@ -25,6 +26,7 @@ _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _COREML = {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"}
 """In fp32: the Neural Engine, which it would use too, and the older format compute in fp16."""
+_BLOCK = 1 << 20
 _OUTPUTS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
@@ -143,18 +145,23 @@ def embeds_preprocessing(path: Path) -> bool:
 
 
 def onnx_sha256(path: Path) -> str:
-    """Hex SHA-256 of a network and, where it exists, of its external weights `NAME.onnx.data`.
+    """Hex SHA-256 of a network and of its external weights.
+
+    `NAME.onnx.data` counts wherever it exists, and goes first: what is known by such a hash stays.
 
     Raises:
-        MissingError: the file cannot be read.
+        MissingError: a file cannot be read, or lies outside the network's folder.
     """
+    usual = path.with_name(f"{path.name}.data")
+    others = [part for part in weight_files(path) if part != usual]
     digest = hashlib.sha256()
-    for part in (path, path.with_name(f"{path.name}.data")):
+    for part in (path, *([usual] if usual.exists() else []), *others):
         try:
-            digest.update(part.read_bytes())
+            with part.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
         except FileNotFoundError as error:
-            if part == path:
-                raise MissingError(f"{path}: no such model file") from error
+            raise MissingError(f"{part}: no such file; {path.name} has weights in it") from error
         except OSError as error:
             raise MissingError(f"{part}: {error.strerror}") from error
     return digest.hexdigest()

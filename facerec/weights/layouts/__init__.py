@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from facerec.card import ModelCard
 from facerec.faces import Floats
@@ -53,9 +53,23 @@ class Layout:
         project: that saves it.
         fits: recognises the layout by names and shapes.
         convert: renames the weights; raises ValueError for an unknown network.
+        colour: order of the channels in which the project trains.
+        marked: recognises the project by the names before wrappers are taken off; None: by `fits`
+            alone. For networks that several projects have, each in its own order of the channels.
     """
 
     name: str
     project: str
     fits: Callable[[State], bool]
     convert: Callable[[State], Imported]
+    colour: Literal["RGB", "BGR"] = "RGB"
+    marked: Callable[[State], bool] | None = None
+
+    def read(self, state: State) -> Imported:
+        """The weights renamed, and the preprocessing.
+
+        Raises:
+            ValueError: the network is not known.
+        """
+        found = self.convert(state)
+        return replace(found, card={"colour": self.colour, **found.card})

@@ -24,6 +24,7 @@ _FACENET = Template(
 _CENTRED = {"mean": [127.5] * 3, "std": [127.5] * 3}
 # egcode/facerec, face.evoLVe and InsightFace_Pytorch add the vector of the mirror image.
 _MIRRORED = {"augment": "flip"}
+_LAST_NORM = "output_layer.4"
 _DEPTHS = {8: "18", 16: "34", 24: "50", 49: "101", 50: "152"}
 
 
@@ -43,24 +44,53 @@ def _is_ir(state: State) -> bool:
     return "input_layer.0.weight" in state and "body.0.res_layer.1.weight" in state
 
 
-def _is_adaface(state: State) -> bool:
-    """AdaFace's units have a convolution at place 4, where the others have it at 3."""
+def _is_normalised_ir(state: State) -> bool:
+    """With a batch norm between a unit's convolutions, the second of which is then at place 4."""
     return _is_ir(state) and state.get("body.0.res_layer.4.weight", np.empty(0)).ndim == 4
 
 
-def _ir(state: State) -> Imported:
+def _is_plain_ir(state: State) -> bool:
+    return _is_ir(state) and not _is_normalised_ir(state)
+
+
+def _ir_network(state: State, prefix: str, **more: Any) -> Imported:
     blocks = _count(state, r"body\.(\d+)\.")
     if blocks not in _DEPTHS:
         raise ValueError(f"{blocks} units, which no IR network has")
-    adaface = _is_adaface(state)
-    se = "se_" if "body.0.res_layer.5.fc1.weight" in state else ""
     head = state["output_layer.3.weight"]
     side = 16 * round((head.shape[1] / 512) ** 0.5)
-    name = f"adaface_ir_{_DEPTHS[blocks]}" if adaface else f"ir_{se}{_DEPTHS[blocks]}"
-    colour = "BGR" if adaface else "RGB"
-    more: dict[str, Any] = {"norms": {"loss": "adaface"}} if adaface else {**_MIRRORED}
-    fields = _fields(side, len(head), arcface_template(side), colour=colour, **more)
-    return Imported(name, state, fields)
+    fields = _fields(side, len(head), arcface_template(side), **more)
+    return Imported(f"{prefix}_{_DEPTHS[blocks]}", state, fields)
+
+
+def _ir(state: State) -> Imported:
+    if not any(f"{_LAST_NORM}.{part}" in state for part in ("weight", "bias")):
+        # CurricularFace's last batch norm has neither: it neither scales nor shifts.
+        size = len(state["output_layer.3.weight"])
+        own = {"weight": np.ones(size, np.float32), "bias": np.zeros(size, np.float32)}
+        state = state | {f"{_LAST_NORM}.{part}": values for part, values in own.items()}
+    se = "body.0.res_layer.5.fc1.weight" in state
+    return _ir_network(state, "ir_se" if se else "ir", **_MIRRORED)
+
+
+def _tface(state: State) -> Imported:
+    """The network of AdaFace and of others."""
+    return _ir_network(state, "adaface_ir")
+
+
+def _adaface(state: State) -> Imported:
+    return _ir_network(state, "adaface_ir", norms={"loss": "adaface"})
+
+
+def _is_adafaces_checkpoint(saved: State) -> bool:
+    """A Lightning module of a network and AdaFace's head (`train_val.py`), as all that AdaFace
+    publishes."""
+    return "model.input_layer.0.weight" in saved and any(it.startswith("head.") for it in saved)
+
+
+def _by_name_alone(saved: State) -> bool:
+    """Nothing tells the project from another whose networks have the same names."""
+    return False
 
 
 _IRESNET_DEPTHS = {8: "18", 16: "34", 24: "50", 49: "100", 98: "200"}
@@ -98,7 +128,7 @@ def _magface(state: State) -> Imported:
         if name.startswith(prefix)
     }
     found = _iresnet(inside)
-    own = {"colour": "BGR", "mean": [0.0] * 3, "std": [255.0] * 3, "norms": {"loss": "magface"}}
+    own = {"mean": [0.0] * 3, "std": [255.0] * 3, "norms": {"loss": "magface"}}
     return Imported(found.architecture, inside, found.card | own)
 
 
@@ -148,6 +178,10 @@ def _lightnet(state: State) -> Imported:
 
 def _mobilefacenet(state: State) -> Imported:
     return Imported("mobilefacenet", state, _fields(112, len(state["linear.weight"]), ARCFACE))
+
+
+def _is_mobilefacenet(state: State) -> bool:
+    return "conv_6_dw.conv.weight" in state and "linear.weight" in state
 
 
 def _xiaoccer(state: State) -> Imported:
@@ -206,16 +240,17 @@ def _is_mobilenet_v3(state: State) -> bool:
     )
 
 
-def _is_plain_ir(state: State) -> bool:
-    return _is_ir(state) and not _is_adaface(state)
-
-
 TORCH_LAYOUTS = (
-    Layout("adaface", "mk-minchul/AdaFace: IR", _is_adaface, _ir),
-    Layout("ir", "egcode/facerec, face.evoLVe, InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir),
+    Layout("adaface", "mk-minchul/AdaFace: IR", _is_normalised_ir, _adaface, "BGR",
+           _is_adafaces_checkpoint),
+    Layout("tface", "Tencent/TFace, mk-minchul/CVLface: IR", _is_normalised_ir, _tface,
+           marked=_by_name_alone),
+    Layout("ir", "egcode/facerec, face.evoLVe, CurricularFace: IR, IR-SE", _is_plain_ir, _ir),
+    Layout("insightface_pytorch", "TreB1eN/InsightFace_Pytorch: IR, IR-SE", _is_plain_ir, _ir,
+           "BGR", _by_name_alone),
     Layout("iresnet", "insightface, arcface_torch",
            _has("layer1.0.prelu.weight", "features.weight"), _iresnet),
-    Layout("magface", "IrvingMeng/MagFace: iresnet", _is_magface, _magface),
+    Layout("magface", "IrvingMeng/MagFace: iresnet", _is_magface, _magface, "BGR"),
     Layout("vit", "insightface, arcface_torch: ViT",
            _has("pos_embed", "patch_embed.proj.weight", "feature.2.weight"), _vit),
     Layout("resnet", "egcode/facerec, face.evoLVe: ResNet",
@@ -225,8 +260,9 @@ TORCH_LAYOUTS = (
            _has("features.18.0.weight"), _mobilenet_v2),
     Layout("lightnet", "egcode/facerec: LightNet",
            _has("prelu4_2.weight", "out.1.weight"), _lightnet),
-    Layout("mobilefacenet", "InsightFace_Pytorch, face.evoLVe: MobileFaceNet",
-           _has("conv_6_dw.conv.weight", "linear.weight"), _mobilefacenet),
+    Layout("mobilefacenet", "face.evoLVe: MobileFaceNet", _is_mobilefacenet, _mobilefacenet),
+    Layout("insightface_pytorch", "TreB1eN/InsightFace_Pytorch: MobileFaceNet",
+           _is_mobilefacenet, _mobilefacenet, "BGR", _by_name_alone),
     Layout("xiaoccer", "Xiaoccer/MobileFaceNet_Pytorch, 112x96",
            _has("linear7.conv.weight", "linear1.conv.weight"), _xiaoccer),
     Layout("foamliu", "foamliu/MobileFaceNet",
