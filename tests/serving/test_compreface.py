@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
+from PIL import ImageFilter
 
 from tests.serving.conftest import MakeClient
 
@@ -210,6 +211,29 @@ def test_a_photo_that_is_there_already_keeps_its_id(enrolled, portrait_bytes):
     client, ids = enrolled
     again = client.post(FACES, params={"subject": HOPPER}, files=form(portrait_bytes[HOPPER]))
     assert (again.status_code, again.json()["image_id"]) == (201, ids[HOPPER])
+
+
+def test_the_one_face_that_is_strong_enough_is_enrolled_if_it_is_not_the_largest(
+    client, portrait_bytes
+):
+    large, small = (Pillow.open(io.BytesIO(portrait_bytes[name])) for name in (COLLINS, HOPPER))
+    large = large.convert("RGB").resize((round(2.4 * large.width), round(2.4 * large.height)))
+    both = Pillow.new("RGB", (large.width + small.width, max(large.height, small.height)))
+    both.paste(large.filter(ImageFilter.GaussianBlur(14)), (0, 0))
+    both.paste(small, (large.width, 0))
+    stream = io.BytesIO()
+    both.save(stream, "PNG")
+    photo = form(stream.getvalue())
+    found = client.post(f"{API}/detection/detect", files=photo).json()["result"]
+    blurred, sharp = (face["box"]["probability"] for face in found)
+    assert blurred < sharp
+    least = {"subject": "one", "det_prob_threshold": (blurred + sharp) / 2}
+    assert client.post(FACES, params=least, files=photo).status_code == 201
+    named = client.post(f"{API}/recognition/recognize", files=form(portrait_bytes[HOPPER])).json()
+    assert named["result"][0]["subjects"][0]["similarity"] > 0.5
+    least["det_prob_threshold"] = blurred / 2
+    answer = client.post(FACES, params=least, files=photo)
+    assert (answer.status_code, answer.json()["code"]) == (400, 31)
 
 
 def test_faces_are_deleted_by_id_several_ids_and_subject(enrolled):

@@ -19,7 +19,6 @@ from facerec.serving.compreface.options import (
     read_json,
     read_photos,
 )
-from facerec.serving.compreface.shapes import counted
 from facerec.serving.directory import usable_name
 from facerec.serving.failures import RequestError, too_busy
 from facerec.serving.service import Service
@@ -147,13 +146,7 @@ def example_routes(router: APIRouter, service: Service) -> None:
         (upload,) = await read_photos(request, "file")
         name = usable_name(subject)
         name = known_name(await service.people(), name) or name
-        found = await service.faces(upload, embed=False)
-        strong = counted(found.faces, least=det_prob_threshold or 0.0, limit=0)
-        if len(strong) > 1:
-            raise RequestError(422, "several_faces", f"{upload.name}: {len(strong)} faces")
-        if found.faces and not strong:
-            raise RequestError(422, "no_face", f"{upload.name}: no face found")
-        enrolled = await service.enrol(name, [upload])
+        enrolled = await service.enrol(name, [upload], alone_from=det_prob_threshold or 0.0)
         return answer({"image_id": enrolled.ids[0], "subject": name}, 201)
 
     @router.get(
