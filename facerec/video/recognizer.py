@@ -122,14 +122,19 @@ class VideoRecognizer:
         every_frame: detect and embed in each frame: slower, and independent of the machine's speed.
         strong: least score of a detection that begins a track; a weaker one only continues one
             (Zhang et al. 2022, ByteTrack).
+        first: number of the first track.
+
+    Attributes:
+        next_number: of the next new track.
     """
 
     def __init__(
         self, engine: Engine, matcher: Matcher, *, rate: float, every_frame: bool = False,
-        strong: float = 0.0,
+        strong: float = 0.0, first: int = 1,
     ) -> None:  # fmt: skip
         self.matcher = matcher
         self.timings = Timings()
+        self.next_number = first
         self._tracks: list[Track] = []
         self._engine, self._rate, self._every_frame = engine, rate, every_frame
         self._strong = strong
@@ -140,7 +145,6 @@ class VideoRecognizer:
         self._steady = math.inf
         self._urgent = False
         self._blind = False
-        self._count = 0
         self._before: tuple[int, float] | None = None
 
     @property
@@ -254,8 +258,8 @@ class VideoRecognizer:
         self._follow(self._missing())
         fresh = self._link(fresh, frame.seconds)
         for face in fresh:
-            self._count += 1
-            self._tracks.append(Track(self._count, face, frame.seconds))
+            self._tracks.append(Track(self.next_number, face, frame.seconds))
+            self.next_number += 1
         seen = self.tracks
         # A weak duplicate of a face would move another track onto it.
         weak = [face for face in found if face.score < self._strong]
