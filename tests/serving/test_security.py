@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import io
 import json
 import os
 import re
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +378,66 @@ def test_connections_that_ask_nothing_are_closed(
                 got += part
     # What is being answered is not idle.
     assert got.startswith(b"HTTP/1.1 200") is (b"HTTP" in begun)
+
+
+def pouring(outcomes: list[str]) -> Any:
+    """An application that sends 64 MB, whoever reads them, and notes how it ends."""
+
+    async def app(scope: object, receive: Any, send: Any) -> None:
+        try:
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(64):
+                await send({"type": "http.response.body", "body": b"." * 2**20, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            outcomes.append("done")
+        except asyncio.CancelledError:
+            outcomes.append("cancelled")
+            raise
+
+    return app
+
+
+def ask(url: str) -> socket.socket:
+    """A connection that has asked for something."""
+    place = url.removeprefix("http://").split(":")
+    link = socket.create_connection((place[0], int(place[1])), timeout=5)
+    link.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    return link
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 0.3)
+    outcomes: list[str] = []
+    with (
+        running(pouring(outcomes), http=server._Protocol, lifespan="off") as url,
+        ask(url) as silent,
+        ask(url) as slow,
+    ):
+        got = 0
+        while part := slow.recv(1 << 20):
+            got += len(part)
+            time.sleep(0.02)
+        assert got > 64 * 2**20
+        end = time.monotonic() + 10
+        while len(outcomes) < 2:
+            assert time.monotonic() < end, "the silent client is still waited for"
+            time.sleep(0.01)
+        assert sum(len(part) for part in iter(lambda: silent.recv(1 << 20), b"")) < 2**25
+    assert outcomes == ["done", "done"]
+
+
+def test_at_the_end_nobody_waits_for_a_client_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_LAST_IDLE_SECONDS", 0.1)
+    outcomes: list[str] = []
+    with contextlib.ExitStack() as stack:
+        with running(pouring(outcomes), http=server._Protocol, lifespan="off") as url:
+            stack.enter_context(ask(url)).recv(1)
+        assert outcomes == ["done"]
 
 
 @pytest.mark.parametrize("headers", [{"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}])
