@@ -197,11 +197,12 @@ class Cameras:
 
     Attributes:
         hubs: the events of each camera, by its name.
+        say: see above.
     """
 
     def __init__(self, profile: Profile, say: Callable[[str], None]) -> None:
         self.hubs = {name: Hub() for name in profile.serve.cameras}
-        self._profile, self._say = profile, say
+        self._profile, self.say = profile, say
         self._cameras: list[Camera] = []
         self._ending: asyncio.Task[None] | None = None
 
@@ -224,12 +225,12 @@ class Cameras:
         self._ending = asyncio.create_task(self._end_with(ending))
         profile, strong = with_weak_faces(self._profile.looking_again("none"))
         engine = await asyncio.to_thread(Engine.from_profile, profile)
-        turn, newest = threading.Lock(), _Newest(profile, engine, self._say)
+        turn, newest = threading.Lock(), _Newest(profile, engine, self.say)
         self._cameras = [
             Camera(
                 name, source, engine, turn, newest, strong=strong,
                 max_pixels=profile.runtime.max_pixels, tell=self.hubs[name].publish,
-                say=self._say,
+                say=self.say,
             )
             for name, source in profile.serve.cameras.items()
         ]  # fmt: skip
