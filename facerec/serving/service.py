@@ -42,10 +42,12 @@ class Upload:
     Attributes:
         name: what answers and errors call it.
         data: its encoded bytes.
+        problem: why it could not be had; raised where its faces are asked for.
     """
 
     name: str
     data: bytes
+    problem: FacerecError | None = None
 
 
 class Engines(NamedTuple):
@@ -144,6 +146,8 @@ class Service(Directory):
             InputError: it is no image, damaged, or has too many pixels.
             RequestError: too many photos are waiting.
         """
+        if upload.problem is not None:
+            raise upload.problem
         return await self._batcher.analyse(upload.name, upload.data, self._engine, embed=embed)
 
     async def recognize(self, upload: Upload) -> tuple[Analysis, list[Match]]:
@@ -271,6 +275,8 @@ class Service(Directory):
         return vector, 1
 
     async def _analyse_turned(self, upload: Upload, select: Select | None) -> Analysis:
+        if upload.problem is not None:
+            raise upload.problem
         return await self._batcher.analyse(
             upload.name, upload.data, self._turning, embed=True, select=select
         )
@@ -281,7 +287,7 @@ class Service(Directory):
         """The photos whose faces can be enrolled; the others go into the report.
 
         Raises:
-            InputError: it is the only one.
+            FacerecError: it is the only one.
         """
         profile, select = _enrolment_rules(self.profile, alone_from)
         outcomes = await asyncio.gather(
@@ -290,7 +296,7 @@ class Service(Directory):
         usable = []
         for upload, found in zip(uploads, outcomes, strict=True):
             problem: FacerecError | None = None
-            if isinstance(found, InputError):
+            if isinstance(found, InputError) or (found is upload.problem is not None):
                 problem = found
                 report.failed[upload.name] = str(found)
             elif isinstance(found, BaseException):
