@@ -223,12 +223,11 @@ async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> C
     texts: dict[str, Any] = {}
     size = 0
 
-    def count(upload: Upload) -> Upload:
+    def count(more: int) -> None:
         nonlocal size
-        size += len(upload.data)
+        size += more
         if size > MAX_BODY:
             raise RequestError(413, "body_too_large", f"at most {MAX_BODY:,} bytes of photos")
-        return upload
 
     for name, value in fields.items():
         if name not in photos or (isinstance(value, dict) and "person" in value):
@@ -236,17 +235,18 @@ async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> C
         elif isinstance(value, list):
             found[name] = await _uploads(value, name, fetch, count)
         else:
-            found[name] = [count(await _upload(value, name, fetch))]
+            found[name] = [await _upload(value, name, fetch)]
+            count(len(found[name][0].data))
     return Content(found, texts, any(isinstance(fields.get(name), list) for name in found))
 
 
 async def _uploads(
-    values: Sequence[Any], field: str, fetch: Fetch | None, count: Callable[[Upload], Upload]
+    values: Sequence[Any], field: str, fetch: Fetch | None, count: Callable[[int], None]
 ) -> list[Upload]:
     """The photos of a list, some fetched at a time; one that cannot be had spoils no other.
 
     Args:
-        count: told of each as it comes; may raise.
+        count: told the bytes of each as it comes; raises RequestError at too many.
     """
     if len(values) > MAX_PHOTOS:
         raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
@@ -255,12 +255,15 @@ async def _uploads(
     async def attempt(place: int, value: Any) -> Upload:
         numbered = f"{field}[{place}]"
         async with turns:
+            count(0)  # The others may have brought too many already.
             try:
-                return count(await _upload(value, numbered, fetch))
+                upload = await _upload(value, numbered, fetch)
             except FacerecError as error:
                 if to_request_error(error).status != 422:
                     raise
                 return Upload(_name_of(value, numbered) or numbered, b"", error)
+            count(len(upload.data))
+            return upload
 
     tasks = [asyncio.create_task(attempt(*numbered)) for numbered in enumerate(values)]
     try:

@@ -291,6 +291,21 @@ def test_a_subject_may_be_added_before_its_faces(client, portrait_bytes):
     assert client.get(SUBJECTS).json() == {"subjects": []}
 
 
+def test_a_subject_without_faces_is_found_in_another_spelling(client, portrait_bytes):
+    client.post(SUBJECTS, json={"subject": "Ann"})
+    photo = form(portrait_bytes[HOPPER])
+    added = client.post(FACES, params={"subject": "ANN"}, files=photo).json()
+    assert added["subject"] == "Ann"
+    assert client.get(SUBJECTS).json() == {"subjects": ["Ann"]}
+    client.post(SUBJECTS, json={"subject": "Zoë"})
+    assert client.put(f"{SUBJECTS}/zoë", json={"subject": "ZOË"}).json() == {"updated": True}
+    assert client.get(SUBJECTS).json() == {"subjects": ["Ann", "ZOË"]}
+    assert client.put(f"{SUBJECTS}/ann", json={"subject": "zoë"}).json() == {"updated": True}
+    assert client.get(SUBJECTS).json() == {"subjects": ["ZOË"]}
+    assert client.delete(FACES, params={"subject": "Zoë"}).json() == {"deleted": 1}
+    assert client.get(SUBJECTS).json() == {"subjects": []}
+
+
 def test_subjects_without_faces_are_not_remembered_without_end(client, monkeypatch):
     monkeypatch.setattr("facerec.serving.compreface.collection._MOST_EMPTY", 2)
     added = [client.post(SUBJECTS, json={"subject": name}).status_code for name in "abc"]
