@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -24,6 +25,10 @@ _IDLE_SECONDS = 30.0
 twice these, and one that takes nothing of its answer for as long is aborted."""
 _LAST_IDLE_SECONDS = 2.0
 """The same once the server is asked to end."""
+
+
+_PROXIES = "FORWARDED_ALLOW_IPS"
+"""Environment variable that names to uvicorn the proxies whose `X-Forwarded-For` is believed."""
 
 
 class _Server(uvicorn.Server):
@@ -129,6 +134,8 @@ def run(app: FastAPI, bound: socket.socket, started: Callable[[], None], **optio
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=_BACKLOG,
         http=_Protocol,
+        # Any process of this machine could else name an address that is not its own.
+        proxy_headers=_PROXIES in os.environ,
         **options,
     )
     # What a stranger's broken request makes uvicorn say is no news.

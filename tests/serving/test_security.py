@@ -11,8 +11,10 @@ import os
 import re
 import socket
 import stat
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -378,6 +380,44 @@ def test_connections_that_ask_nothing_are_closed(
                 got += part
     # What is being answered is not idle.
     assert got.startswith(b"HTTP/1.1 200") is (b"HTTP" in begun)
+
+
+@pytest.mark.parametrize("proxies", [None, "127.0.0.1"])
+def test_a_client_names_no_other_address_unless_it_is_a_known_proxy(
+    proxies: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    if proxies is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", proxies)
+    addresses: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        addresses.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    app.state = SimpleNamespace(ending=threading.Event())  # type: ignore[attr-defined]
+    ready, servers = threading.Event(), []
+    made = server._Server.__init__
+
+    def keep(self: Any, *arguments: Any) -> None:
+        servers.append(self)
+        made(self, *arguments)
+
+    monkeypatch.setattr(server._Server, "__init__", keep)
+    bound = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    thread = threading.Thread(
+        target=server.run, args=(app, bound, ready.set), kwargs={"lifespan": "off"}
+    )
+    thread.start()
+    try:
+        assert ready.wait(10)
+        httpx.get(url, headers={"X-Forwarded-For": "8.8.8.8"})
+    finally:
+        servers[0].should_exit = True
+        thread.join(10)
+    assert addresses == ["127.0.0.1" if proxies is None else "8.8.8.8"]
 
 
 def pouring(outcomes: list[str]) -> Any:
