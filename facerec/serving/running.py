@@ -25,8 +25,6 @@ _IDLE_SECONDS = 30.0
 twice these, and one that takes nothing of its answer for as long is aborted."""
 _LAST_IDLE_SECONDS = 2.0
 """The same once the server is asked to end."""
-
-
 _PROXIES = "FORWARDED_ALLOW_IPS"
 """Environment variable that names to uvicorn the proxies whose `X-Forwarded-For` is believed."""
 
