@@ -16,15 +16,18 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from facerec.errors import FacerecError, InputError
 from facerec.files.parsing import parse_json
 from facerec.files.text import readable
-from facerec.serving.failures import RequestError
+from facerec.serving.failures import RequestError, to_request_error
 from facerec.serving.service import Upload
 
 MAX_BODY = 64 << 20
 """Bytes of a request's body."""
 MAX_PHOTOS = 64
 """Photos of a request."""
+_FETCHES = 4
+"""Photos of a list that are fetched at a time."""
 _SECONDS = 60.0
 """Seconds in which a body has to come."""
 _MOST_PARTS, _LONGEST_NAME = 256, 200
@@ -106,13 +109,13 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
         raise RequestError(408, "too_slow", told) from None
 
 
-async def read_form(request: Request, most: int = MAX_BODY) -> list[Part]:
+async def read_form(request: Request) -> list[Part]:
     """The parts of a multipart form.
 
     Raises:
         RequestError: it is none, damaged, or too large.
     """
-    body = await read_body(request, most)
+    body = await read_body(request)
     kind = request.headers.get("content-type", "")
     if len(body) < _LARGE:
         return parse_form(kind, body)
@@ -219,22 +222,55 @@ async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> C
     found: dict[str, list[Upload]] = {}
     texts: dict[str, Any] = {}
     size = 0
+
+    def count(more: int) -> None:
+        nonlocal size
+        size += more
+        if size > MAX_BODY:
+            raise RequestError(413, "body_too_large", f"at most {MAX_BODY:,} bytes of photos")
+
     for name, value in fields.items():
-        values = value if isinstance(value, list) else [value]
         if name not in photos or (isinstance(value, dict) and "person" in value):
             texts[name] = value
-            continue
-        if len(values) > MAX_PHOTOS:
-            raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
-        numbered = isinstance(value, list)
-        found[name] = []
-        for place, one in enumerate(values):
-            upload = await _upload(one, f"{name}[{place}]" if numbered else name, fetch)
-            size += len(upload.data)
-            if size > MAX_BODY:
-                raise RequestError(413, "body_too_large", f"at most {MAX_BODY:,} bytes of photos")
-            found[name].append(upload)
+        elif isinstance(value, list):
+            found[name] = await _uploads(value, name, fetch, count)
+        else:
+            found[name] = [await _upload(value, name, fetch)]
+            count(len(found[name][0].data))
     return Content(found, texts, any(isinstance(fields.get(name), list) for name in found))
+
+
+async def _uploads(
+    values: Sequence[Any], field: str, fetch: Fetch | None, count: Callable[[int], None]
+) -> list[Upload]:
+    """The photos of a list, some fetched at a time; one that cannot be had spoils no other.
+
+    Args:
+        count: told the bytes of each as it comes; raises RequestError at too many.
+    """
+    if len(values) > MAX_PHOTOS:
+        raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
+    turns = asyncio.Semaphore(_FETCHES)
+
+    async def attempt(place: int, value: Any) -> Upload:
+        numbered = f"{field}[{place}]"
+        async with turns:
+            count(0)  # The others may have brought too many already.
+            try:
+                upload = await _upload(value, numbered, fetch)
+            except FacerecError as error:
+                if to_request_error(error).status != 422:
+                    raise
+                return Upload(_name_of(value, numbered) or numbered, b"", error)
+            count(len(upload.data))
+            return upload
+
+    tasks = [asyncio.create_task(attempt(*numbered)) for numbered in enumerate(values)]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _counted(fetch: Fetch | None, request: Request) -> Fetch | None:
@@ -267,20 +303,29 @@ async def _upload(value: Any, field: str, fetch: Fetch | None) -> Upload:
     given = {"base64": value} if isinstance(value, str) else value
     if not isinstance(given, dict):
         raise RequestError(422, "no_image", f"{field}: give base64, or an object with url")
-    name = given.get("name", field)
-    if not isinstance(name, str):
+    name = _name_of(given, field)
+    if name is None:
         raise RequestError(422, "no_image", f"{field}: its name is no text")
     if isinstance(url := given.get("url"), str):
         if fetch is None:
             raise RequestError(
                 403, "urls_refused", f"{field}: this server fetches no URLs (--allow-urls)"
             )
-        return Upload(_named(name), await fetch(url))
+        try:
+            return Upload(name, await fetch(url))
+        except InputError as error:
+            raise InputError(f"{field}: {error}") from error
     if not isinstance(encoded := given.get("base64"), str):
         raise RequestError(422, "no_image", f"{field}: give base64, or an object with url")
     if len(encoded) < _LARGE:
-        return Upload(_named(name), decode_base64(encoded, field))
-    return Upload(_named(name), await asyncio.to_thread(decode_base64, encoded, field))
+        return Upload(name, decode_base64(encoded, field))
+    return Upload(name, await asyncio.to_thread(decode_base64, encoded, field))
+
+
+def _name_of(value: Any, field: str) -> str | None:
+    """What a photo of a JSON body is called; None: something that is no text."""
+    name = value.get("name", field) if isinstance(value, dict) else field
+    return _named(name) if isinstance(name, str) else None
 
 
 def decode_base64(text: str, where: str) -> bytes:

@@ -89,6 +89,7 @@ class Camera:
         )  # fmt: skip
         self._strong, self._max_pixels, self._pause = strong, max_pixels, pause
         self._tell, self._say = tell, say
+        self._first = 1
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"camera-{self.name}", daemon=True)
@@ -98,9 +99,9 @@ class Camera:
         """Stop watching, after the frame in work."""
         self._stopped.set()
 
-    def join(self) -> None:
-        """Wait until it has stopped; a camera that gives no picture is not waited for."""
-        self._thread.join(_JOIN_SECONDS)
+    def join(self, seconds: float = _JOIN_SECONDS) -> None:
+        """Wait until it has stopped; one that gives no picture is not waited for any longer."""
+        self._thread.join(max(seconds, 0))
 
     def _watch(self) -> None:
         pause = self._pause
@@ -121,6 +122,8 @@ class Camera:
         try:
             self._follow()
         except Exception as error:  # noqa: BLE001  (a camera that fails is tried again)
+            if self._stopped.is_set():
+                return True
             if self.state != "away":
                 expected = isinstance(error, FacerecError)
                 told = str(error) if expected else without_credentials(f"failed: {error!r}")
@@ -135,24 +138,30 @@ class Camera:
         Raises:
             FacerecError: it cannot be opened, or gives no more pictures.
         """
-        source = open_video(self._source, stdin=None, max_pixels=self._max_pixels)
+        source = open_video(self._source, stdin=None, max_pixels=self._max_pixels, reconnect=False)
         with self._turn:
             matcher = self._matcher()
-        recognizer = VideoRecognizer(self._engine, matcher, rate=source.rate, strong=self._strong)
+        recognizer = VideoRecognizer(
+            self._engine, matcher, rate=source.rate, strong=self._strong, first=self._first
+        )
         strangers = Strangers()
         seconds = 0.0
-        with closing(source.frames()) as frames:  # type: ignore[type-var]
-            for frame in frames:
-                if self._stopped.is_set():
-                    return
-                if self.state != "live":
-                    self._say(f"camera {self.name}: live")
-                self.state, seconds = "live", frame.seconds
-                with self._turn:
-                    recognizer.matcher = self._matcher()
-                    events = recognizer.feed(frame)
-                self._publish(events + strangers.look(events, recognizer.tracks, seconds))
-        self._publish(recognizer.finish(seconds))
+        try:
+            with closing(source.frames()) as frames:  # type: ignore[type-var]
+                for frame in frames:
+                    if self._stopped.is_set():
+                        return
+                    if self.state != "live":
+                        self._say(f"camera {self.name}: live")
+                    self.state, seconds = "live", frame.seconds
+                    with self._turn:
+                        recognizer.matcher = self._matcher()
+                        events = recognizer.feed(frame)
+                    self._publish(events + strangers.look(events, recognizer.tracks, seconds))
+        finally:
+            self._publish(recognizer.finish(seconds))
+            # The next connection's tracks are others.
+            self._first = recognizer.next_number
 
     def _publish(self, events: Sequence[Event]) -> None:
         at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -188,11 +197,12 @@ class Cameras:
 
     Attributes:
         hubs: the events of each camera, by its name.
+        say: see above.
     """
 
     def __init__(self, profile: Profile, say: Callable[[str], None]) -> None:
         self.hubs = {name: Hub() for name in profile.serve.cameras}
-        self._profile, self._say = profile, say
+        self._profile, self.say = profile, say
         self._cameras: list[Camera] = []
         self._ending: asyncio.Task[None] | None = None
 
@@ -215,12 +225,12 @@ class Cameras:
         self._ending = asyncio.create_task(self._end_with(ending))
         profile, strong = with_weak_faces(self._profile.looking_again("none"))
         engine = await asyncio.to_thread(Engine.from_profile, profile)
-        turn, newest = threading.Lock(), _Newest(profile, engine, self._say)
+        turn, newest = threading.Lock(), _Newest(profile, engine, self.say)
         self._cameras = [
             Camera(
                 name, source, engine, turn, newest, strong=strong,
                 max_pixels=profile.runtime.max_pixels, tell=self.hubs[name].publish,
-                say=self._say,
+                say=self.say,
             )
             for name, source in profile.serve.cameras.items()
         ]  # fmt: skip
@@ -232,8 +242,13 @@ class Cameras:
         self._close_streams()
         for camera in self._cameras:
             camera.stop()
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        """Wait for all cameras at once: they were told to stop before."""
+        end = time.monotonic() + _JOIN_SECONDS
         for camera in self._cameras:
-            await asyncio.to_thread(camera.join)
+            camera.join(end - time.monotonic())
 
     async def _end_with(self, ending: threading.Event) -> None:
         while not ending.is_set():

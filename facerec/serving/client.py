@@ -75,9 +75,8 @@ def parse_url(url: str) -> Target:
     try:
         parts = urlsplit(url)
         scheme, port = parts.scheme.lower(), parts.port
-        host = (parts.hostname or "").rstrip(".")
-        host = host if ":" in host else host.encode("idna").decode()
-    except (ValueError, UnicodeError) as error:
+        host = ascii_host(parts.hostname or "")
+    except ValueError as error:
         raise InputError(f"{shown}: is no URL") from error
     if scheme not in _PORTS:
         raise InputError(f"{shown}: only http:// and https:// are fetched")
@@ -88,6 +87,16 @@ def parse_url(url: str) -> Target:
     path = quote(parts.path or "/", safe=_SAFE)
     query = f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
     return Target(scheme, host, port or _PORTS[scheme], path + query)
+
+
+def ascii_host(name: str) -> str:
+    """A host's name as it is resolved; an address stays as it is.
+
+    Raises:
+        ValueError: it is none: a part of it is empty or too long.
+    """
+    name = name.rstrip(".")
+    return name if ":" in name else name.encode("idna").decode()
 
 
 async def send(

@@ -111,8 +111,7 @@ def entries_of(store: GalleryStore, person: str) -> list[Entry]:
             float(rows.score[row]),
             float(rows.quality[row]),
             similarity_to_distance(float(cosines[row]), store.card.metric),
-            {key: value for key, value in rows.meta[row].items() if key not in (ID, ENROLLED)},
-            rows.meta[row].get(ENROLLED),
+            *_told_meta(rows.source[row], rows.meta[row]),
         )
         for row in range(len(rows))
     ]
@@ -177,13 +176,13 @@ def expired(store: GalleryStore, before: datetime) -> list[Entry]:
     owners: dict[str, None] = {}
     for batch in store.batches():
         for person, source, meta in zip(batch.person, batch.source, batch.meta, strict=True):
-            if source.startswith(SCHEME) and _is_before(meta.get(ENROLLED), before):
+            if _is_ours(source, meta) and _is_before(meta.get(ENROLLED), before):
                 owners[person] = None
     return [
         entry
         for person in owners
         for entry in entries_of(store, person)
-        if entry.source.startswith(SCHEME) and _is_before(entry.enrolled, before)
+        if _is_before(entry.enrolled, before)
     ]
 
 
@@ -193,14 +192,15 @@ def _is_before(enrolled: str | None, moment: datetime) -> bool:
     try:
         return datetime.fromisoformat(enrolled) < moment
     except (ValueError, TypeError):
-        # Metadata of that name that somebody else wrote.
         return False
 
 
 def _owners(store: GalleryStore, wanted: str) -> Iterator[str | None]:
     """Who may have an entry with that id; None after each part of the gallery."""
     for batch in store.batches(where={ID: wanted}):
-        yield from batch.person
+        for person, source, meta in zip(batch.person, batch.source, batch.meta, strict=True):
+            if _is_ours(source, meta):
+                yield person
     if not _may_be_derived(wanted):
         return
     for number, (person, source, sha256) in enumerate(store.photos(), start=1):
@@ -217,8 +217,22 @@ def _may_be_derived(wanted: str) -> bool:
         return False
 
 
+def _is_ours(source: str, meta: Where) -> bool:
+    """Whether an entry was enrolled over HTTP: others may have metadata of these names, too."""
+    return ID in meta and source == f"{SCHEME}{meta[ID]}"
+
+
 def _id_of(person: str, source: str, sha256: str, meta: Where) -> str:
-    return meta.get(ID) or _derived_id(person, source, sha256)
+    return meta[ID] if _is_ours(source, meta) else _derived_id(person, source, sha256)
+
+
+def _told_meta(source: str, meta: Where) -> tuple[Where, str | None]:
+    """An entry's metadata as it was given, and when it was enrolled over HTTP."""
+    if not _is_ours(source, meta):
+        return meta, None
+    return {key: value for key, value in meta.items() if key not in (ID, ENROLLED)}, meta.get(
+        ENROLLED
+    )
 
 
 def _derived_id(person: str, source: str, sha256: str) -> str:

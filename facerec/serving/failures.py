@@ -39,9 +39,9 @@ class RequestError(FacerecError):
         return {"error": {"code": self.code, "message": str(self)}}
 
 
-def too_busy(message: str, *, seconds: int = 1) -> RequestError:
+def too_busy(message: str) -> RequestError:
     """More requests than are answered in time."""
-    return RequestError(429, "too_many_requests", message, {"Retry-After": str(seconds)})
+    return RequestError(429, "too_many_requests", message, {"Retry-After": "1"})
 
 
 def unavailable(code: str, message: str, *, seconds: int = 5) -> RequestError:

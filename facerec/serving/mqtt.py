@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from facerec.errors import MissingError, UsageError, without_credentials
+from facerec.serving.client import ascii_host
 from facerec.serving.events import TOLD, Outbox, Record
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ _MAX_BACKOFF = 30.0
 _GOODBYE = 2.0
 _ONLINE, _OFFLINE = "online", "offline"
 _DISCOVERY = "homeassistant/sensor"
+_DEFAULT_PREFIX = "facerec"
+_NO_ID = re.compile(r"[^A-Za-z0-9_-]+")
+"""What Home Assistant allows in no topic of its discovery."""
+_NO_ENTITY = re.compile(r"[^a-z0-9_]+")
 # `+`, `#` and `$` have a meaning of their own in topics.
 _PREFIX = re.compile(r"[^+#$\x00-\x1f\x7f]{1,100}")
 
@@ -58,15 +63,16 @@ class Mqtt:
         try:
             parts = urlsplit(url)
             port = parts.port
+            host = ascii_host(parts.hostname or "")
         except ValueError as error:
             raise UsageError(f"--mqtt {shown}: is no URL") from error
-        if parts.scheme not in _PORTS or not parts.hostname:
+        if parts.scheme not in _PORTS or not host:
             raise UsageError(f"--mqtt {shown}: give mqtt://HOST[:PORT][/PREFIX], or mqtts://")
-        self._prefix = unquote(parts.path.strip("/")) or "facerec"
+        self._prefix = unquote(parts.path.strip("/")) or _DEFAULT_PREFIX
         if not _PREFIX.fullmatch(self._prefix):
             raise UsageError(f"--mqtt {shown}: the prefix may not hold +, # or $")
         self._secure = parts.scheme == "mqtts"
-        self._host, self._port = parts.hostname, port or _PORTS[parts.scheme]
+        self._host, self._port = host, port or _PORTS[parts.scheme]
         self._user = unquote(parts.username) if parts.username else None
         self._password = unquote(parts.password) if parts.password else None
         _require_aiomqtt()
@@ -112,15 +118,25 @@ class Mqtt:
     async def _announce(self, client: aiomqtt.Client) -> None:
         await client.publish(f"{self._prefix}/status", _ONLINE, qos=1, retain=True)
         for camera in self._cameras:
-            topic = f"{_DISCOVERY}/facerec_{camera}/config"
+            topic = f"{_DISCOVERY}/{self._named(camera)}/config"
             await client.publish(topic, json.dumps(self._sensor(camera)), qos=1, retain=True)
+
+    def _named(self, camera: str) -> str:
+        """A camera's id for Home Assistant: another one below another prefix, so that servers of
+        one broker do not overwrite each other's sensors."""
+        if self._prefix == _DEFAULT_PREFIX:
+            return f"facerec_{camera}"
+        return f"facerec_{_NO_ID.sub('_', self._prefix)}_{camera}"
 
     def _sensor(self, camera: str) -> dict[str, object]:
         """What Home Assistant must know of a camera's sensor (MQTT discovery)."""
+        identity = f"{self._named(camera)}_person"
         return {
             "name": f"{camera} person",
-            "unique_id": f"facerec_{camera}_person",
-            "object_id": f"facerec_{camera}_person",
+            "unique_id": identity,
+            "default_entity_id": f"sensor.{_NO_ENTITY.sub('_', identity.lower())}",
+            # Its name before Home Assistant 2026.4.
+            "object_id": identity,
             "icon": "mdi:face-recognition",
             "state_topic": f"{self._prefix}/{camera}/person",
             "availability_topic": f"{self._prefix}/status",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -21,7 +22,11 @@ _DRAIN_SECONDS = 30
 _BACKLOG = 512
 _IDLE_SECONDS = 30.0
 """Seconds after which a connection without a request is closed; a request's head has to come within
-twice these."""
+twice these, and one that takes nothing of its answer for as long is aborted."""
+_LAST_IDLE_SECONDS = 2.0
+"""The same once the server is asked to end."""
+_PROXIES = "FORWARDED_ALLOW_IPS"
+"""Environment variable that names to uvicorn the proxies whose `X-Forwarded-For` is believed."""
 
 
 class _Server(uvicorn.Server):
@@ -64,26 +69,50 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
-    """Closes connections that ask nothing: uvicorn's own waits for a first request for ever, and
-    for a head that comes byte by byte."""
+    """Closes connections that ask nothing, and aborts those that take nothing of their answer.
+
+    uvicorn's own waits for ever for a first request, for a head that comes byte by byte, and for a
+    client that does not read."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._asked: Any = None
-        self._look_again()
+        self._unsent = 0
+        self._look_again(_IDLE_SECONDS)
 
-    def _look(self) -> None:
-        if self.transport.is_closing():
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        self._unsent = 0
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._timer.cancel()
+        self._look_again(_LAST_IDLE_SECONDS)
+
+    def _look(self, seconds: float) -> None:
+        if self._is_stuck():
+            self.transport.abort()
             return
         asked: Any = self.cycle
         if asked is self._asked and (asked is None or asked.response_complete):
+            # What waits to be sent is sent before, if it is taken.
             self.transport.close()
-            return
         self._asked = asked
-        self._look_again()
+        self._look_again(seconds)
 
-    def _look_again(self) -> None:
-        asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._look)
+    def _is_stuck(self) -> bool:
+        """Whether the client has taken nothing since the last look of what waits for it. Nothing is
+        added to that while writing is paused, or once the connection is to be closed."""
+        waits = self.flow.write_paused or self.transport.is_closing()
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size() if waits else 0
+        return 0 < before <= self._unsent
+
+    def _look_again(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look, seconds)
 
 
 def run(app: FastAPI, bound: socket.socket, started: Callable[[], None], **options: Any) -> None:
@@ -103,6 +132,8 @@ def run(app: FastAPI, bound: socket.socket, started: Callable[[], None], **optio
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         backlog=_BACKLOG,
         http=_Protocol,
+        # Any process of this machine could else name an address that is not its own.
+        proxy_headers=_PROXIES in os.environ,
         **options,
     )
     # What a stranger's broken request makes uvicorn say is no news.

@@ -11,9 +11,10 @@ from facerec.alignment.warp import only_central_face
 from facerec.card import Metric, ModelCard
 from facerec.engine.building import build_detector, open_model
 from facerec.engine.engine import Engine
+from facerec.engine.pool import Select
 from facerec.engine.second_look import with_second_look
 from facerec.errors import FacerecError, InputError, UsageError
-from facerec.faces import Floats, Match
+from facerec.faces import Face, Floats, Image, Match
 from facerec.gallery.base import GalleryStore, Where
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
@@ -41,10 +42,12 @@ class Upload:
     Attributes:
         name: what answers and errors call it.
         data: its encoded bytes.
+        problem: why it could not be had; raised where its faces are asked for.
     """
 
     name: str
     data: bytes
+    problem: FacerecError | None = None
 
 
 class Engines(NamedTuple):
@@ -143,6 +146,8 @@ class Service(Directory):
             InputError: it is no image, damaged, or has too many pixels.
             RequestError: too many photos are waiting.
         """
+        if upload.problem is not None:
+            raise upload.problem
         return await self._batcher.analyse(upload.name, upload.data, self._engine, embed=embed)
 
     async def recognize(self, upload: Upload) -> tuple[Analysis, list[Match]]:
@@ -198,12 +203,21 @@ class Service(Directory):
         }
 
     async def enrol(
-        self, person: str, uploads: Sequence[Upload], meta: Where | None = None
+        self,
+        person: str,
+        uploads: Sequence[Upload],
+        meta: Where | None = None,
+        *,
+        alone_from: float | None = None,
     ) -> Enrolled:
         """Enrol photos of a person; they are on disk when this returns.
 
-        A photo that is enrolled for them already, by content, is skipped. `gallery.faces` says
-        which face counts where a photo shows several.
+        A photo that is enrolled for them already, by content, is skipped.
+
+        Args:
+            meta: metadata of the faces.
+            alone_from: least score of a face that counts, of which a photo must show exactly one;
+                None: `gallery.faces` says which face counts where a photo shows several.
 
         Raises:
             InputError: the only photo is no image, or shows no face or too many.
@@ -212,7 +226,7 @@ class Service(Directory):
         _ = self._people.address
         person = usable_name(person)
         report = Enrolment()
-        usable = await self._usable_photos(uploads, report)
+        usable = await self._usable_photos(uploads, report, alone_from)
         given = [(found, new_meta(meta)) for found in usable]
 
         def add(store: GalleryStore) -> Enrolled:
@@ -253,39 +267,42 @@ class Service(Directory):
             where = self.profile.recognize.where
             rows = await self._people.read(lambda store: rows_of(store, which, where))
             return mean_vector(rows.embeddings), len(rows)
-        found = await self._central(which)
+        found = await self._analyse_turned(which, only_central_face)
         if not found.faces:
             raise RequestError(422, "no_face", f"{which.name}: no face found")
         vector = found.faces[0].embedding
         assert vector is not None, "it was asked for"
         return vector, 1
 
-    async def _central(self, upload: Upload, *, every: bool = False) -> Analysis:
-        select = None if every else only_central_face
+    async def _analyse_turned(self, upload: Upload, select: Select | None) -> Analysis:
+        if upload.problem is not None:
+            raise upload.problem
         return await self._batcher.analyse(
             upload.name, upload.data, self._turning, embed=True, select=select
         )
 
-    async def _usable_photos(self, uploads: Sequence[Upload], report: Enrolment) -> list[Analysis]:
+    async def _usable_photos(
+        self, uploads: Sequence[Upload], report: Enrolment, alone_from: float | None
+    ) -> list[Analysis]:
         """The photos whose faces can be enrolled; the others go into the report.
 
         Raises:
-            InputError: it is the only one.
+            FacerecError: it is the only one.
         """
-        every = self.profile.gallery.faces != "central"
+        profile, select = _enrolment_rules(self.profile, alone_from)
         outcomes = await asyncio.gather(
-            *(self._central(upload, every=every) for upload in uploads), return_exceptions=True
+            *(self._analyse_turned(upload, select) for upload in uploads), return_exceptions=True
         )
         usable = []
         for upload, found in zip(uploads, outcomes, strict=True):
             problem: FacerecError | None = None
-            if isinstance(found, InputError):
+            if isinstance(found, InputError) or (found is upload.problem is not None):
                 problem = found
                 report.failed[upload.name] = str(found)
             elif isinstance(found, BaseException):
                 raise found
             else:
-                verdict = judge(found.faces, self.profile)
+                verdict = judge(found.faces, profile)
                 report.note(upload.name, verdict)
                 if verdict.reason:
                     told = f"{upload.name}: {verdict.told}"
@@ -297,6 +314,18 @@ class Service(Directory):
             if problem is not None and len(uploads) == 1:
                 raise problem
         return usable
+
+
+def _enrolment_rules(profile: Profile, alone_from: float | None) -> tuple[Profile, Select | None]:
+    """The profile that judges a photo's faces, and which of them it gets to see."""
+    if alone_from is None:
+        return profile, only_central_face if profile.gallery.faces == "central" else None
+    section = profile.gallery.model_copy(update={"faces": "refuse"})
+
+    def strong(_: Image, faces: Sequence[Face]) -> list[Face]:
+        return [face for face in faces if face.score >= alone_from]
+
+    return profile.model_copy(update={"gallery": section}), strong
 
 
 def open_engines(profile: Profile) -> Engines:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from facerec.errors import UsageError
+from facerec.errors import UsageError, without_path
 from facerec.profile.loading import Profile
 from facerec.serving.cameras import Cameras
 from facerec.serving.mqtt import Mqtt
@@ -17,6 +17,7 @@ from facerec.serving.webhooks import Webhook
 
 Sink = Webhook | Mqtt
 _MOST_BYTES = 4096
+_PAUSE, _MAX_BACKOFF = 1.0, 60.0
 
 
 def sinks_of(profile: Profile, say: Callable[[str], None]) -> list[Sink]:
@@ -66,7 +67,7 @@ async def watching(
     for hub in cameras.hubs.values():
         for sink in sinks:
             hub.add(sink.take)
-    sending = [asyncio.create_task(sink.run()) for sink in sinks]
+    sending = [asyncio.create_task(_keep_sending(sink, cameras.say)) for sink in sinks]
     try:
         await cameras.start(ending)
         yield
@@ -77,3 +78,15 @@ async def watching(
         for task in sending:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def _keep_sending(sink: Sink, say: Callable[[str], None], pause: float = _PAUSE) -> None:
+    """Send until cancelled, whatever happens: nobody waits for a task that has failed."""
+    while True:
+        try:
+            await sink.run()
+        except Exception as error:  # noqa: BLE001  (what failed is tried again)
+            told = without_path(f"failed: {error!r}")
+            say(f"{type(sink).__name__.lower()}: {told}; trying again")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _MAX_BACKOFF)

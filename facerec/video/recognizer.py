@@ -24,7 +24,8 @@ from facerec.video.tracks import Flow, Track, assign, reidentify, without_duplic
 Kind = Literal["appeared", "identified", "changed", "left", "unknown"]
 """`unknown` is told by `facerec serve` alone: a track that stays without a name."""
 _LEAVE_SECONDS = 0.7
-"""Seconds without a detection after which a track ends."""
+"""Seconds after its last detection from which a track ends at one that does not find it: detections
+may lie further apart than these."""
 _REIDENTIFY_SECONDS = 5.0
 """Seconds within which an ended track can be re-identified."""
 _REFRESH_SECONDS = 1.0
@@ -121,14 +122,19 @@ class VideoRecognizer:
         every_frame: detect and embed in each frame: slower, and independent of the machine's speed.
         strong: least score of a detection that begins a track; a weaker one only continues one
             (Zhang et al. 2022, ByteTrack).
+        first: number of the first track.
+
+    Attributes:
+        next_number: of the next new track.
     """
 
     def __init__(
         self, engine: Engine, matcher: Matcher, *, rate: float, every_frame: bool = False,
-        strong: float = 0.0,
+        strong: float = 0.0, first: int = 1,
     ) -> None:  # fmt: skip
         self.matcher = matcher
         self.timings = Timings()
+        self.next_number = first
         self._tracks: list[Track] = []
         self._engine, self._rate, self._every_frame = engine, rate, every_frame
         self._strong = strong
@@ -139,7 +145,6 @@ class VideoRecognizer:
         self._steady = math.inf
         self._urgent = False
         self._blind = False
-        self._count = 0
         self._before: tuple[int, float] | None = None
 
     @property
@@ -170,8 +175,8 @@ class VideoRecognizer:
         if not due:
             self._urgent |= self._follow(self.recent)
             due = self._is_due(interval)
-        events = self._detect(frame) if due else []
-        return events + self._end_lost(frame.seconds)
+        # Between detections nobody looks for those that optical flow has lost or still follows.
+        return self._detect(frame) + self._end_lost(frame.seconds) if due else []
 
     def _handle_cut(self, interval: int) -> bool:
         """Invalidate all locations at a cut; whether there was no other cut just before."""
@@ -241,6 +246,9 @@ class VideoRecognizer:
         self.timings.detections += 1
         self._urgent = self._blind = False
         self._since = 0
+        self._lost = [
+            track for track in self._lost if frame.seconds - track.seen <= _REIDENTIFY_SECONDS
+        ]
         for track in self._tracks:
             track.located = False
         events = []
@@ -250,8 +258,8 @@ class VideoRecognizer:
         self._follow(self._missing())
         fresh = self._link(fresh, frame.seconds)
         for face in fresh:
-            self._count += 1
-            self._tracks.append(Track(self._count, face, frame.seconds))
+            self._tracks.append(Track(self.next_number, face, frame.seconds))
+            self.next_number += 1
         seen = self.tracks
         # A weak duplicate of a face would move another track onto it.
         weak = [face for face in found if face.score < self._strong]
@@ -349,9 +357,7 @@ class VideoRecognizer:
     def _end_lost(self, seconds: float) -> list[Event]:
         gone = [track for track in self._tracks if seconds - track.seen > _LEAVE_SECONDS]
         self._tracks = [track for track in self._tracks if track not in gone]
-        self._lost = [
-            track for track in self._lost if seconds - track.seen <= _REIDENTIFY_SECONDS
-        ] + gone
+        self._lost += gone
         return [self._event("left", seconds, track) for track in gone]
 
     def _event(self, kind: Kind, seconds: float, track: Track, match: Match | None = None) -> Event:

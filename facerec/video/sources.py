@@ -31,7 +31,12 @@ _JPEG = b"\xff\xd8\xff"
 
 
 def open_video(
-    name: str, *, stdin: BinaryIO | None, max_pixels: int, warn: Warn = ignore
+    name: str,
+    *,
+    stdin: BinaryIO | None,
+    max_pixels: int,
+    reconnect: bool = True,
+    warn: Warn = ignore,
 ) -> VideoSource:
     """Open a source.
 
@@ -39,6 +44,8 @@ def open_video(
         name: a camera's number, device or name, a video file, a stream's URL, a folder or
             pattern of images, or `-` for MJPEG, or any film, on stdin.
         max_pixels: larger frames are refused.
+        reconnect: open a stream that ends again, for ever; else its frames end with `MissingError`,
+            as a camera's do.
         warn: told of what was passed over, a line each.
 
     Raises:
@@ -55,7 +62,7 @@ def open_video(
     if name.startswith(("/dev/video", "/dev/v4l/")):
         return LiveSource(name, lambda: Camera(name, os.path.realpath(name)))
     if name.lower().startswith(_STREAMS):
-        return _open_url(name, max_pixels, warn)
+        return _open_url(name, max_pixels, warn, reconnect=reconnect)
     if Path(name).is_file():
         return _open_file(Path(name), max_pixels, warn)
     if Path(name).is_dir() or any(mark in name for mark in "*?["):
@@ -120,7 +127,7 @@ class _Rejoined:
         return cast(bytes, getattr(self._rest, "read1", self._rest.read)(size))
 
 
-def _open_url(url: str, max_pixels: int, warn: Warn) -> VideoSource:
+def _open_url(url: str, max_pixels: int, warn: Warn, *, reconnect: bool) -> VideoSource:
     """A stream, or a film, which has an end and is read in full."""
     name = without_credentials(url)
     container = open_stream(url, name)
@@ -130,4 +137,4 @@ def _open_url(url: str, max_pixels: int, warn: Warn) -> VideoSource:
     def connect(opened: Any = None) -> Stream:
         return Stream(name, opened or open_stream(url, name), max_pixels)
 
-    return LiveSource(name, connect, reconnect=True, opened=connect(container), warn=warn)
+    return LiveSource(name, connect, reconnect=reconnect, opened=connect(container), warn=warn)

@@ -27,6 +27,7 @@ from facerec.serving.callers import is_still_allowed
 from facerec.serving.camera_routes import camera_router
 from facerec.serving.cameras import Camera, Cameras, Strangers
 from facerec.serving.events import Hub
+from facerec.video.frames import TimedFrame
 from facerec.video.recognizer import Event
 from facerec.video.sources import open_video
 from tests.serving.running import running
@@ -219,10 +220,80 @@ def test_a_stream_is_watched_once_it_is_there_and_again_when_it_drops(
             await asyncio.sleep(0.02)
         server.shutdown()
         server.server_close()
+        # It is gone for good, which is told, and its tracks have left.
+        while seen.state != "away" or len(said) < 3:
+            await asyncio.sleep(0.02)
         seen.stop()
+        await asyncio.to_thread(seen.join)
+        assert seen.state == "ended"
+        await asyncio.sleep(0)
 
     asyncio.run(asyncio.wait_for(check(), 30))
-    assert ["trying again" in line or "live" in line for line in said] == [True, True]
+    assert all(line.endswith("trying again") for line in said[::2])
+    assert all(line == "camera front: live" for line in said[1::2])
+    in_order(events)
+
+
+def in_order(events: list[dict]) -> None:
+    """Each track appears once, and before it leaves; none is there at the end."""
+    there: list[int] = []
+    for one in events:
+        if one["event"] == "appeared":
+            assert one["track"] not in there
+            there.append(one["track"])
+        elif one["event"] == "left":
+            there.remove(one["track"])
+    assert there == []
+
+
+def test_who_was_there_when_a_camera_drops_out_has_left_and_track_numbers_go_on(
+    clip, watching, gallery, monkeypatch  # noqa: F811
+):  # fmt: skip
+    frames = list(open_video(str(clip), stdin=None, max_pixels=10**8).frames())[:30]
+    connections: list[int] = []
+
+    class Drops:
+        """A camera that is unplugged after a second."""
+
+        rate = 25.0
+
+        def frames(self) -> Iterator[TimedFrame]:
+            connections.append(len(connections))
+            if len(connections) > 2:
+                return
+            yield from frames
+            raise MissingError("front: the camera gives no more pictures")
+
+    monkeypatch.setattr("facerec.serving.cameras.open_video", lambda *_, **__: Drops())
+    store = open_gallery(str(gallery))
+    matcher = Matcher(store, Profile.load("default").recognize, watching[0].card)
+    events: list[dict] = []
+
+    async def check() -> None:
+        seen = camera("0", watching, matcher, events.append, lambda _: None, pause=0.01)
+        await asyncio.to_thread(seen._thread.join)
+        await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(check(), 30))
+    in_order(events)
+    appeared = [one["track"] for one in events if one["event"] == "appeared"]
+    assert appeared == list(range(1, len(appeared) + 1)) and len(appeared) >= 2
+
+
+def test_cameras_that_give_no_picture_are_waited_for_together(monkeypatch):
+    monkeypatch.setattr("facerec.serving.cameras._JOIN_SECONDS", 0.2)
+    waited: list[float] = []
+    silent = SimpleNamespace(stop=lambda: None)
+
+    def join(seconds: float) -> None:
+        waited.append(seconds)
+        time.sleep(max(seconds, 0))
+
+    silent.join = join
+    cameras = Cameras(Profile.load(flags={"serve.cameras": {"front": "0"}}), pytest.fail)
+    cameras._cameras = [silent] * 20
+    asyncio.run(cameras.close())
+    assert len(waited) == 20 and sum(max(seconds, 0) for seconds in waited) <= 0.2
 
 
 # ---- the stream

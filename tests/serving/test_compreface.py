@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
+from PIL import ImageFilter
 
 from tests.serving.conftest import MakeClient
 
@@ -212,6 +213,29 @@ def test_a_photo_that_is_there_already_keeps_its_id(enrolled, portrait_bytes):
     assert (again.status_code, again.json()["image_id"]) == (201, ids[HOPPER])
 
 
+def test_the_one_face_that_is_strong_enough_is_enrolled_if_it_is_not_the_largest(
+    client, portrait_bytes
+):
+    large, small = (Pillow.open(io.BytesIO(portrait_bytes[name])) for name in (COLLINS, HOPPER))
+    large = large.convert("RGB").resize((round(2.4 * large.width), round(2.4 * large.height)))
+    both = Pillow.new("RGB", (large.width + small.width, max(large.height, small.height)))
+    both.paste(large.filter(ImageFilter.GaussianBlur(14)), (0, 0))
+    both.paste(small, (large.width, 0))
+    stream = io.BytesIO()
+    both.save(stream, "PNG")
+    photo = form(stream.getvalue())
+    found = client.post(f"{API}/detection/detect", files=photo).json()["result"]
+    blurred, sharp = (face["box"]["probability"] for face in found)
+    assert blurred < sharp
+    least = {"subject": "one", "det_prob_threshold": (blurred + sharp) / 2}
+    assert client.post(FACES, params=least, files=photo).status_code == 201
+    named = client.post(f"{API}/recognition/recognize", files=form(portrait_bytes[HOPPER])).json()
+    assert named["result"][0]["subjects"][0]["similarity"] > 0.5
+    least["det_prob_threshold"] = blurred / 2
+    answer = client.post(FACES, params=least, files=photo)
+    assert (answer.status_code, answer.json()["code"]) == (400, 31)
+
+
 def test_faces_are_deleted_by_id_several_ids_and_subject(enrolled):
     client, ids = enrolled
     gone = client.delete(f"{FACES}/{ids[HOPPER]}")
@@ -264,6 +288,21 @@ def test_a_subject_may_be_added_before_its_faces(client, portrait_bytes):
     client.post(FACES, params={"subject": "Zoë"}, files=form(portrait_bytes[HOPPER]))
     client.post(SUBJECTS, json={"subject": "Nobody yet"})
     assert client.delete(SUBJECTS).json() == {"deleted": 2}
+    assert client.get(SUBJECTS).json() == {"subjects": []}
+
+
+def test_a_subject_without_faces_is_found_in_another_spelling(client, portrait_bytes):
+    client.post(SUBJECTS, json={"subject": "Ann"})
+    photo = form(portrait_bytes[HOPPER])
+    added = client.post(FACES, params={"subject": "ANN"}, files=photo).json()
+    assert added["subject"] == "Ann"
+    assert client.get(SUBJECTS).json() == {"subjects": ["Ann"]}
+    client.post(SUBJECTS, json={"subject": "Zoë"})
+    assert client.put(f"{SUBJECTS}/zoë", json={"subject": "ZOË"}).json() == {"updated": True}
+    assert client.get(SUBJECTS).json() == {"subjects": ["Ann", "ZOË"]}
+    assert client.put(f"{SUBJECTS}/ann", json={"subject": "zoë"}).json() == {"updated": True}
+    assert client.get(SUBJECTS).json() == {"subjects": ["ZOË"]}
+    assert client.delete(FACES, params={"subject": "Zoë"}).json() == {"deleted": 1}
     assert client.get(SUBJECTS).json() == {"subjects": []}
 
 

@@ -9,6 +9,7 @@ import hmac
 import json
 import logging
 import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,9 @@ import pytest
 from amqtt.broker import Broker
 
 from facerec.errors import UsageError
+from facerec.profile.loading import Profile
+from facerec.serving import watching
+from facerec.serving.cameras import Cameras
 from facerec.serving.events import Hub, Outbox
 from facerec.serving.mqtt import Mqtt
 from facerec.serving.webhooks import Webhook
@@ -228,6 +232,33 @@ def test_a_webhook_must_be_a_web_address():
         Webhook("mailto:me@example.com", None, pytest.fail)
 
 
+@pytest.mark.parametrize("kind", [UnicodeError, KeyError])
+def test_sending_goes_on_after_any_failure_which_is_told(kind):
+    said: list[str] = []
+
+    class Sink:
+        """Fails once, as nothing should."""
+
+        tries = 0
+
+        async def run(self) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise kind("https://hooks.example/secret")
+            await asyncio.sleep(60)
+
+    async def check() -> None:
+        sink = Sink()
+        cameras = Cameras(Profile.load("default"), said.append)
+        async with watching.watching(cameras, [sink], threading.Event()):
+            await until(lambda: sink.tries == 2)
+
+    asyncio.run(check())
+    (line,) = said
+    assert line.startswith("sink: failed: ") and line.endswith("trying again")
+    assert "secret" not in line
+
+
 # ---- MQTT
 
 
@@ -305,9 +336,21 @@ def test_home_assistant_is_told_of_a_sensor_for_each_camera():
         assert sensor["state_topic"] == "facerec/front/person"
         assert sensor["availability_topic"] == "facerec/status"
         assert sensor["unique_id"] == "facerec_front_person"
+        assert sensor["default_entity_id"] == "sensor.facerec_front_person"
         assert "homeassistant/sensor/facerec_back/config" in got
 
     asyncio.run(check())
+
+
+def test_servers_of_two_prefixes_have_sensors_of_their_own():
+    house, flat = (
+        Mqtt(f"mqtt://broker/{prefix}", ["front"], pytest.fail) for prefix in ("my/house", "flat")
+    )
+    assert house._sensor("front")["unique_id"] == "facerec_my_house_front_person"
+    assert flat._sensor("front")["unique_id"] == "facerec_flat_front_person"
+    assert {sink._named("front") for sink in (house, flat)} == {
+        "facerec_my_house_front", "facerec_flat_front",
+    }  # fmt: skip
 
 
 def test_a_broker_that_is_away_gets_the_events_when_it_is_back():
@@ -335,7 +378,16 @@ def test_a_broker_that_is_away_gets_the_events_when_it_is_back():
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:1883", "http://broker", "mqtt://", "mqtt://broker:port", "mqtt://broker/a/+"]
+    "url",
+    [
+        "localhost:1883",
+        "http://broker",
+        "mqtt://",
+        "mqtt://broker:port",
+        "mqtt://broker/a/+",
+        "mqtt://broker..lan",
+        f"mqtt://{'x' * 70}.lan",
+    ],
 )
 def test_what_is_no_broker_is_refused(url):
     with pytest.raises(UsageError, match="--mqtt"):

@@ -137,6 +137,24 @@ def test_ids_of_faces_enrolled_by_the_command_line_last(
     assert "grace_hopper" not in Gallery.open(place).counts()
 
 
+def test_what_others_call_an_id_is_none(
+    make_client: MakeClient, run: Run, people: Path, place: Path
+) -> None:
+    given = {"id": "7", "enrolled": "2020-01-01T00:00:00+00:00"}
+    run("embed", people, "-o", place, *(f"--meta={key}={value}" for key, value in given.items()))
+    client = make_client(place)
+    (hopper,), (collins,) = (
+        client.get(f"/v1/people/{name}").json()["faces"]
+        for name in ("grace_hopper", "eileen_collins")
+    )
+    assert (hopper["meta"], hopper["enrolled"]) == (given, None)
+    assert len({"7", hopper["id"], collins["id"]}) == 3
+    assert client.delete("/v1/people/grace_hopper/faces/7").status_code == 404
+    assert client.delete("/api/v1/recognition/faces/7").status_code == 404
+    assert client.delete(f"/api/v1/recognition/faces/{collins['id']}").status_code == 200
+    assert set(Gallery.open(place).counts()) == {"grace_hopper"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

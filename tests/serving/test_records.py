@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from facerec.errors import InputError
+from facerec.serving.app import Settings
 from tests.conftest import Run
 from tests.serving.conftest import MakeClient
 
@@ -80,3 +83,38 @@ def test_a_list_is_answered_by_a_list(
     first, second, bad = answered.json()["images"]
     assert [first["image"], second["image"]] == list(portrait_bytes)
     assert bad["error"]["code"] == "unreadable_image"
+
+
+def test_a_photo_of_a_list_that_cannot_be_had_spoils_no_other(
+    make_client: MakeClient, portrait_bytes: dict[str, bytes], tmp_path: Path
+) -> None:
+    good, other = portrait_bytes.values()
+    fetching, most = 0, 0
+
+    async def fetch(url: str) -> bytes:
+        nonlocal fetching, most
+        fetching += 1
+        most = max(most, fetching)
+        await asyncio.sleep(0.02)
+        fetching -= 1
+        if "gone" in url:
+            raise InputError("gone.example: no such host")
+        return good
+
+    client = make_client(tmp_path / "g.h5", Settings(fetch=fetch))
+    encoded = base64.b64encode(other).decode()
+    there = {"url": "https://there.example/a.jpg"}
+    images = [there, {"url": "https://gone.example/a.jpg"}, "!!!", encoded, 5, *[there] * 5]
+    told = client.post("/v1/detect", json={"images": images}).json()["images"]
+    assert [one["image"] for one in told] == [f"images[{place}]" for place in range(10)]
+    wrong = {place: one["error"] for place, one in enumerate(told) if "error" in one}
+    assert {place: error["code"] for place, error in wrong.items()} == {
+        1: "unreadable_image", 2: "no_base64", 4: "no_image",
+    }  # fmt: skip
+    assert wrong[1]["message"] == "images[1]: gone.example: no such host"
+    assert 1 < most <= 4
+    done = client.post("/v1/people/ann/faces", json={"images": images[:4]})
+    assert (done.status_code, done.json()["enrolled"]) == (201, 2)
+    assert set(done.json()["failed"]) == {"images[1]", "images[2]"}
+    for alone in images[1:3]:
+        assert client.post("/v1/detect", json={"image": alone}).status_code == 422

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import io
 import json
 import os
 import re
 import socket
 import stat
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -376,6 +380,104 @@ def test_connections_that_ask_nothing_are_closed(
                 got += part
     # What is being answered is not idle.
     assert got.startswith(b"HTTP/1.1 200") is (b"HTTP" in begun)
+
+
+@pytest.mark.parametrize("proxies", [None, "127.0.0.1"])
+def test_a_client_names_no_other_address_unless_it_is_a_known_proxy(
+    proxies: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    if proxies is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", proxies)
+    addresses: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        addresses.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    app.state = SimpleNamespace(ending=threading.Event())  # type: ignore[attr-defined]
+    ready, servers = threading.Event(), []
+    made = server._Server.__init__
+
+    def keep(self: Any, *arguments: Any) -> None:
+        servers.append(self)
+        made(self, *arguments)
+
+    monkeypatch.setattr(server._Server, "__init__", keep)
+    bound = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    thread = threading.Thread(
+        target=server.run, args=(app, bound, ready.set), kwargs={"lifespan": "off"}
+    )
+    thread.start()
+    try:
+        assert ready.wait(10)
+        httpx.get(url, headers={"X-Forwarded-For": "8.8.8.8"})
+    finally:
+        servers[0].should_exit = True
+        thread.join(10)
+    assert addresses == ["127.0.0.1" if proxies is None else "8.8.8.8"]
+
+
+def pouring(outcomes: list[str]) -> Any:
+    """An application that sends 64 MB, whoever reads them, and notes how it ends."""
+
+    async def app(scope: object, receive: Any, send: Any) -> None:
+        try:
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(64):
+                await send({"type": "http.response.body", "body": b"." * 2**20, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            outcomes.append("done")
+        except asyncio.CancelledError:
+            outcomes.append("cancelled")
+            raise
+
+    return app
+
+
+def ask(url: str) -> socket.socket:
+    """A connection that has asked for something."""
+    place = url.removeprefix("http://").split(":")
+    link = socket.create_connection((place[0], int(place[1])), timeout=5)
+    link.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    return link
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 0.3)
+    outcomes: list[str] = []
+    with (
+        running(pouring(outcomes), http=server._Protocol, lifespan="off") as url,
+        ask(url) as silent,
+        ask(url) as slow,
+    ):
+        got = 0
+        while part := slow.recv(1 << 20):
+            got += len(part)
+            time.sleep(0.02)
+        assert got > 64 * 2**20
+        end = time.monotonic() + 10
+        while len(outcomes) < 2:
+            assert time.monotonic() < end, "the silent client is still waited for"
+            time.sleep(0.01)
+        assert sum(len(part) for part in iter(lambda: silent.recv(1 << 20), b"")) < 2**25
+    assert outcomes == ["done", "done"]
+
+
+def test_at_the_end_nobody_waits_for_a_client_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_LAST_IDLE_SECONDS", 0.1)
+    outcomes: list[str] = []
+    with contextlib.ExitStack() as stack:
+        with running(pouring(outcomes), http=server._Protocol, lifespan="off") as url:
+            stack.enter_context(ask(url)).recv(1)
+        assert outcomes == ["done"]
 
 
 @pytest.mark.parametrize("headers", [{"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}])

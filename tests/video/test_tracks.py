@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from facerec.video.frames import TimedFrame
 from facerec.video.recognizer import Event, VideoRecognizer, _quality
 from facerec.video.tracks import Flow
 from tests.conftest import make_card
-from tests.video.test_video import face
+from tests.video.test_video import face, noise
 
 RATE = 10
 THRESHOLD = 0.1
@@ -196,3 +197,22 @@ def test_the_wait_follows_the_measured_cost_and_forgets_a_slow_beginning(matcher
         recognizer.feed(TimedFrame(engine.index, engine.index / RATE, SCENE))
     # Five milliseconds are less than a quarter of the tenth of a second between frames.
     assert engine.detected[-20:] == list(range(40, 60))
+
+
+def test_a_still_face_stays_one_track_however_rarely_a_slow_detector_looks(matcher, monkeypatch):
+    clock = iter(np.cumsum([0.0] + [0.35, 0.0] * 400).tolist())
+    monkeypatch.setattr("facerec.video.recognizer.time.perf_counter", lambda: next(clock))
+    scene = cv2.resize(noise(30, 60), (240, 120), interpolation=cv2.INTER_CUBIC)
+    engine = Scripted([[(face(20, 20), STRANGER)]] * 60 + [[]] * 40)
+    recognizer = VideoRecognizer(engine, matcher, rate=RATE)
+    told = []
+    for engine.index in range(100):
+        frame = TimedFrame(engine.index, engine.index / RATE, scene)
+        told += recognizer.feed(frame)
+        if 20 <= engine.index < 60:
+            assert [track.number for track in recognizer.tracks] == [1]
+    gaps = np.diff([index for index in engine.detected if 20 <= index < 60])
+    # The detections lie further apart than a track lives that none of them finds.
+    assert gaps.min() / RATE > 0.7
+    assert [one.kind for one in told] == ["appeared", "left"]
+    assert round(told[1].seconds * RATE) in engine.detected

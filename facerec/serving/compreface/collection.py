@@ -19,7 +19,6 @@ from facerec.serving.compreface.options import (
     read_json,
     read_photos,
 )
-from facerec.serving.compreface.shapes import counted
 from facerec.serving.directory import usable_name
 from facerec.serving.failures import RequestError, too_busy
 from facerec.serving.service import Service
@@ -34,17 +33,32 @@ Page = Annotated[int, Query(ge=0, le=10**9)]
 PageSize = Annotated[int, Query(ge=1, le=10_000)]
 
 
-def subject_routes(router: APIRouter, service: Service) -> None:
-    """Add the routes of subjects to CompreFace's router.
+class Subjects:
+    """Subjects by their names, in any case of letters.
 
     A gallery holds people with faces. A subject without any is remembered by this process until
     one is added.
+
+    Attributes:
+        empty: those without faces.
     """
-    empty: set[str] = set()
+
+    def __init__(self, service: Service) -> None:
+        self.empty: set[str] = set()
+        self._service = service
+
+    async def find(self, name: str) -> str | None:
+        """The name as it is known; None if unknown."""
+        return known_name(dict.fromkeys(self.empty, 0) | await self._service.people(), name)
+
+
+def subject_routes(router: APIRouter, service: Service, subjects: Subjects) -> None:
+    """Add the routes of subjects to CompreFace's router."""
+    empty = subjects.empty
 
     async def named(subject: str) -> str:
         """The name as it is known, or RequestError."""
-        known = known_name(dict.fromkeys(empty, 0) | await service.people(), subject)
+        known = await subjects.find(subject)
         if known is None:
             raise RequestError(404, "unknown_person", f"Subject {subject} not found")
         return known
@@ -74,7 +88,7 @@ def subject_routes(router: APIRouter, service: Service) -> None:
     async def add_subject(request: Request) -> Response:
         body = await read_json(request, _SUBJECT, _MOST_BYTES)
         name = usable_name(body.subject)
-        if known_name(dict.fromkeys(empty, 0) | await service.people(), name) is not None:
+        if await subjects.find(name) is not None:
             raise RequestError(409, "name_taken", "Subject already exists")
         if len(empty) >= _MOST_EMPTY:
             raise too_busy(f"{_MOST_EMPTY} subjects without faces are remembered; add faces")
@@ -93,14 +107,17 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         old, new = await named(subject), usable_name(body.subject)
         if new == old:
             return answer({"updated": False})
+        into = await subjects.find(new)
         people = await service.people()
-        into = known_name(people, new)
-        if old in empty and old not in people:
+        if old not in people:
             empty.discard(old)
-            if into is None:
+            if into is None or into == old:
                 empty.add(new)
         elif into is None or into == old:
             await service.rename(old, new)
+        elif into not in people:
+            await service.rename(old, into)
+            empty.discard(into)
         else:
             await service.merge(old, into)
         return answer({"updated": True})
@@ -130,7 +147,7 @@ def subject_routes(router: APIRouter, service: Service) -> None:
         return answer({"deleted": deleted})
 
 
-def example_routes(router: APIRouter, service: Service) -> None:
+def example_routes(router: APIRouter, service: Service, subjects: Subjects) -> None:
     """Add the routes of subjects' faces to CompreFace's router."""
 
     @router.post(
@@ -146,14 +163,9 @@ def example_routes(router: APIRouter, service: Service) -> None:
     ) -> Response:
         (upload,) = await read_photos(request, "file")
         name = usable_name(subject)
-        name = known_name(await service.people(), name) or name
-        found = await service.faces(upload, embed=False)
-        strong = counted(found.faces, least=det_prob_threshold or 0.0, limit=0)
-        if len(strong) > 1:
-            raise RequestError(422, "several_faces", f"{upload.name}: {len(strong)} faces")
-        if found.faces and not strong:
-            raise RequestError(422, "no_face", f"{upload.name}: no face found")
-        enrolled = await service.enrol(name, [upload])
+        name = await subjects.find(name) or name
+        enrolled = await service.enrol(name, [upload], alone_from=det_prob_threshold or 0.0)
+        subjects.empty.discard(name)
         return answer({"image_id": enrolled.ids[0], "subject": name}, 201)
 
     @router.get(

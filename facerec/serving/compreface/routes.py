@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from facerec.serving.compreface.collection import example_routes, subject_routes
+from facerec.serving.compreface.collection import Subjects, example_routes, subject_routes
 from facerec.serving.compreface.faults import CompreFaceRoute
 from facerec.serving.compreface.recognition import recognition_routes
 from facerec.serving.compreface.schema import FAULTS
@@ -17,6 +17,7 @@ def compreface_router(service: Service) -> APIRouter:
         prefix="/api/v1", tags=["CompreFace"], route_class=CompreFaceRoute, responses=FAULTS
     )
     recognition_routes(router, service)
-    subject_routes(router, service)
-    example_routes(router, service)
+    subjects = Subjects(service)
+    subject_routes(router, service, subjects)
+    example_routes(router, service, subjects)
     return router
