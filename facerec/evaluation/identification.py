@@ -36,7 +36,8 @@ class Search:
 
     Attributes:
         rank: `(N,) int64`, the mate's rank among the people of the gallery, from 1, ties counted
-            against it; 0 for a stranger.
+            against it; 0 for a stranger; above `people` where there is nothing to compare, which
+            is a miss at every rank.
         mate: `(N,) float32`, similarity to the probe's own person (mate); -inf for a stranger.
         best: `(N,) float32`, similarity to the most similar person.
         people: number of people in the gallery.
@@ -113,7 +114,7 @@ def cumulative_match(found: Search) -> NDArray[np.float64]:
     """CMC: share of the known probes whose person is among the first `k`, for `k` = 1, 2, ...
 
     Returns:
-        `(P,) float64`, P the people of the gallery.
+        `(P,) float64`, P the people of the gallery; below 1 at the end where some are never found.
 
     Raises:
         UsageError: no probe shows a person of the gallery.
@@ -121,7 +122,7 @@ def cumulative_match(found: Search) -> NDArray[np.float64]:
     ranks = found.rank[found.known]
     if not len(ranks):
         raise UsageError("no probe shows a person of the gallery")
-    counts = np.bincount(ranks, minlength=found.people + 1)[1:]
+    counts = np.bincount(ranks, minlength=found.people + 1)[1 : found.people + 1]
     return np.cumsum(counts) / len(ranks)
 
 
@@ -220,12 +221,13 @@ def identify(vectors: Floats, protocol: IdentificationProtocol) -> Search:
     )
     unseen = np.isnan(vectors[protocol.probes]).any(axis=1)
     enrolled = np.isin(protocol.probe_people, protocol.gallery_people)
-    # A known probe without a vector, or whose person has none, is ranked last.
+    # A known probe without a vector, or whose person has none, is found at no rank: to count it at
+    # the last one would call it found where few people have a vector.
     lost = enrolled & (unseen | (found.rank == 0))
-    people = found.people + int(lost.any())
+    people = len(np.unique(protocol.gallery_people))
     nothing = np.float32(-1)
     return Search(
-        np.where(lost, people, found.rank),
+        np.where(lost, people + 1, found.rank),
         np.where(lost, nothing, found.mate),
         np.where(unseen, nothing, found.best),
         people,

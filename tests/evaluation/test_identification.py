@@ -9,10 +9,13 @@ from facerec.errors import UsageError
 from facerec.evaluation.folds import normalised
 from facerec.evaluation.identification import (
     cumulative_match,
+    identify,
     open_set_point,
     search,
+    search_record,
     supported_fpirs,
 )
+from facerec.evaluation.protocols.identification import IdentificationProtocol
 from facerec.evaluation.templates import template_features
 
 
@@ -90,6 +93,19 @@ def test_an_equal_similarity_counts_against_the_probe():
     gallery = unit([[1, 0], [1, 0]])
     found = search(gallery, np.array([0, 1]), unit([[1, 0]]), np.array([0]))
     assert found.rank.tolist() == [2]
+
+
+def test_who_has_no_vector_is_found_at_no_rank():
+    vectors = np.full((40, 20), np.nan, np.float32)
+    seen = [0, 1, 2, 3, 4]
+    vectors[seen] = vectors[[20 + one for one in seen]] = np.eye(20, dtype=np.float32)[seen]
+    people, halves = np.arange(20), np.arange(40).reshape(2, 20)
+    found = identify(vectors, IdentificationProtocol((), halves[0], people, halves[1], people))
+    record = search_record(found, "cosine")
+    assert record["people"] == 20
+    assert [record[f"rank_{k}"] for k in (1, 5, 10)] == [25.0, 25.0, 25.0]
+    assert record["cmc"][-1] == 25.0
+    assert found.known.all()
 
 
 def test_an_empty_gallery_is_refused():

@@ -27,7 +27,9 @@ from facerec.training.data.loader import Loader
 from facerec.training.data.opening import open_examples, open_training_data
 from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.synthetic import Synthetic
-from tests.conftest import make_card, noise
+from tests.conftest import ROOT, make_card, noise
+
+FIELD = ROOT.parent / "shared" / "field"
 
 MAGIC = 0xCED7230A
 PEOPLE = {"ann": 3, "bob": 2, "çelik": 1}
@@ -90,19 +92,31 @@ def _fill(archive: tarfile.TarFile, members: dict[str, bytes]) -> None:
         archive.addfile(member, io.BytesIO(data))
 
 
-def as_records(tmp_path: Path, *, split_magic: bool = False) -> Path:
-    """insightface's layout: record 0, images from 1, then a record per person."""
+def as_records(
+    tmp_path: Path, *, split_magic: bool = False, people: bool = True, after: int | None = None
+) -> Path:
+    """insightface's layout: record 0, images from 1, then a record per person.
+
+    Args:
+        split_magic: cut records where they hold the mark of a record, as MXNet does.
+        people: write the people's records, and the labels of images as one number.
+        after: what record 0 says is the end of the people's records; None: their end.
+    """
     records = []
     ranges = []
     images = list(contents().items())
     for label, person in enumerate(PEOPLE):
         mine = [data for name, data in images if name.startswith(f"{person}/")]
         first = 1 + len(records)
-        records += [struct.pack("<IfQQ", 0, label, 0, 0) + data for data in mine]
+        one = struct.pack("<IfQQ", 0, label, 0, 0)
+        two = struct.pack("<IfQQ2f", 2, 0, 0, 0, label, 1)
+        records += [(one if people else two) + data for data in mine]
         ranges.append((first, first + len(mine)))
-    after = 1 + len(records)
-    records += [struct.pack("<IfQQ2f", 2, 0, 0, 0, *pair) for pair in ranges]
-    head = struct.pack("<IfQQ2f", 2, 0, 0, 0, after, after + len(ranges))
+    end = 1 + len(records)
+    if people:
+        records += [struct.pack("<IfQQ2f", 2, 0, 0, 0, *pair) for pair in ranges]
+    last = end + len(ranges) if after is None else after
+    head = struct.pack("<IfQQ2f", 2, 0, 0, 0, end, last)
     folder = tmp_path / "records"
     folder.mkdir()
     offsets = []
@@ -133,6 +147,26 @@ def test_every_container_gives_the_same_images_and_people(make, tmp_path):
         assert examples.people == sorted(PEOPLE)
     images_found = {image.tobytes() for images in found.values() for image in images}
     assert images_found == {noise(16, 16, seed)[..., ::-1].tobytes() for seed in range(6)}
+
+
+@pytest.mark.parametrize("after", [None, 7], ids=["absent", "none"])
+def test_records_without_people_are_labelled_by_themselves(after, tmp_path):
+    examples = open_examples(str(as_records(tmp_path, people=False, after=after)))
+    assert np.bincount(examples.labels).tolist() == list(PEOPLE.values())
+    assert examples.image(0).shape == (16, 16, 3)
+
+
+def test_the_records_of_some_people_are_damaged(tmp_path):
+    with pytest.raises(MissingError, match="its index has no record"):
+        open_examples(str(as_records(tmp_path, after=100)))
+
+
+def test_the_records_that_people_report_trouble_with_are_read():
+    if not (FIELD / "recordio-no-identities").is_dir():
+        pytest.skip(f"no test data at {FIELD}")
+    examples = open_examples(str(FIELD / "recordio-no-identities" / "train.rec"))
+    assert np.bincount(examples.labels).tolist() == [4, 4, 4]
+    assert examples.image(11).ndim == 3
 
 
 def test_a_record_that_holds_the_magic_is_put_together_again(tmp_path):

@@ -67,11 +67,13 @@ class RecordFile:
     def _list_images(self) -> tuple[list[int], Labels]:
         flag, labels, _ = _split(self._record(0)) if 0 in self._offsets else (0, (), b"")
         if flag != 2:
-            keys = sorted(self._offsets)
-            labelled = [_split(self._record(key))[1][0] for key in keys]
-            return keys, np.array(labelled, np.int64)
+            return self._list_labelled(sorted(self._offsets))
         images, people = (int(label) for label in labels)
-        keys, found = [], []
+        # arcface_torch looks at no person's record, and some writers leave them out.
+        if not any(images <= key < people for key in self._offsets):
+            return self._list_labelled([key for key in sorted(self._offsets) if 0 < key < images])
+        keys: list[int] = []
+        found: list[int] = []
         for number, key in enumerate(range(images, people)):
             _, (first, after), _ = _split(self._record(key))
             if not 0 <= after - first <= len(self._offsets):
@@ -79,6 +81,11 @@ class RecordFile:
             keys.extend(range(int(first), int(after)))
             found.extend([number] * int(after - first))
         return keys, np.array(found, np.int64)
+
+    def _list_labelled(self, keys: list[int]) -> tuple[list[int], Labels]:
+        """Images whose own records say whose they are, in the first of their labels."""
+        labels = [_split(self._record(key))[1][0] for key in keys]
+        return keys, np.array(labels, np.int64)
 
     def _record(self, key: int) -> bytes:
         if key not in self._offsets:
