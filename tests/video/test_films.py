@@ -330,3 +330,57 @@ def test_what_a_live_stream_loses_is_counted_over_its_connections(tmp_path):
     assert source.undecodable >= 2 * each
     assert source.lost == 0
     assert told == [f"front: {counted(source.undecodable, 'packet')} could not be decoded"]
+
+
+class Failing:
+    """A device of one picture, after which reading fails."""
+
+    rate, undecodable, closed = 25.0, 0, False
+
+    def __init__(self, error: Exception | None) -> None:
+        self._left, self._error = [grey(60)], error
+
+    def read(self) -> Image | None:
+        if self._left:
+            return self._left.pop()
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("reading", "connecting"),
+    [
+        (ValueError("Invalid pixel format"), None),
+        (av.error.InvalidDataError(1, "Invalid data"), None),
+        (None, InputError("front: 4000x4000 is 16,000,000 pixels a frame")),
+    ],
+    ids=["pixels", "deinterlacing", "opening again"],
+)
+def test_what_fails_while_a_live_source_is_read_is_raised_and_it_is_closed(reading, connecting):
+    first = Failing(reading)
+    grabbers = iter([first])
+
+    def connect() -> Failing:
+        try:
+            return next(grabbers)
+        except StopIteration:
+            raise connecting from None
+
+    source = LiveSource("front", connect, reconnect=True)
+    seen, raised = [], []
+
+    def watch() -> None:
+        try:
+            seen.extend(source.frames())
+        except Exception as error:  # noqa: BLE001
+            raised.append(error)
+
+    waiting = threading.Thread(target=watch, daemon=True)
+    waiting.start()
+    waiting.join(timeout=20)
+    assert (len(seen), raised) == (1, [reading or connecting])
+    assert first.closed
