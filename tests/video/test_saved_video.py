@@ -85,12 +85,29 @@ def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
     assert seen[2][45, 5].max() < 20
 
 
-def test_dropped_frames_are_repeated(tmp_path):
-    writer = VideoWriter(tmp_path / "a.mp4", rate=25)
-    for index in (0, 1, 5):
-        writer.write(TimedFrame(index, index / 25, grey(100)))
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_where_live_frames_were_dropped_the_last_one_stays_and_nothing_is_encoded_for_them(
+    suffix, tmp_path, monkeypatch
+):
+    encoded = []
+    encode = VideoWriter._encode
+    monkeypatch.setattr(
+        VideoWriter, "_encode", lambda self, *rest: encoded.append(rest[1]) or encode(self, *rest)
+    )
+    path = tmp_path / f"a{suffix}"
+    writer = VideoWriter(path, rate=25)
+    indices = [0, 1, 2, 3, 50, 51, 100]
+    for index in indices:
+        writer.write(TimedFrame(index, index / 25, grey(20 + index)))
     writer.close()
-    assert read(tmp_path / "a.mp4")[0] == pytest.approx([n / 25 for n in range(6)], abs=0.001)
+    assert encoded == [index / 25 for index in indices]
+    times, images = read(path)
+    assert times == pytest.approx(encoded, abs=0.002)
+    assert [image[-8:, -8:].mean() for image in images] == pytest.approx(
+        [20 + index for index in indices], abs=5
+    )
+    with av.open(str(path)) as container:
+        assert container.duration / av.time_base == pytest.approx(101 / 25, abs=0.03)
 
 
 def heard(path: Path) -> tuple[str, float, float]:
