@@ -20,6 +20,8 @@ _AHEAD = 3
 """Frames decoded while an earlier one is looked at."""
 _MOST_FAILURES = 100
 """Reads that fail in a row before a container is given up."""
+_COUNTED_FROM_ZERO = ("matroska", "nut")
+"""Containers in whose header FFmpeg writes the last time stamp as the duration."""
 _TURNED_BACK = 1.0
 """Seconds from which time stamps that go back are a new count and no disorder."""
 
@@ -64,7 +66,7 @@ class FileSource:
         self._stream.thread_type = "AUTO"
         self.rate = frame_rate(self._stream)
         self._start = (container.start_time or 0) / av.time_base
-        self._duration = None if container.duration is None else container.duration / av.time_base
+        self._duration = _duration(container)
         self.total: int | None = self._stream.frames or (
             round(self._duration * self.rate) if self._duration else None
         )
@@ -143,6 +145,17 @@ class FileSource:
         if stamp is None:
             return 0.0
         return float((stamp + (packet.duration or 0)) * packet.time_base) - self._start
+
+
+def _duration(container: Any) -> float | None:
+    """Seconds from the first time stamp to the end; None where unknown."""
+    if container.duration is None:
+        return None
+    start = max(container.start_time or 0, 0)
+    counted_from_zero = container.format.name.startswith(_COUNTED_FROM_ZERO)
+    # From another program's muxer it may be shorter than what comes before it.
+    before = start if counted_from_zero and start < container.duration else 0
+    return float(container.duration - before) / av.time_base
 
 
 def open_container(address: str | Any, name: str, **settings: Any) -> Any:

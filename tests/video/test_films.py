@@ -182,6 +182,27 @@ def test_a_film_that_is_cut_off_is_told(name, tmp_path):
     assert told.endswith((" of 3.0 s", " of 3.1 s"))
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.nut", "a.flv", "a.ts", "a.mp4"])
+def test_a_film_that_begins_late_as_a_segment_does_is_whole(name, tmp_path):
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    noisy = [noise(96, 128, seed) for seed in range(50)]
+    path = write_film(tmp_path / name, noisy, [6 + n / 25 for n in range(50)], codec=codec)
+    source = open_video(str(path), stdin=None, max_pixels=10**7)
+    assert source.total == pytest.approx(50, abs=2)
+    times, _, lost, told = seen(path)
+    assert times == pytest.approx([n / 25 for n in range(50)], abs=0.002)
+    assert (lost, told) == (0, [])
+
+
+def test_of_a_film_that_begins_late_and_is_cut_off_the_lost_part_is_told(tmp_path):
+    noisy = [noise(96, 128, seed) for seed in range(75)]
+    path = write_film(tmp_path / "a.mkv", noisy, [6 + n / 25 for n in range(75)])
+    cut(path, 0.5)
+    _, images, lost, (told,) = seen(path)
+    assert lost == pytest.approx(75 - len(images), abs=2)
+    assert told.endswith((" of 3.0 s", " of 3.1 s"))
+
+
 def test_without_its_index_an_mp4_is_said_to_be_cut_off(tmp_path):
     path = write_film(tmp_path / "a.mp4", scenes(30))
     cut(path, 0.5)
