@@ -15,6 +15,7 @@ from facerec.parallel.ahead import read_ahead
 from facerec.video.frames import DEFAULT_RATE, TimedFrame, Warn, ignore
 from facerec.video.losses import Losses
 from facerec.video.pixels import Deinterlacer, PixelReader
+from facerec.video.times import Timeline
 
 _AHEAD = 3
 """Frames decoded while an earlier one is looked at."""
@@ -22,8 +23,6 @@ _MOST_FAILURES = 100
 """Reads that fail in a row before a container is given up."""
 _COUNTED_FROM_ZERO = ("matroska", "nut")
 """Containers in whose header FFmpeg writes the last time stamp as the duration."""
-_TURNED_BACK = 1.0
-"""Seconds from which time stamps that go back are a new count and no disorder."""
 
 
 class FileSource:
@@ -85,20 +84,11 @@ class FileSource:
 
     def _frames(self) -> Generator[TimedFrame]:
         reader = PixelReader(self._stream.sample_aspect_ratio)
-        seconds = 0.0
-        shift = -self._start
-        step = 1 / self.rate
+        timeline = Timeline(self._start, self._container.format.name)
         with self._container:
-            for index, frame in enumerate(self._decoded()):
-                if frame.pts is None or frame.time_base is None:
-                    now = seconds + step * (index > 0)
-                else:
-                    now = float(frame.pts * frame.time_base) + shift
-                if now < seconds - _TURNED_BACK:
-                    shift += seconds + step - now
-                    now = seconds + step
-                seconds = max(now, seconds)
-                yield TimedFrame(index, seconds, reader.read(frame))
+            timed = timeline.timed(self._decoded(), _stamp, 1 / self.rate)
+            for index, (seconds, frame) in enumerate(timed):
+                yield TimedFrame(index, max(seconds, 0.0), reader.read(frame))
 
     def _decoded(self) -> Iterator[Any]:
         """Frames in the order of presentation, not interlaced; those that fail are counted."""
@@ -145,6 +135,12 @@ class FileSource:
         if stamp is None:
             return 0.0
         return float((stamp + (packet.duration or 0)) * packet.time_base) - self._start
+
+
+def _stamp(frame: Any) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base)
 
 
 def _duration(container: Any) -> float | None:

@@ -123,8 +123,8 @@ class VideoWriter:
         with self._place_kept():
             end = float(self._ticks * self._base) + self._interval
             self._mux_last(self._stream.encode(None), end)
+            self._copy_sound(end)
             if self._sound is not None:
-                self._sound.copy_until(end)
                 self._sound.close()
             self._output.close()
         self._place.close()
@@ -189,8 +189,18 @@ class VideoWriter:
         picture.pts, picture.time_base = self._ticks, self._base
         picture.pict_type = 0
         self._mux(self._stream.encode(picture))
-        if self._sound is not None:
-            self._sound.copy_until(seconds)
+        self._copy_sound(seconds)
+
+    def _copy_sound(self, until: float) -> None:
+        if self._sound is None:
+            return
+        try:
+            self._sound.copy_until(until)
+        except (av.error.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.remarks.append(f"saved without the rest of its sound: {reason}")
+            self._sound.close()
+            self._sound = None
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

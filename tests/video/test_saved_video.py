@@ -16,6 +16,8 @@ import pytest
 
 from facerec.errors import UsageError
 from facerec.video.frames import TimedFrame
+from facerec.video.sound import Sound
+from facerec.video.sources import open_video
 from facerec.video.writing import VideoWriter
 from tests.conftest import noise
 from tests.video.films import grey, scenes, write_film
@@ -135,6 +137,49 @@ def test_the_sound_is_kept_as_far_as_the_pictures_go(suffix, codec, tmp_path):
     assert found == codec
     assert begin == pytest.approx(0, abs=0.05)
     assert end == pytest.approx(2.0, abs=0.12)
+
+
+def joined(tmp_path: Path) -> Path:
+    """Two films of two seconds with a tone, one after the other: time begins anew in the middle."""
+    parts = [
+        write_film(tmp_path / f"{n}.ts", scenes(50), tone=2, options={"bf": "0"}).read_bytes()
+        for n in range(2)
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_where_films_were_joined_sound_goes_on_with_the_pictures(suffix, tmp_path):
+    film = joined(tmp_path)
+    source = open_video(str(film), stdin=None, max_pixels=10**7)
+    writer = VideoWriter(tmp_path / f"a{suffix}", rate=25, sound=film)
+    source_times = []
+    for frame in source.frames():
+        source_times.append(frame.seconds)
+        writer.write(frame)
+    assert writer.close()
+    assert not any("sound" in remark for remark in writer.remarks)
+    times, _ = read(tmp_path / f"a{suffix}")
+    assert len(times) == 100
+    assert times[-1] == pytest.approx(source_times[-1], abs=0.05)
+    assert source_times[-1] - source_times[0] == pytest.approx(99 / 25, abs=0.001)
+    _, begin, end = heard(tmp_path / f"a{suffix}")
+    assert begin == pytest.approx(0, abs=0.1)
+    assert end == pytest.approx(4, abs=0.15)
+
+
+def test_sound_that_cannot_be_written_is_a_remark_and_the_pictures_are_saved(tmp_path, monkeypatch):
+    film = write_film(tmp_path / "film.mp4", scenes(25), tone=1)
+
+    def refuse(*_: object) -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(Sound, "copy_until", refuse)
+    writer = save(tmp_path / "a.mp4", scenes(25), [n / 25 for n in range(25)], sound=film)
+    assert writer.remarks == ["saved without the rest of its sound: Invalid argument"]
+    assert len(read(tmp_path / "a.mp4")[0]) == 25
 
 
 def test_a_film_without_sound_is_no_remark(tmp_path):
