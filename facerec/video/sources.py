@@ -26,6 +26,7 @@ _STREAMS = (
     "rtsp://", "rtsps://", "http://", "https://", "rtmp://", "rtmps://", "udp://", "tcp://",
     "srt://", "rtp://",
 )  # fmt: skip
+_PLAYLISTS = ("hls", "dash")
 _NUMBERED = re.compile(r"%0?\d*d")
 _JPEG = b"\xff\xd8\xff"
 
@@ -124,10 +125,18 @@ def _open_url(url: str, max_pixels: int, warn: Warn) -> VideoSource:
     """A stream, or a film, which has an end and is read in full."""
     name = without_credentials(url)
     container = open_stream(url, name)
-    if container.duration and url.lower().startswith(("http://", "https://")):
+    if url.lower().startswith(("http://", "https://")) and _has_end(container):
         return FileSource.of_container(name, container, max_pixels=max_pixels, warn=warn)
 
     def connect(opened: Any = None) -> Stream:
         return Stream(name, opened or open_stream(url, name), max_pixels)
 
     return LiveSource(name, connect, reconnect=True, opened=connect(container), warn=warn)
+
+
+def _has_end(container: Any) -> bool:
+    """Whether an HTTP server gives a film, and no live stream."""
+    kind = container.format.name
+    # The size is that of a playlist, or of a camera's newest picture.
+    sized = kind not in _PLAYLISTS and not kind.endswith("_pipe") and container.size > 0
+    return bool(container.duration or sized)

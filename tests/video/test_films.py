@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import features
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Image
 from facerec.files.text import counted
-from facerec.video.film import open_container
+from facerec.video.film import FileSource, open_container
 from facerec.video.live import LiveSource, Stream
 from facerec.video.pixels import ONE_THREAD, PixelReader
 from facerec.video.sources import open_video
@@ -240,8 +241,9 @@ def test_frames_of_too_many_pixels_are_refused(tmp_path):
         seen(path, max_pixels=3000)
 
 
-def test_a_film_behind_a_url_is_read_in_full_and_ends(tmp_path):
-    path = write_film(tmp_path / "a.mp4", scenes(60), container_options={"movflags": "+faststart"})
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    """The address of the folder behind a server that answers no range requests."""
 
     class Host(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
@@ -252,13 +254,39 @@ def test_a_film_behind_a_url_is_read_in_full_and_ends(tmp_path):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/{path.name}"
-    source = open_video(url, stdin=None, max_pixels=10**6)
-    times = [frame.seconds for frame in source.frames()]
+    yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", {"movflags": "+faststart"}),
+        ("a.ts", {}),
+        # As a browser records it: without its duration.
+        ("a.webm", {"live": "1"}),
+    ],
+)
+def test_a_film_behind_a_url_is_read_in_full_and_ends(name, options, host, tmp_path):
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    write_film(tmp_path / name, scenes(60), codec=codec, container_options=options)
+    source = open_video(f"{host}/{name}", stdin=None, max_pixels=10**6)
+    assert isinstance(source, FileSource)
+    times = [frame.seconds for frame in source.frames()]
     assert times == pytest.approx([number / 25 for number in range(60)], abs=0.001)
     assert (source.dropped, source.lost) == (0, 0)
+
+
+def test_a_live_playlist_and_a_cameras_newest_picture_are_live_sources(host, tmp_path):
+    write_film(tmp_path / "0.ts", scenes(60))
+    (tmp_path / "live.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.4,\n0.ts\n"
+    )
+    Pillow.fromarray(grey(90)).save(tmp_path / "snapshot", "JPEG")
+    for name in ("live.m3u8", "snapshot"):
+        source = open_video(f"{host}/{name}", stdin=None, max_pixels=10**6)
+        assert isinstance(source, LiveSource)
 
 
 def test_sound_alone_is_no_video(tmp_path):
