@@ -282,9 +282,15 @@ def test_damage_is_an_exit_code_and_the_rest_is_saved(run, gallery, tmp_path):
     assert times[-1] == pytest.approx(59 / 25, abs=0.002)
 
 
+def _listen() -> None:
+    """Undo what is ignored where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
     end, gallery, tmp_path
 ):
@@ -294,8 +300,7 @@ def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
 
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-        # Ignored where the tests run in the background.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_listen,
     )  # fmt: skip
     assert process.stdin is not None
     picture = jpeg(0, 240, 320)
@@ -309,10 +314,13 @@ def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
         process.stdin.write(picture)
     process.stdin.flush()
     time.sleep(1)
-    os.kill(process.pid, end)
+    os.kill(process.pid, getattr(signal, end))
+    if end == "SIGHUP":
+        # As of a terminal that closes: from the kernel, and from the shell.
+        os.kill(process.pid, signal.SIGHUP)
     process.communicate(timeout=30)
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("out"))
-    if end == signal.SIGINT:
+    if end != "SIGKILL":
         assert process.returncode == 130
         assert left == ["out.mp4"]
         assert len(read(tmp_path / "out.mp4")[0]) >= 5
