@@ -70,17 +70,27 @@ class FileSource:
             round(self._duration * self.rate) if self._duration else None
         )
         self.dropped = self.lost = 0
+        self._begun = False
         self._losses = Losses(container.format.name, self.rate, self._duration)
 
     def frames(self) -> Iterator[TimedFrame]:
         # A pipe is not read ahead: its next frame may never come, and Ctrl-C would wait for it.
         frames = self._frames()
         yield from frames if self.path is None else read_ahead(frames, _AHEAD)
+        if self._losses.decoded == 0:
+            raise MissingError(f"{self.name}: {self._why_nothing()}")
         if (told := self._losses.summary()) is not None:
             self._warn(f"{self.name}: {told}")
         self.lost = self._losses.lost()
-        if self._losses.decoded == 0:
-            raise MissingError(f"{self.name}: FFmpeg cannot decode a single frame of it")
+
+    def _why_nothing(self) -> str:
+        if self.path is None and not self._begun and self._container.format.name.startswith("mov"):
+            return (
+                "its index is at its end, from where a pipe and a server without range requests "
+                "cannot go back; give the file, or write the index first: "
+                "ffmpeg -i … -c copy -movflags +faststart"
+            )
+        return "FFmpeg cannot decode a single frame of it"
 
     def _frames(self) -> Generator[TimedFrame]:
         reader = PixelReader(self._stream.sample_aspect_ratio)
@@ -125,7 +135,7 @@ class FileSource:
                 packets = self._container.demux()
                 continue
             if packet.size:
-                failures = 0
+                failures, self._begun = 0, True
                 self._losses.packet(packet, self._end_of(packet), video=mine)
             if mine:
                 yield packet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -23,6 +24,7 @@ from facerec.video.pixels import ONE_THREAD, PixelReader
 from facerec.video.sources import open_video
 from tests.conftest import noise
 from tests.video.films import cut, damage, grey, scenes, write_film
+from tests.video.test_jpegs import jpeg
 
 
 def seen(path: Path, max_pixels: int = 10**7) -> tuple[list[float], list[Image], int, list[str]]:
@@ -276,6 +278,41 @@ def test_a_film_behind_a_url_is_read_in_full_and_ends(name, options, host, tmp_p
     times = [frame.seconds for frame in source.frames()]
     assert times == pytest.approx([number / 25 for number in range(60)], abs=0.001)
     assert (source.dropped, source.lost) == (0, 0)
+
+
+@pytest.mark.parametrize("way", ["stdin", "url"])
+def test_an_mp4_that_needs_seeking_and_cannot_be_sought_in_is_told_as_that(way, host, tmp_path):
+    # Longer than what FFmpeg holds of a pipe.
+    path = write_film(tmp_path / "a.mp4", [noise(96, 128, seed) for seed in range(60)])
+    assert path.stat().st_size > 1 << 17
+    told: list[str] = []
+    with path.open("rb") as file:
+        source = open_video(
+            "-" if way == "stdin" else f"{host}/a.mp4",
+            stdin=file, max_pixels=10**6, warn=told.append,
+        )  # fmt: skip
+        with pytest.raises(MissingError, match=r"its index is at its end.*-movflags \+faststart"):
+            list(source.frames())
+    assert told == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_read_as_stdin_is(tmp_path):
+    path = write_film(tmp_path / "a.ts", scenes(12))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for data, count in (
+        (path.read_bytes(), 12),
+        (b"".join(jpeg(number) for number in range(3)), 3),
+    ):
+        writing = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+        writing.start()
+        times, _, lost, told = seen(pipe)
+        writing.join()
+        assert (len(times), lost, told) == (count, 0, [])
+    threading.Thread(target=pipe.write_bytes, args=(b"hello",), daemon=True).start()
+    with pytest.raises(MissingError, match=f"{pipe}: no JPEG pictures"):
+        seen(pipe)
 
 
 def test_a_live_playlist_and_a_cameras_newest_picture_are_live_sources(host, tmp_path):
