@@ -15,13 +15,14 @@ from facerec.parallel.ahead import read_ahead
 from facerec.video.frames import DEFAULT_RATE, TimedFrame, Warn, ignore
 from facerec.video.losses import Losses
 from facerec.video.pixels import Deinterlacer, PixelReader
+from facerec.video.times import Timeline
 
 _AHEAD = 3
 """Frames decoded while an earlier one is looked at."""
 _MOST_FAILURES = 100
 """Reads that fail in a row before a container is given up."""
-_TURNED_BACK = 1.0
-"""Seconds from which time stamps that go back are a new count and no disorder."""
+_COUNTED_FROM_ZERO = ("matroska", "nut")
+"""Containers in whose header FFmpeg writes the last time stamp as the duration."""
 
 
 class FileSource:
@@ -64,39 +65,40 @@ class FileSource:
         self._stream.thread_type = "AUTO"
         self.rate = frame_rate(self._stream)
         self._start = (container.start_time or 0) / av.time_base
-        self._duration = None if container.duration is None else container.duration / av.time_base
+        self._duration = _duration(container)
         self.total: int | None = self._stream.frames or (
             round(self._duration * self.rate) if self._duration else None
         )
         self.dropped = self.lost = 0
+        self._begun = False
         self._losses = Losses(container.format.name, self.rate, self._duration)
 
     def frames(self) -> Iterator[TimedFrame]:
         # A pipe is not read ahead: its next frame may never come, and Ctrl-C would wait for it.
         frames = self._frames()
         yield from frames if self.path is None else read_ahead(frames, _AHEAD)
+        if self._losses.decoded == 0:
+            raise MissingError(f"{self.name}: {self._why_nothing()}")
         if (told := self._losses.summary()) is not None:
             self._warn(f"{self.name}: {told}")
         self.lost = self._losses.lost()
-        if self._losses.decoded == 0:
-            raise MissingError(f"{self.name}: FFmpeg cannot decode a single frame of it")
+
+    def _why_nothing(self) -> str:
+        if self.path is None and not self._begun and self._container.format.name.startswith("mov"):
+            return (
+                "its index is at its end, from where a pipe and a server without range requests "
+                "cannot go back; give the file, or write the index first: "
+                "ffmpeg -i … -c copy -movflags +faststart"
+            )
+        return "FFmpeg cannot decode a single frame of it"
 
     def _frames(self) -> Generator[TimedFrame]:
         reader = PixelReader(self._stream.sample_aspect_ratio)
-        seconds = 0.0
-        shift = -self._start
-        step = 1 / self.rate
+        timeline = Timeline(self._start, self._container.format.name)
         with self._container:
-            for index, frame in enumerate(self._decoded()):
-                if frame.pts is None or frame.time_base is None:
-                    now = seconds + step * (index > 0)
-                else:
-                    now = float(frame.pts * frame.time_base) + shift
-                if now < seconds - _TURNED_BACK:
-                    shift += seconds + step - now
-                    now = seconds + step
-                seconds = max(now, seconds)
-                yield TimedFrame(index, seconds, reader.read(frame))
+            timed = timeline.timed(self._decoded(), _stamp, 1 / self.rate)
+            for index, (seconds, frame) in enumerate(timed):
+                yield TimedFrame(index, max(seconds, 0.0), reader.read(frame))
 
     def _decoded(self) -> Iterator[Any]:
         """Frames in the order of presentation, not interlaced; those that fail are counted."""
@@ -133,7 +135,7 @@ class FileSource:
                 packets = self._container.demux()
                 continue
             if packet.size:
-                failures = 0
+                failures, self._begun = 0, True
                 self._losses.packet(packet, self._end_of(packet), video=mine)
             if mine:
                 yield packet
@@ -143,6 +145,23 @@ class FileSource:
         if stamp is None:
             return 0.0
         return float((stamp + (packet.duration or 0)) * packet.time_base) - self._start
+
+
+def _stamp(frame: Any) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base)
+
+
+def _duration(container: Any) -> float | None:
+    """Seconds from the first time stamp to the end; None where unknown."""
+    if container.duration is None:
+        return None
+    start = max(container.start_time or 0, 0)
+    counted_from_zero = container.format.name.startswith(_COUNTED_FROM_ZERO)
+    # From another program's muxer it may be shorter than what comes before it.
+    before = start if counted_from_zero and start < container.duration else 0
+    return float(container.duration - before) / av.time_base
 
 
 def open_container(address: str | Any, name: str, **settings: Any) -> Any:

@@ -43,7 +43,7 @@ class LiveSource:
     """Frames read in a thread of its own; only the newest one is kept.
 
     A stream that ends is reconnected, with exponential backoff up to eight seconds. A camera that
-    ends raises `MissingError` after its last frame.
+    ends raises `MissingError` after its last frame. What reading raises, `frames` raises.
 
     Args:
         name: for messages.
@@ -66,6 +66,7 @@ class LiveSource:
         self._newest: TimedFrame | None = None
         self._changed = threading.Condition()
         self._over = False
+        self._error: Exception | None = None
 
     def frames(self) -> Iterator[TimedFrame]:
         reader = threading.Thread(target=self._read, daemon=True)
@@ -76,6 +77,8 @@ class LiveSource:
                     self._changed.wait_for(lambda: self._newest is not None or self._over)
                     frame, self._newest = self._newest, None
                 if frame is None:
+                    if self._error is not None:
+                        raise self._error
                     raise MissingError(f"{self.name}: the camera gives no more pictures")
                 yield frame
         finally:
@@ -94,12 +97,24 @@ class LiveSource:
         return self._undecodable + (grabber.undecodable if grabber is not None else 0)
 
     def _read(self) -> None:
+        try:
+            self._read_all()
+        except Exception as error:  # noqa: BLE001  (raised in the thread that waits)
+            self._error = error
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify()
+            if self._grabber is not None:
+                self._grabber.close()
+
+    def _read_all(self) -> None:
         began, index = time.monotonic(), 0
         while not self._over:
             image = self._grabber.read() if self._grabber is not None else None
             if image is None:
                 if not self._reconnect or not self._open_again():
-                    break
+                    return
                 continue
             frame = TimedFrame(index, time.monotonic() - began, image)
             index += 1
@@ -107,11 +122,6 @@ class LiveSource:
                 self.dropped += self._newest is not None
                 self._newest = frame
                 self._changed.notify()
-        with self._changed:
-            self._over = True
-            self._changed.notify()
-        if self._grabber is not None:
-            self._grabber.close()
 
     def _open_again(self) -> bool:
         if self._grabber is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from facerec.card import distance_to_similarity
 from facerec.engine.engine import Engine
-from facerec.faces import Face, Match
+from facerec.faces import Face, Floats, Match
 from facerec.gallery.match import Matcher
 from facerec.profile.loading import Profile
 from facerec.registry import DETECTORS
@@ -34,6 +34,8 @@ _BETTER_QUALITY = 1.2
 """Ratio of qualities from which a better view is embedded before that."""
 _CONFIRMATIONS = 2
 """Decisions in a row that change a name, or assign one near the threshold."""
+_GOOD_VIEW = 0.8
+"""Fraction of a track's best quality from which a view tells whether somebody took its place."""
 _HYSTERESIS = 1.12
 """Hysteresis: a name, once assigned, is kept up to this multiple of the threshold, and another
 person must be nearer by as much. Distances between the default model's thresholds at FAR 1e-3 and
@@ -296,6 +298,7 @@ class VideoRecognizer:
             if self._every_frame
             or track.name is None
             or track.embedded is None
+            or track.unlike
             or frame.seconds - track.embedded >= _REFRESH_SECONDS
             or _quality(track.face) > _BETTER_QUALITY * track.quality
         ]
@@ -307,7 +310,21 @@ class VideoRecognizer:
         self.timings.embedding += time.perf_counter() - started
         self.timings.embeddings += len(due)
         for track, vector in zip(due, vectors, strict=True):
-            track.learn(vector, _quality(track.face), frame.seconds)
+            self._learn(track, vector, frame.seconds)
+
+    def _learn(self, track: Track, vector: Floats, seconds: float) -> None:
+        """Add an embedding. The second good view in a row that is unlike a named track's evidence
+        is of somebody who took its place: what was before would keep the name for seconds."""
+        quality = _quality(track.face)
+        known = track.mean_before() if track.unlike else track.mean()
+        good = track.name is not None and quality >= _GOOD_VIEW * track.quality
+        unlike = good and known is not None and float(known @ vector) < self._cosine(_HYSTERESIS)
+        track.learn(vector, quality, seconds)
+        track.unlike = track.unlike + 1 if unlike else 0
+        if track.unlike:
+            self._urgent = True
+        if track.unlike >= _CONFIRMATIONS:
+            track.keep_newest()
 
     def _reidentify(self, track: Track) -> Track:
         """Re-identify a new track: the earlier track of the same face, or itself."""

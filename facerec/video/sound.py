@@ -10,6 +10,7 @@ import av
 
 from facerec.errors import MissingError
 from facerec.video.film import open_container
+from facerec.video.times import Timeline
 
 _OPUS_RATE = 48_000
 
@@ -33,10 +34,9 @@ class Sound:
             self._film.close()
             raise MissingError(f"{film}: no sound")
         self._heard = heard
-        self._start = (self._film.start_time or 0) / av.time_base
         self._resampler: Any = None
         try:
-            if heard.codec_context.name in output.supported_codecs:
+            if _takes(output, heard.codec_context):
                 self._stream = output.add_stream_from_template(heard)
             else:
                 self._stream = self._encoded(encoder)
@@ -71,13 +71,28 @@ class Sound:
 
     def _timed(self) -> Iterator[tuple[float, Any]]:
         """Packets in order, each with its time in seconds; what cannot be read is left out."""
+        # Before the beginning an encoder warms up, for which not every container has room.
+        last = -1
         for packet in self._encode() if self._resampler is not None else self._read():
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            # Before the beginning an encoder warms up, for which not every container has room.
-            if stamp is not None and stamp >= 0:
-                yield float(stamp * packet.time_base), packet
+            # No container takes a time twice, as where films that overlap were joined.
+            if packet.dts is not None and packet.dts > last:
+                last = packet.dts
+                yield float(packet.dts * packet.time_base), packet
 
     def _read(self) -> Iterator[Any]:
+        """Packets, their time stamps counted from the film's beginning."""
+        start = (self._film.start_time or 0) / av.time_base
+        timeline = Timeline(start, self._film.format.name)
+        heard = self._heard.codec_context
+        step = heard.frame_size / heard.sample_rate if heard.sample_rate else 0.0
+        for seconds, packet in timeline.timed(self._readable(), _stamp, step):
+            shift = round(seconds / packet.time_base) - packet.dts
+            packet.dts += shift
+            if packet.pts is not None:
+                packet.pts += shift
+            yield packet
+
+    def _readable(self) -> Iterator[Any]:
         packets = self._film.demux(self._heard)
         while True:
             try:
@@ -86,13 +101,8 @@ class Sound:
                 return
             if packet is None:
                 return
-            if packet.dts is None:
-                continue
-            shift = round(self._start / packet.time_base)
-            packet.dts -= shift
-            if packet.pts is not None:
-                packet.pts -= shift
-            yield packet
+            if packet.dts is not None:
+                yield packet
 
     def _encode(self) -> Iterator[Any]:
         for packet in self._read():
@@ -106,3 +116,14 @@ class Sound:
         for piece in self._resampler.resample(None):
             yield from self._stream.encode(piece)
         yield from self._stream.encode(None)
+
+
+def _takes(output: Any, heard: Any) -> bool:
+    """Whether a container takes a codec's packets as they are."""
+    # AAC with a header in each packet (ADTS), as MPEG-TS carries it.
+    adts = heard.name == "aac" and not heard.extradata
+    return heard.name in output.supported_codecs and not (adts and output.format.name == "avi")
+
+
+def _stamp(packet: Any) -> float:
+    return float(packet.dts * packet.time_base)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +28,7 @@ _STREAMS = (
     "rtsp://", "rtsps://", "http://", "https://", "rtmp://", "rtmps://", "udp://", "tcp://",
     "srt://", "rtp://",
 )  # fmt: skip
+_PLAYLISTS = ("hls", "dash")
 _NUMBERED = re.compile(r"%0?\d*d")
 _JPEG = b"\xff\xd8\xff"
 
@@ -42,7 +45,7 @@ def open_video(
 
     Args:
         name: a camera's number, device or name, a video file, a stream's URL, a folder or
-            pattern of images, or `-` for MJPEG, or any film, on stdin.
+            pattern of images, or `-` for MJPEG, or any film, on stdin, as in a named pipe.
         max_pixels: larger frames are refused.
         reconnect: open a stream that ends again, for ever; else its frames end with `MissingError`,
             as a camera's do.
@@ -56,13 +59,17 @@ def open_video(
     if name == "-":
         if stdin is None:
             raise MissingError("-: stdin is closed")
-        return _open_pipe(stdin, max_pixels, warn)
+        return _open_pipe("stdin", stdin, max_pixels, warn)
     if name.isdecimal() and not Path(name).is_file():
         return LiveSource(name, lambda: Camera(name, int(name)))
     if name.startswith(("/dev/video", "/dev/v4l/")):
         return LiveSource(name, lambda: Camera(name, os.path.realpath(name)))
     if name.lower().startswith(_STREAMS):
         return _open_url(name, max_pixels, warn, reconnect=reconnect)
+    if Path(name).is_fifo():
+        # A shell's <(command) too.
+        with _telling_why(Path(name)):
+            return _open_pipe(name, Path(name).open("rb"), max_pixels, warn)
     if Path(name).is_file():
         return _open_file(Path(name), max_pixels, warn)
     if Path(name).is_dir() or any(mark in name for mark in "*?["):
@@ -77,11 +84,8 @@ def open_video(
 
 
 def _open_file(path: Path, max_pixels: int, warn: Warn) -> VideoSource:
-    try:
-        with path.open("rb") as file:
-            head = file.read(LENGTH)
-    except OSError as error:
-        raise MissingError(f"{path}: cannot be read: {error.strerror}") from error
+    with _telling_why(path), path.open("rb") as file:
+        head = file.read(LENGTH)
     if _is_mjpeg(head) and (not head.startswith(_JPEG) or holds_several_jpegs(path)):
         return MjpegSource(path.open("rb"), max_pixels, warn, str(path))
     if image_kind(head[:START]) is not None or unread_image(head[:START]) is not None:
@@ -97,20 +101,28 @@ def _open_file(path: Path, max_pixels: int, warn: Warn) -> VideoSource:
     return FileSource(path, max_pixels=max_pixels, warn=warn)
 
 
+@contextmanager
+def _telling_why(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def _is_mjpeg(head: bytes) -> bool:
     """Whether it begins with a JPEG, or with the headers of a multipart stream."""
     return head.startswith(_JPEG) or (head.lstrip()[:2] == b"--" and b"image/jpeg" in head.lower())
 
 
-def _open_pipe(stdin: BinaryIO, max_pixels: int, warn: Warn) -> VideoSource:
+def _open_pipe(name: str, pipe: BinaryIO, max_pixels: int, warn: Warn) -> VideoSource:
     head = b""
-    while len(head) < LENGTH and (block := stdin.read(LENGTH - len(head))):
+    while len(head) < LENGTH and (block := pipe.read(LENGTH - len(head))):
         head += block
-    whole = _Rejoined(head, stdin)
+    whole = _Rejoined(head, pipe)
     if not is_video(head):
-        return MjpegSource(whole, max_pixels, warn)
-    container = open_container(whole, "stdin")
-    return FileSource.of_container("stdin", container, max_pixels=max_pixels, warn=warn)
+        return MjpegSource(whole, max_pixels, warn, name)
+    container = open_container(whole, name)
+    return FileSource.of_container(name, container, max_pixels=max_pixels, warn=warn)
 
 
 class _Rejoined:
@@ -131,10 +143,18 @@ def _open_url(url: str, max_pixels: int, warn: Warn, *, reconnect: bool) -> Vide
     """A stream, or a film, which has an end and is read in full."""
     name = without_credentials(url)
     container = open_stream(url, name)
-    if container.duration and url.lower().startswith(("http://", "https://")):
+    if url.lower().startswith(("http://", "https://")) and _has_end(container):
         return FileSource.of_container(name, container, max_pixels=max_pixels, warn=warn)
 
     def connect(opened: Any = None) -> Stream:
         return Stream(name, opened or open_stream(url, name), max_pixels)
 
     return LiveSource(name, connect, reconnect=reconnect, opened=connect(container), warn=warn)
+
+
+def _has_end(container: Any) -> bool:
+    """Whether an HTTP server gives a film, and no live stream."""
+    kind = container.format.name
+    # The size is that of a playlist, or of a camera's newest picture.
+    sized = kind not in _PLAYLISTS and not kind.endswith("_pipe") and container.size > 0
+    return bool(container.duration or sized)

@@ -43,6 +43,7 @@ class Track:
         evidence: `(D,) float32` sum of unit vectors times quality, with exponential decay.
         weight: sum of those qualities, with the same decay.
         newest: the newest of those vectors times its quality, and that quality.
+        unlike: good views in a row that are unlike the evidence.
         name: the person decided on.
         pending: another name, and how many decisions in a row were for it.
         located: whether `face` is valid in the newest frame, by detection or flow.
@@ -57,6 +58,7 @@ class Track:
     evidence: Floats | None = None
     weight: float = 0.0
     newest: tuple[Floats, float] | None = None
+    unlike: int = 0
     name: str | None = None
     located: bool = True
     before_cut: bool = False
@@ -79,6 +81,13 @@ class Track:
         """
         return None if self.evidence is None else self.evidence / np.float32(self.weight)
 
+    def mean_before(self) -> Floats | None:
+        """`mean` without the newest embedding; None where there is no other."""
+        if self.evidence is None or self.newest is None or self.weight <= self.newest[1]:
+            return None
+        vector, quality = self.newest
+        return (self.evidence - vector) / np.float32(self.weight - quality)
+
     def learn(self, vector: Floats, quality: float, seconds: float) -> None:
         """Add an embedding `(D,) float32`, weighted by its quality, which is above 0."""
         self._decay(seconds)
@@ -90,6 +99,7 @@ class Track:
 
     def keep_newest(self) -> None:
         """Discard all evidence but the newest embedding: the rest was of somebody else."""
+        self.unlike = 0
         if self.newest is not None:
             self.evidence, self.weight = self.newest
 

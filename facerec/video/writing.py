@@ -93,29 +93,24 @@ class VideoWriter:
         self._stream: Any = None
         self._sound: Sound | None = None
         self._reformatter = VideoReformatter()
-        self._before: TimedFrame | None = None
+        self._before: float | None = None
         self._base = Fraction(1, _TICKS)
         self._ticks = -1
         self._interval = 1 / rate
 
     def write(self, frame: TimedFrame) -> None:
-        """Write a frame. It stands for those that were dropped before it too, which keeps the rate.
+        """Write a frame at its time. Where some were dropped before it, the last one stays longer.
 
         Raises:
             UsageError: the file cannot be written, as on a full disk.
         """
-        before, self._before = self._before, frame
-        skipped = 0 if before is None else frame.index - before.index - 1
+        gap = 0.0 if self._before is None else frame.seconds - self._before
+        self._before = frame.seconds
         with self._place_kept():
             if self._stream is None:
                 self._open(frame.image)
-            picture = self._picture(frame.image)
-            if before is not None:
-                gap = (frame.seconds - before.seconds) / (skipped + 1)
-                self._interval = min(1 / self._rate, gap) if gap > 0 else 1 / self._rate
-                for number in range(1, skipped + 1):
-                    self._encode(picture, before.seconds + number * gap)
-            self._encode(picture, frame.seconds)
+            self._interval = min(1 / self._rate, gap) if gap > 0 else 1 / self._rate
+            self._encode(self._picture(frame.image), frame.seconds)
 
     def close(self) -> bool:
         """Finish the file and put it in its place; whether there was a frame to write.
@@ -126,9 +121,10 @@ class VideoWriter:
         if self._stream is None:
             return False
         with self._place_kept():
-            self._mux(self._stream.encode(None))
+            end = float(self._ticks * self._base) + self._interval
+            self._mux_last(self._stream.encode(None), end)
+            self._copy_sound(end)
             if self._sound is not None:
-                self._sound.copy_until(float(self._ticks * self._base) + self._interval)
                 self._sound.close()
             self._output.close()
         self._place.close()
@@ -193,14 +189,36 @@ class VideoWriter:
         picture.pts, picture.time_base = self._ticks, self._base
         picture.pict_type = 0
         self._mux(self._stream.encode(picture))
-        if self._sound is not None:
-            self._sound.copy_until(seconds)
+        self._copy_sound(seconds)
+
+    def _copy_sound(self, until: float) -> None:
+        if self._sound is None:
+            return
+        try:
+            self._sound.copy_until(until)
+        except (av.error.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.remarks.append(f"saved without the rest of its sound: {reason}")
+            self._sound.close()
+            self._sound = None
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             # The last frame's is all that tells when the video ends.
             packet.duration = max(round(self._interval / packet.time_base), 1)
             self._output.mux(packet)
+
+    def _mux_last(self, packets: list[Any], end: float) -> None:
+        """Write the last packets.
+
+        MP4's duration is the sum of its packets' from one time of decoding to the next: that of a
+        reordered frame would leave out the gaps before the last frames.
+        """
+        self._mux(packets[:-1])
+        for last in packets[-1:]:
+            last.dts = last.pts
+            last.duration = max(round(end / last.time_base) - last.pts, 1)
+            self._output.mux(last)
 
 
 def _fit(image: Image, width: int, height: int) -> Image:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,12 +18,13 @@ from PIL import features
 from facerec.errors import InputError, MissingError, UsageError
 from facerec.faces import Image
 from facerec.files.text import counted
-from facerec.video.film import open_container
+from facerec.video.film import FileSource, open_container
 from facerec.video.live import LiveSource, Stream
 from facerec.video.pixels import ONE_THREAD, PixelReader
 from facerec.video.sources import open_video
 from tests.conftest import noise
 from tests.video.films import cut, damage, grey, scenes, write_film
+from tests.video.test_jpegs import jpeg
 
 
 def seen(path: Path, max_pixels: int = 10**7) -> tuple[list[float], list[Image], int, list[str]]:
@@ -182,6 +185,27 @@ def test_a_film_that_is_cut_off_is_told(name, tmp_path):
     assert told.endswith((" of 3.0 s", " of 3.1 s"))
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.nut", "a.flv", "a.ts", "a.mp4"])
+def test_a_film_that_begins_late_as_a_segment_does_is_whole(name, tmp_path):
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    noisy = [noise(96, 128, seed) for seed in range(50)]
+    path = write_film(tmp_path / name, noisy, [6 + n / 25 for n in range(50)], codec=codec)
+    source = open_video(str(path), stdin=None, max_pixels=10**7)
+    assert source.total == pytest.approx(50, abs=2)
+    times, _, lost, told = seen(path)
+    assert times == pytest.approx([n / 25 for n in range(50)], abs=0.002)
+    assert (lost, told) == (0, [])
+
+
+def test_of_a_film_that_begins_late_and_is_cut_off_the_lost_part_is_told(tmp_path):
+    noisy = [noise(96, 128, seed) for seed in range(75)]
+    path = write_film(tmp_path / "a.mkv", noisy, [6 + n / 25 for n in range(75)])
+    cut(path, 0.5)
+    _, images, lost, (told,) = seen(path)
+    assert lost == pytest.approx(75 - len(images), abs=2)
+    assert told.endswith((" of 3.0 s", " of 3.1 s"))
+
+
 def test_without_its_index_an_mp4_is_said_to_be_cut_off(tmp_path):
     path = write_film(tmp_path / "a.mp4", scenes(30))
     cut(path, 0.5)
@@ -219,8 +243,9 @@ def test_frames_of_too_many_pixels_are_refused(tmp_path):
         seen(path, max_pixels=3000)
 
 
-def test_a_film_behind_a_url_is_read_in_full_and_ends(tmp_path):
-    path = write_film(tmp_path / "a.mp4", scenes(60), container_options={"movflags": "+faststart"})
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[str]:
+    """The address of the folder behind a server that answers no range requests."""
 
     class Host(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
@@ -231,13 +256,74 @@ def test_a_film_behind_a_url_is_read_in_full_and_ends(tmp_path):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/{path.name}"
-    source = open_video(url, stdin=None, max_pixels=10**6)
-    times = [frame.seconds for frame in source.frames()]
+    yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", {"movflags": "+faststart"}),
+        ("a.ts", {}),
+        # As a browser records it: without its duration.
+        ("a.webm", {"live": "1"}),
+    ],
+)
+def test_a_film_behind_a_url_is_read_in_full_and_ends(name, options, host, tmp_path):
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    write_film(tmp_path / name, scenes(60), codec=codec, container_options=options)
+    source = open_video(f"{host}/{name}", stdin=None, max_pixels=10**6)
+    assert isinstance(source, FileSource)
+    times = [frame.seconds for frame in source.frames()]
     assert times == pytest.approx([number / 25 for number in range(60)], abs=0.001)
     assert (source.dropped, source.lost) == (0, 0)
+
+
+@pytest.mark.parametrize("way", ["stdin", "url"])
+def test_an_mp4_that_needs_seeking_and_cannot_be_sought_in_is_told_as_that(way, host, tmp_path):
+    # Longer than what FFmpeg holds of a pipe.
+    path = write_film(tmp_path / "a.mp4", [noise(96, 128, seed) for seed in range(60)])
+    assert path.stat().st_size > 1 << 17
+    told: list[str] = []
+    with path.open("rb") as file:
+        source = open_video(
+            "-" if way == "stdin" else f"{host}/a.mp4",
+            stdin=file, max_pixels=10**6, warn=told.append,
+        )  # fmt: skip
+        with pytest.raises(MissingError, match=r"its index is at its end.*-movflags \+faststart"):
+            list(source.frames())
+    assert told == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_read_as_stdin_is(tmp_path):
+    path = write_film(tmp_path / "a.ts", scenes(12))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for data, count in (
+        (path.read_bytes(), 12),
+        (b"".join(jpeg(number) for number in range(3)), 3),
+    ):
+        writing = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+        writing.start()
+        times, _, lost, told = seen(pipe)
+        writing.join()
+        assert (len(times), lost, told) == (count, 0, [])
+    threading.Thread(target=pipe.write_bytes, args=(b"hello",), daemon=True).start()
+    with pytest.raises(MissingError, match=f"{pipe}: no JPEG pictures"):
+        seen(pipe)
+
+
+def test_a_live_playlist_and_a_cameras_newest_picture_are_live_sources(host, tmp_path):
+    write_film(tmp_path / "0.ts", scenes(60))
+    (tmp_path / "live.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.4,\n0.ts\n"
+    )
+    Pillow.fromarray(grey(90)).save(tmp_path / "snapshot", "JPEG")
+    for name in ("live.m3u8", "snapshot"):
+        source = open_video(f"{host}/{name}", stdin=None, max_pixels=10**6)
+        assert isinstance(source, LiveSource)
 
 
 def test_sound_alone_is_no_video(tmp_path):
@@ -330,3 +416,57 @@ def test_what_a_live_stream_loses_is_counted_over_its_connections(tmp_path):
     assert source.undecodable >= 2 * each
     assert source.lost == 0
     assert told == [f"front: {counted(source.undecodable, 'packet')} could not be decoded"]
+
+
+class Failing:
+    """A device of one picture, after which reading fails."""
+
+    rate, undecodable, closed = 25.0, 0, False
+
+    def __init__(self, error: Exception | None) -> None:
+        self._left, self._error = [grey(60)], error
+
+    def read(self) -> Image | None:
+        if self._left:
+            return self._left.pop()
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("reading", "connecting"),
+    [
+        (ValueError("Invalid pixel format"), None),
+        (av.error.InvalidDataError(1, "Invalid data"), None),
+        (None, InputError("front: 4000x4000 is 16,000,000 pixels a frame")),
+    ],
+    ids=["pixels", "deinterlacing", "opening again"],
+)
+def test_what_fails_while_a_live_source_is_read_is_raised_and_it_is_closed(reading, connecting):
+    first = Failing(reading)
+    grabbers = iter([first])
+
+    def connect() -> Failing:
+        try:
+            return next(grabbers)
+        except StopIteration:
+            raise connecting from None
+
+    source = LiveSource("front", connect, reconnect=True)
+    seen, raised = [], []
+
+    def watch() -> None:
+        try:
+            seen.extend(source.frames())
+        except Exception as error:  # noqa: BLE001
+            raised.append(error)
+
+    waiting = threading.Thread(target=watch, daemon=True)
+    waiting.start()
+    waiting.join(timeout=20)
+    assert (len(seen), raised) == (1, [reading or connecting])
+    assert first.closed

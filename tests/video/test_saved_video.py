@@ -16,6 +16,8 @@ import pytest
 
 from facerec.errors import UsageError
 from facerec.video.frames import TimedFrame
+from facerec.video.sound import Sound
+from facerec.video.sources import open_video
 from facerec.video.writing import VideoWriter
 from tests.conftest import noise
 from tests.video.films import grey, scenes, write_film
@@ -85,12 +87,29 @@ def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
     assert seen[2][45, 5].max() < 20
 
 
-def test_dropped_frames_are_repeated(tmp_path):
-    writer = VideoWriter(tmp_path / "a.mp4", rate=25)
-    for index in (0, 1, 5):
-        writer.write(TimedFrame(index, index / 25, grey(100)))
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_where_live_frames_were_dropped_the_last_one_stays_and_nothing_is_encoded_for_them(
+    suffix, tmp_path, monkeypatch
+):
+    encoded = []
+    encode = VideoWriter._encode
+    monkeypatch.setattr(
+        VideoWriter, "_encode", lambda self, *rest: encoded.append(rest[1]) or encode(self, *rest)
+    )
+    path = tmp_path / f"a{suffix}"
+    writer = VideoWriter(path, rate=25)
+    indices = [0, 1, 2, 3, 50, 51, 100]
+    for index in indices:
+        writer.write(TimedFrame(index, index / 25, grey(20 + index)))
     writer.close()
-    assert read(tmp_path / "a.mp4")[0] == pytest.approx([n / 25 for n in range(6)], abs=0.001)
+    assert encoded == [index / 25 for index in indices]
+    times, images = read(path)
+    assert times == pytest.approx(encoded, abs=0.002)
+    assert [image[-8:, -8:].mean() for image in images] == pytest.approx(
+        [20 + index for index in indices], abs=5
+    )
+    with av.open(str(path)) as container:
+        assert container.duration / av.time_base == pytest.approx(101 / 25, abs=0.03)
 
 
 def heard(path: Path) -> tuple[str, float, float]:
@@ -118,6 +137,49 @@ def test_the_sound_is_kept_as_far_as_the_pictures_go(suffix, codec, tmp_path):
     assert found == codec
     assert begin == pytest.approx(0, abs=0.05)
     assert end == pytest.approx(2.0, abs=0.12)
+
+
+def joined(tmp_path: Path) -> Path:
+    """Two films of two seconds with a tone, one after the other: time begins anew in the middle."""
+    parts = [
+        write_film(tmp_path / f"{n}.ts", scenes(50), tone=2, options={"bf": "0"}).read_bytes()
+        for n in range(2)
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_where_films_were_joined_sound_goes_on_with_the_pictures(suffix, tmp_path):
+    film = joined(tmp_path)
+    source = open_video(str(film), stdin=None, max_pixels=10**7)
+    writer = VideoWriter(tmp_path / f"a{suffix}", rate=25, sound=film)
+    source_times = []
+    for frame in source.frames():
+        source_times.append(frame.seconds)
+        writer.write(frame)
+    assert writer.close()
+    assert not any("sound" in remark for remark in writer.remarks)
+    times, _ = read(tmp_path / f"a{suffix}")
+    assert len(times) == 100
+    assert times[-1] == pytest.approx(source_times[-1], abs=0.05)
+    assert source_times[-1] - source_times[0] == pytest.approx(99 / 25, abs=0.001)
+    _, begin, end = heard(tmp_path / f"a{suffix}")
+    assert begin == pytest.approx(0, abs=0.1)
+    assert end == pytest.approx(4, abs=0.15)
+
+
+def test_sound_that_cannot_be_written_is_a_remark_and_the_pictures_are_saved(tmp_path, monkeypatch):
+    film = write_film(tmp_path / "film.mp4", scenes(25), tone=1)
+
+    def refuse(*_: object) -> None:
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(Sound, "copy_until", refuse)
+    writer = save(tmp_path / "a.mp4", scenes(25), [n / 25 for n in range(25)], sound=film)
+    assert writer.remarks == ["saved without the rest of its sound: Invalid argument"]
+    assert len(read(tmp_path / "a.mp4")[0]) == 25
 
 
 def test_a_film_without_sound_is_no_remark(tmp_path):
@@ -220,9 +282,15 @@ def test_damage_is_an_exit_code_and_the_rest_is_saved(run, gallery, tmp_path):
     assert times[-1] == pytest.approx(59 / 25, abs=0.002)
 
 
+def _listen() -> None:
+    """Undo what is ignored where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
     end, gallery, tmp_path
 ):
@@ -232,8 +300,7 @@ def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
 
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-        # Ignored where the tests run in the background.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_listen,
     )  # fmt: skip
     assert process.stdin is not None
     picture = jpeg(0, 240, 320)
@@ -247,10 +314,13 @@ def test_what_is_interrupted_is_finished_and_what_is_killed_has_another_name(
         process.stdin.write(picture)
     process.stdin.flush()
     time.sleep(1)
-    os.kill(process.pid, end)
+    os.kill(process.pid, getattr(signal, end))
+    if end == "SIGHUP":
+        # As of a terminal that closes: from the kernel, and from the shell.
+        os.kill(process.pid, signal.SIGHUP)
     process.communicate(timeout=30)
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("out"))
-    if end == signal.SIGINT:
+    if end != "SIGKILL":
         assert process.returncode == 130
         assert left == ["out.mp4"]
         assert len(read(tmp_path / "out.mp4")[0]) >= 5

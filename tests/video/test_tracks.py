@@ -55,16 +55,20 @@ class Scripted:
 
 
 @pytest.fixture
-def play() -> Callable[..., list[Event]]:
-    """The events of frames in which faces are found, with Ada and Bob known."""
+def acquaintances() -> Matcher:
     gallery = Gallery(CARD)
     for name, vector in (("Ada", ADA), ("Bob", BOB)):
         gallery.add(name, [dataclasses.replace(face(0, 0), embedding=vector)], "test")
+    return Matcher(gallery, RecognizeSection(threshold=THRESHOLD), CARD)
+
+
+@pytest.fixture
+def play(acquaintances: Matcher) -> Callable[..., list[Event]]:
+    """The events of frames in which faces are found, with Ada and Bob known."""
 
     def events(frames: Sequence[Sequence[tuple[Face, np.ndarray]]]) -> list[Event]:
         engine = Scripted(frames)
-        matcher = Matcher(gallery, RecognizeSection(threshold=THRESHOLD), CARD)
-        recognizer = VideoRecognizer(engine, matcher, rate=RATE, every_frame=True)
+        recognizer = VideoRecognizer(engine, acquaintances, rate=RATE, every_frame=True)
         told = []
         for engine.index in range(len(frames)):
             told += recognizer.feed(TimedFrame(engine.index, engine.index / RATE, SCENE))
@@ -109,6 +113,40 @@ def test_a_track_that_went_over_to_somebody_else_becomes_theirs(play):
     told = names(play(frames))
     assert [name for name, _ in told] in (["Ada", "Bob"], ["Ada", None, "Bob"])
     assert 2.0 < told[0][1] + told[-1][1] < 4.0
+
+
+def test_who_takes_a_persons_place_bears_the_name_for_two_looks_only(play):
+    told = names(play(alone(*[0.0] * 60, *[0.3] * 20)))
+    assert [name for name, _ in told] == ["Ada", None]
+    assert told[1][1] <= 6.0 + 3 / RATE
+
+
+def test_a_look_that_is_unlike_is_followed_by_an_early_one(acquaintances, monkeypatch):
+    monkeypatch.setattr(Flow, "follow", lambda _, faces: list(faces))
+    engine = Scripted(alone(*[0.0] * 60, *[0.15] * 40))
+    recognizer = VideoRecognizer(engine, acquaintances, rate=RATE)
+    recognizer._interval = lambda: 5  # type: ignore[method-assign]
+    told, before = [], 0
+    for engine.index in range(100):
+        told += recognizer.feed(TimedFrame(engine.index, engine.index / RATE, SCENE))
+        before += engine.index == 59 and recognizer.timings.embeddings
+    (_, (name, lost)) = names(told)
+    assert name is None
+    # The next refresh, and two detections after two fifths of their interval.
+    assert lost <= 6.0 + 1.0 + 2 * 2 / RATE
+    # While it has its name, one a second.
+    assert before <= 7
+
+
+def test_one_look_that_is_unlike_or_those_of_a_turned_head_take_no_name_away(play):
+    known = [[(face(20, 20), ADA)]]
+    ahead = face(20, 20)
+    turned = ahead.landmarks.copy()
+    turned[2, 0] = turned[1, 0]
+    aside = [[(dataclasses.replace(ahead, landmarks=turned), off(ADA, 0.3))]]
+    one = [[(face(20, 20), off(ADA, 0.3))]]
+    frames = known * 30 + one + known * 10 + one + known * 10 + aside * 3 + known * 10
+    assert names(play(frames)) == [("Ada", 0.0)]
 
 
 def test_nobody_is_two_faces_at_any_time(play):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +46,8 @@ from facerec.cli.video.outputs import Blur, Outputs, check_outputs
 from facerec.files.text import counted
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from facerec.cli.video.window import Window
     from facerec.profile.loading import Profile
     from facerec.video.frames import VideoSource
@@ -208,7 +213,7 @@ def _run(
 
     # A bar would be drawn over the name that is typed in the terminal.
     watching = nullcontext() if window else progress(f"watching {opened.name}", opened.total)
-    with watching as advance:
+    with watching as advance, _ended_as_by_ctrl_c():
         try:
             for frame in opened.frames():
                 recognizer.matcher = people.newest()
@@ -230,6 +235,35 @@ def _run(
                 say(f"{counted(recognizer.timings.frames, 'frame')} in {elapsed:.1f} s")
                 say(_figures(recognizer, opened, elapsed))
     exit_with_failures(opened.lost + outputs.unwritten.count)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP raise KeyboardInterrupt, so that what was recorded is finished."""
+    # Python allows signal handlers to be set in the main thread only. Windows has no SIGHUP.
+    allowed = threading.current_thread() is threading.main_thread()
+    names = ("SIGTERM", "SIGHUP") if allowed else ()
+    # Ignored, as SIGHUP under nohup, it stays.
+    numbers = [
+        number
+        for name in names
+        if (number := getattr(signal, name, None)) is not None
+        and signal.getsignal(number) is signal.SIG_DFL
+    ]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # A closing terminal sends SIGHUP twice: the second one would interrupt the finishing.
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        signal.default_int_handler(number, frame)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _serve(place: str) -> LivePage:
