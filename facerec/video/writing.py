@@ -96,6 +96,7 @@ class VideoWriter:
         self._before: float | None = None
         self._base = Fraction(1, _TICKS)
         self._ticks = -1
+        self._delay: int | None = None
         self._interval = 1 / rate
 
     def write(self, frame: TimedFrame) -> None:
@@ -204,6 +205,8 @@ class VideoWriter:
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
+            if self._delay is None:
+                self._delay = packet.pts - packet.dts
             # The last frame's is all that tells when the video ends.
             packet.duration = max(round(self._interval / packet.time_base), 1)
             self._output.mux(packet)
@@ -211,13 +214,15 @@ class VideoWriter:
     def _mux_last(self, packets: list[Any], end: float) -> None:
         """Write the last packets.
 
-        MP4's duration is the sum of its packets' from one time of decoding to the next: that of a
-        reordered frame would leave out the gaps before the last frames.
+        MP4's duration is the sum of its packets' from one time of decoding to the next. Reordered
+        frames are decoded at an earlier one's time: gaps before the last ones would not count.
         """
         self._mux(packets[:-1])
         for last in packets[-1:]:
-            last.dts = last.pts
-            last.duration = max(round(end / last.time_base) - last.pts, 1)
+            length = max(round(self._interval / last.time_base), 1)
+            decoded = round(end / last.time_base) - (self._delay or 0)
+            last.dts = max(last.dts, min(last.pts, decoded - length))
+            last.duration = max(decoded - last.dts, length)
             self._output.mux(last)
 
 

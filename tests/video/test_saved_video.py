@@ -54,6 +54,14 @@ def test_every_container_has_every_frame_at_its_time_in_its_colours(suffix, tmp_
         assert np.abs(image[30:40, 60:70].astype(int) - back[30:40, 60:70]).mean() < 6
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_constant_rate_stays_what_it_is(suffix, tmp_path):
+    save(tmp_path / f"a{suffix}", scenes(60), [n / 25 for n in range(60)])
+    with av.open(str(tmp_path / f"a{suffix}")) as container:
+        assert container.streams.video[0].average_rate == 25
+        assert container.duration / av.time_base == pytest.approx(60 / 25, abs=0.001)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_a_variable_rate_stays_variable(suffix, tmp_path):
     times = [0.0, 0.5, 1.0, 1.03, 1.06, 4.0]
