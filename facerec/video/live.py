@@ -13,6 +13,7 @@ import numpy as np
 
 from facerec.errors import MissingError
 from facerec.faces import Image
+from facerec.files.parsing import brief
 from facerec.files.text import counted
 from facerec.video.cameras import list_cameras
 from facerec.video.film import frame_rate, open_container, video_stream
@@ -99,6 +100,9 @@ class LiveSource:
     def _read(self) -> None:
         try:
             self._read_all()
+        except (av.error.FFmpegError, cv2.error, OSError, ValueError) as error:
+            self._error = MissingError(f"{self.name}: cannot be read on: {brief(error)}")
+            self._error.__cause__ = error
         except Exception as error:  # noqa: BLE001  (raised in the thread that waits)
             self._error = error
         finally:

@@ -438,15 +438,18 @@ class Failing:
 
 
 @pytest.mark.parametrize(
-    ("reading", "connecting"),
+    ("reading", "connecting", "told"),
     [
-        (ValueError("Invalid pixel format"), None),
-        (av.error.InvalidDataError(1, "Invalid data"), None),
-        (None, InputError("front: 4000x4000 is 16,000,000 pixels a frame")),
+        (ValueError("no such format"), None, "front: cannot be read on: no such format"),
+        (av.error.InvalidDataError(1, "Invalid data"), None, "front: cannot be read on: [Errno 1]"),
+        (KeyError("a fault of ours"), None, "'a fault of ours'"),
+        (None, InputError("front: 4000x4000 is too much"), "front: 4000x4000 is too much"),
     ],
-    ids=["pixels", "deinterlacing", "opening again"],
+    ids=["pixels", "deinterlacing", "another", "opening again"],
 )
-def test_what_fails_while_a_live_source_is_read_is_raised_and_it_is_closed(reading, connecting):
+def test_what_fails_while_a_live_source_is_read_is_raised_and_it_is_closed(
+    reading, connecting, told
+):
     first = Failing(reading)
     grabbers = iter([first])
 
@@ -468,5 +471,7 @@ def test_what_fails_while_a_live_source_is_read_is_raised_and_it_is_closed(readi
     waiting = threading.Thread(target=watch, daemon=True)
     waiting.start()
     waiting.join(timeout=20)
-    assert (len(seen), raised) == (1, [reading or connecting])
+    (error,) = raised
+    assert (len(seen), error.__cause__ or error) == (1, reading or connecting)
+    assert str(error).startswith(told)
     assert first.closed
