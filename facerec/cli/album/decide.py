@@ -201,7 +201,7 @@ def confirm(
 @profile_options(ALBUM)
 def undo(
     force: Annotated[
-        bool, force_option("Also forget what files were that cannot be given back now.")
+        bool, force_option("Remove also what is kept of files that cannot be given back now.")
     ] = False,
     *,
     profile: ProfileOptions,
