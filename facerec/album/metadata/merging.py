@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from facerec.album.metadata.reading import (
     DIMENSIONS,
@@ -21,6 +21,7 @@ from facerec.album.metadata.xmp import Xmp
 from facerec.imaging.photos import unreadable
 
 SUBJECT = "Xmp.dc.subject"
+_MICROSOFT_NAME = f"{MICROSOFT_LIST}[{{}}]/MPReg:PersonDisplayName"
 _TAGS_ROOT = "People"
 _TAGS = {
     "Xmp.digiKam.TagsList": "/", "Xmp.MicrosoftPhoto.LastKeywordXMP": "/",
@@ -31,17 +32,19 @@ _TAGS = {
 
 def merge_faces(
     xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int,
-    sides: tuple[int, int] | None,
+    sides: tuple[int, int] | None, refused: Sequence[Region] = (),
 ) -> bool:  # fmt: skip
     """Put named faces into XMP.
 
     A region of another program that shows the same face gets our name and keeps its place and all
     else; other regions, pets and barcodes stay. Names are added to the keywords and to the people
     in the picture; one that a region had and none has any more is taken from both, and tags below
-    `People` are called as the region is now.
+    `People` are called as the region is now. A region that shows a face by a name that was refused
+    loses it.
 
     Args:
         faces: with name and box.
+        refused: faces with a name that is not theirs.
         size: width and height of the upright picture.
         orientation: EXIF's.
         sides: width and height of the stored image; None: not known.
@@ -69,9 +72,13 @@ def merge_faces(
         if region.name != face.name:
             xmp.set_text(f"{MWG_LIST}[{number}]/mwg-rs:Name", face.name)
             renamed[region.name].append(face.name)
+    others = [place for at, place in enumerate(places) if at not in set(matched.values())]
+    for number, name in _wrong(others, refused):
+        xmp.set_items(f"{MWG_LIST}[{number}]/mwg-rs:Name", ())
+        renamed.setdefault(name, [])
     if added:
         _append(xmp, added, size, orientation, sides)
-    _rename_microsoft(xmp, faces, orientation, renamed)
+    _rename_microsoft(xmp, faces, orientation, renamed, refused)
     shown = {region.name for _, region in mwg_regions(xmp, orientation, sides)}
     shown |= {region.name for _, region in microsoft_regions(xmp, orientation)}
     gone = {name: names for name, names in renamed.items() if name and name not in shown}
@@ -96,9 +103,20 @@ def _rename_tags(xmp: Xmp, key: str, sign: str, gone: Mapping[str, Sequence[str]
     for tag in tags:
         path, _, name = tag.rpartition(sign)
         names = gone.get(name) if _is_persons(tag, sign) else None
-        after += [f"{path}{sign}{one}" for one in names] if names else [tag]
+        after += [tag] if names is None else [f"{path}{sign}{one}" for one in names]
     if after != tags:
         xmp.set_items(key, list(dict.fromkeys(after)))
+
+
+def _wrong(
+    regions: Sequence[tuple[int, Region]], refused: Sequence[Region]
+) -> Iterator[tuple[int, str]]:
+    """Number and name of each region that shows a face by a name that was refused."""
+    for name in dict.fromkeys(face.name for face in refused):
+        called = [(number, region) for number, region in regions if region.name == name]
+        faces = [face.box for face in refused if face.name == name]
+        for place in match_boxes(faces, [region.box for _, region in called]).values():
+            yield called[place][0], name
 
 
 def says_who(xmp: Xmp) -> bool:
@@ -144,8 +162,9 @@ def _append(
 
 
 def _rename_microsoft(
-    xmp: Xmp, faces: Sequence[Region], orientation: int, renamed: defaultdict[str, list[str]]
-) -> None:
+    xmp: Xmp, faces: Sequence[Region], orientation: int, renamed: defaultdict[str, list[str]],
+    refused: Sequence[Region],
+) -> None:  # fmt: skip
     """The same face's name in Microsoft's regions, if there are any; adds none.
 
     Args:
@@ -156,6 +175,9 @@ def _rename_microsoft(
     for index, place in matched.items():
         number, region = places[place]
         if region.name != faces[index].name:
-            key = f"{MICROSOFT_LIST}[{number}]/MPReg:PersonDisplayName"
-            xmp.set_text(key, faces[index].name)
+            xmp.set_text(_MICROSOFT_NAME.format(number), faces[index].name)
             renamed[region.name].append(faces[index].name)
+    others = [place for at, place in enumerate(places) if at not in set(matched.values())]
+    for number, name in _wrong(others, refused):
+        xmp.set_items(_MICROSOFT_NAME.format(number), ())
+        renamed.setdefault(name, [])

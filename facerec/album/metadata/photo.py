@@ -227,11 +227,14 @@ def _read_sidecar(path: Path) -> bytes | None:
         raise unreadable(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Change]:
+def plan_regions(
+    path: Path, faces: Sequence[Region], where: Where, refused: Sequence[Region] = ()
+) -> list[Change]:
     """What writing the names of a photo's faces would change, without changing it.
 
     Args:
         faces: with name and box.
+        refused: faces with a name that is not theirs, which is taken away.
         where: a kind that cannot hold it gets a sidecar either way.
 
     Raises:
@@ -247,7 +250,7 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         if extension and says_who(Xmp(extension, str(path))):
             raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
         embedded = _embedded(path, data, header)
-        packet = _merged(embedded, faces, header, sides, str(path), photo=data)
+        packet = _merged(embedded, faces, refused, header, sides, str(path), photo=data)
         if packet is None:
             return []
         names = _new_names(embedded, packet, str(path))
@@ -259,13 +262,13 @@ def plan_regions(path: Path, faces: Sequence[Region], where: Where) -> list[Chan
         # the photo says.
         embedded = None if before else _all_embedded(path, data, header)
         packet = _merged(
-            before or embedded, faces, header, sides, str(sidecar),
+            before or embedded, faces, refused, header, sides, str(sidecar),
             photo=None if before else data, sidecar=True,
         )  # fmt: skip
         if packet is not None:
             names = _new_names(before, packet, str(sidecar))
             changes.append(Change(sidecar, before, packet, names))
-        elif embedded:
+        elif embedded and faces:
             after = Xmp(embedded, str(path)).encode(sidecar=True)
             names = _new_names(None, after, str(sidecar))
             changes.append(Change(sidecar, before, after, names))
@@ -300,7 +303,7 @@ def _writable(name: str, path: Path) -> str:
 
 
 def _merged(
-    packet: bytes | None, faces: Sequence[Region], header: Header,
+    packet: bytes | None, faces: Sequence[Region], refused: Sequence[Region], header: Header,
     sides: tuple[int, int] | None, name: str, *, photo: bytes | None, sidecar: bool = False,
 ) -> bytes | None:  # fmt: skip
     """The packet with the names in it; None: it has them all.
@@ -315,7 +318,7 @@ def _merged(
     if photo is not None and not xmp.items(SUBJECT):
         xmp.set_items(SUBJECT, iim_keywords(photo))
     size = header.width, header.height
-    if not merge_faces(xmp, faces, size, header.orientation, sides):
+    if not merge_faces(xmp, faces, size, header.orientation, sides, refused):
         return None
     merged = xmp.encode(sidecar=sidecar)
     missing = {face.name for face in faces} - set(_names(merged, name))

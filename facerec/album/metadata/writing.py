@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from facerec.album.metadata.journal import begin_writing, write_file
 from facerec.album.metadata.photo import Change, Where, plan_regions
@@ -32,15 +33,16 @@ class Written:
     error: str | None = None
 
 
-def count_named(album: Album, *, grouped: bool = False) -> int:
-    """How many photos show somebody who has a name."""
-    return len(_named_faces(album, grouped))
+def count_told(album: Album, *, grouped: bool = False) -> int:
+    """How many photos show somebody who has a name, or was refused one."""
+    return len(_named_faces(album, grouped).keys() | _refused_faces(album).keys())
 
 
 def write_names(
     album: Album, where: Where, *, grouped: bool = False, write: bool = True
 ) -> Iterator[Written]:
-    """Write the names of confirmed faces into every photo that shows them; one step for all.
+    """Write the names of confirmed faces into every photo that shows them, and take away those that
+    were refused; one step for all.
 
     A file is written after the journal has its earlier bytes; a killed run is gone on with by
     another, and `undo` takes back what either has written.
@@ -56,10 +58,14 @@ def write_names(
         MissingError: the package exiv2 is not installed.
     """
     begun: int | None = None
-    for photo, faces in _named_faces(album, grouped).items():
+    named, refused = _named_faces(album, grouped), _refused_faces(album)
+    for photo in sorted(named.keys() | refused.keys()):
         for place in places_of(album, photo):
+            if photo not in named and _why_none(place):
+                continue
             try:
-                changes = plan_regions(_file(album, photo, place), faces, where)
+                file = _file(album, photo, place)
+                changes = plan_regions(file, named.get(photo, ()), where, refused.get(photo, ()))
                 for change in changes if write else ():
                     if begun is None:
                         begun = begin_writing(album, f"write {where} names into photos")
@@ -80,31 +86,57 @@ def _file(album: Album, photo: int, place: str) -> Path:
             knows: the faces may not be that picture's.
     """
     path = Path(place)
-    if is_url(place):
-        raise unreadable(place, "lies behind a URL; names are written into files")
+    if why := _why_none(place):
+        raise unreadable(place, why)
     if not is_file(path):
-        if any(is_file(parent) for parent in path.parents):
-            raise unreadable(place, "lies in an archive; unpack it to write names")
         raise unreadable(place, "no such file; if it was moved: facerec album scan")
     if find_photo(album, hashlib.sha256(read_file(path)).hexdigest()) != photo:
         raise unreadable(place, "was changed since the last scan; first: facerec album scan")
     return path
 
 
+def _why_none(place: str) -> str | None:
+    """Why names are never written into the photo at a place; None: it may be a file."""
+    if is_url(place):
+        return "lies behind a URL; names are written into files"
+    path = Path(place)
+    if not is_file(path) and any(is_file(parent) for parent in path.parents):
+        return "lies in an archive; unpack it to write names"
+    return None
+
+
 def _named_faces(album: Album, grouped: bool) -> dict[int, list[Region]]:
     """Faces of people who have a name, by photo."""
-    rows = album.rows(
-        "SELECT faces.photo, width, height, x1, y1, x2, y2, name FROM faces"
-        " JOIN people ON people.id = faces.person JOIN photos ON photos.id = faces.photo"
-        " WHERE name IS NOT NULL AND (state = 'confirmed' OR ?) ORDER BY faces.photo, faces.id",
-        (grouped,),
+    return _by_photo(
+        album.rows(
+            "SELECT faces.photo, width, height, x1, y1, x2, y2, name FROM faces"
+            " JOIN people ON people.id = faces.person JOIN photos ON photos.id = faces.photo"
+            " WHERE name IS NOT NULL AND (state = 'confirmed' OR ?)"
+            " ORDER BY faces.photo, faces.id",
+            (grouped,),
+        )
     )
-    named: dict[int, list[Region]] = {}
+
+
+def _refused_faces(album: Album) -> dict[int, list[Region]]:
+    """Faces with each name that the user said is not theirs, by photo."""
+    return _by_photo(
+        album.rows(
+            "SELECT faces.photo, width, height, x1, y1, x2, y2, name FROM decisions"
+            " JOIN faces ON faces.id = decisions.face JOIN photos ON photos.id = faces.photo"
+            " JOIN people ON people.id = decisions.person"
+            " WHERE kind = 'is-not' AND name IS NOT NULL ORDER BY faces.photo, faces.id"
+        )
+    )
+
+
+def _by_photo(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[Region]]:
+    found: dict[int, list[Region]] = {}
     for photo, width, height, x1, y1, x2, y2, name in rows:
         box = fraction_box((x1, y1, x2, y2), width, height)
         if box is not None:
-            named.setdefault(photo, []).append(Region(name, box))
-    return named
+            found.setdefault(photo, []).append(Region(name, box))
+    return found
 
 
 def fraction_box(box: Box, width: int, height: int) -> Box | None:

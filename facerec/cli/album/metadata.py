@@ -58,17 +58,18 @@ def write(
 ) -> None:
     """Write names of confirmed faces into photos' XMP, where other programs read them.
 
-    Regions as of the Metadata Working Group, keywords and people in the picture. All other
-    metadata and the pixels stay; `facerec album undo` gives every byte back.
+    Regions as of the Metadata Working Group, keywords and people in the picture. A name that you
+    rejected for a face is taken away from it there. All other metadata and the pixels stay;
+    `facerec album undo` gives every byte back.
     """
     if xmp not in _WHERE:
         raise UsageError(f"--xmp {xmp}: choose {' or '.join(_WHERE)}")
-    from facerec.album.metadata.writing import count_named, write_names
+    from facerec.album.metadata.writing import count_told, write_names
 
     results = Results("file", "names", as_json=as_json)
     files = failures = 0
     with open_it(profile, write=force) as album:
-        with progress("writing", count_named(album, grouped=grouped)) as advance:
+        with progress("writing", count_told(album, grouped=grouped)) as advance:
             for done in write_names(album, cast(Any, xmp), grouped=grouped, write=force):
                 advance()
                 if done.error is not None:

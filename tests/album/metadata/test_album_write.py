@@ -22,12 +22,14 @@ from tests.conftest import Run
 
 pytest.importorskip("exiv2")
 
+from facerec.album.decisions import reject_faces
 from facerec.album.faces import read_faces
 from facerec.album.journal import purge_steps
 from facerec.album.metadata.journal import begin_writing, files_of, write_file
-from facerec.album.metadata.photo import Where, plan_regions, read_regions
+from facerec.album.metadata.photo import Where, plan_regions, read_metadata, read_regions
 from facerec.album.metadata.regions import Region
 from facerec.album.metadata.writing import write_names
+from facerec.album.people import find_name
 from facerec.album.store import Album, open_album
 from facerec.errors import UsageError
 
@@ -89,6 +91,27 @@ def test_sidecars_are_written_and_taken_back(named: Album, photos: Path, run: Ru
     assert {path: data for path, data in contents(photos).items() if path in before} == before
     assert undo(named) == []
     assert contents(photos) == before
+
+
+@pytest.mark.parametrize("where", ["embedded", "sidecar"])
+def test_a_name_that_is_refused_is_taken_away_again(
+    where: Where, named: Album, photos: Path
+) -> None:
+    list(write_names(named, where))
+    written = contents(photos)
+    face = ids(named)["one.png"][0]
+    anna = find_name(named, "Anna")
+    assert anna is not None
+    reject_faces(named, [face, ids(named)["three.jpg"][0]], anna)
+    assert [one.error for one in write_names(named, where)] == [None] * 3
+    left = read_metadata(photos / "one.png")
+    assert [region.name for region in left.regions] == ["Ben"]
+    assert {path for path, data in contents(photos).items() if data != written.get(path)} == {
+        "one.png" if where == "embedded" else "one.png.xmp"
+    }
+    assert [region.name for region in read_regions(photos / "two.png")] == ["Anna"]
+    assert undo(named) == []
+    assert contents(photos) == written
 
 
 @needs_exiftool
