@@ -121,11 +121,15 @@ def _photo_vector(path: Path, engine: Engine, profile: Profile, *, aligned: bool
 
 def _refuse_names(*names: str, address: str) -> None:
     """Refuse what can only be a person's name, where no gallery is looked into."""
+    for name in names:
+        if not _may_be_photo(name):
+            raise UsageError(f"{name}: no such photo, nor a gallery {address}: -g names one")
+
+
+def _may_be_photo(name: str) -> bool:
     from facerec.imaging.names import has_image_suffix
 
-    for name in names:
-        if not Path(name).exists() and not has_image_suffix(name):
-            raise UsageError(f"{name}: no such photo, nor a gallery {address}: -g names one")
+    return Path(name).exists() or has_image_suffix(name)
 
 
 def _default_gallery() -> str:
@@ -146,7 +150,6 @@ def _person_vector(
         UsageError: the name is neither a person's nor a file's.
     """
     from facerec.gallery.entries import mean_vector
-    from facerec.imaging.names import has_image_suffix
 
     if Path(name).is_file() and not named:
         return None
@@ -156,7 +159,7 @@ def _person_vector(
     if person in people:
         embeddings = opened.person(person, where).embeddings
         return mean_vector(embeddings), len(embeddings)
-    if Path(name).exists() or has_image_suffix(name):
+    if _may_be_photo(name):
         return None
     hint = did_you_mean(name, people)
     raise UsageError(f"{name}: neither a photo nor a person of {profile.gallery.path}{hint}")

@@ -127,9 +127,8 @@ def _region(face: _Face, picture: tuple[int, int]) -> Region:
     left, top, across, down = face.box
     width, height = face.size or picture
     inside = across > 0 and down > 0 and left < width and top < height
-    if not inside or left + across <= 0 or top + down <= 0:
-        return Region(face.name, None, FACE, "digikam")
-    if not same_shape((width, height), picture):
+    inside = inside and left + across > 0 and top + down > 0
+    if not (inside and same_shape((width, height), picture)):
         return Region(face.name, None, FACE, "digikam")
     box = (left / width, top / height, (left + across) / width, (top + down) / height)
     return Region(face.name, box, FACE, "digikam")

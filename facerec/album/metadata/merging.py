@@ -72,8 +72,7 @@ def merge_faces(
         if region.name != face.name:
             xmp.set_text(f"{MWG_LIST}[{number}]/mwg-rs:Name", face.name)
             renamed[region.name].append(face.name)
-    others = [place for at, place in enumerate(places) if at not in set(matched.values())]
-    for number, name in _wrong(others, refused):
+    for number, name in _wrong(places, matched, refused):
         xmp.set_items(f"{MWG_LIST}[{number}]/mwg-rs:Name", ())
         renamed.setdefault(name, [])
     if added:
@@ -109,11 +108,17 @@ def _rename_tags(xmp: Xmp, key: str, sign: str, gone: Mapping[str, Sequence[str]
 
 
 def _wrong(
-    regions: Sequence[tuple[int, Region]], refused: Sequence[Region]
+    places: Sequence[tuple[int, Region]], matched: Mapping[int, int], refused: Sequence[Region]
 ) -> Iterator[tuple[int, str]]:
-    """Number and name of each region that shows a face by a name that was refused."""
+    """Number and name of each region that shows a face by a name that was refused.
+
+    Args:
+        matched: whose values are the places of regions that show faces with a name of their own.
+    """
+    taken = set(matched.values())
+    others = [place for at, place in enumerate(places) if at not in taken]
     for name in dict.fromkeys(face.name for face in refused):
-        called = [(number, region) for number, region in regions if region.name == name]
+        called = [(number, region) for number, region in others if region.name == name]
         faces = [face.box for face in refused if face.name == name]
         for place in match_boxes(faces, [region.box for _, region in called]).values():
             yield called[place][0], name
@@ -177,7 +182,6 @@ def _rename_microsoft(
         if region.name != faces[index].name:
             xmp.set_text(_MICROSOFT_NAME.format(number), faces[index].name)
             renamed[region.name].append(faces[index].name)
-    others = [place for at, place in enumerate(places) if at not in set(matched.values())]
-    for number, name in _wrong(others, refused):
+    for number, name in _wrong(places, matched, refused):
         xmp.set_items(_MICROSOFT_NAME.format(number), ())
         renamed.setdefault(name, [])
