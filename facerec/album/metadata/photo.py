@@ -30,7 +30,7 @@ from facerec.album.metadata.reading import (
     placeless_names,
 )
 from facerec.album.metadata.regions import Region, overlap
-from facerec.album.metadata.sidecars import require_sure, sidecars, sidecars_to_write
+from facerec.album.metadata.sidecars import find_sidecars, sidecars_to_write
 from facerec.album.metadata.xmp import EXTENSION, LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
@@ -115,13 +115,10 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     data = read_file(path) if data is None else data
     header = _header(data, str(path))
     turn = header.orientation
-    problems: list[str] = []
-    try:
-        require_sure(path)
-    except InputError as error:
-        problems.append(str(error))
+    sidecars, doubt = find_sidecars(path)
+    problems = [] if doubt is None else [str(doubt)]
     packets: list[Xmp] = []
-    for name, read in _packets(path, data, header):
+    for name, read in _packets(path, sidecars, data, header):
         try:
             packet = read()
             if packet:
@@ -184,9 +181,9 @@ def _is_same(one: Region, other: Region) -> bool:
 
 
 def _packets(
-    path: Path, data: bytes, header: Header
+    path: Path, sidecars: Sequence[Path], data: bytes, header: Header
 ) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
-    for sidecar in sidecars(path):
+    for sidecar in sidecars:
         yield str(sidecar), lambda sidecar=sidecar: _read_sidecar(sidecar)  # type: ignore[misc]
     yield str(path), lambda: _embedded(path, data, header)
     yield str(path), lambda: _extension(path, data, only_people=True)

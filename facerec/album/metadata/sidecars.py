@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facerec.album.metadata.names import composed
+from facerec.errors import InputError
 from facerec.imaging.names import has_image_suffix, has_raw_suffix
 from facerec.imaging.photos import unreadable
 
@@ -20,9 +21,24 @@ SUFFIXES = (".xmp", ".XMP")
 
 def sidecars(photo: Path) -> list[Path]:
     """The XMP files of a photo that are there, the one of its whole name first."""
+    return find_sidecars(photo)[0]
+
+
+def find_sidecars(photo: Path) -> tuple[list[Path], InputError | None]:
+    """As `sidecars`, and of an XMP file of which nobody can tell whether it is the photo's: why it
+    is not read."""
     beside = _beside(photo)
-    short = [] if beside is None or _rivals(photo, beside) else [photo.stem]
-    return _named(photo, [photo.name, *short], beside or [])
+    if beside is None:
+        return _named(photo, [photo.name], []), None
+    rivals = _rivals(photo, beside)
+    if not rivals:
+        return _named(photo, [photo.name, photo.stem], beside), None
+    own, doubt = _named(photo, [photo.name], beside), None
+    if not any(map(has_raw_suffix, rivals)):
+        for path in _named(photo, [photo.stem], beside)[:1]:
+            others = " or ".join(sorted([photo.name, *rivals]))
+            doubt = unreadable(path, f"is not read: it may be that of {others}")
+    return own, doubt
 
 
 def sidecars_to_write(photo: Path) -> list[Path]:
@@ -33,20 +49,6 @@ def sidecars_to_write(photo: Path) -> list[Path]:
 def every_sidecar(photo: Path) -> list[Path]:
     """The XMP files that are there and may be the photo's or that of another of its name."""
     return _named(photo, [photo.name, photo.stem], _beside(photo) or [])
-
-
-def require_sure(photo: Path) -> None:
-    """Make sure that no XMP file is there of which nobody can tell whether it is the photo's.
-
-    Raises:
-        InputError: there is one.
-    """
-    beside = _beside(photo) or []
-    rivals = _rivals(photo, beside)
-    if rivals and not any(map(has_raw_suffix, rivals)):
-        for path in _named(photo, [photo.stem], beside):
-            others = " or ".join(sorted([photo.name, *rivals]))
-            raise unreadable(path, f"is not read: it may be that of {others}")
 
 
 def _beside(photo: Path) -> list[str] | None:
