@@ -12,7 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image as Pillow
 from PIL import ImageSequence
@@ -85,6 +85,13 @@ def _jxl_packet(data: bytes, name: str) -> bytes | None:
     return None
 
 
+def _opened_by_exiv2(data: bytes) -> Any:
+    """An image file with its metadata read, of which they are parts; raises Exiv2Error."""
+    image = load_exiv2().ImageFactory.open(data)
+    image.readMetadata()
+    return image
+
+
 def _packet_by_exiv2(data: bytes) -> bytes | None:
     """The packet of a camera's raw file or a JPEG 2000, which Exiv2 writes anew; that of a TIFF is
     taken as it is."""
@@ -93,8 +100,7 @@ def _packet_by_exiv2(data: bytes) -> bytes | None:
         return packet
     exiv2 = load_exiv2()
     try:
-        image = exiv2.ImageFactory.open(data)
-        image.readMetadata()
+        image = _opened_by_exiv2(data)
         return str(image.xmpPacket()).encode() or None
     except exiv2.Exiv2Error:
         return None
@@ -135,8 +141,7 @@ def exif_orientation(data: bytes) -> int:
     """EXIF orientation as it is written, which some decoders overrule; 1 without one."""
     exiv2 = load_exiv2()
     try:
-        image = exiv2.ImageFactory.open(data)
-        image.readMetadata()
+        image = _opened_by_exiv2(data)
         exif = image.exifData()
         key = "Exif.Image.Orientation"
         value = exif[key].toInt64() if key in exif else 1
@@ -152,8 +157,7 @@ def iim_keywords(data: bytes) -> list[str]:
     """
     exiv2 = load_exiv2()
     try:
-        image = exiv2.ImageFactory.open(data)
-        image.readMetadata()
+        image = _opened_by_exiv2(data)
         iptc = image.iptcData()
     except exiv2.Exiv2Error:
         return []
@@ -270,8 +274,7 @@ def _png_text(content: bytes) -> bytes:
 def _by_exiv2(data: bytes, packet: bytes, name: str) -> bytes:
     exiv2 = load_exiv2()
     try:
-        image = exiv2.ImageFactory.open(data)
-        image.readMetadata()
+        image = _opened_by_exiv2(data)
         image.setXmpPacket(packet.decode())
         image.writeXmpFromPacket(True)
         image.writeMetadata()
