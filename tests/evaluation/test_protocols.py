@@ -17,6 +17,7 @@ from facerec.evaluation.protocols.agedb import read_agedb
 from facerec.evaluation.protocols.bin import read_bin
 from facerec.evaluation.protocols.calfw import read_calfw
 from facerec.evaluation.protocols.cfp import read_cfp
+from facerec.evaluation.protocols.identification import read_identification
 from facerec.evaluation.protocols.lfw import only_lfw_face, read_lfw
 from facerec.evaluation.protocols.pair_list import read_pair_list
 from facerec.evaluation.protocols.pairs import open_protocol, split_folds
@@ -61,6 +62,15 @@ def test_a_bad_lfw_list_is_refused_with_its_line(text, message):
         read_lfw(text.encode(), "pairs.txt")
 
 
+def test_kaggles_csv_of_lfw_is_lfws_list(data):
+    """jessicali9530/lfw-dataset's `pairs.csv`: a heading of columns, an empty fourth one."""
+    path = data / "lfw" / "pairs.txt"
+    rows = [line.split("\t") for line in path.read_text().splitlines()[1:]]
+    lines = [",".join(row if len(row) == 4 else [*row, ""]) for row in rows]
+    text = "\r\n".join(["name,imagenum1,imagenum2,", *lines])
+    assert listed(read_lfw(text.encode(), "p")) == listed(read_lfw(path.read_bytes(), "p"))
+
+
 def test_two_lines_a_pair():
     text = b"a.jpg 1\nb.jpg 1\nc.jpg 0\nd.jpg 0\n"
     assert [row[:3] for row in listed(read_calfw(text, "p"))] == [
@@ -94,6 +104,49 @@ def test_pair_list_with_and_without_labels(separator):
     lines = [["p/1.jpg", "p/2.jpg"], ["p/1.jpg", "q/1.jpg"], ["x.jpg", "y.jpg", "1"]]
     text = "# made\n" + "\n".join(separator.join(line) for line in lines)
     assert [row[2] for row in listed(read_pair_list(text.encode(), "pairs"))] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image1,image2,same\n{0},{1},1\n{0},{2},0\n",
+        "image1,image2,same\r\n{0},{1},1.0\r\n{0},{2},0.0\r\n",
+        '"image1","image2","same"\n"{0}","{1}","1"\n"{0}","{2}","0"\n',
+        '"{0}","{1}"\n"{0}","{2}"\n',
+        "{0}\t{1}\tTrue\n{0}\t{2}\tFalse\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "images",
+    [("p/1.jpg", "p/2.jpg", "q/1.jpg"), ("p\\1.jpg", "p\\2.jpg", "q\\1.jpg")],
+    ids=["", "Windows"],
+)
+def test_pair_lists_are_read_as_tables_write_them(text, images):
+    pairs = listed(read_pair_list(text.format(*images).encode(), "pairs"))
+    assert [row[:3] for row in pairs] == [
+        ("p/1.jpg", "p/2.jpg", True),
+        ("p/1.jpg", "q/1.jpg", False),
+    ]
+
+
+def test_a_comma_in_quotes_is_part_of_a_name():
+    pairs = read_pair_list(b'"Doe, John/1.jpg","Doe, John/2.jpg"\na/1.jpg,b/1.jpg\n', "pairs")
+    assert pairs.keys[:2] == ("Doe, John/1.jpg", "Doe, John/2.jpg")
+
+
+@pytest.mark.parametrize("heading", ["", "image,person\n", '"file","name"\n', "# image person\n"])
+def test_a_heading_is_no_person_to_identify(heading):
+    gallery = heading + 'a/1.jpg,a\nb/1.jpg,"Doe, John"\n'
+    probes = heading + 'a/2.jpg,a\nb/2.jpg,"Doe, John"\nc/1.jpg,c\n'
+    protocol = read_identification(gallery, "gallery", probes, "probes")
+    assert protocol.keys == ("a/1.jpg", "b/1.jpg", "a/2.jpg", "b/2.jpg", "c/1.jpg")
+    assert protocol.gallery_people.tolist() == [0, 1]
+    assert protocol.probe_people.tolist() == [0, 1, 2]
+
+
+def test_a_list_of_names_without_endings_has_no_heading():
+    protocol = read_identification("one a\ntwo b\n", "gallery", "three a\n", "probes")
+    assert protocol.keys == ("one", "two", "three")
 
 
 def test_pair_list_needs_a_way_to_tell_people():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
+from facerec.evaluation.protocols.rows import Row, read_rows
 from facerec.imaging.belonging import levels_of, make_rule
 from facerec.imaging.photos import normalise_person
 
@@ -34,7 +35,7 @@ class IdentificationProtocol:
 def read_identification(
     gallery: str, gallery_where: str, probes: str, probes_where: str, level: str = "auto"
 ) -> IdentificationProtocol:
-    """Two lists with lines `image person`, or `person/photo` alone, separated as in pair lists.
+    """Two lists with lines `image person`, or `person/photo` alone, as `read_rows` reads them.
 
     Args:
         level: which folder of `person/photo` names the person, see `data.person_level`.
@@ -63,22 +64,18 @@ def read_identification(
 
 def _lines(text: str, where: str) -> list[tuple[str, str | None]]:
     """Image and person of each line; None where its folders name the person."""
-    lines = [
-        _line(line, f"{where}:{number}")
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip() and not line.startswith("#")
-    ]
+    lines = [_line(row) for row in read_rows(text, where)]
     if not lines:
         raise UsageError(f"{where}: lists no images")
     return lines
 
 
-def _line(line: str, where: str) -> tuple[str, str | None]:
-    line = line.strip()
-    separator = next((mark for mark in ("\t", ",") if mark in line), None)
-    parts = [part.strip() for part in line.split(separator)]
-    if len(parts) == 2 and all(parts):
-        return parts[0], parts[1]
-    if len(parts) == 1 and "/" in parts[0].strip("/"):
-        return parts[0], None
-    raise UsageError(f"{where}: expected 'image person' or 'person/photo', not {line[:60]!r}")
+def _line(row: Row) -> tuple[str, str | None]:
+    columns = row.columns
+    if len(columns) == 2 and all(columns):
+        return columns[0], columns[1]
+    if len(columns) == 1 and "/" in columns[0].strip("/"):
+        return columns[0], None
+    raise UsageError(
+        f"{row.where}: expected 'image person' or 'person/photo', not {row.line[:60]!r}"
+    )

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
+from facerec.evaluation.protocols.rows import read_rows
 from facerec.files.text import decode_text
 from facerec.imaging.belonging import levels_of, make_rule
 from facerec.registry import PROTOCOLS
 
 _YES_NO = {"1": True, "0": False, "-1": False, "true": True, "false": False}
+# pandas writes whole numbers so where one is missing.
+_YES_NO |= {"1.0": True, "0.0": False, "-1.0": False}
 
 
 @PROTOCOLS.register(
@@ -25,7 +28,8 @@ def read_pair_list(
     """Lines `image1 image2` or `image1 image2 same`, separated by tabs, commas or spaces.
 
     Without the third column the images' folders say whether they show one person, as in
-    `person/photo.jpg`, see `facerec.imaging.belonging`. Lines that begin with `#` are skipped.
+    `person/photo.jpg`, see `facerec.imaging.belonging`. Comments and a heading are skipped, see
+    `read_rows`.
 
     Args:
         level: which folder names a person, see `data.person_level`.
@@ -34,18 +38,15 @@ def read_pair_list(
         UsageError: a line has another form.
     """
     rows: list[tuple[str, str, bool | None]] = []
-    for number, line in enumerate(decode_text(data, where).splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        parts = _columns(line.strip())
-        where_line = f"{where}:{number}"
+    for row in read_rows(decode_text(data, where), where):
+        parts = row.columns
         if len(parts) == 3 and parts[2].lower() in _YES_NO:
             rows.append((parts[0], parts[1], _YES_NO[parts[2].lower()]))
         elif len(parts) != 2:
-            raise UsageError(f"{where_line}: expected 'image1 image2 [0|1]', not {line[:60]!r}")
+            raise UsageError(f"{row.where}: expected 'image1 image2 [0|1]', not {row.line[:60]!r}")
         elif not all("/" in part for part in parts):
             raise UsageError(
-                f"{where_line}: two columns need person/photo paths; add a third, 1 for one person"
+                f"{row.where}: two columns need person/photo paths; add a third, 1 for one person"
             )
         else:
             rows.append((parts[0], parts[1], None))
@@ -62,10 +63,3 @@ def _same_people(pairs: Sequence[tuple[str, str]], level: str) -> Iterator[bool]
         return rule.name(folders, file)
 
     return (person(one) == person(two) for one, two in pairs)
-
-
-def _columns(line: str) -> list[str]:
-    for separator in ("\t", ","):
-        if separator in line:
-            return [part.strip() for part in line.split(separator)]
-    return line.split()
