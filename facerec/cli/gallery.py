@@ -314,7 +314,7 @@ def export_to(
     with progress("exporting", len(opened)) as advance:
         per_person = seeds if per is None else per is Per.PERSON
         export_gallery(opened, target, to.value, advance, per_person=per_person)
-    say(f"{target}: {_size(opened)}")
+    say(f"{target}: {_size(opened, len(opened.people) if per_person else len(opened))}")
 
 
 @app.command("import", examples=["facerec gallery import people.npz -g people.h5"])
@@ -465,11 +465,14 @@ def copy(
     total, card = len(opened), opened.card
     held = replacing(target, card) if force else changing(target, create=card)
     with held as copied, progress("copying", total) as advance:
+        outdated = copied.card != card
         try:
             added = continue_copy(opened, copied, advance)
         except UsageError as error:
             raise UsageError(f"{target}: {error}") from error
     say(f"{target}: {counted(added, 'face')} copied, {total - added} were there")
+    if outdated:
+        say(f"{target}: has the model card of {source} now, thresholds with it")
 
 
 def _file(address: str) -> Path:
@@ -486,8 +489,9 @@ def _file(address: str) -> Path:
     return path
 
 
-def _size(opened: Gallery) -> str:
-    return f"{counted(len(opened), 'face')} of {counted(len(opened.people), 'person', 'people')}"
+def _size(opened: Gallery, faces: int | None = None) -> str:
+    faces = len(opened) if faces is None else faces
+    return f"{counted(faces, 'face')} of {counted(len(opened.people), 'person', 'people')}"
 
 
 def _refuse_to_replace(address: str, *, force: bool) -> None:

@@ -14,6 +14,8 @@ from facerec.gallery.base import Batch, GalleryStore
 from facerec.gallery.files.backend import Gallery
 
 _ROWS = 4096
+_TEXTS = ("person", "source", "sha256", "meta")
+_NUMBERS = ("embeddings", "box", "landmarks", "score", "quality")
 
 
 def in_memory(store: GalleryStore, advance: Callable[[int], None] = lambda _: None) -> Gallery:
@@ -54,7 +56,7 @@ def replacing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
 def continue_copy(
     source: GalleryStore, target: GalleryStore, advance: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Append the entries that a copy still lacks, with periodic commits.
+    """Append the entries that a copy still lacks, with periodic commits, and give it the card.
 
     Args:
         target: a prefix of `source`, or empty.
@@ -75,8 +77,9 @@ def continue_copy(
         target.append(batch)
         saver.note_change()
         advance(len(batch))
-    if target.card.points != source.card.points:
-        target.card = target.card.model_copy(update={"points": source.card.points})
+    if target.card != source.card:
+        # Thresholds may have been calibrated since.
+        target.card = source.card
         saver.note_change()
     saver.save()
     return len(target) - done
@@ -95,11 +98,11 @@ def _common(source: GalleryStore, target: GalleryStore) -> int:
 
 
 def _equal(one: Batch, other: Batch, row: int) -> bool:
-    texts = all(
-        getattr(one, name)[row] == getattr(other, name)[row]
-        for name in ("person", "source", "sha256", "meta")
+    texts = all(getattr(one, name)[row] == getattr(other, name)[row] for name in _TEXTS)
+    return texts and all(
+        np.array_equal(getattr(one, name)[row], getattr(other, name)[row], equal_nan=True)
+        for name in _NUMBERS
     )
-    return texts and np.array_equal(one.embeddings[row], other.embeddings[row])
 
 
 def _from(store: GalleryStore, start: int) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -200,8 +201,10 @@ def _read_arrays(path: Path, labels: str | Path | None, advance: _Advance) -> _C
 
 
 def _write_npz(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
-    arrays: dict[str, Any] = {name: np.array(columns[name], str) for name in _TEXTS}
-    arrays |= {name: columns[name] for name in _NUMBERS}
+    # An array of texts takes the longest one's room for each, and a note may have any length.
+    meta = np.array("\n".join(columns["meta"]))
+    arrays: dict[str, Any] = {name: np.array(columns[name], str) for name in _TEXTS[:-1]}
+    arrays |= {"meta": meta} | {name: columns[name] for name in _NUMBERS}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, card=np.array(card.to_json()), **arrays)
     advance(len(columns["names"]))
@@ -210,6 +213,8 @@ def _write_npz(path: Path, columns: _Columns, card: ModelCard, advance: _Advance
 def _read_npz(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     with np.load(path, allow_pickle=False) as file:
         columns = {name: file[name] for name in (*_TEXTS, *_NUMBERS) if name in file}
+        if "meta" in columns and not columns["meta"].ndim:
+            columns["meta"] = str(columns["meta"]).split("\n")
         advance(len(columns["names"]))
         return columns, str(file["card"])
 
@@ -232,13 +237,19 @@ def _as_rows(column: Any) -> Any:
 def _write_csv(path: Path, columns: _Columns, card: ModelCard, advance: _Advance) -> None:
     numbers = np.concatenate([_as_rows(columns[name]) for name in _NUMBERS], axis=1)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        # A spreadsheet shows the card in its first row; CSV readers skip comments.
-        file.write(f"# {_CARD_KEY} {card.to_json()}\n")
+        # A spreadsheet shows the card in its first row; CSV readers skip comments. With a space
+        # after each comma no cell of it begins with a quotation mark, which would be lost there.
+        spaced = json.dumps(json.loads(card.to_json()), ensure_ascii=False)
+        file.write(f"# {_CARD_KEY} {spaced}\n")
         writer = csv.writer(file, lineterminator="\n")
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow([*_CSV_TEXTS, *_number_columns(card.embedding_size, quality=True)])
         for row, values in enumerate(numbers):
+            texts = [columns[name][row] for name in _TEXTS]
+            # Before Python 3.13 a carriage return alone gets no quotes, and ends the row.
+            chosen = quoting if any("\r" in text for text in texts) else writer
             # The shortest digits that give the same float32.
-            writer.writerow([*(columns[name][row] for name in _TEXTS), *map(str, values)])
+            chosen.writerow([*texts, *map(str, values)])
             advance(1)
 
 
@@ -252,8 +263,9 @@ def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
     with path.open("rb") as raw, io.TextIOWrapper(raw, encoding, newline="") as file:
         raw.seek(skipped)
         start = file.readline()
-        mark = f"# {_CARD_KEY} "
-        text = start.removeprefix(mark).strip() if start.startswith(mark) else None
+        text = _card_of(start)
+        # What is known of a person has any length.
+        csv.field_size_limit(2**31 - 1)
         reader = csv.reader(file)
         header = next(reader, []) if text is not None else next(csv.reader([start]), [])
         rows = []
@@ -267,10 +279,21 @@ def _read_csv(path: Path, advance: _Advance) -> tuple[_Columns, str | None]:
         raise ValueError("other columns than a gallery's")
     if any(len(row) != len(header) for row in rows):
         raise ValueError("a row is cut off")
-    numbers = np.array([row[count:] for row in rows], np.float32).reshape(len(rows), -1)
+    # pandas leaves a cell of NaN empty.
+    cells = [[cell or "nan" for cell in row[count:]] for row in rows]
+    numbers = np.array(cells, np.float32).reshape(len(rows), -1)
     texts = {name: [row[index] for row in rows] for index, name in enumerate(_TEXTS[:count])}
     parts = np.split(numbers, [1, 5, 15, 15 + size], axis=1)
     return texts | dict(zip(_NUMBERS if quality else _NUMBERS[:-1], parts, strict=False)), text
+
+
+def _card_of(line: str) -> str | None:
+    """The model card that a CSV's first line holds, also as a spreadsheet has written it anew: with
+    quotes, and a comma for each column."""
+    mark = f"# {_CARD_KEY} "
+    if not line.startswith(mark):
+        line = ",".join(next(csv.reader([line]), [])).rstrip(",")
+    return line.removeprefix(mark).strip() if line.startswith(mark) else None
 
 
 def _pyarrow(path: Path) -> Any:
@@ -373,7 +396,8 @@ def _read_protobuf(path: Path, advance: _Advance) -> tuple[_Columns, str | None]
     faces = dataset.faceobjects
     columns: _Columns = {
         "names": [face.name for face in faces],
-        "source": [face.source or face.name for face in faces],
+        # The seed's has none.
+        "source": [face.source if face.HasField("source") else face.name for face in faces],
         "sha256": [face.sha256 for face in faces],
         "meta": [face.meta for face in faces],
         "score": [list(face.score) or [np.nan] for face in faces],

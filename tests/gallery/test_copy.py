@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from facerec.card import Calibration
 from facerec.gallery import copying
 from facerec.gallery.addresses import changing, open_gallery
 from tests.conftest import Run, make_card, spawn
@@ -49,6 +50,21 @@ def test_a_copy_of_a_copy_is_the_gallery(
     assert run("gallery", "copy", first, second)[0] == 0
     assert everything(second) == everything(source)
     assert open_gallery(second).card == make_card(SIZE)
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+def test_a_copy_made_again_has_the_thresholds_calibrated_since(
+    run: Run, source: str, tmp_path: Path, kind: str
+) -> None:
+    target = ADDRESSES[kind](tmp_path)
+    assert run("gallery", "copy", source, target)[0] == 0
+    with changing(source) as store:
+        calibration = Calibration(data="mine", pairs=900, thresholds={"1e-2": 0.5})
+        store.card = store.card.model_copy(update={"calibration": calibration})
+    code, _, err = run("gallery", "copy", source, target)
+    assert (code, "has the model card of" in err) == (0, True)
+    assert open_gallery(target).card == open_gallery(source).card
+    assert "card" not in run("gallery", "copy", source, target)[2]
 
 
 @pytest.mark.parametrize("kind", ADDRESSES)
@@ -118,6 +134,7 @@ def test_killing_a_copy_loses_and_doubles_nothing(tmp_path: Path, kind: str) -> 
         for seed in range(12):
             store.append(random_batch(seed))
     code = f"""
+from facerec.card import Calibration
 from facerec.gallery import copying
 from facerec.gallery import addresses
 from facerec.gallery.addresses import changing, open_gallery

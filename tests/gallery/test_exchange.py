@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,72 @@ def test_a_gallery_survives_the_way_out_and_back(
     export_gallery(gallery, path, form)
     back = import_gallery(path)
     assert (back.people, back.card) == (gallery.people, gallery.card)
+    for name in Entries.__slots__:
+        np.testing.assert_array_equal(getattr(back.entries, name), getattr(gallery.entries, name))
+
+
+@pytest.mark.parametrize("form", ENDINGS)
+@pytest.mark.parametrize(
+    ("source", "meta"),
+    [
+        ("", {}),
+        ("Icon\r", {}),
+        ("a\nb.jpg", {"two\nlines": "x\r\ny"}),
+        ("a.jpg", {"note": "x" * 200_000}),
+    ],
+    ids=["none", "return", "lines", "long"],
+)
+def test_texts_of_all_kinds_come_back(
+    tmp_path: Path, form: str, source: str, meta: dict[str, str]
+) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    gallery = Gallery(make_card())
+    gallery.add("007", [make_face(1, 0.3, 0.1, 0)], source, meta=meta)
+    gallery.add("Ada", [make_face(1, 1, 0, 0)], "b.jpg")
+    path = tmp_path / f"g{ENDINGS[form]}"
+    export_gallery(gallery, path, form)
+    back = import_gallery(path).entries
+    assert back.source.tolist() == gallery.entries.source.tolist()
+    assert back.meta.tolist() == gallery.entries.meta.tolist()
+
+
+def test_an_npz_takes_little_more_than_its_texts(tmp_path: Path) -> None:
+    """One long note among many faces took its room for each of them."""
+    gallery = Gallery(make_card())
+    gallery.add("Ada", [make_face(1, 0, 0, 0)] * 2000, "a.jpg")
+    gallery.add("Bea", [make_face(0, 1, 0, 0)], "b.jpg", meta={"note": "x" * 40_000})
+    tracemalloc.start()
+    export_gallery(gallery, tmp_path / "g.npz", "npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert import_gallery(tmp_path / "g.npz").entries.meta[-1] == gallery.entries.meta[-1]
+
+
+def test_an_npz_with_a_row_per_note_is_read(gallery: Gallery, tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    export_gallery(gallery, path, "npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **(arrays | {"meta": np.array(gallery.entries.meta, str)}))
+    assert import_gallery(path).entries.meta.tolist() == gallery.entries.meta.tolist()
+
+
+def test_a_csv_that_pandas_or_a_spreadsheet_wrote_anew_is_read(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    """NaN as an empty cell; the first line in quotes, with a comma for each column."""
+    gallery.entries.score[0] = gallery.entries.box[1] = np.nan
+    path = tmp_path / "g.csv"
+    export_gallery(gallery, path, "csv")
+    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    cells = io.StringIO()
+    csv.writer(cells).writerow([*next(csv.reader([first])), "", ""])
+    rest = rest.replace(",nan", ",").replace("\n", "\r\n")
+    path.write_text("\ufeff" + cells.getvalue() + rest, encoding="utf-8", newline="")
+    back = import_gallery(path)
+    assert back.card == gallery.card
     for name in Entries.__slots__:
         np.testing.assert_array_equal(getattr(back.entries, name), getattr(gallery.entries, name))
 
@@ -130,6 +199,9 @@ def test_the_command_line_takes_a_gallery_out_and_in(
     assert run("gallery", "export", "--to", "csv", "-g", tmp_path / "g.h5")[0] == 0
     code, _, err = run("gallery", "export", "--to", "csv", "-g", tmp_path / "g.h5")
     assert (code, "--force replaces it" in err) == (2, True)
+    means = ("--to", "npz", "--per", "person", "-g", tmp_path / "g.h5")
+    code, _, err = run("gallery", "export", *means)
+    assert (code, "2 faces of 2 people" in err) == (0, True)
     code, _, err = run("gallery", "import", tmp_path / "g.csv", "-g", tmp_path / "back.h5")
     assert (code, "3 faces of 2 people" in err) == (0, True)
     assert Gallery.open(tmp_path / "back.h5").counts() == gallery.counts()
