@@ -206,7 +206,8 @@ def identification(
 def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
     """IJB-B or IJB-C: templates compared 1:1 and searched 1:N, in NIST's or insightface's layout.
 
-    Each gallery is searched on its own; the figures of 1:N are under its name.
+    Each gallery is searched on its own; the figures of 1:N are under its name. Points and scores
+    in insightface's layout align the faces and weigh the images, as its own evaluation does.
     """
     run.check()
     if calibrate is not None:
@@ -237,8 +238,9 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
             check_owner(calibrate, engine.card)
         with progress(f"embedding with {name}", len(protocol.keys)) as advance:
             embedded = embed_set(
-                engine, source, protocol.keys, files, setting, advance, protocol.regions
-            )
+                engine, source, protocol.keys, files, setting, advance, protocol.regions,
+                landmarks=protocol.landmarks,
+            )  # fmt: skip
         report_missing(embedded)
         with waiting("comparing"):
             figures = compare_templates(embedded.vectors, protocol)
@@ -249,6 +251,8 @@ def ijb(data: Data, calibrate: Calibrate = None, *, run: Run) -> None:
             **describe(engine, setting),
             **image_counts(embedded),
         }
+        if protocol.landmarks:
+            record["detector"] = None
         if figures.pairs is not None:
             record |= verification_record(figures.pairs, metric)
             curves[name] = figures.pairs

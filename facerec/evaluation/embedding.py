@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ def embed_images(
     engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
     runtime: RuntimeSection, *, aligned: bool, cache: EmbeddingCache | None, observe: Observe,
     regions: Mapping[str, Region] | None = None, quality: bool = False,
-    select: Select = only_central_face,
+    select: Select = only_central_face, landmarks: Mapping[str, Floats] | None = None,
 ) -> Embedded:  # fmt: skip
     """Embed one face of each image, the central one unless `select` says otherwise.
 
@@ -66,11 +67,13 @@ def embed_images(
         regions: x, y, width and height of the face, for images that show several.
         quality: look again at images whose cached vector was kept without it.
         select: picks the face of an image that shows several.
+        landmarks: `(5, 2) float32` of each image's face: nothing is detected.
     """
     mark = "" if aligned or select is only_central_face else f":{select.__name__}"
     bare = cache.without_facts() if quality and cache is not None else set()
     places = regions or {}
-    downscale = full_size if aligned else engine.reduction
+    points = (not aligned and landmarks) or {}
+    downscale = full_size if aligned or points else engine.reduction
 
     def read(key: str) -> Frame:
         if key not in files:
@@ -81,6 +84,8 @@ def embed_images(
             return Frame(key, None, "", error)
         region = places.get(key)
         own = mark + ("" if region is None else ":" + ",".join(f"{side:g}" for side in region))
+        if key in points:
+            own = ":" + ",".join(f"{value:g}" for value in points[key].reshape(-1))
         frame = decode_frame(
             key, data, runtime.max_pixels, lambda name, sha256: wanted(name, sha256 + own),
             downscale if region is None else full_size,
@@ -98,8 +103,11 @@ def embed_images(
     unreadable = reused = 0
     frames = map_ahead(keys, read, workers=runtime.workers)
     # Whole batches: a vector must not depend on the batch it is in.
-    stream = engine.in_whole_batches().faces(
-        frames, aligned=aligned, select=select, expected=len(keys)
+    whole = engine.in_whole_batches()
+    stream = (
+        _faces_at(whole, frames, points, runtime.batch)
+        if points
+        else whole.faces(frames, aligned=aligned, select=select, expected=len(keys))
     )
     for row, (frame, faces) in enumerate(stream):
         observe()
@@ -124,6 +132,23 @@ def embed_images(
                 if told.get(key) is not None:
                     measured[row] = told[key]
     return Embedded(vectors, qualities, norms, missing, unreadable, reused, vectors)
+
+
+def _faces_at(
+    engine: Engine, frames: Iterable[Frame], landmarks: Mapping[str, Floats], batch: int
+) -> Iterator[tuple[Frame, list[Face]]]:
+    """As `Engine.faces`, of a face whose landmarks are known in each image."""
+    stream = iter(frames)
+    while some := list(itertools.islice(stream, batch)):
+        located = [
+            (frame, [] if frame.image is None else [_face_at(landmarks[frame.source])])
+            for frame in some
+        ]
+        yield from zip(some, engine.complete(located, embed=True), strict=True)
+
+
+def _face_at(landmarks: Floats) -> Face:
+    return Face(np.concatenate((landmarks.min(axis=0), landmarks.max(axis=0))), 1.0, landmarks)
 
 
 def _facts(face: Face) -> dict[str, float | None]:

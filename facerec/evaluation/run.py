@@ -14,6 +14,7 @@ from facerec.engine.engine import Engine
 from facerec.engine.pool import Select
 from facerec.errors import InputError, UsageError
 from facerec.evaluation.embedding import Embedded, Observe, Region, embed_images
+from facerec.faces import Floats
 from facerec.files.text import counted
 from facerec.imaging.archives import Source
 from facerec.profile.loading import Profile
@@ -42,7 +43,7 @@ class Setting:
 def embed_set(
     engine: Engine, source: Source, keys: Sequence[str], files: Mapping[str, str],
     setting: Setting, observe: Observe, regions: Mapping[str, Region] | None = None,
-    select: Select = only_central_face,
+    select: Select = only_central_face, landmarks: Mapping[str, Floats] | None = None,
 ) -> Embedded:  # fmt: skip
     """Vectors of a set's images; see `embed_images`.
 
@@ -64,7 +65,7 @@ def embed_set(
         embedded = embed_images(
             apart, source, keys, files, setting.profile.runtime,
             aligned=setting.aligned, cache=cache, observe=observe, regions=regions,
-            quality=setting.quality, select=select,
+            quality=setting.quality, select=select, landmarks=landmarks,
         )  # fmt: skip
     embedded = dataclasses.replace(embedded, vectors=engine.fuse(embedded.raw))
     missing = embedded.missing

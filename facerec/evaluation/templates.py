@@ -27,7 +27,7 @@ def template_features(
     """Average the images of each medium, add up a template's media, normalise.
 
     Args:
-        embeddings: `(I, D) float32` unit vectors.
+        embeddings: `(I, D) float32` unit vectors, or such times how much each counts.
         templates: `(I,) int64`, template of each image.
         media: `(I,) int64`, medium (a still, or the video a frame is of) of each image.
 
@@ -68,7 +68,9 @@ def compare_templates(vectors: Floats, protocol: TemplateProtocol) -> TemplateFi
     """
     usable = np.isfinite(vectors).all(axis=1)
     names, features = template_features(
-        vectors[usable], protocol.image_templates[usable], protocol.media[usable]
+        vectors[usable] * protocol.scores[usable, None],
+        protocol.image_templates[usable],
+        protocol.media[usable],
     )
     # The last row, NaN, stands for templates without a vector.
     features = np.vstack((features, np.full((1, vectors.shape[1]), np.nan, np.float32)))

@@ -4,8 +4,9 @@ Two layouts are read, told apart by their files. NIST's own (Whitelam et al. 201
 2018): `*_1N_gallery_*.csv` and `*_1N_probe_mixed.csv` with the columns TEMPLATE_ID, SUBJECT_ID,
 FILENAME and FACE_X, FACE_Y, FACE_WIDTH, FACE_HEIGHT, and `*_11_*_matches.csv` with pairs of
 templates. insightface's: `*_face_tid_mid.txt` with lines `image template medium`,
-`*_template_pair_label.txt` with lines `template template same`, and optionally the same gallery
-and probe files, of which two columns are used.
+`*_template_pair_label.txt` with lines `template template same`, and optionally
+`*_name_5pts_score.txt` with lines `image x1 y1 … x5 y5 score` and the same gallery and probe files,
+of which two columns are used.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
+from facerec.faces import Floats
 from facerec.files.text import decode_text
 from facerec.imaging.archives import Source
 
@@ -50,8 +52,10 @@ class TemplateProtocol:
         keys: one unique name per image.
         files: the file of each key.
         regions: where in its file the face of a key is, x, y, width, height in pixels.
+        landmarks: the face's `(5, 2) float32` by key, of all images or none.
         image_templates: `(I,) int64`, the template of each image.
         media: `(I,) int64`, the medium of each image.
+        scores: `(I,) float32`, how much each image counts within its medium.
         pairs: `(N, 2) int64` templates to compare; empty without a list of pairs.
         same: `(N,) bool`.
         galleries: each is searched on its own.
@@ -61,8 +65,10 @@ class TemplateProtocol:
     keys: tuple[str, ...]
     files: tuple[str, ...]
     regions: Mapping[str, Region]
+    landmarks: Mapping[str, Floats]
     image_templates: Ints
     media: Ints
+    scores: Floats
     pairs: Ints
     same: NDArray[np.bool_]
     galleries: tuple[TemplateList, ...]
@@ -126,10 +132,12 @@ def _read_nist(
             for key, image in zip(keys, rows, strict=True)
             if image.region is not None
         },
+        landmarks={},
         image_templates=np.array([image.template for image in rows], dtype=np.int64),
         media=np.array(
             [media.setdefault(_medium(image.file), len(media)) for image in rows], dtype=np.int64
         ),
+        scores=np.ones(len(rows), np.float32),
         pairs=pairs,
         same=subjects[:, 0] == subjects[:, 1],
         galleries=tuple(lists[name] for name in galleries),
@@ -153,17 +161,40 @@ def _read_insightface(
         for name in (*galleries, *probes[:1])
     }
     files = tuple(row[0] for row in rows)
+    points = [name for name in names if name.endswith("_name_5pts_score.txt")]
+    found = _points(_text(source, points[0]), points[0]) if points else {}
+    if points and (absent := [file for file in files if file not in found]):
+        raise UsageError(f"{points[0]}: holds no {absent[0]}")
     return TemplateProtocol(
         keys=files,
         files=files,
         regions={},
+        landmarks={file: found[file][:10].reshape(5, 2) for file in files if points},
         image_templates=np.array([row[1] for row in rows], dtype=np.int64),
         media=np.array([row[2] for row in rows], dtype=np.int64),
+        scores=np.array([found[file][10] if points else 1 for file in files], np.float32),
         pairs=table[:, :2],
         same=table[:, 2] == 1,
         galleries=tuple(searched[name] for name in galleries) if probes else (),
         probes=searched[probes[0]] if probes else None,
     )
+
+
+def _points(text: str, name: str) -> dict[str, Floats]:
+    """Five points and the detector's score, `(11,) float32`, by image."""
+    found = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        image, *columns = line.split()
+        try:
+            values = np.array(columns, np.float32)
+        except ValueError:
+            values = np.empty(0, np.float32)
+        if len(values) != 11 or not np.isfinite(values).all():
+            raise UsageError(f"{name}:{number}: expected an image, five points and a score")
+        found[image] = values
+    return found
 
 
 def _images(text: str, name: str) -> Iterator[_Image]:
