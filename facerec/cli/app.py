@@ -30,6 +30,7 @@ from facerec.cli.streams import (
     write_any_text,
 )
 from facerec.errors import FacerecError, UsageError, did_you_mean, nearest, without_credentials
+from facerec.files.home import expand_value
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -68,6 +69,8 @@ class _Commands(Group):
             from facerec.cli.completion_scripts import use_own_scripts
 
             use_own_scripts()
+        # A shell expands `~` at the start of a word, not in `--out=~/x`.
+        args = [expand_value(word) if word.startswith("--") else word for word in args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from facerec.errors import FacerecError, ProfileError, did_you_mean
+from facerec.files.home import expand_home
 from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
 from facerec.profile.schema import (
@@ -175,7 +176,8 @@ def _find(name: str | Path, beside: Path | None = None) -> Path:
         or name.endswith((".yaml", ".yml"))
         or not {"/", os.sep}.isdisjoint(name)
     ):
-        path = Path(name) if beside is None else beside.parent / name
+        given = expand_home(Path(name))
+        path = given if beside is None else beside.parent / given
         if not path.is_file():
             raise ProfileError(f"{path}: no such profile file")
         return path

@@ -23,13 +23,17 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
 from facerec.errors import UsageError, without_credentials, without_path
+from facerec.files.home import expand_home, expand_value
 from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 SecondLook = Literal["none", "padding", "turns"]
-Networks = Annotated[tuple[str, ...], Field(min_length=2)]
+File = Annotated[Path, AfterValidator(expand_home)]
+Place = Annotated[str, AfterValidator(expand_home)]
+"""A path, or a name or address, which has no leading `~`."""
+Networks = Annotated[tuple[Place, ...], Field(min_length=2)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -86,7 +90,7 @@ class DetectorSection(Section):
     landmarks: Literal["own", "mtcnn"] | None = None
     """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
     which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
-    weights: Path | None = None
+    weights: File | None = None
     """A detector's own weights file; empty: yunet's downloaded one, or that of its pip package."""
     second_look: SecondLook | None = None
     """Where no face is found, look again: `padding` with a black border, for faces that fill their
@@ -114,10 +118,10 @@ class AlignmentSection(Section):
 
 
 class ModelSection(Section):
-    name: str | Networks = "dlib_resnet"
+    name: Place | Networks = "dlib_resnet"
     """A name from the catalogue, or a model file; several are fused: their vectors stand side by
     side, so that a cosine is the weighted mean of theirs."""
-    card: Path | tuple[Path | None, ...] | None = None
+    card: File | tuple[File | None, ...] | None = None
     """Model card (YAML or JSON) for a model file that carries none; for several networks a list,
     with null for those that carry one."""
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
@@ -127,7 +131,7 @@ class ModelSection(Section):
     """Usual norm of each of several networks' raw vectors: a network counts less in a face for
     which it is smaller, as it is for faces that are hard to tell. null: its norms do not count, as
     one's must not. `facerec evaluate --fit-weights` finds them."""
-    fused_card: Path | None = None
+    fused_card: File | None = None
     """Card of several networks together, for their thresholds, as `facerec evaluate --calibrate`
     writes it."""
     augment: Augment | None = None
@@ -211,7 +215,7 @@ class RuntimeSection(Section):
 
 
 class GallerySection(Section):
-    path: str = "gallery.h5"
+    path: Place = "gallery.h5"
     """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
     faces: Literal["central", "all", "refuse"] = "central"
     """Which face is enrolled when a photo shows several."""
@@ -242,7 +246,7 @@ class RecognizeSection(Section):
 
 
 class AlbumSection(Section):
-    path: Path = Path("album.db")
+    path: File = Path("album.db")
     """The file of the album."""
 
 
@@ -267,12 +271,12 @@ CameraName = Annotated[str, Field(pattern=_CAMERA)]
 
 
 class ServeSection(Section):
-    cameras: dict[CameraName, Secret] = {}
+    cameras: dict[CameraName, Annotated[Secret, AfterValidator(expand_home)]] = {}
     """Cameras that the server watches: a name of letters, digits, `-` and `_`, and a source as
     `recognize cam` takes it. Passwords in URLs are not shown."""
     webhook: SecretPath | None = None
     """URL that *identified* and *unknown* events of the cameras are posted to, as JSON."""
-    webhook_secret: Path | None = None
+    webhook_secret: File | None = None
     """File whose content signs the webhook's posts (HMAC-SHA256)."""
     mqtt: Secret | None = None
     """Broker that the same events are published to: `mqtt://HOST[:PORT][/PREFIX]`, or `mqtts://`;
@@ -282,7 +286,7 @@ class ServeSection(Section):
 
 
 class DownloadSection(Section):
-    out: Path | None = None
+    out: File | None = None
     """Folder that downloads are laid out in, `OUT/lfw_112/`, where training and evaluation then
     look for data sets too; empty: the store."""
     offline: bool = False
@@ -302,7 +306,7 @@ PersonLevel = Annotated[
 
 
 class DataSection(Section):
-    train: str | tuple[str, ...] | None = None
+    train: Place | tuple[Place, ...] | None = None
     """Training faces, aligned: a data set of the catalogue, a folder per person, a tar or zip of
     that, train.rec, or shards. Several are concatenated: a list, whose people are all different
     ones."""
@@ -312,7 +316,7 @@ class DataSection(Section):
     first, 0 is what is given; `file`: the file is named so (`ann.jpg`, `ann_2.jpg`)."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
-    people: Path | None = None
+    people: File | None = None
     """A text file of names, one a line: only these people are used."""
     min_images: Positive = 1
     """People with fewer images are left out."""
@@ -381,13 +385,13 @@ class TrainSection(Section):
     """Dimension of the embeddings."""
     input: Annotated[int, Field(ge=32, multiple_of=16)] = 112
     """Height and width of the network's input; ArcFace's template is scaled to it."""
-    initial: str | None = None
+    initial: Place | None = None
     """A model to start from; backbone and sizes are then its own."""
 
-    initial_head: str | None = None
+    initial_head: Place | None = None
     """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
     `weight`; people are matched by name."""
-    teacher: str | None = None
+    teacher: Place | None = None
     """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`. It
     sees the images before augmentation."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -505,17 +509,19 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    sets: tuple[str, ...] = ("lfw_112", "calfw_112", "cplfw_112", "cfp_112")
+    sets: tuple[Annotated[str, AfterValidator(expand_value)], ...] = (
+        "lfw_112", "calfw_112", "cplfw_112", "cfp_112",
+    )  # fmt: skip
     """What `facerec evaluate all` measures on: data sets of the catalogue, its protocols, or
     PROTOCOL=PATH."""
 
 
 class CleanupSection(Section):
-    clean: Path = Path("clean")
+    clean: File = Path("clean")
     """Folder of what is kept."""
-    dirt: Path = Path("dirt")
+    dirt: File = Path("dirt")
     """Folder of the rest."""
-    report: Path = Path("report")
+    report: File = Path("report")
     """Folder of the manifest, the findings and index.html."""
     metric: Metric = "cosine"
     """Distance between images of one person when they are clustered."""

@@ -135,3 +135,61 @@ def test_evaluations_on_the_way_are_words_as_a_shell_splits_them() -> None:
     told = ("all", 'lfw --data "my faces.tar" --pairs pairs.txt')
     profile = Profile.model_validate({"train": {"evaluate": told}})
     assert profile.train.evaluate == told
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's home folder."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_leading_tilde_is_the_home_folder_in_every_key_but_texts(home: Path) -> None:
+    as_written, expanded = set(), set()
+    for key in known_keys():
+        try:
+            profile = resolve(environment={}, settings=[f"{key}=~/x"]).profile
+        except ProfileError:
+            continue
+        value = getattr(profile, key) if "." not in key else _value(profile, key)
+        (expanded if Path(value) == home / "x" else as_written).add(key)
+    assert {"data.train", "model.name", "model.card", "gallery.path", "download.out"} < expanded
+    assert as_written == {
+        "description", "runtime.device", "recognize.unknown", "serve.webhook", "serve.mqtt",
+        "serve.immich_upstream", "train.backbone",
+    }  # fmt: skip
+
+
+def _value(profile: Profile, key: str) -> str:
+    section, name = key.split(".")
+    return getattr(getattr(profile, section), name)
+
+
+def test_a_leading_tilde_is_the_home_folder_in_lists(home: Path, tmp_path: Path) -> None:
+    text = """
+    data: {train: [~/a, b]}
+    model: {name: [~/a.onnx, sface], card: [~/a.yaml, null]}
+    evaluate: {sets: [lfw=~/lfw, cfp_112]}
+    serve: {cameras: {door: ~/door.mp4}}
+    """
+    profile = resolve(write(tmp_path, text), environment={}).profile
+    assert profile.data.train == (str(home / "a"), "b")
+    assert profile.model.name == (str(home / "a.onnx"), "sface")
+    assert profile.model.card == (home / "a.yaml", None)
+    assert profile.evaluate.sets == (f"lfw={home / 'lfw'}", "cfp_112")
+    assert profile.serve.cameras == {"door": str(home / "door.mp4")}
+
+
+def test_a_profile_is_found_in_the_home_folder(home: Path, tmp_path: Path) -> None:
+    home.mkdir()
+    write(home, "runtime: {batch: 3}", "base.yaml")
+    child = write(tmp_path, "extends: ~/base.yaml")
+    for name in ("~/base.yaml", Path("~/base.yaml"), child):
+        assert resolve(name, environment={}).profile.runtime.batch == 3
+
+
+@pytest.mark.parametrize("place", ["~nobody42/x", "milvus+lite://~/people.db", "a/~/b"])
+def test_other_tildes_stay_as_they_are_written(home: Path, place: str) -> None:
+    profile = resolve(environment={}, settings=[f"gallery.path={place}"]).profile
+    assert profile.gallery.path == place

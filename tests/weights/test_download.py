@@ -201,6 +201,18 @@ def test_files_come_from_a_stick_too(home: Path, tmp_path: Path, run: Run, as_fo
     assert (code, Path(json.loads(out)["path"]).read_bytes() == CONTENT) == (0, True)
 
 
+def test_the_store_and_a_stick_may_be_in_the_home_folder(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(home, "http://127.0.0.1:9/x", sha256=SHA256)
+    (home / "stick").write_bytes(CONTENT)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(home.parent))
+    monkeypatch.setenv("FACEREC_HOME", "~/home")
+    code, out, _ = run("download", "weights", "thing", "--from=~/home/stick", "--json")
+    assert (code, json.loads(out)["path"]) == (0, str(home / "downloads" / "thing" / "file.bin"))
+
+
 def test_a_restricting_licence_is_shown_and_must_be_accepted(home: Path, run: Run) -> None:
     code, _, err = run("download", "weights", "w600k_mbf")
     assert (code, "non-commercial" in err, "--yes accepts it" in err) == (2, True, True)
