@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -28,7 +30,16 @@ from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+def _read_exponent(value: Any) -> Any:
+    """`1e4`, which is text in YAML 1.1, as a number."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+Integer = Annotated[int, BeforeValidator(_read_exponent)]
+Positive = Annotated[Integer, Field(gt=0)]
 SecondLook = Literal["none", "padding", "turns"]
 File = Annotated[Path, AfterValidator(expand_home)]
 Place = Annotated[str, AfterValidator(expand_home)]
@@ -200,9 +211,9 @@ class RuntimeSection(Section):
     engine: RuntimeEngine | None = None
     """What runs the embedding network; empty: OpenVINO for `dlib_resnet` on a processor and for
     `int8`, else torch (a model of another format: its own runtime)."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[Integer, Field(ge=0)] = 0
     """Processor threads for the networks; 0: one per core."""
-    processes: Annotated[int, Field(ge=0)] = 0
+    processes: Annotated[Integer, Field(ge=0)] = 0
     """Processes that share a stream of pictures once it has lasted some seconds, on a processor;
     0: one per thread, at most 8; 1: this one alone. Each takes 0.5 GB; on Linux 0.15 GB and
     all together 0.4 GB."""
@@ -251,7 +262,7 @@ class AlbumSection(Section):
 
 
 class VideoSection(Section):
-    font_size: Annotated[int, Field(ge=6)] | None = None
+    font_size: Annotated[Integer, Field(ge=6)] | None = None
     """Height of the labels in a video's frames, in pixels; empty: by the size of the face."""
     show_distance: bool = False
     """Write the distance to the nearest person on the labels."""
@@ -350,7 +361,7 @@ class DataSection(Section):
     """Probability that all of these but flip and zoom leave an image as it is."""
     synthetic: bool = False
     """Train on synthetic faces instead: to measure speed, or to try a profile."""
-    synthetic_people: Annotated[int, Field(ge=2)] = 100
+    synthetic_people: Annotated[Integer, Field(ge=2)] = 100
     """Number of synthetic people."""
     synthetic_images: Positive = 20
     """Faces of each synthetic person."""
@@ -383,7 +394,7 @@ class TrainSection(Section):
     """The network: a name from `facerec model list`."""
     embedding_size: Positive = 512
     """Dimension of the embeddings."""
-    input: Annotated[int, Field(ge=32, multiple_of=16)] = 112
+    input: Annotated[Integer, Field(ge=32, multiple_of=16)] = 112
     """Height and width of the network's input; ArcFace's template is scaled to it."""
     initial: Place | None = None
     """A model to start from; backbone and sizes are then its own."""
@@ -461,7 +472,7 @@ class TrainSection(Section):
     """Passes over the data."""
     max_steps: Positive | None = None
     """Stop after this many steps, whatever the epochs; the schedule is not squeezed."""
-    batch: Annotated[int, Field(ge=2)] = 128
+    batch: Annotated[Integer, Field(ge=2)] = 128
     """Images per batch on each rank."""
     accumulate: Positive = 1
     """Gradient accumulation: batches per step."""
@@ -473,7 +484,7 @@ class TrainSection(Section):
     """Compile the backbone: slow to start, faster after."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the weights, which is then evaluated and kept; 0: none."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[Integer, Field(ge=0)] = 0
     """Random seed of weights, order and augmentation."""
 
     evaluate: tuple[Arguments, ...] = ()
@@ -488,7 +499,7 @@ class TrainSection(Section):
     """Checkpoints kept."""
     log_every: Positive = 20
     """Steps between lines of the log and points of TensorBoard."""
-    histograms_every: Annotated[int, Field(ge=0)] = 0
+    histograms_every: Annotated[Integer, Field(ge=0)] = 0
     """Steps between histograms of weights and gradients in TensorBoard; 0: none."""
 
     @model_validator(mode="after")

@@ -84,6 +84,10 @@ def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
         ("train: {m1: 0}", r"mine\.yaml:1: train\.m1: .* greater than 0, not 0"),
         ("train: {evaluate: [all, '']}", r"mine\.yaml:1: train\.evaluate: .* \(empty\), not ''"),
         ("train: {evaluate: ['lfw --data \"a b']}", r"train\.evaluate: .*no closing quotation"),
+        ("train: {max_steps: 1.5e0}", r"train\.max_steps: .* fractional part, not 1\.5"),
+        ("train: {lr: 1, <<: {lr: 3}, lr: 2}", r"mine\.yaml:1: lr is given twice"),
+        ("train:\n  <<: fast", r"mine\.yaml:2: <<: expected a mapping or list of mappings"),
+        ("x-a: &a\n  lrr: 1\ntrain: {<<: *a}", r"mine\.yaml:2: unknown key train\.lrr; .*lr\?"),
         ("extends: mine.yaml", r"extends itself"),
         ("extends: nobody", r"no profile is called nobody"),
         ("runtime: {batch: !!python/object:os.system 1}", r"mine\.yaml:1"),
@@ -114,6 +118,40 @@ def test_an_unknown_variable_is_refused_with_the_nearest() -> None:
 
 def test_variables_for_the_program_itself_are_no_settings() -> None:
     assert resolve(environment={"FACEREC_HOME": "/x", "FACEREC_DEBUG": "1"}).profile
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    environment = {"FACEREC_DETECTOR_MIN_FACE": "", "FACEREC_DATA_TRAIN": " "}
+    assert resolve(environment=environment).profile == Profile.load(environment={})
+    with pytest.raises(ProfileError, match="did you mean FACEREC_DETECTOR_MIN_FACE"):
+        resolve(environment={"FACEREC_DETECTOR_MINFACE": ""})
+    cards = {"FACEREC_MODEL_AUGMENT": "null"}
+    assert resolve("accurate", environment=cards).profile.model.augment is None
+
+
+def test_merged_keys_are_below_a_sections_own(tmp_path: Path) -> None:
+    text = """
+x-slow: &slow {lr: 0.2, epochs: 3}
+x-slower: &slower
+  <<: *slow
+  lr: 0.7
+train:
+  lr: 0.3
+  <<: [*slower, {warmup: 1, lr: 5}]
+  options: {<<: {a: 1, b: 1}, a: 2}
+"""
+    resolved = resolve(write(tmp_path, text), environment={})
+    train = resolved.profile.train
+    assert (train.lr, train.epochs, train.warmup, train.options) == (0.3, 3, 1, {"a": 2, "b": 1})
+    assert resolved.origins["train.epochs"].endswith("mine.yaml:2")
+    assert resolved.origins["train.lr"].endswith("mine.yaml:7")
+    jsonschema.validate(yaml.safe_load(text), json_schema())
+
+
+@pytest.mark.parametrize("steps", ["1e4", "1E+4", "1.0e4", ".1e5", "10000", "10_000"])
+def test_an_integer_may_have_an_exponent(steps: str) -> None:
+    profile = Profile.load(settings=[f"train.max_steps={steps}"], environment={})
+    assert profile.train.max_steps == 10_000
 
 
 def test_a_setting_needs_a_value() -> None:
