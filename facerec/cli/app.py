@@ -31,6 +31,7 @@ from facerec.cli.streams import (
 )
 from facerec.errors import FacerecError, UsageError, did_you_mean, nearest, without_credentials
 from facerec.files.home import expand_value
+from facerec.parallel.cores import thread_limit
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -200,6 +201,9 @@ def run() -> int:
     if not sys.warnoptions:
         # Of packages, about their own use: nothing that a user can act on.
         warnings.simplefilter("ignore")
+    if limit := thread_limit():
+        # OpenMP and OpenBLAS, below PyTorch and NumPy, read it when they are loaded.
+        os.environ.setdefault("OMP_NUM_THREADS", str(limit))
     try:
         _require_current_folder()
         code = app(standalone_mode=False, prog_name="facerec")

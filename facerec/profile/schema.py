@@ -212,7 +212,8 @@ class RuntimeSection(Section):
     """What runs the embedding network; empty: OpenVINO for `dlib_resnet` on a processor and for
     `int8`, else torch (a model of another format: its own runtime)."""
     threads: Annotated[Integer, Field(ge=0)] = 0
-    """Processor threads for the networks; 0: one per core."""
+    """Processor threads for the networks; 0: one per core, or as many as a container's quota lets
+    run."""
     processes: Annotated[Integer, Field(ge=0)] = 0
     """Processes that share a stream of pictures once it has lasted some seconds, on a processor;
     0: one per thread, at most 8; 1: this one alone. Each takes 0.5 GB; on Linux 0.15 GB and
