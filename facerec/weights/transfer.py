@@ -156,8 +156,10 @@ def _attempt(
         digest = _decode(partial)
     if _is_expected(partial, digest, file):
         return digest
-    told = _stand_in(partial) or _unexpected(partial, digest, file)
+    stand_in, told = _stand_in(partial), _unexpected(partial, digest, file)
     discard(partial)
+    if stand_in is not None:
+        raise _MirrorError(stand_in)
     if held:
         # The resumed part may be damaged: retry from the first byte.
         raise _TransientError(told)
