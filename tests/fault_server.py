@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import struct
 import threading
@@ -43,6 +44,8 @@ STAND_INS = {
     "untyped-html": b"\n<!DOCTYPE html><html><title>Sign in</title></html>",
     "lfs-pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 300000\n",
     "nothing": b"",
+    "json": b'{"error": {"code": 403, "message": "dailyLimitExceeded"}}',
+    "xml": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
 }
 """What comes in the place of a file with 200 and a file's type."""
 
@@ -102,6 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, bytes(len(self.server.content)))
         elif fault == "silent":
             time.sleep(1.5) if first else self._file()
+        elif fault in ("gzip", "x-gzip"):
+            self._file(encoding=fault)
+        elif fault == "compressing":
+            self._send(200, gzip.compress(self.server.content), encoding="gzip")
+        elif fault == "compressing-badly":
+            self._send(200, gzip.compress(self.server.content)[:-9], encoding="gzip")
         elif fault == "slow":
             self._file(step=len(self.server.content) // 10 + 1, wait=0.05)
         else:
@@ -123,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         shift: bool = False,
         step: int = 1 << 14,
         wait: float = 0.0,
+        encoding: str | None = None,
     ) -> None:
         content = self.server.content
         start = self._start() if ranges else None
@@ -130,6 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - (start or 0)))
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("ETag", self.server.etag)
+        if encoding is not None:
+            self.send_header("Content-Encoding", encoding)
         if start is not None:
             begin = start + 1 if shift else start
             span = f"bytes {begin}-{len(content) - 1}/{len(content)}"
@@ -155,10 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
         body: bytes,
         kind: str = "application/octet-stream",
         length: int | None = None,
+        encoding: str | None = None,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.send_header("Content-Type", kind)
+        if encoding is not None:
+            self.send_header("Content-Encoding", encoding)
         self.end_headers()
         self.wfile.write(body)
         self.close_connection = True

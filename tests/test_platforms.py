@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -17,12 +18,18 @@ from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
 from facerec.files.locking import locked
 from facerec.files.writing import replacing
-from facerec.parallel.cores import takes_all_cores
+from facerec.models.runtimes import onnx
+from facerec.models.runtimes.openvino import OpenVinoNetwork
+from facerec.parallel import cores
+from facerec.parallel.cores import takes_all_cores, thread_limit, usable_cores
 from facerec.profile.loading import Profile
 from facerec.training import checkpoint
 from facerec.training.data.opening import open_examples
+from facerec.video.film import video_stream
 from tests.conftest import make_card, make_face
+from tests.models.test_onnx import write_linear
 from tests.training.test_datasets import as_records
+from tests.video.films import scenes, write_film
 
 WINDOWS = SimpleNamespace(platform="win32")
 
@@ -41,6 +48,79 @@ def test_without_an_affinity_all_cores_are_counted(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert takes_all_cores(4)
     assert not takes_all_cores(3)
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """A function that writes files of control groups, on a machine of 64 cores."""
+    folder = tmp_path / "cgroup"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(cores, "_GROUPS", folder)
+    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "own")
+    cores._quota.cache_clear()
+
+    def write(own="0::/", **files):
+        (tmp_path / "own").write_text(f"{own}\n")
+        for name, content in files.items():
+            path = folder / name.replace("__", "/").replace("cpu_max", "cpu.max")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{content}\n")
+
+    yield write
+    cores._quota.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "usable"),
+    [
+        ("0::/", {"cpu_max": "200000 100000"}, 2),
+        ("0::/", {"cpu_max": "150000 100000"}, 2),
+        ("0::/", {"cpu_max": "20000 100000"}, 1),
+        ("0::/", {"cpu_max": "max 100000"}, 64),
+        ("0::/", {"cpu_max": "9900000 100000"}, 64),
+        ("0::/", {"cpu_max": ""}, 64),
+        ("0::/", {}, 64),
+        ("0::/a/b", {"a__cpu_max": "300000 100000", "a__b__cpu_max": "max 100000"}, 3),
+        ("0::/a/b", {"a__cpu_max": "300000 100000", "a__b__cpu_max": "100000 50000"}, 2),
+        ("1:cpu:/x", {"cpu__cpu.cfs_quota_us": 400000, "cpu__cpu.cfs_period_us": 100000}, 4),
+        ("1:cpu:/x", {"cpu__cpu.cfs_quota_us": -1, "cpu__cpu.cfs_period_us": 100000}, 64),
+    ],
+)
+def test_a_quota_leaves_fewer_cores(groups, own, files, usable):
+    groups(own, **files)
+    assert usable_cores() == usable
+    assert thread_limit() == (usable if usable < 64 else 0)
+    # Its threads run now here, now there: they are not pinned.
+    assert (takes_all_cores(usable), takes_all_cores(64)) == (usable == 64, True)
+
+
+def test_what_counts_cores_itself_is_told_of_a_quota(groups, monkeypatch, run):
+    groups(cpu_max="200000 100000")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert run("--version")[0] == 0
+    assert os.environ.pop("OMP_NUM_THREADS") == "2"
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        open_embedder(Profile.load())
+        assert torch.get_num_threads() == 2
+        open_embedder(Profile.load(settings=["runtime.threads=3"]))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_runtimes_and_decoders_that_count_cores_themselves_are_told_of_a_quota(groups, tmp_path):
+    groups(cpu_max="100000 100000")
+    write_linear(tmp_path / "model.onnx", None)
+    session = onnx._open_session(tmp_path / "model.onnx", "cpu", 0)
+    assert session.get_session_options().intra_op_num_threads == 1
+    network = OpenVinoNetwork(tmp_path / "model.onnx", threads=0)
+    assert network._settings["INFERENCE_NUM_THREADS"] == "1"
+    assert network._settings["ENABLE_CPU_PINNING"] == "NO"
+    film = write_film(tmp_path / "film.mp4", scenes(2), (0, 10))
+    with av.open(str(film)) as container:
+        assert video_stream(container, "film", 10_000_000).codec_context.thread_count == 1
 
 
 def test_windows_reads_a_gallery_that_it_could_not_replace_if_it_were_mapped(

@@ -30,6 +30,8 @@ from facerec.cli.streams import (
     write_any_text,
 )
 from facerec.errors import FacerecError, UsageError, did_you_mean, nearest, without_credentials
+from facerec.files.home import expand_value
+from facerec.parallel.cores import thread_limit
 
 COMMANDS = {
     "embed": "facerec.cli.embed",
@@ -68,6 +70,8 @@ class _Commands(Group):
             from facerec.cli.completion_scripts import use_own_scripts
 
             use_own_scripts()
+        # A shell expands `~` at the start of a word, not in `--out=~/x`.
+        args = [expand_value(word) if word.startswith("--") else word for word in args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -197,6 +201,9 @@ def run() -> int:
     if not sys.warnoptions:
         # Of packages, about their own use: nothing that a user can act on.
         warnings.simplefilter("ignore")
+    if limit := thread_limit():
+        # OpenMP and OpenBLAS, below PyTorch and NumPy, read it when they are loaded.
+        os.environ.setdefault("OMP_NUM_THREADS", str(limit))
     try:
         _require_current_folder()
         code = app(standalone_mode=False, prog_name="facerec")

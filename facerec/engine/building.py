@@ -47,7 +47,7 @@ from facerec.models.runtimes.onnx import (
 from facerec.models.runtimes.openvino import import_openvino, load_openvino
 from facerec.parallel.devices import choose_device
 from facerec.parallel.openvino import is_installed
-from facerec.parallel.threads import TorchThreads
+from facerec.parallel.threads import TorchThreads, use_threads
 from facerec.profile.loading import Profile
 from facerec.profile.schema import ModelSection, RuntimeEngine, RuntimePrecision
 from facerec.registry import BACKBONES
@@ -71,13 +71,8 @@ def build_detector(profile: Profile) -> Detector:
         ProfileError: it has no such option.
     """
     device = choose_device(profile.runtime.device)
-    _use_threads(profile)
+    use_threads(profile.runtime.threads)
     return create_detector(profile.detector, device=device)
-
-
-def _use_threads(profile: Profile) -> None:
-    if profile.runtime.threads:
-        torch.set_num_threads(profile.runtime.threads)
 
 
 def open_model(profile: Profile) -> Embedder | Fusion:
@@ -127,7 +122,7 @@ def open_embedder(profile: Profile) -> Embedder:
     section = profile.model
     name, given_card = section.only_name, section.only_card
     path = Path(name)
-    _use_threads(profile)
+    use_threads(profile.runtime.threads)
     if path.suffix == ".ts":
         from facerec.models.runtimes.torchscript import load_torchscript
 

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from facerec.parallel.cores import thread_limit
 from facerec.parallel.forking import renew_in_children
 
 T = TypeVar("T")
@@ -21,6 +22,13 @@ class Map(Protocol):
     """Applies a function to items; results in the items' order."""
 
     def __call__(self, function: Callable[[T], R], items: Sequence[T], /) -> list[R]: ...
+
+
+def use_threads(count: int) -> None:
+    """Have PyTorch use that many threads; 0: its own number, or as many as a quota lets run."""
+    limit = thread_limit()
+    if count or 0 < limit < torch.get_num_threads():
+        torch.set_num_threads(count or limit)
 
 
 def map_serially(function: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from facerec.errors import FacerecError, ProfileError, did_you_mean
+from facerec.files.home import expand_home
 from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
 from facerec.profile.schema import (
@@ -99,6 +101,8 @@ class _Value:
 
 _Layer = dict[str, _Value]
 _OF_SEVERAL_NETWORKS = {"model.weights", "model.norms", "model.fused_card"}
+_ANCHORS = "x-"
+"""Top-level keys that begin so hold what the file's aliases stand for."""
 _RESERVED = {"FACEREC_HOME", "FACEREC_PROFILE", "FACEREC_DEBUG", "FACEREC_TEST_DATA"}
 
 
@@ -152,6 +156,7 @@ def json_schema() -> dict[str, Any]:
     schema = Profile.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "facerec profile"
+    schema["patternProperties"] = {f"^{_ANCHORS}": {}}
     schema["properties"]["extends"] = {
         "type": "string",
         "description": "A shipped profile, or a file beside this one, that this one builds on.",
@@ -175,7 +180,8 @@ def _find(name: str | Path, beside: Path | None = None) -> Path:
         or name.endswith((".yaml", ".yml"))
         or not {"/", os.sep}.isdisjoint(name)
     ):
-        path = Path(name) if beside is None else beside.parent / name
+        given = expand_home(Path(name))
+        path = given if beside is None else beside.parent / given
         if not path.is_file():
             raise ProfileError(f"{path}: no such profile file")
         return path
@@ -206,6 +212,8 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
     layer: _Layer = {}
     lower: _Layer = {}
     for key, node, origin in _items(root, path):
+        if key.startswith(_ANCHORS):
+            continue
         if key == "extends":
             parent = _find(str(_plain(node, origin)), beside=path)
             lower = _read_file(parent, (*chain, path.resolve()))
@@ -232,13 +240,25 @@ def _overridden(lower: _Layer, upper: _Layer) -> _Layer:
 
 
 def _items(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node, str]]:
+    """Keys, values and their origins; before its own keys those that `<<` merges."""
     seen: set[str] = set()
-    for key_node, value_node in node.value:
-        key, where = str(key_node.value), f"{path}:{key_node.start_mark.line + 1}"
+    for key_node, _ in node.value:
+        key = str(key_node.value)
         if key in seen:
-            raise ProfileError(f"{where}: {key} is given twice")
+            raise ProfileError(f"{_place(key_node, path)}: {key} is given twice")
         seen.add(key)
-        yield key, value_node, where
+    merged = copy(node)
+    merged.value = list(node.value)
+    try:
+        yaml.constructor.SafeConstructor().flatten_mapping(merged)
+    except yaml.constructor.ConstructorError as error:
+        raise ProfileError(f"{_place(node, path)}: <<: {error.problem}") from error
+    for key_node, value_node in merged.value:
+        yield str(key_node.value), value_node, _place(key_node, path)
+
+
+def _place(node: yaml.Node, path: Path) -> str:
+    return f"{path}:{node.start_mark.line + 1}"
 
 
 def _plain(node: yaml.Node, origin: str) -> Any:
@@ -267,6 +287,8 @@ def _read_environment(environment: Mapping[str, str]) -> _Layer:
             raise ProfileError(
                 f"environment: unknown setting {variable}{_nearest(variable, names)}"
             )
+        if not environment[variable].strip():
+            continue  # Compose files pass on variables that are not set as empty ones.
         _add(layer, names[variable], _scalar(environment[variable], variable), variable)
     return layer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -23,13 +25,26 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from facerec.card import Augment, Metric
 from facerec.errors import UsageError, without_credentials, without_path
+from facerec.files.home import expand_home, expand_value
 from facerec.registry import DETECTORS, LOSSES, Registry
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+def _read_exponent(value: Any) -> Any:
+    """`1e4`, which is text in YAML 1.1, as a number."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+Integer = Annotated[int, BeforeValidator(_read_exponent)]
+Positive = Annotated[Integer, Field(gt=0)]
 SecondLook = Literal["none", "padding", "turns"]
-Networks = Annotated[tuple[str, ...], Field(min_length=2)]
+File = Annotated[Path, AfterValidator(expand_home)]
+Place = Annotated[str, AfterValidator(expand_home)]
+"""A path, or a name or address, which has no leading `~`."""
+Networks = Annotated[tuple[Place, ...], Field(min_length=2)]
 RuntimeEngine = Literal["torch", "onnxruntime", "openvino"]
 RuntimePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -86,7 +101,7 @@ class DetectorSection(Section):
     landmarks: Literal["own", "mtcnn"] | None = None
     """Whose five points the faces get: the detector's `own`, or those of MTCNN's third network, for
     which the templates are made; empty: as the detector says (yunet and centerface `mtcnn`)."""
-    weights: Path | None = None
+    weights: File | None = None
     """A detector's own weights file; empty: yunet's downloaded one, or that of its pip package."""
     second_look: SecondLook | None = None
     """Where no face is found, look again: `padding` with a black border, for faces that fill their
@@ -114,10 +129,10 @@ class AlignmentSection(Section):
 
 
 class ModelSection(Section):
-    name: str | Networks = "dlib_resnet"
+    name: Place | Networks = "dlib_resnet"
     """A name from the catalogue, or a model file; several are fused: their vectors stand side by
     side, so that a cosine is the weighted mean of theirs."""
-    card: Path | tuple[Path | None, ...] | None = None
+    card: File | tuple[File | None, ...] | None = None
     """Model card (YAML or JSON) for a model file that carries none; for several networks a list,
     with null for those that carry one."""
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
@@ -127,7 +142,7 @@ class ModelSection(Section):
     """Usual norm of each of several networks' raw vectors: a network counts less in a face for
     which it is smaller, as it is for faces that are hard to tell. null: its norms do not count, as
     one's must not. `facerec evaluate --fit-weights` finds them."""
-    fused_card: Path | None = None
+    fused_card: File | None = None
     """Card of several networks together, for their thresholds, as `facerec evaluate --calibrate`
     writes it."""
     augment: Augment | None = None
@@ -196,9 +211,10 @@ class RuntimeSection(Section):
     engine: RuntimeEngine | None = None
     """What runs the embedding network; empty: OpenVINO for `dlib_resnet` on a processor and for
     `int8`, else torch (a model of another format: its own runtime)."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """Processor threads for the networks; 0: one per core."""
-    processes: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[Integer, Field(ge=0)] = 0
+    """Processor threads for the networks; 0: one per core, or as many as a container's quota lets
+    run."""
+    processes: Annotated[Integer, Field(ge=0)] = 0
     """Processes that share a stream of pictures once it has lasted some seconds, on a processor;
     0: one per thread, at most 8; 1: this one alone. Each takes 0.5 GB; on Linux 0.15 GB and
     all together 0.4 GB."""
@@ -211,7 +227,7 @@ class RuntimeSection(Section):
 
 
 class GallerySection(Section):
-    path: str = "gallery.h5"
+    path: Place = "gallery.h5"
     """Where the gallery lies: a file, `milvus+lite://people.db` or `milvus://host:19530/people`."""
     faces: Literal["central", "all", "refuse"] = "central"
     """Which face is enrolled when a photo shows several."""
@@ -242,12 +258,12 @@ class RecognizeSection(Section):
 
 
 class AlbumSection(Section):
-    path: Path = Path("album.db")
+    path: File = Path("album.db")
     """The file of the album."""
 
 
 class VideoSection(Section):
-    font_size: Annotated[int, Field(ge=6)] | None = None
+    font_size: Annotated[Integer, Field(ge=6)] | None = None
     """Height of the labels in a video's frames, in pixels; empty: by the size of the face."""
     show_distance: bool = False
     """Write the distance to the nearest person on the labels."""
@@ -267,12 +283,12 @@ CameraName = Annotated[str, Field(pattern=_CAMERA)]
 
 
 class ServeSection(Section):
-    cameras: dict[CameraName, Secret] = {}
+    cameras: dict[CameraName, Annotated[Secret, AfterValidator(expand_home)]] = {}
     """Cameras that the server watches: a name of letters, digits, `-` and `_`, and a source as
     `recognize cam` takes it. Passwords in URLs are not shown."""
     webhook: SecretPath | None = None
     """URL that *identified* and *unknown* events of the cameras are posted to, as JSON."""
-    webhook_secret: Path | None = None
+    webhook_secret: File | None = None
     """File whose content signs the webhook's posts (HMAC-SHA256)."""
     mqtt: Secret | None = None
     """Broker that the same events are published to: `mqtt://HOST[:PORT][/PREFIX]`, or `mqtts://`;
@@ -282,7 +298,7 @@ class ServeSection(Section):
 
 
 class DownloadSection(Section):
-    out: Path | None = None
+    out: File | None = None
     """Folder that downloads are laid out in, `OUT/lfw_112/`, where training and evaluation then
     look for data sets too; empty: the store."""
     offline: bool = False
@@ -302,7 +318,7 @@ PersonLevel = Annotated[
 
 
 class DataSection(Section):
-    train: str | tuple[str, ...] | None = None
+    train: Place | tuple[Place, ...] | None = None
     """Training faces, aligned: a data set of the catalogue, a folder per person, a tar or zip of
     that, train.rec, or shards. Several are concatenated: a list, whose people are all different
     ones."""
@@ -312,7 +328,7 @@ class DataSection(Section):
     first, 0 is what is given; `file`: the file is named so (`ann.jpg`, `ann_2.jpg`)."""
     check_aligned: bool = True
     """Refuse photos that cannot be aligned faces: most of them non-square, of several sizes."""
-    people: Path | None = None
+    people: File | None = None
     """A text file of names, one a line: only these people are used."""
     min_images: Positive = 1
     """People with fewer images are left out."""
@@ -346,7 +362,7 @@ class DataSection(Section):
     """Probability that all of these but flip and zoom leave an image as it is."""
     synthetic: bool = False
     """Train on synthetic faces instead: to measure speed, or to try a profile."""
-    synthetic_people: Annotated[int, Field(ge=2)] = 100
+    synthetic_people: Annotated[Integer, Field(ge=2)] = 100
     """Number of synthetic people."""
     synthetic_images: Positive = 20
     """Faces of each synthetic person."""
@@ -379,15 +395,15 @@ class TrainSection(Section):
     """The network: a name from `facerec model list`."""
     embedding_size: Positive = 512
     """Dimension of the embeddings."""
-    input: Annotated[int, Field(ge=32, multiple_of=16)] = 112
+    input: Annotated[Integer, Field(ge=32, multiple_of=16)] = 112
     """Height and width of the network's input; ArcFace's template is scaled to it."""
-    initial: str | None = None
+    initial: Place | None = None
     """A model to start from; backbone and sizes are then its own."""
 
-    initial_head: str | None = None
+    initial_head: Place | None = None
     """Class centres to start from: another run's folder or checkpoint, or a safetensors file with
     `weight`; people are matched by name."""
-    teacher: str | None = None
+    teacher: Place | None = None
     """Distillation: a model whose vectors are imitated, such as `dlib_resnet`, or `initial`. It
     sees the images before augmentation."""
     teacher_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -457,7 +473,7 @@ class TrainSection(Section):
     """Passes over the data."""
     max_steps: Positive | None = None
     """Stop after this many steps, whatever the epochs; the schedule is not squeezed."""
-    batch: Annotated[int, Field(ge=2)] = 128
+    batch: Annotated[Integer, Field(ge=2)] = 128
     """Images per batch on each rank."""
     accumulate: Positive = 1
     """Gradient accumulation: batches per step."""
@@ -469,7 +485,7 @@ class TrainSection(Section):
     """Compile the backbone: slow to start, faster after."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the weights, which is then evaluated and kept; 0: none."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[Integer, Field(ge=0)] = 0
     """Random seed of weights, order and augmentation."""
 
     evaluate: tuple[Arguments, ...] = ()
@@ -484,7 +500,7 @@ class TrainSection(Section):
     """Checkpoints kept."""
     log_every: Positive = 20
     """Steps between lines of the log and points of TensorBoard."""
-    histograms_every: Annotated[int, Field(ge=0)] = 0
+    histograms_every: Annotated[Integer, Field(ge=0)] = 0
     """Steps between histograms of weights and gradients in TensorBoard; 0: none."""
 
     @model_validator(mode="after")
@@ -505,17 +521,19 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    sets: tuple[str, ...] = ("lfw_112", "calfw_112", "cplfw_112", "cfp_112")
+    sets: tuple[Annotated[str, AfterValidator(expand_value)], ...] = (
+        "lfw_112", "calfw_112", "cplfw_112", "cfp_112",
+    )  # fmt: skip
     """What `facerec evaluate all` measures on: data sets of the catalogue, its protocols, or
     PROTOCOL=PATH."""
 
 
 class CleanupSection(Section):
-    clean: Path = Path("clean")
+    clean: File = Path("clean")
     """Folder of what is kept."""
-    dirt: Path = Path("dirt")
+    dirt: File = Path("dirt")
     """Folder of the rest."""
-    report: Path = Path("report")
+    report: File = Path("report")
     """Folder of the manifest, the findings and index.html."""
     metric: Metric = "cosine"
     """Distance between images of one person when they are clustered."""

@@ -23,6 +23,7 @@ from facerec.errors import FacerecError, InputError, UsageError
 from facerec.evaluation.sets import find_sets
 from facerec.evaluation.thresholds import calibrate, with_calibration
 from facerec.faces import Floats, Image
+from facerec.files.home import expand_home, expand_value
 from facerec.files.writing import replacing
 from facerec.models.embedder import TorchEmbedder
 from facerec.parallel.ranks import world_size
@@ -258,8 +259,9 @@ def run_evaluation(
     Raises:
         EvaluationError: it failed; says the last line of its stderr.
     """
+    words = (expand_home(expand_value(word)) for word in shlex.split(arguments))
     command = [
-        sys.executable, "-m", "facerec", "evaluate", *shlex.split(arguments),
+        sys.executable, "-m", "facerec", "evaluate", *words,
         "--profile", str(profile), "--set", "model.card=null", "--model", str(model), "--no-cache",
         "--json",
         *(["--calibrate", str(model)] if calibrate else []),

@@ -26,6 +26,7 @@ from facerec.parallel.ranks import (
     rank,
     world_size,
 )
+from facerec.parallel.threads import use_threads
 from facerec.profile.loading import Profile
 from facerec.profile.schema import TrainSection
 from facerec.training import run_folder
@@ -141,8 +142,7 @@ def _set_up(
     if not resume:
         require_keys_of_loss(profile.train, profile.data)
     with process_group(profile.runtime.device) as device:
-        if profile.runtime.threads:
-            torch.set_num_threads(profile.runtime.threads)
+        use_threads(profile.runtime.threads)
         if rank() > 0:
             callbacks = Callbacks()
         plan = None

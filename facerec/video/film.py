@@ -12,6 +12,7 @@ import av
 from facerec.errors import InputError, MissingError
 from facerec.imaging.photos import MAX_PIXELS
 from facerec.parallel.ahead import read_ahead
+from facerec.parallel.cores import thread_limit
 from facerec.video.frames import DEFAULT_RATE, TimedFrame, Warn, ignore
 from facerec.video.losses import Losses
 from facerec.video.pixels import Deinterlacer, PixelReader
@@ -222,6 +223,7 @@ def video_stream(container: Any, name: str, max_pixels: int) -> Any:
             f"at most {max_pixels:,} are read"
         )
     context.options = {"max_pixels": str(max_pixels)}
+    context.thread_count = thread_limit()
     return stream
 
 

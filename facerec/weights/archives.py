@@ -26,6 +26,11 @@ _DAMAGED = (
     RuntimeError, ValueError, OverflowError,
 )  # fmt: skip
 
+
+class DamagedArchiveError(MissingError):
+    """An archive cannot be read."""
+
+
 _Open = Callable[[], AbstractContextManager[IO[bytes]]]
 _Member = tuple[str, _Open | None, int]
 """Name, opener of a file, and where in the archive it begins, in bytes."""
@@ -48,7 +53,8 @@ def extract(
         report: told before each member how many of the archive's bytes are done, and of how many.
 
     Raises:
-        MissingError: the archive is damaged or holds one of these.
+        DamagedArchiveError: it cannot be read.
+        MissingError: the archive holds one of these.
         UsageError: the place cannot be written.
     """
     remove_leftovers(folder.parent)
@@ -59,7 +65,7 @@ def extract(
         temporary.chmod(0o755)
         temporary.replace(folder)
     except _DAMAGED as error:
-        raise MissingError(f"{archive}: damaged archive: {brief(error)}") from error
+        raise DamagedArchiveError(f"{archive}: damaged archive: {brief(error)}") from error
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:

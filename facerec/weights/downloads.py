@@ -12,9 +12,10 @@ from facerec.errors import MissingError, UsageError
 from facerec.files.hashing import sha256_of
 from facerec.files.locking import locked
 from facerec.files.writing import replacing
-from facerec.weights.archives import extract
+from facerec.weights.archives import DamagedArchiveError, extract
 from facerec.weights.catalog import PackageFile, Record, RemoteFile, read_catalogue
 from facerec.weights.folder import cache_folder
+from facerec.weights.formats import is_of_format
 from facerec.weights.transfer import Progress, discard, transfer
 
 _EXTRACTED = "extracted"
@@ -187,9 +188,20 @@ def obtain(
                 _obtain_file(file, target, report, say, fetch)
             if file.format in _ARCHIVES and not (target.parent / _EXTRACTED).is_dir():
                 say(f"{name}: extracting {file.name}")
-                extract(target, target.parent / _EXTRACTED, report=report)
+                _extract(file, target, report)
     extracted = folder / _EXTRACTED
     return extracted if extracted.is_dir() else folder / record.remote_files[0].name
+
+
+def _extract(file: RemoteFile, archive: Path, report: Progress) -> None:
+    try:
+        extract(archive, archive.parent / _EXTRACTED, report=report)
+    except DamagedArchiveError:
+        if file.sha256 is None:
+            # Nobody else vouches for it: the next attempt downloads it anew.
+            archive.unlink()
+            _pin(archive).unlink(missing_ok=True)
+        raise
 
 
 def _waiting(name: str, say: Callable[[str], None]) -> Callable[[], None]:
@@ -213,6 +225,9 @@ def copy_from(place: Path) -> Fetch:
             raise MissingError(
                 f"{source}: other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…"
             )
+        if file.sha256 is None and not is_of_format(partial, file.format):
+            discard(partial)
+            raise MissingError(f"{source}: no whole {file.format} file")
         report(partial.stat().st_size, partial.stat().st_size)
         return digest
 

@@ -6,18 +6,23 @@ validator (RFC 9110, 8.8) that a resumption must match.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facerec.errors import MissingError, UsageError
+from facerec.files.hashing import sha256_of
 from facerec.files.parsing import parse_json
+from facerec.files.writing import replacing
 from facerec.weights.catalog import RemoteFile
 from facerec.weights.drive import confirmation_address, describe_page
+from facerec.weights.formats import is_of_format
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -30,6 +35,7 @@ _LONGEST_PAUSE = 60.0
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _PAGE_BYTES = 1 << 20
 _HEAD_BYTES = 4096
+_NOT_OF_TEXTS = bytes(set(range(32)) - set(b"\t\n\f\r"))
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes received and the total, None if unknown."""
@@ -112,6 +118,7 @@ def _attempt(
     timeout: tuple[float, float],
 ) -> str:
     import requests
+    import urllib3
 
     held, validator = _resumable(url, file, partial)
     headers = {}
@@ -133,41 +140,100 @@ def _attempt(
             total = _total(response, held, file)
             _note_origin(partial, url, response)
             digest = _append(response, partial, held, total, report)
+            gzipped = _is_gzipped(response)
     except requests.TooManyRedirects as error:
         raise _MirrorError("redirects without end") from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
         raise _MirrorError(f"no usable address: {error}") from error
     except requests.Timeout as error:
         raise _TransientError("silent for too long") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _TransientError(f"connection broken: {_brief(error)}") from error
     size = partial.stat().st_size
     if total is not None and size < total:
         raise _TransientError(f"cut off at {size} of {total} bytes")
-    if (stand_in := _stand_in(partial)) is not None:
-        discard(partial)
+    if gzipped and not _is_expected(partial, digest, file):
+        digest = _decode(partial)
+    if _is_expected(partial, digest, file):
+        return digest
+    stand_in, told = _stand_in(partial), _unexpected(partial, digest, file)
+    discard(partial)
+    if stand_in is not None:
         raise _MirrorError(stand_in)
-    if file.sha256 is not None and digest != file.sha256:
-        discard(partial)
-        if held:
-            # The resumed part may be damaged: retry from the first byte.
-            raise _TransientError(f"sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
-        raise _MirrorError(f"other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…")
-    return digest
+    if held:
+        # The resumed part may be damaged: retry from the first byte.
+        raise _TransientError(told)
+    raise _MirrorError(told)
+
+
+def _is_expected(partial: Path, digest: str, file: RemoteFile) -> bool:
+    """Whether it has the file's hash; where none is known, as far as its content shows, which then
+    must not be pinned if it is another."""
+    if file.sha256 is not None:
+        return digest == file.sha256
+    size = partial.stat().st_size
+    return (
+        file.size in (None, size)
+        and _stand_in(partial) is None
+        and is_of_format(partial, file.format)
+    )
+
+
+def _unexpected(partial: Path, digest: str, file: RemoteFile) -> str:
+    if file.sha256 is not None:
+        return f"other content: sha256 is {digest[:12]}…, not {file.sha256[:12]}…"
+    size = partial.stat().st_size
+    if file.size not in (None, size):
+        return f"sends {size} bytes, the catalogue says {file.size}"
+    return f"sends something else than a whole {file.format} file"
 
 
 def _stand_in(partial: Path) -> str | None:
     """What some servers send with 200 and no honest type in the place of a file; None for a file,
-    as far as its first bytes tell. It must not be pinned where no hash is known."""
+    as far as its first bytes tell."""
     with partial.open("rb") as arrived:
         head = arrived.read(_HEAD_BYTES)
     if not head:
         return "sends nothing"
     if head.startswith(b"version https://git-lfs.github.com/"):
         return "sends a Git LFS pointer, not the file"
+    text = head.decode("utf-8", "replace")
     if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return describe_page(head.decode("utf-8", "replace"))
+        return describe_page(text)
+    if len(head.translate(None, _NOT_OF_TEXTS)) == len(head):
+        return f"a text came in place of the file: {' '.join(text.split())[:80]}"
     return None
+
+
+def _decode(partial: Path) -> str:
+    """Replace gzipped bytes by what they hold; the SHA-256 of what is there then.
+
+    A server that compresses whatever is asked for says so with the same `Content-Encoding` as one
+    whose file is a .gz.
+    """
+    try:
+        with (
+            replacing(partial) as temporary,
+            gzip.open(partial) as packed,
+            temporary.open("wb") as out,
+        ):
+            for block in iter(lambda: _read_gzip(packed), b""):
+                out.write(block)
+    except _TransientError:
+        discard(partial)
+        raise
+    return sha256_of(partial)
+
+
+def _read_gzip(packed: gzip.GzipFile) -> bytes:
+    try:
+        return packed.read(_BLOCK)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _TransientError(f"sends damaged gzip data: {error}") from error
+
+
+def _is_gzipped(response: Response) -> bool:
+    return response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
 
 
 def _get(
@@ -217,6 +283,9 @@ def _continues(response: Response, held: int) -> bool:
 def _total(response: Response, held: int, file: RemoteFile) -> int | None:
     length = response.headers.get("Content-Length", "")
     total = held + int(length) if length.isdigit() else None
+    if _is_gzipped(response):
+        # The catalogue's may be the size of what the bytes hold.
+        return total
     if file.size is not None and total is not None and total != file.size:
         raise _MirrorError(f"offers {total} bytes, the catalogue says {file.size}")
     return file.size if total is None else total
@@ -242,7 +311,9 @@ def _append(
 
 
 def _blocks(response: Response) -> Iterator[bytes]:
-    blocks: Iterator[bytes] = response.iter_content(_BLOCK)
+    """The body as it is sent, of which length, range and hash are: Apache sends a .tar.gz with a
+    `Content-Encoding` that `iter_content` would decode."""
+    blocks: Iterator[bytes] = response.raw.stream(_BLOCK, decode_content=False)
     return blocks
 
 

@@ -84,6 +84,10 @@ def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
         ("train: {m1: 0}", r"mine\.yaml:1: train\.m1: .* greater than 0, not 0"),
         ("train: {evaluate: [all, '']}", r"mine\.yaml:1: train\.evaluate: .* \(empty\), not ''"),
         ("train: {evaluate: ['lfw --data \"a b']}", r"train\.evaluate: .*no closing quotation"),
+        ("train: {max_steps: 1.5e0}", r"train\.max_steps: .* fractional part, not 1\.5"),
+        ("train: {lr: 1, <<: {lr: 3}, lr: 2}", r"mine\.yaml:1: lr is given twice"),
+        ("train:\n  <<: fast", r"mine\.yaml:2: <<: expected a mapping or list of mappings"),
+        ("x-a: &a\n  lrr: 1\ntrain: {<<: *a}", r"mine\.yaml:2: unknown key train\.lrr; .*lr\?"),
         ("extends: mine.yaml", r"extends itself"),
         ("extends: nobody", r"no profile is called nobody"),
         ("runtime: {batch: !!python/object:os.system 1}", r"mine\.yaml:1"),
@@ -116,6 +120,40 @@ def test_variables_for_the_program_itself_are_no_settings() -> None:
     assert resolve(environment={"FACEREC_HOME": "/x", "FACEREC_DEBUG": "1"}).profile
 
 
+def test_an_empty_variable_is_not_set() -> None:
+    environment = {"FACEREC_DETECTOR_MIN_FACE": "", "FACEREC_DATA_TRAIN": " "}
+    assert resolve(environment=environment).profile == Profile.load(environment={})
+    with pytest.raises(ProfileError, match="did you mean FACEREC_DETECTOR_MIN_FACE"):
+        resolve(environment={"FACEREC_DETECTOR_MINFACE": ""})
+    cards = {"FACEREC_MODEL_AUGMENT": "null"}
+    assert resolve("accurate", environment=cards).profile.model.augment is None
+
+
+def test_merged_keys_are_below_a_sections_own(tmp_path: Path) -> None:
+    text = """
+x-slow: &slow {lr: 0.2, epochs: 3}
+x-slower: &slower
+  <<: *slow
+  lr: 0.7
+train:
+  lr: 0.3
+  <<: [*slower, {warmup: 1, lr: 5}]
+  options: {<<: {a: 1, b: 1}, a: 2}
+"""
+    resolved = resolve(write(tmp_path, text), environment={})
+    train = resolved.profile.train
+    assert (train.lr, train.epochs, train.warmup, train.options) == (0.3, 3, 1, {"a": 2, "b": 1})
+    assert resolved.origins["train.epochs"].endswith("mine.yaml:2")
+    assert resolved.origins["train.lr"].endswith("mine.yaml:7")
+    jsonschema.validate(yaml.safe_load(text), json_schema())
+
+
+@pytest.mark.parametrize("steps", ["1e4", "1E+4", "1.0e4", ".1e5", "10000", "10_000"])
+def test_an_integer_may_have_an_exponent(steps: str) -> None:
+    profile = Profile.load(settings=[f"train.max_steps={steps}"], environment={})
+    assert profile.train.max_steps == 10_000
+
+
 def test_a_setting_needs_a_value() -> None:
     with pytest.raises(ProfileError, match=r"give section\.key=value"):
         resolve(settings=["detector.min_face"], environment={})
@@ -135,3 +173,61 @@ def test_evaluations_on_the_way_are_words_as_a_shell_splits_them() -> None:
     told = ("all", 'lfw --data "my faces.tar" --pairs pairs.txt')
     profile = Profile.model_validate({"train": {"evaluate": told}})
     assert profile.train.evaluate == told
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's home folder."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_leading_tilde_is_the_home_folder_in_every_key_but_texts(home: Path) -> None:
+    as_written, expanded = set(), set()
+    for key in known_keys():
+        try:
+            profile = resolve(environment={}, settings=[f"{key}=~/x"]).profile
+        except ProfileError:
+            continue
+        value = getattr(profile, key) if "." not in key else _value(profile, key)
+        (expanded if Path(value) == home / "x" else as_written).add(key)
+    assert {"data.train", "model.name", "model.card", "gallery.path", "download.out"} < expanded
+    assert as_written == {
+        "description", "runtime.device", "recognize.unknown", "serve.webhook", "serve.mqtt",
+        "serve.immich_upstream", "train.backbone",
+    }  # fmt: skip
+
+
+def _value(profile: Profile, key: str) -> str:
+    section, name = key.split(".")
+    return getattr(getattr(profile, section), name)
+
+
+def test_a_leading_tilde_is_the_home_folder_in_lists(home: Path, tmp_path: Path) -> None:
+    text = """
+    data: {train: [~/a, b]}
+    model: {name: [~/a.onnx, sface], card: [~/a.yaml, null]}
+    evaluate: {sets: [lfw=~/lfw, cfp_112]}
+    serve: {cameras: {door: ~/door.mp4}}
+    """
+    profile = resolve(write(tmp_path, text), environment={}).profile
+    assert profile.data.train == (str(home / "a"), "b")
+    assert profile.model.name == (str(home / "a.onnx"), "sface")
+    assert profile.model.card == (home / "a.yaml", None)
+    assert profile.evaluate.sets == (f"lfw={home / 'lfw'}", "cfp_112")
+    assert profile.serve.cameras == {"door": str(home / "door.mp4")}
+
+
+def test_a_profile_is_found_in_the_home_folder(home: Path, tmp_path: Path) -> None:
+    home.mkdir()
+    write(home, "runtime: {batch: 3}", "base.yaml")
+    child = write(tmp_path, "extends: ~/base.yaml")
+    for name in ("~/base.yaml", Path("~/base.yaml"), child):
+        assert resolve(name, environment={}).profile.runtime.batch == 3
+
+
+@pytest.mark.parametrize("place", ["~nobody42/x", "milvus+lite://~/people.db", "a/~/b"])
+def test_other_tildes_stay_as_they_are_written(home: Path, place: str) -> None:
+    profile = resolve(environment={}, settings=[f"gallery.path={place}"]).profile
+    assert profile.gallery.path == place

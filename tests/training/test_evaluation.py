@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from torch import nn
@@ -11,7 +12,7 @@ from facerec.profile.loading import Profile
 from facerec.profile.schema import TrainSection
 from facerec.training.callbacks import Callbacks, RunLog
 from facerec.training.data.opening import open_training_data
-from facerec.training.evaluation import Evaluator
+from facerec.training.evaluation import Evaluator, run_evaluation
 from facerec.training.network import create_backbone
 from facerec.training.run_folder import MODEL
 
@@ -92,3 +93,20 @@ def test_an_evaluation_is_named_by_its_first_word_as_a_shell_splits_it(
     monkeypatch.setattr("facerec.training.evaluation.find_sets", lambda *_: ([], ["lfw: absent"]))
     snapshot(tmp_path, "train.evaluate=['\"all\" --flip']", said=told)
     assert told == ["the run will not be evaluated on all its sets: lfw: absent"]
+
+
+def test_an_evaluation_reads_a_leading_tilde_as_a_shell_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE", "/home/ann")
+    asked: list[list[str]] = []
+
+    def answer(command: list[str], **_: object) -> SimpleNamespace:
+        asked.append(command)
+        return SimpleNamespace(returncode=0, stdout='{"protocol": "lfw"}\n', stderr="")
+
+    monkeypatch.setattr("facerec.training.evaluation.subprocess", SimpleNamespace(run=answer))
+    run_evaluation("all lfw=~/lfw --pairs ~/pairs.txt", Path("model"), Path("profile"))
+    words = ["all", "lfw=/home/ann/lfw", "--pairs", "/home/ann/pairs.txt"]
+    assert asked[0][4:8] == words

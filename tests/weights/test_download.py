@@ -24,9 +24,9 @@ from facerec.weights.transfer import transfer
 from tests.conftest import Run, spawn
 from tests.fault_server import STAND_INS, FaultServer, serving
 from tests.models.test_onnx import CARD
-from tests.weights.test_archives import make_zip
+from tests.weights.test_archives import make_tar, make_zip
 
-CONTENT = os.urandom(300_000)
+CONTENT = b"\x80" + os.urandom(299_999)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -51,6 +51,12 @@ def write_catalogue(home: Path, *urls: str, **changes: object) -> None:
     (home / "catalog.yaml").write_text(yaml.safe_dump({"weights": {"thing": record}}))
 
 
+def write_set(home: Path, url: str, name: str, **changes: object) -> None:
+    file = {"name": name, "urls": [url], "format": name.rsplit(".")[-1], **changes}
+    record = {"file": file, "licence": "MIT", "commercial": True, "published": ""}
+    (home / "catalog.yaml").write_text(yaml.safe_dump({"data": {"set": record}}))
+
+
 def fetch_quickly(file: RemoteFile, partial: Path, report: object) -> str:
     return transfer(file, partial, lambda *_: None, pause=lambda _: None, timeout=(1.0, 0.5))
 
@@ -66,7 +72,7 @@ def store_files(home: Path) -> set[str]:
 
 OVERCOME = [
     "good", "reset", "truncated", "no-range", "wrong-range", "changed", "silent", "slow", "drive",
-    "once-429", "once-500", "once-503",
+    "once-429", "once-500", "once-503", "gzip", "x-gzip", "compressing",
 ]  # fmt: skip
 REFUSED = {
     "403": "HTTP 403",
@@ -78,6 +84,9 @@ REFUSED = {
     "untyped-html": 'a web page titled "Sign in" came in place',
     "lfs-pointer": "sends a Git LFS pointer",
     "nothing": "sends nothing",
+    "json": "a text came in place of the file: .*dailyLimitExceeded",
+    "xml": "a text came in place of the file: .*AccessDenied",
+    "compressing-badly": "sends damaged gzip data",
     "quota": "quota for this file is used up",
     "loop": "redirects without end",
     "wrong": "other content",
@@ -163,7 +172,7 @@ def test_an_unknown_hash_is_pinned_and_said(server: FaultServer, home: Path, run
     code, out, err = run("download", "verify", "thing", "--json")
     assert (code, "damaged" in json.loads(out)["state"]) == (4, True)
     path.unlink()
-    server.content = bytes(1000)
+    server.content = b"\x80" + bytes(999)
     code, _, err = run("download", "weights", "thing")
     assert (code, "other content than the first download's" in err) == (4, True)
     assert not path.exists()
@@ -199,6 +208,18 @@ def test_files_come_from_a_stick_too(home: Path, tmp_path: Path, run: Run, as_fo
     (stick / "file.bin").write_bytes(CONTENT)
     code, out, _ = run("download", "weights", "thing", "--from", source, "--json")
     assert (code, Path(json.loads(out)["path"]).read_bytes() == CONTENT) == (0, True)
+
+
+def test_the_store_and_a_stick_may_be_in_the_home_folder(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_catalogue(home, "http://127.0.0.1:9/x", sha256=SHA256)
+    (home / "stick").write_bytes(CONTENT)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(home.parent))
+    monkeypatch.setenv("FACEREC_HOME", "~/home")
+    code, out, _ = run("download", "weights", "thing", "--from=~/home/stick", "--json")
+    assert (code, json.loads(out)["path"]) == (0, str(home / "downloads" / "thing" / "file.bin"))
 
 
 def test_a_restricting_licence_is_shown_and_must_be_accepted(home: Path, run: Run) -> None:
@@ -353,12 +374,60 @@ def test_yunet_is_found_in_the_store(home: Path, data: Path, run: Run, picture: 
 def test_a_data_set_is_extracted(tmp_path: Path, home: Path, run: Run) -> None:
     archive = make_zip(tmp_path / "a.zip", "set/Zoë/1.jpg", "set/2.jpg")
     with serving(archive.read_bytes()) as server:
-        file = {"name": "set.zip", "urls": [server.url("truncated")], "format": "zip"}
-        record = {"file": file, "licence": "MIT", "commercial": True, "published": ""}
-        (home / "catalog.yaml").write_text(yaml.safe_dump({"data": {"set": record}}))
+        write_set(home, server.url("truncated"), "set.zip")
         code, out, err = run("download", "data", "set", "--json")
     assert code == 0, err
     assert (Path(json.loads(out)["path"]) / "set" / "Zoë" / "1.jpg").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("fault", ["x-gzip", "gzip", "compressing"])
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_tar_whose_compression_the_server_names_is_the_file(
+    tmp_path: Path, home: Path, run: Run, fault: str, hashed: bool
+) -> None:
+    content = make_tar(tmp_path / "set.tar.gz", "set/1.jpg").read_bytes()
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    with serving(content) as server:
+        write_set(home, server.url(fault), "set.tar.gz", format="tar", **facts if hashed else {})
+        code, out, err = run("download", "data", "set", "--json")
+    assert code == 0, err
+    assert (Path(json.loads(out)["path"]) / "set" / "1.jpg").read_bytes() == b"x"
+
+
+def test_of_what_a_server_compresses_the_content_is_the_file(
+    server: FaultServer, home: Path
+) -> None:
+    write_catalogue(home, server.url("compressing"), size=len(CONTENT))
+    assert get_thing().read_bytes() == CONTENT
+
+
+def test_a_damaged_archive_without_a_hash_is_downloaded_anew(
+    tmp_path: Path, home: Path, run: Run
+) -> None:
+    whole = make_zip(tmp_path / "a.zip", "set/1.jpg", content=b"x" * 99).read_bytes()
+    damaged = bytearray(whole)
+    damaged[40:44] = b"\xff" * 4
+    with serving(bytes(damaged)) as server:
+        write_set(home, server.url("good"), "set.zip")
+        code, _, err = run("download", "data", "set")
+        assert (code, "damaged archive" in err) == (4, True)
+        server.content = whole
+        assert run("download", "data", "set")[0] == 0
+
+
+@pytest.mark.parametrize("format", ["zip", "tar", "pth", "safetensors"])
+def test_of_an_unknown_hash_something_of_another_format_is_not_the_file(
+    home: Path, tmp_path: Path, run: Run, format: str
+) -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(600)
+    (tmp_path / "stick").write_bytes(picture)
+    with serving(picture) as server:
+        write_catalogue(home, server.url("good"), format=format)
+        with pytest.raises(MissingError, match=f"something else than a whole {format} file"):
+            get_thing()
+    code, _, err = run("download", "weights", "thing", "--from", tmp_path / "stick")
+    assert (code, f"no whole {format} file" in err) == (4, True)
+    assert not any("file.bin" in name for name in store_files(home))
 
 
 def test_models_for_commercial_use_are_listed_by_their_licence(run):

@@ -15,6 +15,7 @@ from facerec.files.parsing import brief
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.external import weight_files
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
+from facerec.parallel.cores import thread_limit
 
 _INPUTS: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -36,7 +37,7 @@ class OnnxNetwork:
     Args:
         path: the network.
         device: `cpu`, a CUDA device, or `mps` for CoreML, where ONNX Runtime was built for it.
-        threads: CPU threads; 0: one per core.
+        threads: CPU threads; 0: one per core, or as many as a quota lets run.
 
     Raises:
         MissingError: ONNX Runtime is not installed or cannot read the file, or has no CoreML.
@@ -181,7 +182,7 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
     # Events for Windows' tracing; elsewhere `facerec/__init__.py` disables telemetry.
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or thread_limit()
     # Warnings would go to stderr; failures are raised.
     options.log_severity_level = 4
     if device == "mps" and not offers(device):

@@ -14,7 +14,7 @@ from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
-from facerec.parallel.cores import takes_all_cores
+from facerec.parallel.cores import takes_all_cores, thread_limit
 from facerec.parallel.forking import renew_in_children
 from facerec.parallel.openvino import keep_for_ever, open_core
 from facerec.profile.schema import RuntimePrecision
@@ -25,7 +25,7 @@ class OpenVinoNetwork:
 
     Args:
         path: the `.xml` or `.onnx`.
-        threads: CPU threads; 0: one per core.
+        threads: CPU threads; 0: one per core, or as many as a quota lets run.
         precision: `bf16`, `fp32`, or `int8` for quantised weights, whose other layers run in bf16
             where the CPU multiplies it.
 
@@ -40,7 +40,7 @@ class OpenVinoNetwork:
         best = choose_precision("auto" if precision == "int8" else precision, "openvino", "cpu")
         hint = "bf16" if best == "bf16" else "f32"
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
-        if threads:
+        if threads := threads or thread_limit():
             settings["INFERENCE_NUM_THREADS"] = str(threads)
             settings["ENABLE_CPU_PINNING"] = "YES" if takes_all_cores(threads) else "NO"
         parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
