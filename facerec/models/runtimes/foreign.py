@@ -137,7 +137,7 @@ class ForeignEmbedder:
         return vectors
 
 
-def carried_card(text: str, path: Path) -> ModelCard:
+def parse_card(text: str, path: Path) -> ModelCard | None:
     """The card inside a file.
 
     Args:
@@ -145,8 +145,6 @@ def carried_card(text: str, path: Path) -> ModelCard:
         path: for messages.
 
     Raises:
-        MissingError: there is none.
+        MissingError: it is no card.
     """
-    if not text:
-        raise MissingError(f"{path}: carries no model card")
-    return ModelCard.from_json(text, str(path))
+    return ModelCard.from_json(text, str(path)) if text else None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.files.parsing import brief
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.external import weight_files
-from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
+from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, parse_card
 
 _INPUTS: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -118,21 +118,16 @@ def load_onnx(
     return ForeignEmbedder(path, network, card, batch=batch)
 
 
-def embedded_card(path: Path) -> ModelCard:
-    """The card that `facerec export` embedded in an ONNX file.
+def onnx_card(path: Path) -> ModelCard | None:
+    """The card that `facerec export` embedded in an ONNX file; None: there is none.
 
     Raises:
         MissingError: the file is absent, or ONNX Runtime is not installed or cannot read it.
-        UsageError: there is none.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such model file")
-    text = OnnxNetwork(path, device="cpu", threads=1).metadata.get(CARD_KEY)
-    if text is None:
-        raise UsageError(
-            f"{path}: this ONNX model carries no model card; give one with --card or model.card"
-        )
-    return ModelCard.from_json(text, str(path))
+    metadata = OnnxNetwork(path, device="cpu", threads=1).metadata
+    return parse_card(metadata.get(CARD_KEY, ""), path)
 
 
 def embeds_preprocessing(path: Path) -> bool:

@@ -6,13 +6,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from facerec.card import Augment, ModelCard
+from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
+from facerec.files.hashing import sha256_of
 from facerec.files.parsing import brief
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import CHECK_KEY
-from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
+from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, parse_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.cores import takes_all_cores
 from facerec.parallel.forking import renew_in_children
@@ -43,15 +44,12 @@ class OpenVinoNetwork:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
             settings["ENABLE_CPU_PINNING"] = "YES" if takes_all_cores(threads) else "NO"
-        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
-        if not all(part.is_file() for part in parts):
-            raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
+        _require_parts(path)
         self._settings, self._compiling = settings, threading.Lock()
         try:
             model = _read_model(path)
             self._compiled = self._compile(model)
             self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
-            self.card_text = _told(model, CARD_KEY)
             self.check = _told(model, CHECK_KEY)
         except Exception as error:
             raise MissingError(f"{path}: OpenVINO cannot read it") from error
@@ -84,22 +82,31 @@ class OpenVinoNetwork:
 
 
 def load_openvino(
-    path: Path, card: ModelCard | None = None, *, threads: int, batch: int,
-    precision: RuntimePrecision = "fp32", augment: Augment | None = None,
-) -> ForeignEmbedder:  # fmt: skip
-    """An embedder of a file that OpenVINO reads.
+    path: Path, card: ModelCard, *, threads: int, batch: int, precision: RuntimePrecision = "fp32"
+) -> ForeignEmbedder:
+    """An embedder of a file that OpenVINO reads; see `OpenVinoNetwork` and `ForeignEmbedder`."""
+    network = OpenVinoNetwork(path, threads=threads, precision=precision)
+    return ForeignEmbedder(path, network, card, batch=batch)
 
-    Args:
-        card: None: the one embedded by `facerec export --to openvino`.
-        precision: see `OpenVinoNetwork`.
-        augment: what is averaged; None: as the card says.
+
+def openvino_card(path: Path) -> ModelCard | None:
+    """The card that `facerec export --to openvino` embedded; None: there is none.
 
     Raises:
-        MissingError: OpenVINO is not installed or cannot read it, or it carries no card.
+        MissingError: a file is absent, or OpenVINO is not installed or cannot read it.
     """
-    network = OpenVinoNetwork(path, threads=threads, precision=precision)
-    card = card or carried_card(network.card_text, path)
-    return ForeignEmbedder(path, network, card.with_augment(augment), batch=batch)
+    import_openvino(path)
+    _require_parts(path)
+    try:
+        text = _told(_read_model(path), CARD_KEY)
+    except Exception as error:
+        raise MissingError(f"{path}: OpenVINO cannot read it") from error
+    return parse_card(text, path)
+
+
+def openvino_sha256(path: Path) -> str:
+    """Hex SHA-256 of `NAME.xml` and of its weights in `NAME.bin`."""
+    return sha256_of(*_parts(path))
 
 
 def import_openvino(where: Path | str) -> Any:
@@ -118,6 +125,15 @@ def import_openvino(where: Path | str) -> Any:
             f"{where}: OpenVINO is not installed; pip install 'facerec[openvino]'"
         ) from error
     return openvino
+
+
+def _parts(path: Path) -> list[Path]:
+    return [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+
+
+def _require_parts(path: Path) -> None:
+    if not all(part.is_file() for part in _parts(path)):
+        raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
 
 
 def _read_model(path: Path) -> Any:
