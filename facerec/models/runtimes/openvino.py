@@ -6,6 +6,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
@@ -13,12 +16,20 @@ from facerec.files.hashing import sha256_of
 from facerec.files.parsing import brief
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import CHECK_KEY
-from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, parse_card
+from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, Port, parse_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.cores import takes_all_cores
 from facerec.parallel.forking import renew_in_children
 from facerec.parallel.openvino import keep_for_ever, open_core
 from facerec.profile.schema import RuntimePrecision
+
+_TYPES: dict[str, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "f64": np.dtype(np.float64),
+    "u8": np.dtype(np.uint8),
+}
+"""Those that an embedder takes or gives."""
 
 
 class OpenVinoNetwork:
@@ -49,7 +60,7 @@ class OpenVinoNetwork:
         try:
             model = _read_model(path)
             self._compiled = self._compile(model)
-            self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
+            self.takes, self.gives = _port(model.input()), [_port(port) for port in model.outputs]
             self.check = _told(model, CHECK_KEY)
         except Exception as error:
             raise MissingError(f"{path}: OpenVINO cannot read it") from error
@@ -70,12 +81,12 @@ class OpenVinoNetwork:
     def _compile(self, model: Any) -> Any:
         return open_core().compile_model(model, "CPU", self._settings)
 
-    def run(self, x: Floats) -> Floats:
+    def run(self, x: NDArray[Any], output: int) -> Floats:
         try:
             with self._compiling:
                 if self._compiled is None:
                     self._compiled = self._compile(_read_model(self._path))
-            y: Floats = self._compiled(x)[0]
+            y: Floats = self._compiled(x)[output]
         except Exception as error:
             raise MissingError(f"{self._path}: OpenVINO cannot run it: {brief(error)}") from error
         return y
@@ -145,8 +156,11 @@ def _read_model(path: Path) -> Any:
     return reader.convert(reader.load(str(path)))
 
 
-def _shape(port: Any) -> list[int | None]:
-    return [side.get_length() if side.is_static else None for side in port.partial_shape]
+def _port(port: Any) -> Port:
+    sides = () if port.partial_shape.rank.is_dynamic else port.partial_shape
+    shape = [side.get_length() if side.is_static else None for side in sides]
+    name = port.element_type.get_type_name()
+    return Port(shape, _TYPES.get(name), name)
 
 
 def _told(model: Any, key: str) -> str:
