@@ -156,7 +156,7 @@ MODELS = Key(
 )  # fmt: skip
 CARDS = Key(
     "model.card", ("--card",), MODEL, list[Path], metavar="FILE",
-    note="In the order of the ONNX models, or for the one model.",
+    note="In the order of the models, or of those that carry none.",
 )  # fmt: skip
 CARD = Key("model.card", ("--card",), MODEL, Path, metavar="FILE")
 AUGMENT = Key("model.augment", ("--augment",), MODEL)

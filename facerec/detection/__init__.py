@@ -19,6 +19,8 @@ Facts that it may register with:
   for upright ones.
 - `turn_margin`: log-odds by which the face of a turned image must be surer than that of the image
   as it is, where it is not MTCNN's 3.
+- `reads`: those of the profile's keys `min_face`, `thresholds`, `scale_factor`, `max_candidates`,
+  `score` and `weights` that it reads; another that is set is refused. Without it none is.
 - `uses_all_cores`: True where one process keeps all cores busy, so that a stream is not divided
   among worker processes.
 """

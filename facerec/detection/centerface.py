@@ -41,6 +41,7 @@ _FIXED = {
     help="CenterFace, one-stage, for hard photos; needs the extra [centerface].",
     landmarks="mtcnn",
     certain=0.6,
+    reads=("min_face", "score", "weights"),
 )
 class CenterFace(OneStage):
     """A one-stage detector that finds small, turned and hidden faces.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from facerec.detection import Detector
-from facerec.errors import MissingError
+from facerec.errors import MissingError, ProfileError
+from facerec.profile.detector_keys import readers_of, unread_keys
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 
@@ -22,9 +23,13 @@ def create_detector(section: DetectorSection, *, device: str = "cpu") -> Detecto
 
     Raises:
         MissingError: a package or weights file that the detector needs is absent.
-        ProfileError: the detector has no such option, or not with that value.
+        ProfileError: the detector has no such option, or not with that value; or it does not read a
+            key that is set.
     """
     entry = DETECTORS.get(section.name)
+    for key in unread_keys(section):
+        others = ", ".join(readers_of(key))
+        raise ProfileError(f"detector.{key}: {section.name} does not read it; it is of {others}")
     entry.options(section.options, "detector.options")
     detector: Detector = entry.target.from_section(section, device=device)
     if landmarks_of(section) == OWN_LANDMARKS:

@@ -30,6 +30,7 @@ def import_triton_first() -> None:
     cascade=True,
     certain=0.98,
     uses_all_cores=True,
+    reads=("min_face", "thresholds", "scale_factor"),
 )
 class TensorFlowMTCNN(Reducible):
     """mtcnn 1.0.0, one image at a time, boxes not clipped to the image.

@@ -24,6 +24,7 @@ _SCORE = 0.6
     landmarks="mtcnn",
     certain=0.91,
     turn_margin=0.2,
+    reads=("min_face", "score", "weights"),
 )
 class YuNet(OneStage):
     """A one-stage detector.

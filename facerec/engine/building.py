@@ -15,6 +15,7 @@ from facerec.alignment.warp import VIEWS, warp_to_template
 from facerec.card import ModelCard
 from facerec.detection import Detector
 from facerec.detection.creation import create_detector
+from facerec.engine.model_cards import find_card
 from facerec.errors import UsageError
 from facerec.faces import Image
 from facerec.imaging.decode import read_image
@@ -38,24 +39,23 @@ from facerec.models.runtimes.graphs import (
     write_openvino,
 )
 from facerec.models.runtimes.onnx import (
-    embedded_card,
     embeds_preprocessing,
     load_onnx,
     offers,
-    onnx_sha256,
 )
 from facerec.models.runtimes.openvino import import_openvino, load_openvino
+from facerec.models.runtimes.torchscript import TorchScriptEmbedder
 from facerec.parallel.devices import choose_device
 from facerec.parallel.openvino import is_installed
 from facerec.parallel.threads import TorchThreads, use_threads
 from facerec.profile.loading import Profile
-from facerec.profile.schema import ModelSection, RuntimeEngine, RuntimePrecision
+from facerec.profile.schema import RuntimeEngine, RuntimePrecision
 from facerec.registry import BACKBONES
 from facerec.weights.cards import read_card
 from facerec.weights.catalog import catalogue, read_catalogue
 from facerec.weights.downloads import require_download
 from facerec.weights.folder import cache_folder
-from facerec.weights.store import load_card, load_model
+from facerec.weights.store import load_model
 
 Write = Callable[[Path, Image], None]
 _GAINS = (1.0, 0.6, 1.4)
@@ -92,7 +92,7 @@ def open_model(profile: Profile) -> Embedder | Fusion:
     weights = (
         normalised_weights(section.weights)
         if section.weights
-        else equal_weights([_calibrated_card(one) for one in alone])
+        else equal_weights([find_card(one) for one in alone])
     )
     card = fused_card([embedder.card for embedder in embedders], weights, section.norms)
     known = read_catalogue().fusions.get(card.fingerprint())
@@ -103,54 +103,36 @@ def open_model(profile: Profile) -> Embedder | Fusion:
     return Fusion(tuple(embedders), weights, card, section.norms)
 
 
-def _calibrated_card(section: ModelSection) -> ModelCard:
-    """A network's card as it was calibrated, whatever the profile has averaged."""
-    if isinstance(section.card, Path):
-        return read_card(section.card, "")
-    path = Path(section.only_name)
-    return embedded_card(path) if path.suffix == ".onnx" else load_card(path)
-
-
 def open_embedder(profile: Profile) -> Embedder:
     """The embedder that a profile of one network describes.
 
     Raises:
-        MissingError: weights, a package or the device is missing.
+        MissingError: weights, a package or the device is missing, or the card cannot be read.
+        IncompatibleError: the profile's card is of another model than the file's own.
         UsageError: the runtime does not run such a model, or not in that precision; or the profile
-            has several networks.
+            has several networks; or neither it nor the model's file has a card.
     """
     section = profile.model
-    name, given_card = section.only_name, section.only_card
+    name = section.only_name
     path = Path(name)
     use_threads(profile.runtime.threads)
     if path.suffix == ".ts":
-        from facerec.models.runtimes.torchscript import load_torchscript
-
         plan = _Plan(profile, path.name, ("torch",))
         plan.require_unrounded("fp32")
-        return load_torchscript(
-            path, device=plan.device, batch=profile.runtime.batch, augment=section.augment
-        )
+        card = find_card(section).with_augment(section.augment)
+        return TorchScriptEmbedder(path, card, device=plan.device, batch=profile.runtime.batch)
     if path.suffix == ".xml":
         plan = _Plan(profile, path.name, ("openvino",))
         plan.require_unrounded("fp32", "bf16")
-        return plan.load(path, None)
+        return plan.load(path, find_card(section).with_augment(section.augment))
     record = catalogue().get(name)
     if path.suffix == ".onnx":
-        card = (
-            embedded_card(path) if given_card is None else read_card(given_card, onnx_sha256(path))
-        )
-        return _open_onnx(path, card, profile)
+        return _open_onnx(path, find_card(section), profile)
     if record is not None and record.file.format == "onnx":
-        path = require_download(name, record)
-        card = record.card.model_copy(update={"sha256": onnx_sha256(path)})
-        return _open_onnx(path, card, profile)
+        return _open_onnx(require_download(name, record), find_card(section), profile)
     # Before weights are read or converted: this engine may not run in that precision.
     plan = _Plan(profile, path.name, ("torch", "onnxruntime", "openvino"))
-    card, state = load_model(name)
-    if given_card is not None:
-        card.require_same_model(given := read_card(given_card), str(given_card))
-        card = given
+    card, state = load_model(name, section.only_card)
     card = card.with_augment(section.augment)
     graph = BACKBONES.fact(card.architecture, "graph")
     if graph is not None and plan.runs_graphs:
@@ -243,8 +225,8 @@ class _Plan:
         if asked not in ("auto", *offered):
             raise UsageError(f"runtime.precision {asked}: {self._model} is run in {offered[0]}")
 
-    def load(self, path: Path, card: ModelCard | None) -> Embedder:
-        """A file's embedder; `card` is None for a file that has its own.
+    def load(self, path: Path, card: ModelCard) -> Embedder:
+        """A file's embedder.
 
         Raises:
             MissingError: it cannot be read.
@@ -253,11 +235,9 @@ class _Plan:
         runtime = self._profile.runtime
         if self.engine == "openvino":
             embedder = load_openvino(
-                path, card, threads=runtime.threads, batch=runtime.batch,
-                precision=self.precision, augment=self._profile.model.augment,
-            )  # fmt: skip
+                path, card, threads=runtime.threads, batch=runtime.batch, precision=self.precision
+            )
         else:
-            assert card is not None
             embedder = self._load_onnx(path, card, self.device)
             if self.device == "mps" and runtime.device == "auto":
                 # CoreML computes differently on each of Apple's chips.

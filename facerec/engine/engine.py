@@ -18,6 +18,7 @@ from facerec.detection import Detector
 from facerec.detection.creation import points_of
 from facerec.detection.reduction import power_of_two
 from facerec.engine.building import build_detector, open_model
+from facerec.engine.images import require_image, require_images
 from facerec.engine.pool import Batch, Batches, Select, WorkerConfig, map_in_workers
 from facerec.engine.quality import (
     adapt_chips,
@@ -138,8 +139,11 @@ class Engine:
 
         Args:
             images: `(H, W, 3) uint8` RGB each, of any sizes.
+
+        Raises:
+            UsageError: one is no such array, as `read_image` reads them.
         """
-        return self._detector.detect(images)
+        return self._detector.detect(require_images(images))
 
     def reduction(self, height: int, width: int) -> int:
         """JPEG downscale factor at which the smallest face sought stays detectable; see
@@ -148,23 +152,41 @@ class Engine:
         return self._detector.reduction(height, width)
 
     def align(self, image: Image, faces: Sequence[Face]) -> Image:
-        """One chip per face on the model's template, `(N, H, W, 3) uint8` RGB."""
-        return warp_to_template(image, faces, self.card.template, self._chip_size)
+        """One chip per face on the model's template, `(N, H, W, 3) uint8` RGB.
+
+        Raises:
+            UsageError: the image is no `(H, W, 3) uint8` array, as `read_image` reads it.
+        """
+        return warp_to_template(require_image(image), faces, self.card.template, self._chip_size)
 
     def quality(self, found: Sequence[tuple[Image, Face]]) -> Floats:
         """Quality `(N,) float32` in [0, 1] of faces, each given with the image it was found in, by
-        its pixels and landmarks alone."""
+        its pixels and landmarks alone.
+
+        Raises:
+            UsageError: an image is no `(H, W, 3) uint8` array, as `read_image` reads it.
+        """
+        require_images(image for image, _ in found)
         return face_quality(quality_chips(found), [face for _, face in found])
 
     def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
-        """Unit vectors `(N, D) float32` of faces, each given with the image it was found in."""
+        """Unit vectors `(N, D) float32` of faces, each given with the image it was found in.
+
+        Raises:
+            UsageError: an image is no `(H, W, 3) uint8` array, as `read_image` reads it.
+        """
+        require_images(image for image, _ in found)
         return self._vectors.of_found(found).units
 
     def embed_chips(self, chips: Image) -> Floats:
         """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB.
 
         Views, where the card averages them, are taken from the chips themselves.
+
+        Raises:
+            UsageError: one is no such array.
         """
+        require_images(chips)
         return self._vectors.of_chips(chips).units
 
     def embed(
@@ -178,8 +200,10 @@ class Engine:
             select: picks which of an image's faces are embedded and returned.
 
         Raises:
-            UsageError: an aligned image is neither square nor of the model's size.
+            UsageError: an image is no `(H, W, 3) uint8` array, as `read_image` reads it; or an
+                aligned one is neither square nor of the model's size.
         """
+        images = require_images(images)
         if aligned:
             chips = [self._chip_of(image) for image in images]
             located = [(Frame("", chip), [_whole(chip)]) for chip in chips]

@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 
 
-def sha256_of(path: str | Path) -> str:
-    """Hex SHA-256 of a file's content."""
+def sha256_of(*paths: str | Path) -> str:
+    """Hex SHA-256 of a file's content, or of several files' one after the other."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        with Path(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()

@@ -102,14 +102,19 @@ class TorchEmbedder:
         if self.card.colour == "BGR":
             x = x.flip(1)
         x = x.sub_(self._mean).mul_(self._scale).to(self._dtype)
-        y = self._network(x).float()
+        y = self._run(x)
         norms = y.norm(dim=1)
         if self.card.augment != "none":
             # Mirror averaging: the sum of both views' unit vectors, renormalised.
-            mirrored = self._network(x.flip(3)).float()
+            mirrored = self._run(x.flip(3))
             norms = (norms + mirrored.norm(dim=1)) / 2
             y = F.normalize(y) + F.normalize(mirrored)
         return F.normalize(y).cpu(), norms.cpu()
+
+    def _run(self, x: Tensor) -> Tensor:
+        """`(N, D) float32` of network input."""
+        y: Tensor = self._network(x)
+        return y.float()
 
     def parameters(self) -> int:
         """Learned parameters."""

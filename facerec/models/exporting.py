@@ -40,7 +40,7 @@ from facerec.models.runtimes.graphs import (
 )
 from facerec.models.runtimes.onnx import load_onnx
 from facerec.models.runtimes.openvino import load_openvino
-from facerec.models.runtimes.torchscript import load_torchscript
+from facerec.models.runtimes.torchscript import TorchScriptEmbedder
 from facerec.models.targets import check_target
 from facerec.registry import EXPORTS
 from facerec.weights.store import load_model
@@ -147,7 +147,7 @@ def export_openvino(export: Export, path: Path) -> Embedder:
         export.graph, path, export.card, export.chips, export.precision, export.opset,
         normalise=export.normalise, check=export.check,
     )  # fmt: skip
-    return load_openvino(path, threads=0, batch=max(BATCHES))
+    return load_openvino(path, export.rounded, threads=0, batch=max(BATCHES))
 
 
 @EXPORTS.register(
@@ -163,7 +163,7 @@ def export_torchscript(export: Export, path: Path) -> Embedder:
     with quiet(), torch.inference_mode():
         traced: Any = torch.jit.trace(export.network, example)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, str(path), _extra_files={CARD_KEY: export.rounded.to_json()})
-    return load_torchscript(path, device="cpu", batch=max(BATCHES))
+    return TorchScriptEmbedder(path, export.rounded, device="cpu", batch=max(BATCHES))
 
 
 def _embed(path: Path, export: Export) -> None:

@@ -22,6 +22,7 @@ from facerec.errors import FacerecError, ProfileError, did_you_mean
 from facerec.files.home import expand_home
 from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
+from facerec.profile.detector_keys import keys_read
 from facerec.profile.schema import (
     PATTERNS,
     UNKNOWN_NAME,
@@ -124,13 +125,15 @@ def resolve(
     Raises:
         ProfileError: a file, key or value is unknown or invalid; names file, line and key.
     """
-    upper = _read_environment(os.environ if environment is None else environment)
+    variables = _read_environment(os.environ if environment is None else environment)
+    upper: _Layer = {}
     for setting in settings:
         upper.update(_read_setting(setting))
     for key, value in (flags or {}).items():
         if value is not None:
             upper[key] = _Value(value, "command line")
-    return _validate(_overridden(_read_file(_find(name), ()), upper))
+    lower = _overridden(_read_file(_find(name), ()), variables)
+    return _validate(_overridden(lower, upper))
 
 
 def shipped_profiles() -> dict[str, Path]:
@@ -228,7 +231,7 @@ def _read_file(path: Path, chain: Sequence[Path]) -> _Layer:
 def _overridden(lower: _Layer, upper: _Layer) -> _Layer:
     """The lower layer's values and, before them, the upper's. What the lower says of several
     networks together holds for its own alone, so it goes where the upper names others; a card for
-    each is such, too."""
+    each is such, too. So does what it says of its own detector, where the upper names another."""
     if "model.name" in upper:
         lower = {
             key: entry
@@ -236,7 +239,25 @@ def _overridden(lower: _Layer, upper: _Layer) -> _Layer:
             if key not in _OF_SEVERAL_NETWORKS
             and not (key == "model.card" and isinstance(entry.value, list))
         }
-    return {**lower, **upper}
+    of_another = _of_another_detector(lower, upper)
+    return {**{key: it for key, it in lower.items() if key not in of_another}, **upper}
+
+
+def _of_another_detector(lower: _Layer, upper: _Layer) -> set[str]:
+    """Keys that hold for the lower layer's detector alone, where the upper names another."""
+    name = "detector.name"
+    if name not in upper:
+        return set()
+    old, new = (
+        str(layer[name].value if name in layer else DetectorSection().name)
+        for layer in (lower, upper)
+    )
+    if old == new:
+        return set()
+    gone = keys_read(old) - keys_read(new)
+    if name in lower:
+        gone |= {"weights", "options"}
+    return {f"detector.{key}" for key in gone}
 
 
 def _items(node: yaml.MappingNode, path: Path) -> Iterable[tuple[str, yaml.Node, str]]:

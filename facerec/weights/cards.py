@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,33 @@ def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
         raise MissingError(
             f"{path}: belongs to other weights (sha256 {card.sha256[:12]}…, not {sha256[:12]}…)"
         )
+    return card
+
+
+def choose_card(
+    model: str | Path, own: ModelCard | None, given: Path | None, sha256: Callable[[Path], str]
+) -> ModelCard:
+    """The card that counts for a model: the given one, else its own.
+
+    Args:
+        model: its file, or its name where it has a card of its own.
+        own: the card that it carries; None: it carries none.
+        given: a card's file, of the same model as its own; one that names no weights gets theirs.
+        sha256: hash of the model's weights; asked where it carries no card.
+
+    Raises:
+        IncompatibleError: the given card is of another model than its own.
+        MissingError: the given card cannot be read, is no card, or belongs to other weights.
+        UsageError: there is neither.
+    """
+    if given is None:
+        if own is None:
+            raise UsageError(f"{model}: carries no model card; give one with --card or model.card")
+        return own
+    if own is None:
+        return read_card(given, sha256(Path(model)))
+    card = read_card(given, own.sha256)
+    own.require_same_model(card, str(given))
     return card
 
 

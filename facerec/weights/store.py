@@ -15,6 +15,7 @@ from facerec.faces import Floats
 from facerec.files.hashing import sha256_of
 from facerec.files.parsing import brief
 from facerec.files.writing import replacing
+from facerec.weights.cards import choose_card
 from facerec.weights.catalog import (
     ModelRecord,
     PackageFile,
@@ -33,10 +34,29 @@ _READERS = {"dlib": read_dlib_resnet, "sface": read_sface}
 StateDict = dict[str, Tensor]
 
 
-def load_model(name: str | Path) -> tuple[ModelCard, StateDict]:
+def load_model(name: str | Path, given: Path | None = None) -> tuple[ModelCard, StateDict]:
     """Card and weights of a catalogue name or a safetensors file.
 
     A catalogue name in another project's layout is imported at first use.
+
+    Args:
+        given: a card's file, see `facerec.weights.cards.choose_card`.
+
+    Raises:
+        MissingError: no such model, or its file is absent or damaged; or the given card is.
+        UsageError: its layout is unknown, it has no card, or the given one is of another model.
+    """
+    own, state = _load(name)
+    return choose_card(name, own, given, sha256_of), state
+
+
+def load_card(name: str | Path, given: Path | None = None) -> ModelCard:
+    """The card of a catalogue name or a safetensors file; see `load_model`."""
+    return choose_card(name, own_card(name), given, sha256_of)
+
+
+def own_card(name: str | Path) -> ModelCard | None:
+    """The card of a catalogue name, or that a safetensors file carries.
 
     Raises:
         MissingError: no such model, or its file is absent or damaged.
@@ -44,46 +64,51 @@ def load_model(name: str | Path) -> tuple[ModelCard, StateDict]:
     """
     path = Path(name)
     if path.suffix == ".safetensors" or path.is_file():
-        return read_model(path)
+        return _read(path)[0]
     name = str(name)
-    if name in (foreign := _foreign_names()):
-        return _load_foreign(name, foreign[name])
-    record = find_model(name)
-    if not isinstance(record.file, PackageFile):
-        return read_model(require_download(name, record))
-    cached = cache_folder() / "models" / f"{name}-{record.file.sha256[:12]}.safetensors"
-    try:
-        _, state = read_model(cached)
-    except MissingError:
-        state = _convert(record.file, record, cached)
-    # The catalogue's card is newer than the one cached with the weights.
-    return record.card, state
-
-
-def load_card(name: str | Path) -> ModelCard:
-    """The card of a catalogue name or a model file; see `load_model`."""
-    path = Path(name)
-    if path.suffix == ".safetensors" or path.is_file():
-        return read_model(path)[0]
-    name = str(name)
-    return load_model(name)[0] if name in _foreign_names() else find_model(name).card
+    return _load(name)[0] if name in _foreign_names() else find_model(name).card
 
 
 def read_model(path: str | Path) -> tuple[ModelCard, StateDict]:
     """Card and weights of a safetensors file.
 
     Raises:
-        MissingError: the file is absent, damaged, or carries no card.
+        MissingError: the file is absent or damaged.
+        UsageError: it carries no card.
     """
+    own, state = _read(path)
+    return choose_card(path, own, None, sha256_of), state
+
+
+def _load(name: str | Path) -> tuple[ModelCard | None, StateDict]:
+    path = Path(name)
+    if path.suffix == ".safetensors" or path.is_file():
+        return _read(path)
+    name = str(name)
+    if name in (foreign := _foreign_names()):
+        return _load_foreign(name, foreign[name])
+    record = find_model(name)
+    if not isinstance(record.file, PackageFile):
+        return _read(require_download(name, record))
+    cached = cache_folder() / "models" / f"{name}-{record.file.sha256[:12]}.safetensors"
+    try:
+        _, state = _read(cached)
+    except MissingError:
+        state = _convert(record.file, record, cached)
+    # The catalogue's card is newer than the one cached with the weights.
+    return record.card, state
+
+
+def _read(path: str | Path) -> tuple[ModelCard | None, StateDict]:
+    """What a safetensors file holds; None: no card."""
     if not Path(path).is_file():
         raise MissingError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_CARD_KEY)
-            if text is None:
-                raise MissingError(f"{path}: carries no model card; give one with model.card")
+            card = None if text is None else ModelCard.from_json(text, path)
             names = list(file.keys())
-            return ModelCard.from_json(text, path), {name: file.get_tensor(name) for name in names}
+            return card, {name: file.get_tensor(name) for name in names}
     except UNREADABLE as error:
         raise MissingError(f"{path}: not a readable safetensors file: {brief(error)}") from error
 
@@ -109,7 +134,7 @@ def _load_foreign(name: str, record: Record) -> tuple[ModelCard, StateDict]:
     cached = cache_folder() / "models" / f"{name}-{digest[:12]}.safetensors"
     try:
         return read_model(cached)
-    except MissingError:
+    except FacerecError:
         layout, imported = read_foreign(source, None)
         card = imported.describe(name, digest, source.name, layout)
         return card, _cached(cached, imported.state, card)

@@ -72,6 +72,21 @@ def test_detectors_are_scored_on_wider_face(
     assert read_image(tmp_path / "curve.png", 10**7).std() > 0
 
 
+def test_a_key_of_one_of_several_detectors_is_taken_and_one_of_none_refused(
+    run: Run, wider: tuple[Path, Path]
+) -> None:
+    annotations, images = wider
+    command = (
+        "evaluate", "detection", "--data", images, "--annotations", annotations, "--json",
+        "--set", "detector.max_candidates=500", "--set", "detector.score=0.9",
+    )  # fmt: skip
+    code, _, err = run(*command)
+    assert (code, "detector.score: mtcnn does not read it" in err) == (2, True)
+    code, out, err = run(*command, "--compare", "centerface")
+    assert code == 0, err
+    assert len(records(out)) == 2
+
+
 def test_a_damaged_image_costs_its_faces_and_not_the_evaluation(
     run: Run, wider: tuple[Path, Path], tmp_path: Path
 ) -> None:

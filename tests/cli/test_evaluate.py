@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from facerec.card import Norms
 from facerec.errors import UsageError
@@ -280,6 +281,23 @@ def test_two_models_are_compared(evaluate, faces, pair_list, tmp_path):
     (comparison,) = last["comparisons"]
     assert comparison["p_value"] == 1.0
     assert len(list(scalars.rglob("events.out*"))) == 2
+
+
+def test_a_card_belongs_to_the_model_that_carries_none(evaluate, faces, pair_list, tmp_path):
+    card = make_card(
+        16, architecture="test_iresnet", input_height=32, input_width=32, calibration=None
+    )
+    network, own = create_network(card).eval(), tmp_path / "own.safetensors"
+    written = write_artefact(own, network, card, "")
+    tensors = {key: it.numpy() for key, it in network.state_dict().items()}
+    save_file(tensors, tmp_path / "bare.safetensors")
+    theirs = tmp_path / "card.json"
+    theirs.write_text(written.model_dump_json(exclude={"sha256"}))
+    *records, _ = evaluate(
+        "pairs", "--data", faces, "--model", own, "--model", tmp_path / "bare.safetensors",
+        "--card", theirs,
+    )  # fmt: skip
+    assert records[0]["accuracy"] == records[1]["accuracy"]
 
 
 def test_the_calibrated_threshold_is_the_one_that_compare_uses(

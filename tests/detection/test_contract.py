@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from facerec.detection import Detector
 from facerec.detection.creation import create_detector
-from facerec.errors import MissingError
+from facerec.errors import MissingError, ProfileError
 from facerec.faces import Face, Image
 from facerec.imaging.decode import read_image
+from facerec.profile.detector_keys import keys_read
 from facerec.profile.schema import DetectorSection
 from facerec.registry import DETECTORS
 from tests.conftest import noise
@@ -107,3 +111,30 @@ def test_a_reduction_is_a_factor_that_decoders_have(detector: Detector) -> None:
         factor = detector.reduction(side, side)
         assert factor in (1, 2, 4, 8)
         assert callable(detector.reduced(factor).detect)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "readers"),
+    [
+        ("mtcnn", {"weights": Path("/nonexistent/x.onnx")}, "yunet"),
+        ("mtcnn", {"score": 0.9999}, "yunet"),
+        ("mtcnn-tensorflow", {"max_candidates": 7}, "mtcnn"),
+        ("yunet", {"thresholds": (0.99, 0.99, 0.99)}, "mtcnn"),
+        ("centerface", {"scale_factor": 0.5}, "mtcnn"),
+    ],
+)
+def test_a_key_that_a_detector_does_not_read_is_refused(
+    name: str, setting: dict[str, Any], readers: str
+) -> None:
+    (key,) = setting
+    with pytest.raises(ProfileError, match=rf"detector\.{key}: {name} does not read it.*{readers}"):
+        create_detector(DetectorSection(name=name, **setting))
+
+
+@pytest.mark.parametrize("name", DETECTORS.names())
+def test_a_detector_reads_what_it_says(name: str) -> None:
+    source = inspect.getsource(DETECTORS.get(name).target.from_section)
+    taken = set(re.findall(r"section\.(\w+)", source))
+    if DETECTORS.fact(name, "weights"):
+        taken.add("weights")
+    assert taken == keys_read(name)

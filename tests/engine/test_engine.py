@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from facerec.engine.engine import Engine
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 from facerec.faces import Frame
 from facerec.imaging.decode import read_image
 from facerec.imaging.reader import read_frames
@@ -130,3 +131,34 @@ def test_frames_are_read_in_order_with_what_is_unwanted_left_undecoded(
     unwanted = list(read_frames(paths, workers=1, max_pixels=10**7, wanted=lambda *_: False))
     assert all(frame.image is None and frame.error is None for frame in unwanted)
     assert len({frame.sha256 for frame in unwanted}) == 3
+
+
+def test_what_is_no_image_is_refused_with_what_it_is(engine, photo: np.ndarray) -> None:
+    face = engine.detect([photo])[0][0]
+    wrong: dict[str, object] = {
+        r"an array of shape \(\d+, \d+, 3\) and type float": photo / 255,
+        "and type float32": photo.astype(np.float32),
+        r"an array of shape \(\d+, \d+\) and": photo[..., 0],
+        r"an array of shape \(\d+, \d+, 4\) and": np.dstack([photo, photo[..., :1]]),
+        "not 'obama.jpg'": "obama.jpg",
+        "not a NoneType": None,
+        "not a Tensor": torch.from_numpy(photo),
+    }
+    calls: list[Callable[[object], object]] = [
+        lambda image: engine.detect([photo, image]),
+        lambda image: engine.embed([image]),
+        lambda image: engine.embed([image], aligned=True),
+        lambda image: engine.embed_found([(image, face)]),
+        lambda image: engine.quality([(image, face)]),
+        lambda image: engine.align(image, [face]),
+    ]
+    for (message, image), call in itertools.product(wrong.items(), calls):
+        with pytest.raises(UsageError, match=rf"as facerec\.read_image reads it; .*{message}"):
+            call(image)
+    for single in (photo, "obama.jpg", None):
+        with pytest.raises(UsageError, match="a list of images is wanted, not"):
+            engine.detect(single)
+        with pytest.raises(UsageError, match="a list of images is wanted, not"):
+            engine.embed(single)
+    with pytest.raises(UsageError, match="and type float"):
+        engine.embed_chips(engine.align(photo, [face]) / 255)

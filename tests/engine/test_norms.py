@@ -16,7 +16,7 @@ from facerec.engine.engine import Engine
 from facerec.engine.quality import norm_quality, usual_norms
 from facerec.models.embedder import TorchEmbedder
 from facerec.models.fusion import fused_card
-from facerec.models.runtimes.foreign import ForeignEmbedder
+from facerec.models.runtimes.foreign import ForeignEmbedder, Port
 from facerec.profile.schema import DetectorSection
 from facerec.serving.schema import FoundFace
 from tests.conftest import make_card, make_face
@@ -47,9 +47,11 @@ class Loud(nn.Module):
 class LoudFile:
     """The same as a network of another runtime."""
 
-    takes, gives, inside, check, arithmetic = [None, 3, 150, 150], [None, 4], False, "", "numpy"
+    takes = Port([None, 3, 150, 150], np.dtype(np.float32), "float32")
+    gives = (Port([None, 4], np.dtype(np.float32), "float32"),)
+    inside, check, arithmetic = False, "", "numpy"
 
-    def run(self, x):
+    def run(self, x, output):
         loudness = x[..., :75].mean(axis=(1, 2, 3))[:, None]
         return (loudness * [0.6, 0, 0.8, 0]).astype(np.float32)
 

@@ -213,13 +213,12 @@ def test_a_card_survives_its_file(tmp_path, suffix):
 )
 def test_mobilefacenet_reaches_its_figure_on_lfw(data, network, card_file, detector, least, most):
     """Its published figure, 99.15 %, is with YuNet's landmarks; MTCNN's have no such figure."""
-    lfw = data / "lfw"
+    lfw, yunet = data / "lfw", data / "models" / "yunet_n_dynamic.onnx"
     done = spawn(
         "evaluate", "lfw", "--data", lfw / "lfw-deepfunneled-pairs.tar", "--pairs",
         lfw / "pairs.txt", "--model", network, "--card", card_file, "--augment", "none", "--json",
-        "--set", f"detector.name={detector}",
-        "--set", f"detector.weights={data / 'models' / 'yunet_n_dynamic.onnx'}",
-        "--set", "detector.landmarks=own",
+        "--set", f"detector.name={detector}", "--set", "detector.landmarks=own",
+        *(("--set", f"detector.weights={yunet}") if detector == "yunet" else ()),
         timeout=3000,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -294,6 +293,72 @@ def test_a_network_of_texts_or_without_a_batch_is_no_embedder(card_file, tmp_pat
     write_graph(tmp_path / "x.onnx", floats, floats, (0, 3, 112, 112))
     with pytest.raises(MissingError, match="no embedder"):
         open_embedder(tmp_path / "x.onnx", card_file)
+
+
+def write_outputs(path: Path, *names: str) -> None:
+    """A network of means of each channel that gives the `vector`, the `vector` as (N, 128, 1, 1),
+    `pixel`, or its `norm`, in that order."""
+    onnx = pytest.importorskip("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.random.default_rng(0).normal(size=(3, 128)).astype(np.float32)
+    shapes = {"vector": ("N", 128), "pixel": ("N", 128, 1, 1), "norm": ("N", 1)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["x", "axes"], ["means"], keepdims=0),
+            helper.make_node("Gemm", ["means", "weights"], ["vector"]),
+            helper.make_node("Unsqueeze", ["vector", "axes"], ["pixel"]),
+            helper.make_node("ReduceL2", ["vector", "last"], ["norm"]),
+        ],
+        "outputs",
+        [helper.make_tensor_value_info("x", float32, ("N", 3, 112, 112))],
+        [helper.make_tensor_value_info(name, float32, shapes[name]) for name in names],
+        [
+            onnx.numpy_helper.from_array(np.array([2, 3]), "axes"),
+            onnx.numpy_helper.from_array(np.array([1]), "last"),
+            onnx.numpy_helper.from_array(weights, "weights"),
+        ],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+def open_by(engine: str, network: Path, card_file: Path) -> ForeignEmbedder:
+    if engine == "onnxruntime":
+        return open_embedder(network, card_file)
+    pytest.importorskip("openvino")
+    from facerec.models.runtimes.openvino import load_openvino
+
+    return load_openvino(network, read_card(card_file, onnx_sha256(network)), threads=1, batch=4)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("names", [("pixel",), ("norm", "vector"), ("norm", "pixel", "vector")])
+def test_the_output_of_the_cards_size_is_the_vector(names, engine, card_file, tmp_path):
+    chips = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    write_outputs(tmp_path / "plain.onnx", "vector")
+    write_outputs(tmp_path / "x.onnx", *names)
+    vectors = open_by(engine, tmp_path / "x.onnx", card_file).embed(chips)
+    np.testing.assert_allclose(
+        vectors, open_embedder(tmp_path / "plain.onnx", card_file).embed(chips), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_network_without_an_output_of_the_cards_size_is_refused(engine, card_file, tmp_path):
+    write_outputs(tmp_path / "x.onnx", "norm")
+    with pytest.raises(MissingError, match="gives 1 values, but mobilefacenet's card says 128"):
+        open_by(engine, tmp_path / "x.onnx", card_file)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_types_that_an_embedder_does_not_take_are_refused(engine, card_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    write_graph(tmp_path / "x.onnx", onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT)
+    with pytest.raises(MissingError, match="give a card with mean"):
+        open_by(engine, tmp_path / "x.onnx", card_file)
+    write_graph(tmp_path / "x.onnx", onnx.TensorProto.INT32, onnx.TensorProto.FLOAT)
+    with pytest.raises(MissingError, match="an embedder takes numbers"):
+        open_by(engine, tmp_path / "x.onnx", card_file)
 
 
 def test_vectors_that_are_no_numbers_are_refused(card_file, tmp_path):

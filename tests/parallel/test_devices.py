@@ -181,8 +181,8 @@ def test_coreml_that_computes_otherwise_is_not_taken_by_itself(
 ) -> None:
     run = OnnxNetwork.run
 
-    def wrong(self: OnnxNetwork, x: np.ndarray) -> np.ndarray:
-        y = run(self, x)
+    def wrong(self: OnnxNetwork, x: np.ndarray, output: int) -> np.ndarray:
+        y = run(self, x, output)
         return y[:, ::-1] if "coreml" in self.arithmetic else y
 
     monkeypatch.setattr(OnnxNetwork, "run", wrong)

@@ -43,6 +43,24 @@ def test_what_a_profile_says_of_several_networks_goes_with_their_names(tmp_path:
     assert resolve(child, environment={}).profile.model.weights == (0.7, 0.3)
 
 
+def test_what_a_profile_says_of_its_detector_goes_with_its_name(tmp_path: Path) -> None:
+    own = write(
+        tmp_path, "detector: {name: yunet, score: 0.9, weights: y.onnx, min_face: 40, options: {}}"
+    )
+    mtcnn = Profile.load(own, flags={"detector.name": "mtcnn"}).detector
+    assert (mtcnn.score, mtcnn.weights, mtcnn.min_face) == (None, None, 40)
+    centerface = Profile.load(own, settings=["detector.name=centerface"]).detector
+    assert (centerface.score, centerface.weights) == (0.9, None)
+    assert Profile.load(own, flags={"detector.name": "yunet"}).detector.weights == Path("y.onnx")
+    variables = {"FACEREC_DETECTOR_NAME": "yunet", "FACEREC_DETECTOR_SCORE": "0.9"}
+    flags = {"detector.name": "mtcnn"}
+    assert Profile.load(environment=variables, flags=flags).detector.score is None
+    # Of no detector in particular: it holds for the one that reads it.
+    plain = write(tmp_path, "detector: {score: 0.9, thresholds: [0.5, 0.6, 0.7]}")
+    yunet = Profile.load(plain, flags={"detector.name": "yunet"}).detector
+    assert (yunet.score, yunet.thresholds) == (0.9, (0.6, 0.7, 0.8))
+
+
 def test_each_layer_overrides_the_one_below(tmp_path: Path) -> None:
     write(tmp_path, "detector: {min_face: 30, scale_factor: 0.6}\nruntime: {batch: 1}", "base.yaml")
     file = write(tmp_path, "extends: ./base.yaml\ndetector: {min_face: 31}")

@@ -83,6 +83,8 @@ def detection(
     profiles: dict[str, Profile] = {first.detector.name: first}
     for name in compare or ():
         profiles[name] = profile.load({DETECTOR.key: name})
+    if compare:
+        profiles = _with_keys_of_each(profiles)
     with waiting("loading models"):
         from facerec.engine.building import build_detector
         from facerec.engine.second_look import with_second_look
@@ -145,6 +147,19 @@ def detection(
     ):
         raise typer.Exit(1)
     exit_with_failures(len(unreadable))
+
+
+def _with_keys_of_each(profiles: dict[str, Profile]) -> dict[str, Profile]:
+    """The profiles without what only the others' detectors read; what none reads stays, and is
+    refused."""
+    from facerec.profile.detector_keys import unread_keys, with_defaults
+
+    if set.intersection(*(set(unread_keys(one.detector)) for one in profiles.values())):
+        return profiles
+    return {
+        name: one.model_copy(update={"detector": with_defaults(one.detector)})
+        for name, one in profiles.items()
+    }
 
 
 def _print(

@@ -117,13 +117,15 @@ class Run:
     def profiles(self) -> list[Setting]:
         """One setting a model, in the order given."""
         with waiting("loading models"):
+            from facerec.engine.model_cards import carried_card
             from facerec.evaluation.run import Setting
 
         models: Sequence[str | None] = self.models or [None]
         cards = list(self.profile.given(CARDS) or ())
+        one_each = len(cards) == len(models)
         settings = []
         for model in models:
-            takes = bool(cards) and (len(models) == 1 or str(model).endswith(".onnx"))
+            takes = bool(cards) and (one_each or model is None or carried_card(model) is None)
             loaded = self.profile.load(
                 {MODELS.key: model, CARDS.key: cards.pop(0) if takes else None}
             ).looking_again("turns")

@@ -75,6 +75,7 @@ _LEVEL_IOU, _IMAGE_IOU, _REFINED_IOU, _FINAL_SHARE = 0.5, 0.7, 0.7, 0.7  # mtcnn
     help="MTCNN on PyTorch and OpenVINO; weights from the mtcnn package.",
     cascade=True,
     certain=0.98,
+    reads=("min_face", "thresholds", "scale_factor", "max_candidates"),
 )
 class MTCNN(Reducible):
     """Three networks in a cascade over an image pyramid.

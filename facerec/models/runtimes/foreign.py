@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError
@@ -17,33 +19,54 @@ CARD_KEY, INSIDE_KEY = "facerec.card", "facerec.normalised"
 """Metadata keys of exported files: the card, and whether preprocessing is in the graph."""
 
 _NO_NORMS = np.empty(0, np.float32)
-Shape = list[int | None]
-"""Shape of a network's input or output; None: a dynamic dimension."""
+_PIXELS = np.dtype(np.uint8)
+
+
+class Port(NamedTuple):
+    """A network's input or output.
+
+    Attributes:
+        shape: None: a dynamic dimension.
+        type: of its values, floating-point or uint8; None: another, which no embedder has.
+        type_name: what the runtime calls it.
+    """
+
+    shape: list[int | None]
+    type: np.dtype[Any] | None
+    type_name: str
+
+    @property
+    def size(self) -> int | None:
+        """Values for each image; None: not known."""
+        sides = [side for side in self.shape[1:] if side is not None]
+        return math.prod(sides) if len(sides) == len(self.shape) - 1 else None
 
 
 class Network(Protocol):
     """A runtime's network.
 
     Attributes:
-        takes: input shape.
-        gives: output shape.
+        takes: its input.
+        gives: its outputs.
         inside: whether preprocessing is in the graph.
         check: see `checks.describe_check`; empty for none.
         arithmetic: see `facerec.models.Embedder`.
     """
 
-    takes: Shape
-    gives: Shape
+    takes: Port
+    gives: list[Port]
     inside: bool
     check: str
     arithmetic: str
 
-    def run(self, x: Floats) -> Floats:
-        """`(N, D) float32` for a contiguous `(N, 3, H, W) float32`."""
+    def run(self, x: NDArray[Any], output: int) -> Floats:
+        """One output, `(N, …)`, for a contiguous `(N, 3, H, W)` of the input's type."""
 
 
 class ForeignEmbedder:
-    """An embedder around a network that maps `(N, 3, H, W) float32` to `(N, D) float32`.
+    """An embedder around a network that maps `(N, 3, H, W)` to D values for each of the N.
+
+    Of several outputs the first of the card's size counts.
 
     Args:
         path: for messages.
@@ -52,7 +75,7 @@ class ForeignEmbedder:
         batch: most chips per run, for a dynamic batch dimension.
 
     Raises:
-        MissingError: the network's shapes are not the card's.
+        MissingError: the network's shapes are not the card's, or it takes or gives no such numbers.
     """
 
     def __init__(self, path: Path, network: Network, card: ModelCard, *, batch: int) -> None:
@@ -60,18 +83,13 @@ class ForeignEmbedder:
         self.arithmetic = network.arithmetic
         self._path, self._network = path, network
         wanted = (3, card.input_height, card.input_width)
-        takes = network.takes
+        takes = network.takes.shape
         if len(takes) != 4 or any(
             side not in (None, want) for side, want in zip(takes[1:], wanted, strict=True)
         ):
             raise MissingError(f"{path}: takes {takes}, but {card.name}'s card says (N, {wanted})")
-        if takes[0] == 0 or len(network.gives) < 2:
-            raise MissingError(f"{path}: no embedder: takes {takes} and gives {network.gives}")
-        if network.gives[-1] not in (None, card.embedding_size):
-            raise MissingError(
-                f"{path}: gives {network.gives[-1]} values, but {card.name}'s card says "
-                f"{card.embedding_size}"
-            )
+        self._output = _output_of(network, card, path)
+        self._type = _require_numbers(network, self._output, card, path)
         self._fixed = takes[0] is not None
         self._batch = takes[0] or batch
         self._mean: Floats = np.asarray(card.mean, np.float32).reshape(1, 3, 1, 1)
@@ -122,7 +140,7 @@ class ForeignEmbedder:
         count = len(x)
         if self._fixed and count < self._batch:
             x = np.concatenate([x, np.zeros((self._batch - count, *x.shape[1:]), np.float32)])
-        y = self._network.run(np.ascontiguousarray(x))
+        y = self._network.run(np.ascontiguousarray(x, self._type), self._output)
         if y.ndim < 2 or len(y) != len(x) or y[0].size != self.card.embedding_size:
             raise MissingError(
                 f"{self._path}: gives {y.shape} for {len(x)} faces, but {self.card.name}'s card "
@@ -137,7 +155,40 @@ class ForeignEmbedder:
         return vectors
 
 
-def carried_card(text: str, path: Path) -> ModelCard:
+def _output_of(network: Network, card: ModelCard, path: Path) -> int:
+    """Which output is the vector: others may be its norm, or features of other sizes."""
+    batched = {number: port for number, port in enumerate(network.gives) if len(port.shape) > 1}
+    if network.takes.shape[0] == 0 or not batched:
+        shapes = " and ".join(str(port.shape) for port in network.gives)
+        raise MissingError(f"{path}: no embedder: takes {network.takes.shape} and gives {shapes}")
+    for fitting in (card.embedding_size, None):
+        for number, port in batched.items():
+            if port.size == fitting:
+                return number
+    sizes = " and ".join(str(port.size) for port in batched.values())
+    raise MissingError(
+        f"{path}: gives {sizes} values, but {card.name}'s card says {card.embedding_size}"
+    )
+
+
+def _require_numbers(network: Network, output: int, card: ModelCard, path: Path) -> np.dtype[Any]:
+    """The type of the network's input, once it is known that its numbers are an embedder's."""
+    takes, gives = network.takes, network.gives[output]
+    if takes.type is None or gives.type is None or gives.type == _PIXELS:
+        raise MissingError(
+            f"{path}: takes {takes.type_name} and gives {gives.type_name}; an embedder takes "
+            "numbers and gives floating-point ones"
+        )
+    plain = set(card.mean) == {0.0} and set(card.std) == {1.0}
+    if takes.type == _PIXELS and not (network.inside or plain):
+        raise MissingError(
+            f"{path}: takes pixels of 0-255 (uint8), but {card.name}'s card normalises them; give "
+            "a card with mean [0, 0, 0] and std [1, 1, 1]"
+        )
+    return takes.type
+
+
+def parse_card(text: str, path: Path) -> ModelCard | None:
     """The card inside a file.
 
     Args:
@@ -145,8 +196,6 @@ def carried_card(text: str, path: Path) -> ModelCard:
         path: for messages.
 
     Raises:
-        MissingError: there is none.
+        MissingError: it is no card.
     """
-    if not text:
-        raise MissingError(f"{path}: carries no model card")
-    return ModelCard.from_json(text, str(path))
+    return ModelCard.from_json(text, str(path)) if text else None

@@ -7,28 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facerec.card import ModelCard
-from facerec.errors import MissingError, UsageError
+from facerec.errors import MissingError
 from facerec.faces import Floats
 from facerec.files.parsing import brief
 from facerec.models.runtimes.checks import CHECK_KEY
 from facerec.models.runtimes.external import weight_files
-from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder
+from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, Port, parse_card
 from facerec.parallel.cores import thread_limit
 
-_INPUTS: dict[str, type[np.generic]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
+_TYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(uint8)": np.dtype(np.uint8),
 }
+"""Those that an embedder takes or gives."""
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 _COREML = {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"}
 """In fp32: the Neural Engine, which it would use too, and the older format compute in fp16."""
 _BLOCK = 1 << 20
-_OUTPUTS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 class OnnxNetwork:
@@ -52,13 +53,8 @@ class OnnxNetwork:
                 f"{path}: takes {len(inputs)} inputs and gives {len(outputs)} outputs; an embedder "
                 "takes one image and gives one vector"
             )
-        self._input, self.takes, self.gives = inputs[0].name, _shape(inputs[0]), _shape(outputs[0])
-        self._type = inputs[0].type
-        if self._type not in _INPUTS or outputs[0].type not in _OUTPUTS:
-            raise MissingError(
-                f"{path}: takes {self._type} and gives {outputs[0].type}; an embedder takes "
-                "numbers and gives floating-point ones"
-            )
+        self._input, self._outputs = inputs[0].name, [output.name for output in outputs]
+        self.takes, self.gives = _port(inputs[0]), [_port(output) for output in outputs]
         self.inside: bool = self.metadata.get(INSIDE_KEY) == "true"
         self.check: str = self.metadata.get(CHECK_KEY, "")
         self.arithmetic = "onnxruntime coreml" if device == "mps" else "onnxruntime"
@@ -76,23 +72,9 @@ class OnnxNetwork:
             raise MissingError(f"{self._path}: its metadata are damaged") from error
         return texts
 
-    def require_floats(self, card: ModelCard) -> None:
-        """Refuse a network of whole pixels whose card asks for normalised ones.
-
-        Raises:
-            MissingError: it is one.
-        """
-        plain = set(card.mean) == {0.0} and set(card.std) == {1.0}
-        if self._type == "tensor(uint8)" and not (self.inside or plain):
-            raise MissingError(
-                f"{self._path}: takes pixels of 0-255 (uint8), but {card.name}'s card normalises "
-                "them; give a card with mean [0, 0, 0] and std [1, 1, 1]"
-            )
-
-    def run(self, x: Floats) -> Floats:
-        fed = x.astype(_INPUTS[self._type], copy=False)
+    def run(self, x: NDArray[Any], output: int) -> Floats:
         try:
-            y: Floats = self._session.run(None, {self._input: fed})[0]
+            y: Floats = self._session.run([self._outputs[output]], {self._input: x})[0]
         except Exception as error:
             raise MissingError(
                 f"{self._path}: ONNX Runtime cannot run it: {brief(error)}"
@@ -115,25 +97,19 @@ def load_onnx(
 ) -> ForeignEmbedder:
     """An embedder of an ONNX file; see `OnnxNetwork` and `ForeignEmbedder`."""
     network = OnnxNetwork(path, device=device, threads=threads)
-    network.require_floats(card)
     return ForeignEmbedder(path, network, card, batch=batch)
 
 
-def embedded_card(path: Path) -> ModelCard:
-    """The card that `facerec export` embedded in an ONNX file.
+def onnx_card(path: Path) -> ModelCard | None:
+    """The card that `facerec export` embedded in an ONNX file; None: there is none.
 
     Raises:
         MissingError: the file is absent, or ONNX Runtime is not installed or cannot read it.
-        UsageError: there is none.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such model file")
-    text = OnnxNetwork(path, device="cpu", threads=1).metadata.get(CARD_KEY)
-    if text is None:
-        raise UsageError(
-            f"{path}: this ONNX model carries no model card; give one with --card or model.card"
-        )
-    return ModelCard.from_json(text, str(path))
+    metadata = OnnxNetwork(path, device="cpu", threads=1).metadata
+    return parse_card(metadata.get(CARD_KEY, ""), path)
 
 
 def embeds_preprocessing(path: Path) -> bool:
@@ -168,8 +144,9 @@ def onnx_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _shape(port: Any) -> list[int | None]:
-    return [side if isinstance(side, int) else None for side in port.shape]
+def _port(port: Any) -> Port:
+    shape = [side if isinstance(side, int) else None for side in port.shape]
+    return Port(shape, _TYPES.get(port.type), port.type)
 
 
 def _open_session(path: Path, device: str, threads: int) -> Any:

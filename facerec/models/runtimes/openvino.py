@@ -6,18 +6,30 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from facerec.card import Augment, ModelCard
+import numpy as np
+from numpy.typing import NDArray
+
+from facerec.card import ModelCard
 from facerec.errors import MissingError
 from facerec.faces import Floats
+from facerec.files.hashing import sha256_of
 from facerec.files.parsing import brief
 from facerec.models.precision import choose_precision
 from facerec.models.runtimes.checks import CHECK_KEY
-from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, carried_card
+from facerec.models.runtimes.foreign import CARD_KEY, INSIDE_KEY, ForeignEmbedder, Port, parse_card
 from facerec.models.runtimes.onnx import embeds_preprocessing
 from facerec.parallel.cores import takes_all_cores, thread_limit
 from facerec.parallel.forking import renew_in_children
 from facerec.parallel.openvino import keep_for_ever, open_core
 from facerec.profile.schema import RuntimePrecision
+
+_TYPES: dict[str, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "f64": np.dtype(np.float64),
+    "u8": np.dtype(np.uint8),
+}
+"""Those that an embedder takes or gives."""
 
 
 class OpenVinoNetwork:
@@ -43,15 +55,12 @@ class OpenVinoNetwork:
         if threads := threads or thread_limit():
             settings["INFERENCE_NUM_THREADS"] = str(threads)
             settings["ENABLE_CPU_PINNING"] = "YES" if takes_all_cores(threads) else "NO"
-        parts = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
-        if not all(part.is_file() for part in parts):
-            raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
+        _require_parts(path)
         self._settings, self._compiling = settings, threading.Lock()
         try:
             model = _read_model(path)
             self._compiled = self._compile(model)
-            self.takes, self.gives = _shape(model.input()), _shape(model.output(0))
-            self.card_text = _told(model, CARD_KEY)
+            self.takes, self.gives = _port(model.input()), [_port(port) for port in model.outputs]
             self.check = _told(model, CHECK_KEY)
         except Exception as error:
             raise MissingError(f"{path}: OpenVINO cannot read it") from error
@@ -72,34 +81,43 @@ class OpenVinoNetwork:
     def _compile(self, model: Any) -> Any:
         return open_core().compile_model(model, "CPU", self._settings)
 
-    def run(self, x: Floats) -> Floats:
+    def run(self, x: NDArray[Any], output: int) -> Floats:
         try:
             with self._compiling:
                 if self._compiled is None:
                     self._compiled = self._compile(_read_model(self._path))
-            y: Floats = self._compiled(x)[0]
+            y: Floats = self._compiled(x)[output]
         except Exception as error:
             raise MissingError(f"{self._path}: OpenVINO cannot run it: {brief(error)}") from error
         return y
 
 
 def load_openvino(
-    path: Path, card: ModelCard | None = None, *, threads: int, batch: int,
-    precision: RuntimePrecision = "fp32", augment: Augment | None = None,
-) -> ForeignEmbedder:  # fmt: skip
-    """An embedder of a file that OpenVINO reads.
+    path: Path, card: ModelCard, *, threads: int, batch: int, precision: RuntimePrecision = "fp32"
+) -> ForeignEmbedder:
+    """An embedder of a file that OpenVINO reads; see `OpenVinoNetwork` and `ForeignEmbedder`."""
+    network = OpenVinoNetwork(path, threads=threads, precision=precision)
+    return ForeignEmbedder(path, network, card, batch=batch)
 
-    Args:
-        card: None: the one embedded by `facerec export --to openvino`.
-        precision: see `OpenVinoNetwork`.
-        augment: what is averaged; None: as the card says.
+
+def openvino_card(path: Path) -> ModelCard | None:
+    """The card that `facerec export --to openvino` embedded; None: there is none.
 
     Raises:
-        MissingError: OpenVINO is not installed or cannot read it, or it carries no card.
+        MissingError: a file is absent, or OpenVINO is not installed or cannot read it.
     """
-    network = OpenVinoNetwork(path, threads=threads, precision=precision)
-    card = card or carried_card(network.card_text, path)
-    return ForeignEmbedder(path, network, card.with_augment(augment), batch=batch)
+    import_openvino(path)
+    _require_parts(path)
+    try:
+        text = _told(_read_model(path), CARD_KEY)
+    except Exception as error:
+        raise MissingError(f"{path}: OpenVINO cannot read it") from error
+    return parse_card(text, path)
+
+
+def openvino_sha256(path: Path) -> str:
+    """Hex SHA-256 of `NAME.xml` and of its weights in `NAME.bin`."""
+    return sha256_of(*_parts(path))
 
 
 def import_openvino(where: Path | str) -> Any:
@@ -120,6 +138,15 @@ def import_openvino(where: Path | str) -> Any:
     return openvino
 
 
+def _parts(path: Path) -> list[Path]:
+    return [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+
+
+def _require_parts(path: Path) -> None:
+    if not all(part.is_file() for part in _parts(path)):
+        raise MissingError(f"{path}: no such model file, or its .bin is not beside it")
+
+
 def _read_model(path: Path) -> Any:
     """As `openvino.Core.read_model`, by the reader of that format: others would complain on stderr
     of a file that none of them can read."""
@@ -129,8 +156,11 @@ def _read_model(path: Path) -> Any:
     return reader.convert(reader.load(str(path)))
 
 
-def _shape(port: Any) -> list[int | None]:
-    return [side.get_length() if side.is_static else None for side in port.partial_shape]
+def _port(port: Any) -> Port:
+    sides = () if port.partial_shape.rank.is_dynamic else port.partial_shape
+    shape = [side.get_length() if side.is_static else None for side in sides]
+    name = port.element_type.get_type_name()
+    return Port(shape, _TYPES.get(name), name)
 
 
 def _told(model: Any, key: str) -> str:
