@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facerec.card import ModelCard
 from facerec.engine.engine import Engine
 from facerec.errors import FacerecError, UsageError
 from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.match import deciding_card
 from facerec.gallery.outcomes import (
     Chunks,
     Held,
@@ -154,7 +156,7 @@ def enrol_photos(
         return None
     backend = backend_of(address)
     new = not backend.exists(address)
-    with changing(address, create=engine.card) as gallery:
+    with changing(address, create=engine.card.for_gallery()) as gallery:
         removed = _remove_stale(gallery, address, photos) if sync else 0
         if ranks.world_size == 1:
             saver = Saver(gallery, changed=new or removed > 0)
@@ -174,7 +176,8 @@ def enrol_photos(
         )
         if lost := enroller.run(photos, outcomes):
             enroller.run(lost, embed(lost, gallery.holds))
-        _remark(report, gallery, address, photos, profile)
+        card = deciding_card(gallery, engine.card, address)
+        _remark(report, gallery, address, photos, profile, card)
         if new:
             backend.tidy(gallery)
     chunks.remove()
@@ -352,6 +355,7 @@ def _remark(
     address: str,
     photos: Sequence[tuple[str, Photo]],
     profile: Profile,
+    card: ModelCard,
 ) -> None:
     """Add what an enrolment should tell besides its outcomes."""
     placed = [
@@ -360,7 +364,7 @@ def _remark(
         if photo.tree
     ]
     report.remarks += remark_on_loose(placed)
-    report.remarks += remark_on_mixtures(gallery, report.people)
+    report.remarks += remark_on_mixtures(gallery, report.people, card)
     unknown = profile.recognize.unknown
     everyone = _people_of(photos)
     report.remarks += remark_on_names(gallery.counts(), everyone, unknown, address)

@@ -81,6 +81,13 @@ def test_entries_come_back_in_order_with_all_that_was_given(address: str) -> Non
     assert (first.landmarks.shape, first.score[0]) == ((5, 5, 2), np.float32(0.9))
 
 
+def test_whose_the_thresholds_are_is_kept(address: str) -> None:
+    card = make_card().for_gallery()
+    with changing(address) as store:
+        store.card = card
+    assert open_gallery(address).card == card
+
+
 def test_people_are_counted_in_the_order_of_their_first_entry(address: str) -> None:
     store = open_gallery(address)
     assert list(store.counts().items()) == [("Ada", 3), ("Zoë", 2)]

@@ -214,6 +214,10 @@ def test_a_changed_photo_replaces_what_it_gave_by_another_path(
     assert list(open_gallery("g.h5").photos()) == [("ann", "p/ann/1.jpg", new)]
 
 
+def test_a_gallery_is_made_with_the_models_thresholds(two_photos: Path, engine: Engine) -> None:
+    assert open_gallery("g.h5").card.calibrated_for == "model"
+
+
 def copied_over(folder: Path) -> None:
     (folder / "1.jpg").write_bytes((folder / "2.jpg").read_bytes())
 
@@ -327,7 +331,7 @@ def mixed(vectors: np.ndarray, address: str = "g.h5") -> list[Remark]:
     with changing(address, create=make_card()) as gallery:
         for number, vector in enumerate(vectors):
             gallery.add("ann", [make_face(*vector)], f"{number}.jpg")
-    return list(remark_on_mixtures(open_gallery(address), ["ann"]))
+    return list(remark_on_mixtures(open_gallery(address), ["ann"], make_card()))
 
 
 def test_a_persons_own_faces_are_not_told(tmp_path: Path, monkeypatch) -> None:
@@ -355,7 +359,8 @@ def test_without_thresholds_nothing_can_be_told(tmp_path: Path, monkeypatch) -> 
     monkeypatch.chdir(tmp_path)
     with changing("g.h5", create=make_card(calibration=None)) as gallery:
         gallery.add("ann", [make_face(1, 0, 0, 0), make_face(0, 1, 0, 0)], "1.jpg")
-    assert list(remark_on_mixtures(open_gallery("g.h5"), ["ann"])) == []
+    store = open_gallery("g.h5")
+    assert list(remark_on_mixtures(store, ["ann"], store.card)) == []
 
 
 @pytest.mark.parametrize("other", ["ann", "ANN", "Ann ", " Ann", "Ann.", "Ann\u200d", "Ａnn"])
@@ -391,7 +396,7 @@ def test_of_two_faces_apart_the_one_distance_is_told(tmp_path: Path) -> None:
     with changing(tmp_path / "g.h5", create=make_card()) as gallery:
         gallery.add("ann", [make_face(1, 0, 0, 0)], "1.jpg")
         gallery.add("ann", [make_face(0, 1, 0, 0)], "2.jpg")
-    (remark,) = remark_on_mixtures(open_gallery(tmp_path / "g.h5"), ["ann"])
+    (remark,) = remark_on_mixtures(open_gallery(tmp_path / "g.h5"), ["ann"], make_card())
     assert ": 1.jpg and 2.jpg are 1.0000 apart, one person's at most" in remark.message
 
 

@@ -328,6 +328,15 @@ def test_a_time_before_all_dates_is_refused() -> None:
         parse_duration("999999w")
 
 
+def test_a_new_gallery_has_the_models_thresholds(engines: Any, place: Path) -> None:
+    from facerec.profile.schema import RecognizeSection
+
+    opened = People(str(place), engines.plain.card, RecognizeSection())
+    asyncio.run(opened.change(lambda store: store.counts(), lambda _: None))
+    opened.close()
+    assert Gallery.open(place).card == engines.plain.card.for_gallery()
+
+
 def test_a_gallery_of_another_model_is_a_409(engines: Any, place: Path) -> None:
     from facerec.errors import IncompatibleError
     from facerec.profile.schema import RecognizeSection
