@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tarfile
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,17 @@ def test_the_plan_removes_what_moved_and_enrols_it_where_it_is(tree: Path, addre
     removed, added = plan(open_gallery(address), listed(), Path())
     assert [one.source for one in removed] == ["all/ann/1.jpg", "all/bob/1.jpg"]
     assert added == [("bob", "all/bob/3.jpg"), ("bob", "all/bob/4.jpg")]
+
+
+def test_who_is_stored_decomposed_keeps_their_photos(tree: Path, address: str) -> None:
+    (tree / "ann").rename(tree / "josé")
+    with changing(address) as gallery:
+        gallery.remove("ann")
+        name = unicodedata.normalize("NFD", "josé")
+        batch = make_batch(np.eye(4, dtype=np.float32)[:2], [name, name])
+        photos = [photo for person, photo in listed() if person == "josé"]
+        gallery.append(replace(batch, source=[*map(str, photos)], sha256=[*map(hash_of, photos)]))
+    assert plan(open_gallery(address), listed(), Path()) == ([], [])
 
 
 def test_the_same_content_under_two_people_is_told(tree: Path, address: str) -> None:
