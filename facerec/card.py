@@ -144,8 +144,9 @@ class ModelCard(_Record):
     `colour` order; `mean` and `std` are on the scale 0-255. `augment` says which images of a
     face are averaged in its embedding: the chip, the chip and its mirror image, or several views.
     `points` is of a gallery's card: the detectors by whose points its faces were aligned, see
-    `facerec.gallery.points`; empty where nothing is recorded. `norms` is None where the norm of a
-    vector means nothing.
+    `facerec.gallery.points`; empty where nothing is recorded. So is `calibrated_for`: the
+    calibration was copied from the model when the gallery was made, or written into the gallery;
+    None where nothing is recorded. `norms` is None where the norm of a vector means nothing.
     """
 
     name: str
@@ -166,6 +167,7 @@ class ModelCard(_Record):
     training: str = "unknown"
     points: tuple[str, ...] = ()
     norms: Norms | None = None
+    calibrated_for: Literal["model", "gallery"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -178,9 +180,9 @@ class ModelCard(_Record):
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Versions that know no points or norms read a card without them."""
+        """Versions that do not know a field read a card without it."""
         fields: dict[str, Any] = dump(self)
-        for later in ("points", "norms"):
+        for later in ("points", "norms", "calibrated_for"):
             if not getattr(self, later):
                 fields.pop(later, None)
         return fields
@@ -220,6 +222,10 @@ class ModelCard(_Record):
         if augment in (None, self.augment):
             return self
         return self.model_copy(update={"augment": augment, "calibration": None})
+
+    def for_gallery(self) -> ModelCard:
+        """The card of a new gallery: its calibration is the model's, so that a later one counts."""
+        return self.model_copy(update={"calibrated_for": "model"} if self.calibration else {})
 
     def require_same_model(self, other: ModelCard, where: str) -> None:
         """Refuse to compare embeddings of two models.

@@ -13,7 +13,7 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.gallery import Gallery
 from facerec.gallery.base import Batch
-from facerec.gallery.sync import relative_source
+from facerec.gallery.places import Places
 
 _CONFIRMED = (
     "SELECT name, (SELECT min(path) FROM places WHERE places.photo = faces.photo), content,"
@@ -52,15 +52,15 @@ def export_confirmed(album: Album, target: str | Path) -> Counter[str]:
         raise UsageError(
             f"{album.path}: no face of a named person is confirmed; see: facerec album name"
         )
-    folder = Path(target).parent
+    places = Places(Path(target).parent)
     names, paths, contents, vectors, x1, y1, x2, y2, landmarks, scores, quality = zip(
         *rows, strict=True
     )
-    gallery = Gallery(card)
+    gallery = Gallery(card.for_gallery())
     gallery.append(
         Batch(
             list(names),
-            ["" if path is None else relative_source(from_stored(path), folder) for path in paths],
+            ["" if path is None else places.source(from_stored(path)) for path in paths],
             list(contents),
             [{}] * len(rows),
             np.frombuffer(b"".join(vectors), "<f4").reshape(len(rows), -1),

@@ -90,7 +90,7 @@ def merge_scans(reports: Sequence[Scan]) -> Scan:
 
 
 def require_model(album: Album, card: ModelCard) -> None:
-    """Set the model of a new album; refuse another one's.
+    """Set the model of a new album, and the model's present thresholds; refuse another one's.
 
     Raises:
         IncompatibleError: the album's vectors are another model's.
@@ -107,6 +107,10 @@ def require_model(album: Album, card: ModelCard) -> None:
             f"{album.path}: its vectors are {model.name}'s, the profile's model is {card.name}; "
             "facerec album migrate moves it there; or give the album's (--set model.name=…)"
         )
+    if card.calibration not in (None, model.calibration):
+        with album.transaction():
+            newer = model.model_copy(update={"calibration": card.calibration})
+            album.set_meta("card", newer.to_json())
 
 
 def _note_points(album: Album, points: str) -> None:

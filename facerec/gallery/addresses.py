@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.files.writing import check_output
-from facerec.gallery.base import Backend, GalleryStore
+from facerec.gallery.base import Backend, Batch, GalleryStore
+from facerec.gallery.people import stored_name
 from facerec.gallery.points import points_recorded, record_points
 from facerec.registry import GALLERIES
 
@@ -77,7 +79,8 @@ def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[G
 
 
 def extend(store: GalleryStore, other: GalleryStore, where: str = "the other gallery") -> None:
-    """Add another gallery's entries, except photos that the person already has, by content.
+    """Add another gallery's entries, except what the person has already: photos of that content,
+    and where their content is unknown, as in galleries of others, vectors of that source.
 
     Args:
         where: the other's name in an error.
@@ -88,15 +91,50 @@ def extend(store: GalleryStore, other: GalleryStore, where: str = "the other gal
     store.card.require_same_model(other.card, where)
     if len(other):
         record_points(store, points_recorded(other.card))
+    people, before = store.counts(), _Before(store)
     for batch in other.batches():
-        photos = zip(batch.person, batch.sha256, strict=True)
-        new = [
-            row
-            for row, (person, sha256) in enumerate(photos)
-            if not (sha256 and store.holds(person, sha256))
-        ]
-        if new:
-            store.append(batch.take(new))
+        names = {name: stored_name(name, people) for name in dict.fromkeys(batch.person)}
+        named = replace(batch, person=[names[name] for name in batch.person])
+        if new := [row for row in range(len(named)) if not before.held(named, row)]:
+            store.append(named.take(new))
+
+
+class _Before:
+    """What a gallery held before entries are added to it.
+
+    Args:
+        store: the gallery; entries that this says it did not hold are added to it meanwhile.
+    """
+
+    def __init__(self, store: GalleryStore) -> None:
+        self._store = store
+        self._new: set[tuple[str, str]] = set()
+        self._vectors: dict[str, frozenset[tuple[str, bytes]]] = {}
+
+    def held(self, batch: Batch, row: int) -> bool:
+        """Whether it held an entry of the batch."""
+        person, sha256 = batch.person[row], batch.sha256[row]
+        if not sha256:
+            if person not in self._vectors:
+                self._vectors[person] = frozenset(self._without_content(person))
+            return (batch.source[row], batch.embeddings[row].tobytes()) in self._vectors[person]
+        if (person, sha256) not in self._new and self._store.holds(person, sha256):
+            return True
+        # A photo of several faces is several entries.
+        self._new.add((person, sha256))
+        return False
+
+    def _without_content(self, person: str) -> Iterator[tuple[str, bytes]]:
+        """Source and vector of a person's entries whose photo's content is unknown."""
+        try:
+            known = self._store.person(person)
+        except UsageError:
+            return  # nobody, or not committed yet
+        for source, sha256, vector in zip(
+            known.source, known.sha256, known.embeddings, strict=True
+        ):
+            if not sha256:
+                yield source, vector.tobytes()
 
 
 def local_path(address: str | Path) -> Path | None:

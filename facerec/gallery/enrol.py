@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facerec.card import ModelCard
 from facerec.engine.engine import Engine
 from facerec.errors import FacerecError, UsageError
 from facerec.gallery.addresses import Saver, backend_of, changing, local_path, open_gallery
 from facerec.gallery.base import GalleryStore, Where
+from facerec.gallery.match import deciding_card
 from facerec.gallery.outcomes import (
     Chunks,
     Held,
@@ -21,6 +23,7 @@ from facerec.gallery.outcomes import (
     judge,
 )
 from facerec.gallery.people import check_new_name
+from facerec.gallery.places import Places
 from facerec.gallery.points import record_points
 from facerec.gallery.remarks import (
     Remark,
@@ -29,7 +32,7 @@ from facerec.gallery.remarks import (
     remark_on_names,
     remark_on_others,
 )
-from facerec.gallery.sync import compare, relative_source
+from facerec.gallery.sync import Enrolled, Stale, compare
 from facerec.imaging.photos import FailedPhoto, Photo, unreadable
 from facerec.profile.loading import Profile
 
@@ -51,10 +54,10 @@ class Enrolment:
         no_face: photos without a face.
         several_faces: photos refused because they show several.
         failed: unreadable photos, with the error.
-        removed: enrolled photos that were removed, as they are no longer there.
+        removed: enrolled photos that were removed, as they are no longer there or have changed.
         remarks: what is probably not as it was meant.
         people: those who got a face.
-        content: the hashes of all photos that were read.
+        read: the hashes of all photos that were read, by person and name.
     """
 
     enrolled: int = 0
@@ -69,7 +72,7 @@ class Enrolment:
     removed: int = 0
     remarks: list[Remark] = field(default_factory=list)
     people: dict[str, None] = field(default_factory=dict)
-    content: set[str] = field(default_factory=set)
+    read: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def note(self, photo: str, verdict: Verdict) -> None:
         """Take down a photo of which nothing is enrolled, or not all."""
@@ -153,7 +156,7 @@ def enrol_photos(
         return None
     backend = backend_of(address)
     new = not backend.exists(address)
-    with changing(address, create=engine.card) as gallery:
+    with changing(address, create=engine.card.for_gallery()) as gallery:
         removed = _remove_stale(gallery, address, photos) if sync else 0
         if ranks.world_size == 1:
             saver = Saver(gallery, changed=new or removed > 0)
@@ -167,12 +170,14 @@ def enrol_photos(
             # Committed once, at the end: after a crash all chunks are enrolled again.
             saver = Saver(gallery, changed=False, share=0)
             outcomes = chunks.outcomes()
-        points = engine.points(aligned=aligned)
-        report = _enrol(
-            gallery, address, photos, outcomes, profile, points, meta, observe, saver, sync
+        points, report = engine.points(aligned=aligned), Enrolment(removed=removed)
+        enroller = _Enroller(
+            gallery, gallery_folder(address), profile, points, meta, observe, saver, report
         )
-        report.removed = removed
-        _remark(report, gallery, address, photos, profile)
+        if lost := enroller.run(photos, outcomes):
+            enroller.run(lost, embed(lost, gallery.holds))
+        card = deciding_card(gallery, engine.card, address)
+        _remark(report, gallery, address, photos, profile, card)
         if new:
             backend.tidy(gallery)
     chunks.remove()
@@ -221,58 +226,114 @@ def _chunks_folder(address: str) -> Path:
     return path.with_name(f".{path.name}.parts")
 
 
-def _enrol(
-    gallery: GalleryStore,
-    address: str,
-    photos: Sequence[tuple[str, Photo]],
-    outcomes: Iterable[Outcome],
-    profile: Profile,
-    points: str,
-    meta: Where | None,
-    observe: Observer,
-    saver: Saver,
-    sync: bool,
-) -> Enrolment:
-    """Add photos to a gallery and commit them, at the latest when the loop ends or fails.
+class _Enroller:
+    """Adds photos to a gallery and commits them.
 
-    A photo already enrolled for its person, by content, is skipped; new content under the same
-    name replaces the entries of the old.
+    A photo already enrolled for its person, by content, is skipped. Other content in the place of
+    an enrolled photo replaces what that gave, also where no face is found in it or where it is
+    enrolled already; a photo that cannot be read leaves it.
+
+    Args:
+        points: by whose points faces are aligned.
+        report: filled.
     """
-    folder = gallery_folder(address)
-    report = Enrolment()
-    try:
-        for (person, photo), outcome in zip(photos, outcomes, strict=True):
-            name, verdict = str(photo), judge(outcome.faces, profile)
-            faces = verdict.kept
-            source = relative_source(name, folder)
-            problem = outcome.error
-            report.content.add(outcome.sha256)
-            if problem:
-                report.failed[name] = problem
-            elif not outcome.looked or gallery.holds(person, outcome.sha256):
-                report.skipped += 1
-            elif verdict.reason:
-                report.note(name, verdict)
-                problem = f"{name}: {verdict.told}"
-                if sync and gallery.has_source(person, source):
-                    gallery.remove_source(person, source)
-                    saver.note_change()
-            else:
-                report.replaced += gallery.has_source(person, source)
-                record_points(gallery, [points])
-                gallery.add(person, faces, source, outcome.sha256, meta)
-                report.enrolled += 1
-                report.faces += len(faces)
-                report.qualities += [face.quality for face in faces if face.quality is not None]
-                report.people[person] = None
-                report.note(name, verdict)
-                if faces[0].among > len(outcome.faces):
-                    report.remarks.append(remark_on_others(name, faces[0].among))
-                saver.note_change()
-            observe(problem)
-    finally:
-        saver.save()
-    return report
+
+    def __init__(
+        self,
+        gallery: GalleryStore,
+        folder: Path | None,
+        profile: Profile,
+        points: str,
+        meta: Where | None,
+        observe: Observer,
+        saver: Saver,
+        report: Enrolment,
+    ) -> None:
+        self._gallery = gallery
+        self._places = Places(folder)
+        self._profile = profile
+        self._points = points
+        self._meta = meta
+        self._observe = observe
+        self._saver = saver
+        self._report = report
+
+    def run(
+        self, photos: Sequence[tuple[str, Photo]], outcomes: Iterable[Outcome]
+    ) -> list[tuple[str, Photo]]:
+        """Add photos, and commit at the latest when the loop ends or fails.
+
+        Returns:
+            those that were skipped, but whose content went with what a changed photo gave, as when
+            two photos change their names: they are to be embedded anew.
+        """
+        enrolled = Enrolled(self._gallery, _people_of(photos), self._places)
+        skipped = []
+        try:
+            for (person, photo), outcome in zip(photos, outcomes, strict=True):
+                problem, sha256 = outcome.error, outcome.sha256
+                if problem:
+                    self._report.failed[str(photo)] = problem
+                # Not by what is held now: it depends on how far other photos are decoded.
+                elif (
+                    not outcome.looked
+                    or enrolled.holds(person, sha256)
+                    or self._gallery.holds(person, sha256)
+                ):
+                    self._remove_changed(enrolled, person, str(photo), sha256)
+                    skipped.append((person, photo, sha256))
+                else:
+                    problem = self._add(enrolled, person, str(photo), outcome)
+                if not outcome.error:
+                    self._report.read[person, str(photo)] = sha256
+                self._observe(problem)
+        finally:
+            self._saver.save()
+        lost = [
+            (person, photo)
+            for person, photo, sha256 in skipped
+            if not self._gallery.holds(person, sha256)
+        ]
+        self._report.skipped += len(skipped) - len(lost)
+        return lost
+
+    def _add(self, enrolled: Enrolled, person: str, photo: str, outcome: Outcome) -> str:
+        """Add the faces of a photo that were looked for; returns why there are none, or ""."""
+        report, verdict = self._report, judge(outcome.faces, self._profile)
+        report.note(photo, verdict)
+        if verdict.reason:
+            self._remove_changed(enrolled, person, photo, outcome.sha256)
+            return f"{photo}: {verdict.told}"
+        source, before = self._places.source(photo), enrolled.at(person, photo)
+        replaced = bool(before) or self._gallery.has_source(person, source)
+        report.removed += len(enrolled.changed(person, photo, outcome.sha256))
+        # Not what `add` replaces in place: the person may have nothing else.
+        _remove(self._gallery, [one for one in before if one.source != source])
+        enrolled.forget(person, photo)
+        record_points(self._gallery, [self._points])
+        self._gallery.add(person, verdict.kept, source, outcome.sha256, self._meta)
+        self._saver.note_change()
+        report.enrolled += 1
+        report.replaced += replaced
+        report.faces += len(verdict.kept)
+        report.qualities += [face.quality for face in verdict.kept if face.quality is not None]
+        report.people[person] = None
+        if verdict.kept[0].among > len(outcome.faces):
+            report.remarks.append(remark_on_others(photo, verdict.kept[0].among))
+        return ""
+
+    def _remove_changed(self, enrolled: Enrolled, person: str, photo: str, sha256: str) -> None:
+        """Remove what a photo's place gave when it held other content."""
+        if changed := enrolled.changed(person, photo, sha256):
+            _remove(self._gallery, changed)
+            enrolled.forget(person, photo)
+            self._report.removed += len(changed)
+            self._saver.note_change()
+
+
+def _remove(gallery: GalleryStore, entries: Iterable[Stale]) -> None:
+    for person, source in dict.fromkeys((one.person, one.source) for one in entries):
+        gallery.remove_source(person, source)
 
 
 def gallery_folder(address: str) -> Path | None:
@@ -283,9 +344,8 @@ def gallery_folder(address: str) -> Path | None:
 
 def _remove_stale(gallery: GalleryStore, address: str, photos: Sequence[tuple[str, Photo]]) -> int:
     """Remove what photos gave that are no longer there; returns how many photos."""
-    stale = compare(gallery, photos, (), gallery_folder(address)).stale
-    for one in stale:
-        gallery.remove_source(one.person, one.source)
+    stale = compare(gallery, photos, {}, gallery_folder(address)).stale
+    _remove(gallery, stale)
     return len(stale)
 
 
@@ -295,6 +355,7 @@ def _remark(
     address: str,
     photos: Sequence[tuple[str, Photo]],
     profile: Profile,
+    card: ModelCard,
 ) -> None:
     """Add what an enrolment should tell besides its outcomes."""
     placed = [
@@ -303,9 +364,9 @@ def _remark(
         if photo.tree
     ]
     report.remarks += remark_on_loose(placed)
-    report.remarks += remark_on_mixtures(gallery, report.people)
+    report.remarks += remark_on_mixtures(gallery, report.people, card)
     unknown = profile.recognize.unknown
     everyone = _people_of(photos)
     report.remarks += remark_on_names(gallery.counts(), everyone, unknown, address)
-    found = compare(gallery, photos, report.content - {""}, gallery_folder(address))
+    found = compare(gallery, photos, report.read, gallery_folder(address))
     report.remarks += found.remarks("the same command with --sync")

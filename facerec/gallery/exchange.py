@@ -29,6 +29,7 @@ from facerec.gallery.files.backend import Gallery
 from facerec.gallery.files.hdf5 import find_inconsistency
 from facerec.gallery.people import check_name
 from facerec.gallery.seed import read_arrays, write_seed_h5
+from facerec.imaging.photos import normalise_person
 
 ENDINGS = {"protobuf": ".pb", "npz": ".npz", "csv": ".csv", "parquet": ".parquet"}
 OTHER_ENDINGS = {".protobuf": "protobuf"}
@@ -161,7 +162,7 @@ def import_gallery(
 
 
 def _entries(columns: _Columns) -> tuple[Entries, list[str]]:
-    names = [str(name) for name in columns["names"]]
+    names = [normalise_person(str(name)) for name in columns["names"]]
     if not names:
         raise ValueError("it holds no faces")
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}

@@ -8,18 +8,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from facerec.card import Metric, ModelCard, distance_to_similarity, similarity_to_distance
+from facerec.card import (
+    Calibration,
+    Metric,
+    ModelCard,
+    distance_to_similarity,
+    similarity_to_distance,
+)
 from facerec.errors import UsageError
 from facerec.faces import Candidate, Face, Floats, Match
 from facerec.gallery.base import GalleryStore, Hit
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.entries import mean_vector
 from facerec.profile.schema import RecognizeSection
+from facerec.weights.catalog import read_catalogue
 
 
 def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelCard:
-    """The card whose thresholds apply to a gallery: its own if it was calibrated on its people,
-    else the model's.
+    """The card whose thresholds apply to a gallery: its own if they were written into it, else the
+    model's; a gallery's copy of the model's where the model has none.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
@@ -28,10 +35,28 @@ def deciding_card(gallery: GalleryStore, model: ModelCard, where: str) -> ModelC
     own, known = gallery.card.calibration, model.calibration
     if own is None:
         return model
-    # The gallery may be older than the cohort on the model's card.
-    if known is not None and own == known.model_copy(update={"cohort": None}):
+    if known is None or gallery.card.calibrated_for == "gallery":
+        return gallery.card
+    if gallery.card.calibrated_for == "model" or _are_of_model(own, model):
         return model
     return gallery.card
+
+
+def _are_of_model(own: Calibration, model: ModelCard) -> bool:
+    """Whether an older gallery's thresholds, which do not say whose they are, are those that the
+    model has or was published with; their cohort may be older, or none."""
+    catalogue, fingerprint = read_catalogue(), model.fingerprint()
+    published = [record.card for record in catalogue.models.values()]
+    known = [
+        model.calibration,
+        catalogue.fusions.get(fingerprint),
+        *(card.calibration for card in published if card.fingerprint() == fingerprint),
+    ]
+    return any(one is not None and _same_thresholds(own, one) for one in known)
+
+
+def _same_thresholds(one: Calibration, other: Calibration) -> bool:
+    return one.model_copy(update={"cohort": other.cohort}) == other
 
 
 def certainty_of(

@@ -23,7 +23,7 @@ from facerec.gallery.entries import (
     known_quality,
     mean_vectors,
 )
-from facerec.gallery.people import check_name, check_new_name, stored_name
+from facerec.gallery.people import check_name, check_new_name, renamed, stored_name
 from facerec.gallery.search.exact import Best, ExactSearch
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class MemoryGallery(GalleryColumns):
         Raises:
             UsageError: `old` is unknown, or `new` is taken or no name.
         """
-        new = stored_name(new, self._names)
+        new = renamed(old, new, self._names)
         check_new_name(new)
         self._rename(old, new)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
@@ -86,10 +87,23 @@ def unknown_person(name: str, people: Iterable[str]) -> UsageError:
     return UsageError(f"the gallery holds nobody called {name}{did_you_mean(name, people)}")
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """How a gallery may store a name that somebody writes: as it is written, composed (NFC) as
+    here, or decomposed (NFD) as galleries that others made on macOS."""
+    composed = normalise_person(name)
+    return name, composed, unicodedata.normalize("NFD", composed)
+
+
 def stored_name(name: str, people: Container[str]) -> str:
-    """A name as somebody writes it, also with accents decomposed as macOS does, as a gallery with
-    these people stores it. Galleries of others may hold a decomposed one: that counts first."""
-    return name if name in people else normalise_person(name)
+    """A name that somebody writes as a gallery with these people stores it; see `spellings`."""
+    return next((one for one in spellings(name) if one in people), normalise_person(name))
+
+
+def renamed(old: str, new: str, people: Container[str]) -> str:
+    """The name that renaming a person gives, as `stored_name`: of another spelling of the person's
+    own name the composed one."""
+    stored = stored_name(new, people)
+    return normalise_person(new) if stored == stored_name(old, people) else stored
 
 
 LONGEST_NAME = 255

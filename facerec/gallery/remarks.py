@@ -45,18 +45,20 @@ def remark_on_others(photo: str, faces: int) -> Remark:
     return Remark("took_one", message, {"photo": photo, "faces": faces})
 
 
-def remark_on_mixtures(gallery: GalleryStore, people: Iterable[str]) -> Iterator[Remark]:
+def remark_on_mixtures(
+    gallery: GalleryStore, people: Iterable[str], card: ModelCard
+) -> Iterator[Remark]:
     """People whose faces do not look like one person's, by the card's loosest threshold.
 
     One person's faces are linked by pairs within the threshold; where they fall apart, or most
     pairs are farther apart, that is told. A card without thresholds tells nothing.
     """
-    limit = _loosest(gallery.card)
+    limit = _loosest(card)
     if limit is None:
         return
     for person in people:
         rows = gallery.person(person)
-        if len(rows) > 1 and (found := _mixture(person, rows, limit, gallery.card)):
+        if len(rows) > 1 and (found := _mixture(person, rows, limit, card)):
             yield found
 
 

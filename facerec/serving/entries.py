@@ -104,8 +104,8 @@ def entries_of(store: GalleryStore, person: str) -> list[Entry]:
     cosines = rows.embeddings @ mean_vector(rows.embeddings)
     return [
         Entry(
-            _id_of(person, rows.source[row], rows.sha256[row], rows.meta[row]),
-            person,
+            _id_of(rows.person[row], rows.source[row], rows.sha256[row], rows.meta[row]),
+            rows.person[row],
             rows.source[row],
             rows.sha256[row],
             float(rows.score[row]),

@@ -16,6 +16,7 @@ from facerec.album.export import album_card
 from facerec.album.faces import read_chip, read_columns, read_faces
 from facerec.album.photos import read_photos
 from facerec.album.store import Album, open_album
+from facerec.card import Calibration
 from facerec.errors import IncompatibleError
 from facerec.faces import Face, Frame
 from tests.album.faking import FakeEngine, scan, vector_of, write_photo
@@ -73,6 +74,21 @@ def test_galleries_of_its_faces_know_by_whose_points_they_were_aligned(
     write_photo(photos / "more.png", [4])
     scan(album, photos, engine=Other())
     assert points() == ("drawn", "painted")
+
+
+def test_a_model_that_is_calibrated_anew_decides_in_an_album_made_before(
+    album: Album, photos: Path
+) -> None:
+    scan(album, photos)
+    later = FakeEngine()
+    calibration = Calibration(data="mine", pairs=200, thresholds={"1e-3": 0.3})
+    later.card = later.card.model_copy(update={"calibration": calibration})
+    scan(album, photos, engine=later)
+    assert album_card(album).calibration == calibration
+    assert album_card(album).points == ("drawn",)
+    later.card = later.card.model_copy(update={"calibration": None})
+    scan(album, photos, engine=later)
+    assert album_card(album).calibration == calibration
 
 
 def test_what_is_there_is_not_read_again(album: Album, photos: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 
 from facerec.errors import IncompatibleError, MissingError, UsageError
-from facerec.gallery.addresses import backend_of, changing, open_gallery
+from facerec.gallery import Gallery
+from facerec.gallery.addresses import backend_of, changing, extend, open_gallery
 from facerec.gallery.base import Batch, GalleryStore
 from facerec.gallery.copying import in_memory
 from facerec.gallery.files import backend as file
 from facerec.registry import GALLERIES
-from tests.conftest import make_card, make_face
+from tests.conftest import make_batch, make_card, make_face
 
 ADDRESSES: dict[str, Callable[[Path], str]] = {
     "file": lambda folder: str(folder / "people.h5"),
@@ -79,6 +81,38 @@ def test_entries_come_back_in_order_with_all_that_was_given(address: str) -> Non
     assert np.array_equal(first.embeddings[3], make_face(0, 0, 1, 1).embedding)
     assert first.box.tolist() == [[0, 0, 10, 10]] * 5
     assert (first.landmarks.shape, first.score[0]) == ((5, 5, 2), np.float32(0.9))
+
+
+def test_whose_the_thresholds_are_is_kept(address: str) -> None:
+    card = make_card().for_gallery()
+    with changing(address) as store:
+        store.card = card
+    assert open_gallery(address).card == card
+
+
+def test_who_is_stored_decomposed_is_called_by_the_composed_name(address: str) -> None:
+    stored = unicodedata.normalize("NFD", "José")
+    with changing(address) as store:
+        store.append(make_batch(np.eye(4, dtype=np.float32)[:1], [stored]))
+    opened = open_gallery(address)
+    assert opened.called("José") == stored
+    assert opened.person("José").person == [stored]
+    with changing(address) as store:
+        assert store.has_source("José", "0.jpg")
+        store.add("José", [make_face(0, 1, 0, 0)], "new.jpg", "new")
+        assert store.holds("José", "new")
+        assert store.called("José") == stored
+        store.rename("José", "José")
+    assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2, "José": 2}
+
+
+def test_entries_of_unknown_content_are_added_once(address: str) -> None:
+    other = Gallery(make_card())
+    other.append(make_batch(np.eye(4, dtype=np.float32)[:3], ["Ada", "Bob", "Bob"]))
+    for _ in range(2):
+        with changing(address) as store:
+            extend(store, other)
+    assert open_gallery(address).counts() == {"Ada": 4, "Zoë": 2, "Bob": 2}
 
 
 def test_people_are_counted_in_the_order_of_their_first_entry(address: str) -> None:

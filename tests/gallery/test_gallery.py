@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import mmap
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -128,6 +131,28 @@ def test_adding_another_gallery_keeps_its_people_and_skips_its_copies() -> None:
     other.add("Ada", [make_face(1, 0, 0, 0)], "copy.jpg", "a1")
     extend(gallery, other)
     assert gallery.counts() == {"Ada": 2, "Zoë": 2, "Bob": 1}
+
+
+@pytest.mark.parametrize("before", [10, 4095], ids=["in one batch", "in two batches"])
+def test_all_faces_of_an_added_photo_are_added(before: int) -> None:
+    rows = before + 2
+    vectors = np.tile(np.eye(4, dtype=np.float32), (-(-rows // 4), 1))[:rows]
+    hashes = [str(row) for row in range(before)] + 2 * ["two faces"]
+    other, gallery = Gallery(make_card()), make_gallery()
+    other.append(replace(make_batch(vectors, ["Ada"] * rows), sha256=hashes))
+    extend(gallery, other)
+    assert gallery.counts() == {"Ada": 2 + rows, "Zoë": 2}
+    extend(gallery, other)
+    assert gallery.counts() == {"Ada": 2 + rows, "Zoë": 2}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_an_added_person_is_who_is_called_so_already(form: Literal["NFC", "NFD"]) -> None:
+    other, gallery = Gallery(make_card()), make_gallery()
+    names = [unicodedata.normalize(form, name) for name in ("Zoë", "José")]
+    other.append(make_batch(np.eye(4, dtype=np.float32)[:2], names))
+    extend(gallery, other)
+    assert gallery.counts() == {"Ada": 2, "Zoë": 3, "José": 1}
 
 
 def test_a_gallery_of_another_model_is_not_added() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,10 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from facerec import Gallery
-from facerec.card import distance_to_similarity
+from facerec.card import Calibration, ModelCard, distance_to_similarity
+from facerec.cli.evaluation.calibration import write_calibration
 from facerec.errors import IncompatibleError
 from facerec.gallery.match import Matcher
 from facerec.profile.schema import RecognizeSection
+from facerec.weights.catalog import find_model
 from tests.conftest import make_card, make_face
 
 
@@ -109,6 +113,47 @@ def test_a_gallery_calibrated_on_its_own_people_decides_by_that() -> None:
     strict = Matcher(gallery, RecognizeSection(), make_card(2))
     assert strict.threshold == 0.01
     assert strict.match(unit((1, 0.3)))[0].name is None
+
+
+MODEL = {"data": "lfw", "pairs": 6000, "thresholds": {"1e-3": 0.4}}
+LATER = {"data": "mine", "pairs": 200, "thresholds": {"1e-3": 0.3}}
+
+
+def threshold_of(card: ModelCard, model: ModelCard) -> float:
+    return Matcher(Gallery(card), RecognizeSection(), model).threshold
+
+
+def test_a_model_that_is_calibrated_anew_decides_in_galleries_made_before() -> None:
+    card = make_card(2, calibration=MODEL).for_gallery()
+    assert threshold_of(card, make_card(2, calibration=LATER)) == 0.3
+
+
+def test_thresholds_written_into_a_gallery_outlast_those_of_the_model(tmp_path: Path) -> None:
+    model, path = make_card(2, calibration=MODEL), tmp_path / "g.h5"
+    Gallery(model.for_gallery()).save(path)
+    own = Calibration(data="own", pairs=100, thresholds={"1e-3": 0.01})
+    assert write_calibration(path, model, own, None) is None
+    card = Gallery.open(path).card
+    assert threshold_of(card, model) == threshold_of(card, make_card(2, calibration=LATER)) == 0.01
+
+
+def test_a_model_without_thresholds_leaves_those_that_the_gallery_was_made_with() -> None:
+    card = make_card(2, calibration=MODEL).for_gallery()
+    assert threshold_of(card, make_card(2, calibration=None)) == 0.4
+
+
+@pytest.mark.parametrize("cohort", [True, False], ids=["now", "before cohorts"])
+def test_an_older_gallerys_thresholds_are_the_models_if_they_were_published_with_it(
+    cohort: bool,
+) -> None:
+    published = find_model("dlib_resnet").card
+    assert published.calibration is not None
+    known = published.calibration
+    older = published.model_copy(
+        update={"calibration": known if cohort else known.model_copy(update={"cohort": None})}
+    )
+    again = published.model_copy(update={"calibration": Calibration.model_validate(LATER)})
+    assert threshold_of(older, again) == 0.3
 
 
 def test_only_faces_with_the_metadata_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from facerec import Gallery
 from facerec.errors import MissingError, UsageError
 from facerec.gallery.exchange import ENDINGS, export_gallery, import_gallery
 from facerec.gallery.seed import read_arrays
-from tests.conftest import Run, make_card, make_face
+from tests.conftest import Run, make_batch, make_card, make_face
 
 VECTORS = {
     "Arya": np.array([[3, 4, 0, 0], [4, 3, 0, 0]], np.float32) / 5,
@@ -56,6 +57,21 @@ def gallery() -> Gallery:
     made.add("Arya", [make_face(4, 3, 0, 0)], "again/é.jpg")
     made.add("Sansa", [make_face(0, 0, 1, 0)], "s.jpg")
     return made
+
+
+def test_names_that_a_mac_wrote_are_read_composed(tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFD", "José")
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.create_group(name).create_dataset("embedding", data=VECTORS["Sansa"][0])
+    assert Gallery.open(tmp_path / "old.h5", assume=make_card()).people == ["José"]
+    np.save(tmp_path / "embeddings_arr.npy", VECTORS["Sansa"])
+    np.save(tmp_path / "label_strings_arr.npy", np.array([name]))
+    read = import_gallery(tmp_path / "embeddings_arr.npy", assume=make_card())
+    assert read.people == ["José"]
+    made = Gallery(make_card())
+    made.append(make_batch(VECTORS["Arya"], [name, "José"]))
+    export_gallery(made, tmp_path / "people.npz", "npz")
+    assert import_gallery(tmp_path / "people.npz").counts() == {"José": 2}
 
 
 def test_the_cleanups_file_keeps_its_paths(tmp_path: Path) -> None:

@@ -7,15 +7,20 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from facerec import Engine
 from facerec.faces import face_label
 from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.enrol import enrol_photos
 from facerec.gallery.people import check_name
+from facerec.gallery.places import Places
 from facerec.gallery.remarks import (
     Remark,
     fold_name,
@@ -24,9 +29,11 @@ from facerec.gallery.remarks import (
     remark_on_names,
 )
 from facerec.gallery.sync import compare, plan
+from facerec.imaging.draw import write_image
 from facerec.imaging.photos import Photo, normalise_person
 from facerec.imaging.sources import list_people
-from tests.conftest import Run, make_card, make_face
+from facerec.profile.loading import Profile
+from tests.conftest import Run, make_batch, make_card, make_face
 
 KEYS = ("ann/1.jpg", "ann/2.jpg", "bob/1.jpg", "bob/2.jpg")
 
@@ -61,7 +68,7 @@ def hash_of(photo: Photo) -> str:
 
 
 def stale(address: str, photos: Sequence[tuple[str, Photo]]) -> set[tuple[str, str]]:
-    found = compare(open_gallery(address), photos, (), Path())
+    found = compare(open_gallery(address), photos, {}, Path())
     return {(one.person, one.source) for one in found.stale}
 
 
@@ -138,20 +145,205 @@ def test_the_plan_removes_what_moved_and_enrols_it_where_it_is(tree: Path, addre
     assert added == [("bob", "all/bob/3.jpg"), ("bob", "all/bob/4.jpg")]
 
 
+def test_who_is_stored_decomposed_keeps_their_photos(tree: Path, address: str) -> None:
+    (tree / "ann").rename(tree / "josé")
+    with changing(address) as gallery:
+        gallery.remove("ann")
+        name = unicodedata.normalize("NFD", "josé")
+        batch = make_batch(np.eye(4, dtype=np.float32)[:2], [name, name])
+        photos = [photo for person, photo in listed() if person == "josé"]
+        gallery.append(replace(batch, source=[*map(str, photos)], sha256=[*map(hash_of, photos)]))
+    assert plan(open_gallery(address), listed(), Path()) == ([], [])
+
+
 def test_the_same_content_under_two_people_is_told(tree: Path, address: str) -> None:
     shared = hash_of(listed()[0][1])
     with changing(address) as gallery:
         gallery.add("bob", [make_face(1, 0, 0, 0)], "all/bob/copy.jpg", shared)
-    (remark,) = compare(open_gallery(address), [], {shared}, Path()).remarks("x")
+    (remark,) = compare(open_gallery(address), [], {("ann", "1.jpg"): shared}, Path()).remarks("x")
     assert remark.kind == "two_people"
     assert remark.facts["photos"] == {"ann": "all/ann/1.jpg", "bob": "all/bob/copy.jpg"}
+
+
+@pytest.fixture
+def linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`link` to `real/deep/x`, which holds p/ann/1.jpg, and is the working folder."""
+    (tmp_path / "real/deep/x/p/ann").mkdir(parents=True)
+    (tmp_path / "real/deep/x/p/ann/1.jpg").write_bytes(b"one")
+    (tmp_path / "link").symlink_to("real/deep/x")
+    monkeypatch.chdir(tmp_path / "link")
+    return tmp_path
+
+
+SPELLED = ("p", "../x/p", "{}/link/p", "{}/real/deep/x/p", "{}/link/../x/p")
+
+
+@pytest.mark.parametrize("photos", SPELLED)
+@pytest.mark.parametrize("gallery", ["", "{}/link", "{}/real/deep/x"])
+def test_a_photo_has_one_name_however_its_folder_is_reached(
+    linked: Path, photos: str, gallery: str
+) -> None:
+    folder = Path(gallery.format(linked))
+    assert Places(folder).source(f"{photos.format(linked)}/ann/1.jpg") == "p/ann/1.jpg"
+
+
+@pytest.mark.parametrize("photos", SPELLED)
+@pytest.mark.parametrize(
+    ("gallery", "source"),
+    [("", "p/ann/{}"), ("", "../../../link/p/ann/{}"), ("{}/link", "../real/deep/x/p/ann/{}")],
+    ids=["now", "older, photos by the link", "older, gallery by the link"],
+)
+def test_an_entry_of_a_linked_folder_is_known_however_it_was_spelled(
+    linked: Path, photos: str, gallery: str, source: str
+) -> None:
+    with changing("g.h5", create=make_card()) as store:
+        for name, content in (("1.jpg", b"one"), ("2.jpg", b"two")):
+            sha256 = hashlib.sha256(content).hexdigest()
+            store.add("ann", [make_face(1, 0, 0, 0)], source.format(name), sha256)
+    folder = Path(gallery.format(linked))
+    removed, added = plan(open_gallery("g.h5"), listed(photos.format(linked)), folder)
+    assert [one.source for one in removed] == [source.format("2.jpg")]
+    assert added == []
+
+
+def test_a_link_to_a_photo_is_a_photo_of_its_own(linked: Path) -> None:
+    Path("p/ann/2.jpg").symlink_to("1.jpg")
+    assert Places(Path()).source("p/ann/2.jpg") == "p/ann/2.jpg"
+
+
+def test_a_changed_photo_replaces_what_it_gave_by_another_path(
+    linked: Path, portraits: dict[str, Path], engine: Engine
+) -> None:
+    photo = Path("p/ann/1.jpg")
+    photo.write_bytes(portraits["grace_hopper"].read_bytes())
+    with changing("g.h5", create=engine.card) as store:
+        vector = np.eye(engine.card.embedding_size)[0]
+        store.add("ann", [make_face(*vector)], "../../../link/p/ann/1.jpg", "old")
+    report = enrol_photos("g.h5", listed(f"{linked}/link/p"), engine, Profile.load())
+    assert report is not None
+    assert (report.enrolled, report.replaced, report.remarks) == (1, 1, [])
+    new = hashlib.sha256(photo.read_bytes()).hexdigest()
+    assert list(open_gallery("g.h5").photos()) == [("ann", "p/ann/1.jpg", new)]
+
+
+def test_a_gallery_is_made_with_the_models_thresholds(two_photos: Path, engine: Engine) -> None:
+    assert open_gallery("g.h5").card.calibrated_for == "model"
+
+
+def copied_over(folder: Path) -> None:
+    (folder / "1.jpg").write_bytes((folder / "2.jpg").read_bytes())
+
+
+def copied_over_beside_a_new_one(folder: Path) -> None:
+    copied_over(folder)
+    (folder / "0.jpg").write_bytes((folder / "2.jpg").read_bytes() + b" ")
+
+
+def without_a_face(folder: Path) -> None:
+    write_image(folder / "1.jpg", np.full((200, 200, 3), 99, np.uint8))
+
+
+def changed(folder: Path) -> None:
+    (folder / "1.jpg").write_bytes((folder / "2.jpg").read_bytes() + b" ")
+
+
+def swapped(folder: Path) -> None:
+    (folder / "1.jpg").rename(folder / "3")
+    (folder / "2.jpg").rename(folder / "1.jpg")
+    (folder / "3").rename(folder / "2.jpg")
+
+
+def moved_over(folder: Path) -> None:
+    (folder / "2.jpg").rename(folder / "1.jpg")
+
+
+def made_room_for_a_new_one(folder: Path) -> None:
+    (folder / "1.jpg").rename(folder / "3.jpg")
+    changed(folder)
+
+
+def twice_more(folder: Path) -> None:
+    for name in ("3.jpg", "4.jpg"):
+        (folder / name).write_bytes((folder / "1.jpg").read_bytes() + b" ")
+
+
+CHANGES = (
+    copied_over, copied_over_beside_a_new_one, without_a_face, changed, swapped, moved_over,
+    made_room_for_a_new_one, twice_more,
+)  # fmt: skip
+
+
+@pytest.fixture
+def two_photos(
+    tmp_path: Path, portraits: dict[str, Path], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """all/ann, whose photos 1.jpg and 2.jpg are enrolled in g.h5."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "all" / "ann"
+    folder.mkdir(parents=True)
+    for number, portrait in enumerate(portraits.values(), start=1):
+        (folder / f"{number}.jpg").write_bytes(portrait.read_bytes())
+    enrol_photos("g.h5", listed(), engine, Profile.load())
+    return folder
+
+
+def contents(folder: Path) -> set[str]:
+    """The hashes of the photos that show a face."""
+    data = {photo.read_bytes() for photo in folder.iterdir()}
+    return {hashlib.sha256(one).hexdigest() for one in data if len(one) > 5000}
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("change", CHANGES)
+def test_sync_does_what_its_plan_says(
+    change: Callable[[Path], None], two_photos: Path, engine: Engine
+) -> None:
+    change(two_photos)
+    removed, added = plan(open_gallery("g.h5"), listed(), Path())
+    report = enrol_photos("g.h5", listed(), engine, Profile.load(), sync=True)
+    assert report is not None
+    assert report.removed == len(removed)
+    assert report.enrolled + len(report.no_face) == len(added)
+    assert {sha256 for *_, sha256 in open_gallery("g.h5").photos()} == contents(two_photos)
+    assert plan(open_gallery("g.h5"), listed(), Path())[0] == []
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_photo_takes_its_old_face_along_without_sync(
+    change: Callable[[Path], None], two_photos: Path, engine: Engine
+) -> None:
+    change(two_photos)
+    enrol_photos("g.h5", listed(), engine, Profile.load())
+    enrolled = [sha256 for *_, sha256 in open_gallery("g.h5").photos()]
+    assert sorted(enrolled) == sorted(contents(two_photos))
+
+
+@pytest.mark.numeric
+def test_a_photo_that_can_no_longer_be_read_keeps_its_face(
+    two_photos: Path, engine: Engine
+) -> None:
+    before = list(open_gallery("g.h5").photos())
+    (two_photos / "1.jpg").write_bytes((two_photos / "1.jpg").read_bytes()[:3000])
+    assert plan(open_gallery("g.h5"), listed(), Path()) == ([], [])
+    report = enrol_photos("g.h5", listed(), engine, Profile.load(), sync=True)
+    assert report is not None
+    assert (report.removed, len(report.failed)) == (0, 1)
+    assert list(open_gallery("g.h5").photos()) == before
+
+
+def test_photos_of_one_name_from_two_galleries_are_both_kept(tree: Path, address: str) -> None:
+    with changing(address) as gallery:
+        one = make_batch(np.eye(4, dtype=np.float32)[:1], ["ann"])
+        gallery.append(replace(one, source=["all/ann/1.jpg"], sha256=["other"]))
+    assert plan(open_gallery(address), listed(), Path()) == ([], [])
 
 
 def mixed(vectors: np.ndarray, address: str = "g.h5") -> list[Remark]:
     with changing(address, create=make_card()) as gallery:
         for number, vector in enumerate(vectors):
             gallery.add("ann", [make_face(*vector)], f"{number}.jpg")
-    return list(remark_on_mixtures(open_gallery(address), ["ann"]))
+    return list(remark_on_mixtures(open_gallery(address), ["ann"], make_card()))
 
 
 def test_a_persons_own_faces_are_not_told(tmp_path: Path, monkeypatch) -> None:
@@ -179,7 +371,8 @@ def test_without_thresholds_nothing_can_be_told(tmp_path: Path, monkeypatch) -> 
     monkeypatch.chdir(tmp_path)
     with changing("g.h5", create=make_card(calibration=None)) as gallery:
         gallery.add("ann", [make_face(1, 0, 0, 0), make_face(0, 1, 0, 0)], "1.jpg")
-    assert list(remark_on_mixtures(open_gallery("g.h5"), ["ann"])) == []
+    store = open_gallery("g.h5")
+    assert list(remark_on_mixtures(store, ["ann"], store.card)) == []
 
 
 @pytest.mark.parametrize("other", ["ann", "ANN", "Ann ", " Ann", "Ann.", "Ann\u200d", "Ａnn"])
@@ -215,7 +408,7 @@ def test_of_two_faces_apart_the_one_distance_is_told(tmp_path: Path) -> None:
     with changing(tmp_path / "g.h5", create=make_card()) as gallery:
         gallery.add("ann", [make_face(1, 0, 0, 0)], "1.jpg")
         gallery.add("ann", [make_face(0, 1, 0, 0)], "2.jpg")
-    (remark,) = remark_on_mixtures(open_gallery(tmp_path / "g.h5"), ["ann"])
+    (remark,) = remark_on_mixtures(open_gallery(tmp_path / "g.h5"), ["ann"], make_card())
     assert ": 1.jpg and 2.jpg are 1.0000 apart, one person's at most" in remark.message
 
 

@@ -7,6 +7,7 @@ import base64
 import errno
 import json
 import threading
+import unicodedata
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,11 @@ from facerec.gallery.addresses import changing
 from facerec.profile.loading import Profile
 from facerec.serving import entries, retention
 from facerec.serving import people as people_room
+from facerec.serving.compreface.lookups import known_name
 from facerec.serving.failures import RequestError
 from facerec.serving.people import People
 from facerec.serving.retention import keep_faces, parse_duration
-from tests.conftest import Run, make_batch
+from tests.conftest import Run, make_batch, make_card
 from tests.serving.conftest import MakeClient
 from tests.serving.test_records import close
 
@@ -326,6 +328,23 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_a_time_before_all_dates_is_refused() -> None:
     with pytest.raises(UsageError, match="at most 36500d"):
         parse_duration("999999w")
+
+
+def test_who_is_stored_decomposed_has_the_same_ids_by_either_name() -> None:
+    store = Gallery(make_card())
+    decomposed = unicodedata.normalize("NFD", "José")
+    store.append(make_batch(np.eye(4, dtype=np.float32)[:1], [decomposed]))
+    assert entries.entries_of(store, "José") == entries.entries_of(store, decomposed)
+    assert known_name(store.counts(), "JOSÉ") == known_name(store.counts(), "José") == decomposed
+
+
+def test_a_new_gallery_has_the_models_thresholds(engines: Any, place: Path) -> None:
+    from facerec.profile.schema import RecognizeSection
+
+    opened = People(str(place), engines.plain.card, RecognizeSection())
+    asyncio.run(opened.change(lambda store: store.counts(), lambda _: None))
+    opened.close()
+    assert Gallery.open(place).card == engines.plain.card.for_gallery()
 
 
 def test_a_gallery_of_another_model_is_a_409(engines: Any, place: Path) -> None:

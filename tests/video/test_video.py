@@ -465,6 +465,9 @@ def test_enrolling_while_it_runs_waits_for_nobody_and_mixes_no_models(gallery, p
     with locked(gallery), pytest.raises(UsageError, match="another facerec is writing it"):
         people.enrol("Ada", face, "camera")
     assert gallery.read_bytes() == before
+    gallery.unlink()
+    people.enrol("Ada", face, "camera")
+    assert Gallery.open(gallery).card.calibrated_for == "model"
     Gallery(engine.card.model_copy(update={"sha256": "1" * 64})).save(gallery)
     before = gallery.read_bytes()
     with pytest.raises(IncompatibleError):

@@ -113,7 +113,8 @@ def _write(target: Path, card: ModelCard, calibration: Calibration, norms: Norms
         gallery = Gallery.open(target, assume=card)
         card.require_same_model(gallery.card, str(target))
         calibration = _with_known_cohort(calibration, gallery.card, card)
-        gallery.card = with_calibration(gallery.card, calibration, norms)
+        written = with_calibration(gallery.card, calibration, norms)
+        gallery.card = written.model_copy(update={"calibrated_for": "gallery"})
         gallery.save(target)
         return
     if target.suffix == _MODEL:

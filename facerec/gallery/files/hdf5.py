@@ -28,6 +28,7 @@ from facerec.files.writing import replacing
 from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
+from facerec.imaging.photos import normalise_person
 
 VERSION = 1
 ALIGNED = {"alignment_threshold": 1024, "alignment_interval": 64}
@@ -286,7 +287,7 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[
     """`/person/embedding`, or `/person/<image>/embedding` with `file_path`, an attribute of the
     image's group (the seed's own) or a dataset in it."""
     rows = [
-        (person, *row)
+        (normalise_person(person), *row)
         for person, group in file.items()
         if isinstance(group, h5py.Group)
         for row in _older_rows(person, group, path.stat().st_size)

@@ -37,7 +37,7 @@ from facerec.gallery.milvus.schema import (
     pack_face,
     read_state,
 )
-from facerec.gallery.people import check_name, check_new_name, stored_name, unknown_person
+from facerec.gallery.people import check_name, check_new_name, renamed, stored_name, unknown_person
 
 
 @dataclass
@@ -157,7 +157,7 @@ class MilvusGallery(MilvusReader):
 
     def rename(self, old: str, new: str) -> None:
         """See `GalleryStore.rename`."""
-        new = stored_name(new, self._people)
+        new = renamed(old, new, self._people)
         check_new_name(new)
         old = self._require(old)
         if new in self._people:

@@ -22,8 +22,7 @@ from facerec.gallery.milvus.schema import (
     conditions_of,
     literal,
 )
-from facerec.gallery.people import stored_name, unknown_person
-from facerec.imaging.photos import normalise_person
+from facerec.gallery.people import spellings, stored_name, unknown_person
 
 _MOST_ROWS = 16_384
 """Milvus returns no more rows at once."""
@@ -180,7 +179,7 @@ class MilvusReader:
         """Of whoever a name calls, the name as it is stored and the number of entries."""
         people = self._client.query(
             f"{self._name}_people",
-            filter=f"person in {literal([name, normalise_person(name)])}",
+            filter=f"person in {literal(list(spellings(name)))}",
             output_fields=["person", "faces"],
         )
         faces = {row["person"]: row["faces"] for row in people}

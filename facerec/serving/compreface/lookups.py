@@ -7,6 +7,7 @@ import numpy as np
 from facerec.errors import UsageError
 from facerec.faces import Floats
 from facerec.gallery.base import GalleryStore, Hit
+from facerec.gallery.people import stored_name
 from facerec.imaging.photos import normalise_person
 from facerec.profile.schema import RecognizeSection
 from facerec.serving.compreface.shapes import page_of
@@ -39,10 +40,11 @@ def page_of_entries(
 
 def known_name(people: dict[str, int], name: str) -> str | None:
     """A person's name as it is written in the gallery, whatever its case; None if unknown."""
-    name = normalise_person(name)
-    if name in people:
-        return name
-    alike = [known for known in people if known.casefold() == name.casefold()]
+    stored = stored_name(name, people)
+    if stored in people:
+        return stored
+    folded = normalise_person(name).casefold()
+    alike = [known for known in people if normalise_person(known).casefold() == folded]
     return alike[0] if len(alike) == 1 else None
 
 
