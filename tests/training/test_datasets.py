@@ -25,6 +25,7 @@ from facerec.training.data.augmentation import Augmentation, _random_crop
 from facerec.training.data.fitting import check_aligned, fit
 from facerec.training.data.loader import Loader
 from facerec.training.data.opening import open_examples, open_training_data
+from facerec.training.data.recordio import RecordFile
 from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.synthetic import Synthetic
 from tests.conftest import ROOT, make_card, noise
@@ -93,26 +94,28 @@ def _fill(archive: tarfile.TarFile, members: dict[str, bytes]) -> None:
 
 
 def as_records(
-    tmp_path: Path, *, split_magic: bool = False, people: bool = True, after: int | None = None
-) -> Path:
-    """insightface's layout: record 0, images from 1, then a record per person.
+    tmp_path: Path, *, split_magic: bool = False, people: bool = True, after: int | None = None,
+    first: int = 1,
+) -> Path:  # fmt: skip
+    """insightface's layout: record 0, the images, then a record per person.
 
     Args:
         split_magic: cut records where they hold the mark of a record, as MXNet does.
         people: write the people's records, and the labels of images as one number.
         after: what record 0 says is the end of the people's records; None: their end.
+        first: key of the first image; those of a large set are rounded in ranges and record 0.
     """
     records = []
     ranges = []
     images = list(contents().items())
     for label, person in enumerate(PEOPLE):
         mine = [data for name, data in images if name.startswith(f"{person}/")]
-        first = 1 + len(records)
+        begin = first + len(records)
         one = struct.pack("<IfQQ", 0, label, 0, 0)
         two = struct.pack("<IfQQ2f", 2, 0, 0, 0, label, 1)
         records += [(one if people else two) + data for data in mine]
-        ranges.append((first, first + len(mine)))
-    end = 1 + len(records)
+        ranges.append((begin, begin + len(mine)))
+    end = first + len(records)
     if people:
         records += [struct.pack("<IfQQ2f", 2, 0, 0, 0, *pair) for pair in ranges]
     last = end + len(ranges) if after is None else after
@@ -130,7 +133,8 @@ def as_records(
                     flag = 2
                 file.write(struct.pack("<II", MAGIC, flag << 29 | len(part)) + part)
                 file.write(b"\0" * (-len(part) % 4))
-    index = "".join(f"{key}\t{offset}\n" for key, offset in enumerate(offsets))
+    keys = (0, *range(first, first + len(records)))
+    index = "".join(f"{key}\t{offset}\n" for key, offset in zip(keys, offsets, strict=True))
     (folder / "train.idx").write_text(index)
     return folder
 
@@ -154,6 +158,40 @@ def test_records_without_people_are_labelled_by_themselves(after, tmp_path):
     examples = open_examples(str(as_records(tmp_path, people=False, after=after)))
     assert np.bincount(examples.labels).tolist() == list(PEOPLE.values())
     assert examples.image(0).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("people", [True, False])
+@pytest.mark.parametrize("first", [2**24 - 3, 2**24, 2**24 + 1, 2**24 + 2, 2**25 + 1, 2**26 - 5])
+def test_records_of_a_large_set_are_labelled_by_themselves(first, people, tmp_path):
+    examples = open_examples(str(as_records(tmp_path, people=people, first=first)))
+    assert examples.labels.tolist() == [0, 0, 0, 1, 1, 2]
+    for index in range(6):
+        assert examples.name(index).endswith(f":{first + index}")
+        assert np.array_equal(examples.image(index), noise(16, 16, index)[..., ::-1])
+
+
+def test_to_open_records_without_people_no_image_is_read(tmp_path, monkeypatch):
+    folder = as_records(tmp_path, people=False)
+    read_at, read = RecordFile._read_at, []
+
+    def counted(self, position, length):
+        read.append(length)
+        return read_at(self, position, length)
+
+    monkeypatch.setattr(RecordFile, "_read_at", counted)
+    open_examples(str(folder))
+    assert sum(read) < 7 * 60
+
+
+def test_a_label_whose_record_is_cut_before_it_is_read(tmp_path):
+    content = struct.pack("<IfQQf", 1, 0, MAGIC << 32, 0, 5) + png(0)
+    first, second = content.split(struct.pack("<I", MAGIC))
+    data = b""
+    for flag, part in ((1, first), (3, second)):
+        data += struct.pack("<II", MAGIC, flag << 29 | len(part)) + part + b"\0" * (-len(part) % 4)
+    (tmp_path / "train.rec").write_bytes(data)
+    (tmp_path / "train.idx").write_text("1\t0\n")
+    assert open_examples(str(tmp_path)).people == ["5"]
 
 
 def test_the_records_of_some_people_are_damaged(tmp_path):
