@@ -6,17 +6,19 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from facerec.imaging.draw import write_image
@@ -327,6 +329,68 @@ def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, mon
     code, _, err = run(*tiny(tmp_path / "run"))
     assert code == 3
     assert "lower train.lr or set train.clip" in err.splitlines()[-1]
+
+
+@contextmanager
+def full_disk(self, path, mode):
+    """In the place of torch's: a file that takes no byte."""
+    with open("/dev/full", mode) as file:  # noqa: PTH123
+        yield file
+
+
+@contextmanager
+def hidden_full_disk(self, path, mode):
+    """As the error of another rank, which comes without what led to it."""
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
+    yield
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("opened", [full_disk, hidden_full_disk])
+def test_a_disk_that_is_full_of_checkpoints_is_said_in_one_line(opened, run, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    full = usage._replace(free=0) if opened is hidden_full_disk else usage
+    monkeypatch.setattr(FileSystem, "create_stream", opened)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    code, out, err = run(*tiny(tmp_path / "run"))
+    assert (code, out) == (2, "")
+    folder = tmp_path / "run" / "checkpoints"
+    told = f"facerec: {folder}/step-000000000: cannot be written: No space left on device"
+    assert err.splitlines()[-1] == told
+    assert "Traceback" not in err
+    assert list(folder.iterdir()) == []
+
+
+def test_where_no_checkpoint_can_be_written_is_said_in_one_line(run, tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.parent.mkdir()
+    folder.write_text("a file")
+    code, _, err = run(*tiny(tmp_path / "run"))
+    assert code == 2, err
+    assert f"{folder}/step-000000000: cannot be written: File exists" in err.splitlines()[-1]
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_an_interruption(run, tmp_path, monkeypatch):
+    def interrupted(self, path, mode):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileSystem, "create_stream", interrupted)
+    code, _, err = run(*tiny(tmp_path / "run"))
+    assert (code, err.splitlines()[-1]) == (130, "facerec: interrupted")
+
+
+@pytest.mark.parametrize("part", [".metadata", "__0_0.distcp"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_checkpoint_is_refused_in_one_line(part, left, run, tmp_path):
+    assert run(*tiny(tmp_path / "run", train__keep=1))[0] == 0
+    damaged = tmp_path / "run" / "checkpoints" / "step-000000004" / part
+    damaged.write_bytes(damaged.read_bytes()[:left])
+    for command in (tiny(tmp_path / "run", "--resume"), ("export", tmp_path / "run")):
+        code, _, err = run(*command)
+        assert code == 4, err
+        assert f"{damaged.parent}: " in err.splitlines()[-1]
+        assert "CheckpointException" not in err
+        assert "Traceback" not in err
 
 
 def test_an_error_stops_the_threads_that_load_data(tmp_path, monkeypatch):
