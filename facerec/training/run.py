@@ -150,7 +150,7 @@ def _set_up(
             plan = run_folder.plan(folder, name, profile, callbacks.on_message, resume=resume)
         plan = broadcast(plan)
         assert plan is not None
-        log = RunLog(plan.folder if rank() == 0 else None)
+        log = RunLog(plan.folder if rank() == 0 else None, callbacks.on_message)
         yield Run(plan.profile, plan.name, plan.folder, device, callbacks, log), plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
@@ -359,6 +361,46 @@ def test_a_disk_that_is_full_of_checkpoints_is_said_in_one_line(opened, run, tmp
     assert err.splitlines()[-1] == told
     assert "Traceback" not in err
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_log_that_cannot_be_written_is_told_of_once_and_training_goes_on(run, tmp_path):
+    lines = tmp_path / "run" / "log.jsonl"
+    lines.parent.mkdir()
+    lines.symlink_to("/dev/full")
+    code, out, err = run(*tiny(tmp_path / "run"))
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 4
+    told = f"{lines}: cannot be written: No space left on device; the run goes on without this log"
+    assert err.count("cannot be written") == err.count(told) == 1
+    (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
+    assert events.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("after", [0, 1, 6])
+def test_a_board_that_cannot_be_written_is_told_of_once_and_training_goes_on(
+    after, run, tmp_path, monkeypatch
+):
+    write, written = RecordWriter.write, []
+
+    def until_full(self, data):
+        written.append(data)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", until_full)
+    code, _, err = run(
+        *tiny(
+            tmp_path / "run", train__max_steps=16, data__validation=0.3, train__histograms_every=3
+        )
+    )
+    assert code == 0, err
+    board = tmp_path / "run" / "tensorboard"
+    told = f"{board}: cannot be written: No space left on device; the run goes on without this log"
+    assert err.count("cannot be written") == err.count(told) == 1
+    assert "Traceback" not in err
+    assert len(log(tmp_path / "run", "train")) == 16
 
 
 def test_where_no_checkpoint_can_be_written_is_said_in_one_line(run, tmp_path):
