@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import struct
@@ -233,6 +234,70 @@ def test_shards_may_be_named_by_a_pattern_or_by_numbers(tmp_path):
     assert len(open_examples(f"{folder}/faces-0000.tar").labels) == 3
     with pytest.raises(MissingError, match=r"faces-0002\.tar: no such shard"):
         open_examples(f"{folder}/faces-{{0000..0002}}.tar")
+
+
+def test_a_folder_of_compressed_shards_is_read(tmp_path):
+    folder = as_shards(tmp_path)
+    for tar in sorted(folder.glob("*.tar")):
+        tar.with_suffix(".tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
+        tar.unlink()
+    examples = open_examples(str(folder))
+    assert examples.people == sorted(PEOPLE)
+    assert len(examples.labels) == 6
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "zip"])
+def test_a_folder_per_person_may_hold_the_archive_that_it_came_from(suffix, tmp_path):
+    folder = as_folder(tmp_path)
+    packed = as_zip(tmp_path) if suffix == "zip" else as_tar(tmp_path)
+    data = packed.read_bytes()
+    plain = suffix in ("tar", "zip")
+    (folder / f"faces.{suffix}").write_bytes(data if plain else gzip.compress(data))
+    examples = open_examples(str(folder))
+    assert examples.people == sorted(PEOPLE)
+    assert len(examples.labels) == 6
+
+
+def test_a_folder_of_an_archive_without_labels_names_both_readings(tmp_path):
+    packed = as_tar(tmp_path)
+    (tmp_path / "packed").mkdir()
+    packed.rename(tmp_path / "packed" / "faces.tar")
+    with pytest.raises(MissingError) as raised:
+        open_examples(str(tmp_path / "packed"))
+    told = str(raised.value)
+    assert "no images in folders, one per person, and its archives (faces.tar) no labels" in told
+    assert "if people have folders inside faces.tar, give that" in told
+    assert len(open_examples(str(tmp_path / "packed" / "faces.tar")).labels) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("train.lst", b"0\t0\tann/0.jpg\n", "a list of MXNet's im2rec"),
+        ("train.idx", b"0\t0\n", "the index of a train.rec"),
+        ("faces.csv", b"path,label\nann/0.jpg,0\n", "a table"),
+        ("data.mdb", bytes(8192), "an LMDB database"),
+        ("data/train-00000-of-00001.parquet", b"PAR1" + bytes(100) + b"PAR1", "a Parquet table"),
+    ],
+)
+def test_training_data_of_other_projects_is_refused_by_its_kind(name, content, kind, tmp_path):
+    file = tmp_path / "set" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    (tmp_path / "set" / "README.md").write_text("of another project")
+    read = "; training reads a folder per person, a tar or zip of that, insightface's train.rec"
+    for where in (file, tmp_path / "set"):
+        with pytest.raises(UsageError) as raised:
+            open_examples(str(where))
+        assert kind in str(raised.value)
+        assert read in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_list_beside_the_images_leaves_them_what_they_are(tmp_path):
+    folder = as_folder(tmp_path)
+    (folder / "train.lst").write_text("0\t0\tann/0.png\n")
+    assert len(open_examples(str(folder)).labels) == 6
 
 
 def test_what_is_no_training_data_is_refused_in_one_line(tmp_path):
