@@ -7,6 +7,7 @@ The format unpickles: resume only from your own runs; share `model.safetensors` 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import shutil
@@ -109,6 +110,11 @@ class TrainingState:
             found["scaler/growth"] = torch.tensor(scale["_growth_tracker"])
         found["progress"] = torch.tensor([self.step, self.skipped])
         return found, sharded
+
+    @torch.no_grad()
+    def is_finite(self) -> bool:
+        """Whether all that this rank would save is finite."""
+        return all(map(_is_finite, self.tensors()[0].values()))
 
     def has_parameter(self, key: str) -> bool:
         """Whether an entry is of no optimiser, or of a parameter that its optimiser still steps."""
@@ -390,6 +396,12 @@ def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # Each is NaN where one value is; a mask of a large classifier might not fit beside it.
+    extremes = (tensor.min(), tensor.max()) if tensor.numel() else ()
+    return all(math.isfinite(extreme) for extreme in extremes)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

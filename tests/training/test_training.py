@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
@@ -28,8 +29,10 @@ from facerec.models.factory import create_network
 from facerec.profile.loading import Profile, shipped_profiles
 from facerec.profile.schema import TrainSection
 from facerec.training.callbacks import Callbacks
+from facerec.training.checkpoint import read_tensors
 from facerec.training.optimisation import backbone_groups, create_optimizer, learning_rate
 from facerec.training.run import Run, train
+from facerec.weights import store
 from facerec.weights.store import read_model
 from tests.conftest import make_card, noise, spawn
 
@@ -305,6 +308,30 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
 
 
+@pytest.mark.parametrize("step", [3, 5])
+def test_gradients_that_are_not_finite_reach_no_checkpoint_and_no_model(
+    step, run, tmp_path, monkeypatch
+):
+    forward = Run._forward
+    calls = []
+
+    def poisoned(self, chips, people, targets):
+        loss, accuracy = forward(self, chips, people, targets)
+        calls.append(self.state.step)
+        if calls.count(step) == 1 and calls[-1] == step:
+            loss.register_hook(lambda gradient: gradient * math.nan)
+        return loss, accuracy
+
+    monkeypatch.setattr(Run, "_forward", poisoned)
+    code, _, err = run(*tiny(tmp_path / "run", train__max_steps=6, train__save_every=2))
+    assert code == 0
+    assert f"step {step}: the weights are not finite (images such as synthetic image" in err
+    assert f"back to step-{step - 1:09d}" in err
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+    for saved in (tmp_path / "run" / "checkpoints").iterdir():
+        assert all(value.isfinite().all() for value in read_tensors(saved, "backbone/").values())
+
+
 def test_losses_that_are_not_finite_far_apart_do_not_end_the_run(run, tmp_path, monkeypatch):
     forward = Run._forward
     calls = []
@@ -578,6 +605,26 @@ def test_a_folder_with_a_run_is_not_trained_into_again(run, tmp_path):
     code, _, err = run(*tiny(tmp_path / "other", "--resume"))
     assert code == 2
     assert "holds no run" in err
+
+
+def test_a_folder_with_checkpoints_of_another_run_is_not_trained_into(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    (tmp_path / "run" / "profile.yaml").unlink()
+    code, _, err = run(*tiny(tmp_path / "run", train__scale=8))
+    assert code == 2
+    assert "holds checkpoints of a run without its profile.yaml; choose another --out" in err
+
+
+def test_a_model_that_a_full_disk_does_not_take_is_an_error_in_one_line(run, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr(store, "save_file", full)
+    code, _, err = run(*tiny(tmp_path / "run"))
+    model = tmp_path / "run" / "model.safetensors"
+    assert code == 2
+    assert f"facerec: {model}: cannot be written: Error while ser" in err.splitlines()[-1]
+    assert "No space left on device" in err.splitlines()[-1]
 
 
 def test_a_wrong_path_to_the_data_leaves_the_folder_free(run, tmp_path):
