@@ -227,7 +227,10 @@ def run() -> int:
         from facerec.cli.packages import explain_import
 
         return _render(error, explain_import(error), 4)
-    except Exception as error:  # noqa: BLE001  (the last resort of a command line)
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  (the last resort of a command line)
+        # Errors of torch's checkpoints and of Rust's panics are no `Exception`.
         if isinstance(error, _ClickException):
             return _render(error, _usage(error), 2)
         if _was_interrupted(error):
@@ -235,8 +238,9 @@ def run() -> int:
         if isinstance(error, OSError) and is_of_stdout(error):
             discard_stdout()
             return _render(error, f"standard output cannot be written: {error.strerror}", 2)
-        kind = type(error).__name__
-        return _render(error, f"internal error: {kind}: {error}; --debug shows where", 4)
+        # Of some errors the other lines are a traceback.
+        told = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        return _render(error, f"internal error: {told}; --debug shows where", 4)
     if code == INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,12 +21,15 @@ _WITHOUT_TENSORFLOW = "tensorboard.compat.notf"
 def open_writer(folder: Path) -> SummaryWriter:
     """A writer of TensorBoard's files.
 
+    A thread of its writes them; what it cannot write, the next call raises as OSError.
+
     TensorBoard would import TensorFlow where it is installed, which takes seconds, writes to
     stderr, and crashes torchvision when that comes later; this stub module prevents that.
     """
     sys.modules.setdefault(_WITHOUT_TENSORFLOW, ModuleType(_WITHOUT_TENSORFLOW))
     from torch.utils.tensorboard import SummaryWriter
 
+    _hide_tracebacks_of_writers()
     return SummaryWriter(str(folder))
 
 
@@ -36,12 +41,22 @@ def write_scalars(folder: Path, protocol: str, records: Mapping[str, Mapping[str
     """
     for model, record in records.items():
         try:
-            writer = open_writer(folder / model.replace("/", "_"))
+            with open_writer(folder / model.replace("/", "_")) as writer:
+                for name, value in numbers_of(record):
+                    writer.add_scalar(f"{protocol}/{name}", value, 0)
         except OSError as error:
             raise UsageError(f"--tensorboard {folder}: {error.strerror}") from error
-        with writer:
-            for name, value in numbers_of(record):
-                writer.add_scalar(f"{protocol}/{name}", value, 0)
+
+
+@cache
+def _hide_tracebacks_of_writers() -> None:
+    show = threading.excepthook
+
+    def show_others(failed: threading.ExceptHookArgs) -> None:
+        if not type(failed.thread).__module__.startswith("tensorboard."):
+            show(failed)
+
+    threading.excepthook = show_others
 
 
 def numbers_of(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -84,7 +84,7 @@ def construct_yaml(node: yaml.Node) -> Any:
     )
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """An error's first line, at most 120 characters; its kind if it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0].strip("'\"")[:120] if lines else type(error).__name__

@@ -6,12 +6,18 @@ import io
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from torch import nn
 
@@ -93,18 +99,26 @@ class Throughput:
 class RunLog:
     """The run's `log.jsonl` and TensorBoard files; a context manager.
 
+    One that cannot be written any more, as on a full disk, is told of once and given up: the run
+    goes on.
+
     Args:
         folder: of the run; None writes nothing (off rank 0).
+        tell: called with a message about a log that is given up.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, tell: Callable[[str], None]) -> None:
         self._folder = folder
+        self._tell = tell
+        self._lines: TextIO | None = None
         self._board: SummaryWriter | None = None
 
     def __enter__(self) -> RunLog:
         if self._folder is not None:
-            self._log = (self._folder / LOG).open("a", encoding="utf-8")
-            self._board = open_writer(self._folder / TENSORBOARD)
+            with self._lines_if_writable():
+                self._lines = (self._folder / LOG).open("a", encoding="utf-8")
+            with self._board_if_writable():
+                self._board = open_writer(self._folder / TENSORBOARD)
         return self
 
     def __exit__(
@@ -113,24 +127,56 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._lines is not None:
+            with self._lines_if_writable():
+                self._lines.close()
         if self._board is not None:
-            self._board.close()
-            self._log.close()
+            with self._board_if_writable():
+                self._board.close()
+
+    @contextmanager
+    def _lines_if_writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            lines, self._lines = self._lines, None
+            self._give_up(LOG, lines, error)
+
+    @contextmanager
+    def _board_if_writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            board, self._board = self._board, None
+            self._give_up(TENSORBOARD, board, error)
+
+    def _give_up(self, name: str, log: TextIO | SummaryWriter | None, error: OSError) -> None:
+        assert self._folder is not None
+        if log is not None:
+            # It tries to write again what it could not.
+            with suppress(OSError):
+                log.close()
+        reason = error.strerror or error
+        self._tell(
+            f"{self._folder / name}: cannot be written: {reason}; the run goes on without this log"
+        )
 
     def event(self, kind: str, step: int, **facts: Any) -> None:
         """Append a line to the log; numbers also become TensorBoard scalars, `KIND/NAME`."""
-        if self._board is None:
-            return
-        line = to_json({"event": kind, "step": step, **facts})
-        self._log.write(line + "\n")
-        self._log.flush()
-        for name, value in numbers_of(facts):
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        if self._lines is not None:
+            with self._lines_if_writable():
+                self._lines.write(to_json({"event": kind, "step": step, **facts}) + "\n")
+                self._lines.flush()
+        if self._board is not None:
+            with self._board_if_writable():
+                for name, value in numbers_of(facts):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def show_batch(self, step: int, images: Image) -> None:
         """Write the first images of an augmented batch `(N, H, W, 3) uint8` to TensorBoard."""
         if self._board is not None:
-            self._board.add_images("batch", images[:_BATCH_IMAGES], step, dataformats="NHWC")
+            with self._board_if_writable():
+                self._board.add_images("batch", images[:_BATCH_IMAGES], step, dataformats="NHWC")
 
     def show_embeddings(
         self, step: int, vectors: Floats, people: Sequence[str], images: Image
@@ -141,7 +187,7 @@ class RunLog:
 
             chips = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
             # TensorBoard prints where a resumed run writes the same step again; stdout is for JSON.
-            with redirect_stdout(io.StringIO()):
+            with self._board_if_writable(), redirect_stdout(io.StringIO()):
                 self._board.add_embedding(
                     torch.from_numpy(vectors), list(people), chips, global_step=step
                 )
@@ -151,16 +197,19 @@ class RunLog:
         if self._board is not None:
             from facerec.evaluation.report.charts import roc_picture
 
-            self._board.add_image("roc", roc_picture(curve), step, dataformats="HWC")
+            picture = roc_picture(curve)
+            with self._board_if_writable():
+                self._board.add_image("roc", picture, step, dataformats="HWC")
 
     def show_weights(self, step: int, network: nn.Module) -> None:
         """Write histograms of all weights, and of the gradients of those that have one."""
         if self._board is None:
             return
-        for name, parameter in network.named_parameters():
-            self._board.add_histogram(f"weights/{name}", parameter.detach().float(), step)
-            if parameter.grad is not None and parameter.grad.isfinite().all():
-                self._board.add_histogram(f"gradients/{name}", parameter.grad.float(), step)
+        with self._board_if_writable():
+            for name, parameter in network.named_parameters():
+                self._board.add_histogram(f"weights/{name}", parameter.detach().float(), step)
+                if parameter.grad is not None and parameter.grad.isfinite().all():
+                    self._board.add_histogram(f"gradients/{name}", parameter.grad.float(), step)
 
 
 class StopRequest:

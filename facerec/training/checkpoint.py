@@ -6,13 +6,16 @@ The format unpickles: resume only from your own runs; share `model.safetensors` 
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -27,6 +30,7 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.optim import Optimizer
 
 from facerec.errors import MissingError, UsageError
+from facerec.files.parsing import brief
 from facerec.parallel.ranks import barrier, rank, world_size
 from facerec.training.losses.centres import CentreLoss
 from facerec.training.network import Head
@@ -34,6 +38,12 @@ from facerec.training.run_folder import CHECKPOINTS
 
 Tensors = dict[str, Tensor]
 _NAME = re.compile(r"step-(\d+)$")
+# What reading a damaged or foreign checkpoint raises; torch's own is no `Exception`.
+_UNREADABLE = (
+    OSError, RuntimeError, ValueError, LookupError, EOFError, PickleError, CheckpointException,
+)  # fmt: skip
+_FULL = 1 << 20
+"""With fewer bytes free, a disk is full."""
 
 
 class TrainingState:
@@ -100,6 +110,11 @@ class TrainingState:
             found["scaler/growth"] = torch.tensor(scale["_growth_tracker"])
         found["progress"] = torch.tensor([self.step, self.skipped])
         return found, sharded
+
+    @torch.no_grad()
+    def is_finite(self) -> bool:
+        """Whether all that this rank would save is finite."""
+        return all(map(_is_finite, self.tensors()[0].values()))
 
     def has_parameter(self, key: str) -> bool:
         """Whether an entry is of no optimiser, or of a parameter that its optimiser still steps."""
@@ -170,29 +185,73 @@ def save_checkpoint(folder: Path, state: TrainingState, keep: int) -> Path:
     """
     final = folder / f"step-{state.step:09d}"
     partial = folder / f".unfinished-{state.step:09d}"
+    try:
+        _write_and_rename(partial, final, state)
+    except (OSError, RuntimeError, CheckpointException) as error:
+        reason = _why_unwritable(error, folder)
+        if rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise UsageError(f"{final}: cannot be written: {reason}") from error
+    if rank() == 0:
+        for old in list_checkpoints(folder)[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+    barrier()
+    return final
+
+
+def _write_and_rename(partial: Path, final: Path, state: TrainingState) -> None:
     if rank() == 0:
         # Also a killed run's, of another step.
-        for left in folder.glob(".unfinished-*"):
+        for left in final.parent.glob(".unfinished-*"):
             shutil.rmtree(left, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
     barrier()
     tensors, sharded = state.tensors()
     tensors[f"random/{rank()}"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors[f"random-cuda/{rank()}"] = torch.cuda.get_rng_state()
-    try:
-        with _without_warnings():
-            save(_as_distributed(tensors, sharded, state), checkpoint_id=partial)
-        if rank() == 0:
-            _flush(partial)
-            shutil.rmtree(final, ignore_errors=True)
-            partial.rename(final)
-            for old in list_checkpoints(folder)[:-keep]:
-                shutil.rmtree(old, ignore_errors=True)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"{final}: cannot be written: {error}") from error
-    barrier()
-    return final
+    with _without_warnings():
+        save(_as_distributed(tensors, sharded, state), checkpoint_id=partial)
+    if rank() == 0:
+        _flush(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+
+
+def _why_unwritable(error: BaseException, folder: Path) -> str:
+    """As `_why`; on a full disk, that it is full.
+
+    Args:
+        folder: that was written to, with all that was written still there.
+    """
+    reason = _why(error)
+    # torch closes its file after the write that failed, which then fails for a reason of its own.
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < _FULL:
+            return os.strerror(errno.ENOSPC)
+    return reason
+
+
+def _why(error: BaseException) -> str:
+    """Why a checkpoint cannot be written or read, in one line: what the system said, if it did.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which torch gathers from the ranks as any failure.
+    """
+    if isinstance(error, CheckpointException) and error.failures:
+        error = error.failures[min(error.failures)][0]
+    led_to_it: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        led_to_it.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for cause in reversed(led_to_it):
+        if isinstance(cause, OSError) and cause.strerror:
+            place = f": {cause.filename}" if cause.filename else ""
+            return f"{cause.strerror}{place}"
+    return brief(error)
 
 
 def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
@@ -228,9 +287,8 @@ def load_checkpoint(checkpoint: Path, state: TrainingState) -> None:
             for key, value in loaded.items()
         }
         state.restore(tensors)
-    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingError(f"{checkpoint}: cannot go on from it: {reason}") from error
+    except _UNREADABLE as error:
+        raise MissingError(f"{checkpoint}: cannot go on from it: {_why(error)}") from error
     if f"random/{rank()}" in tensors:
         torch.set_rng_state(tensors[f"random/{rank()}"])
     if f"random-cuda/{rank()}" in tensors:
@@ -255,9 +313,8 @@ def read_tensors(checkpoint: Path, prefix: str) -> Tensors:
         }
         with _without_warnings():
             load(tensors, checkpoint_id=checkpoint, no_dist=True)
-    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MissingError(f"{checkpoint}: not a checkpoint: {reason}") from error
+    except _UNREADABLE as error:
+        raise MissingError(f"{checkpoint}: not a checkpoint: {_why(error)}") from error
     return {key.removeprefix(prefix): value for key, value in tensors.items()}
 
 
@@ -339,6 +396,12 @@ def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # Each is NaN where one value is; a mask of a large classifier might not fit beside it.
+    extremes = (tensor.min(), tensor.max()) if tensor.numel() else ()
+    return all(math.isfinite(extreme) for extreme in extremes)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

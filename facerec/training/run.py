@@ -150,7 +150,7 @@ def _set_up(
             plan = run_folder.plan(folder, name, profile, callbacks.on_message, resume=resume)
         plan = broadcast(plan)
         assert plan is not None
-        log = RunLog(plan.folder if rank() == 0 else None)
+        log = RunLog(plan.folder if rank() == 0 else None, callbacks.on_message)
         yield Run(plan.profile, plan.name, plan.folder, device, callbacks, log), plan
 
 
@@ -278,7 +278,7 @@ class Run:
                 with closing(self._batches()) as batches:
                     bad = self._train(batches, stop)
                 if bad is not None:
-                    self._roll_back(bad)
+                    self._roll_back(*bad)
         self._save()
         calibrated = rank() == 0 and evaluator.finish(state.step, self._snapshot())
         barrier()
@@ -288,8 +288,9 @@ class Run:
             len(training.indices), evaluator.best, calibrated, self._corrupt,
         )  # fmt: skip
 
-    def _train(self, batches: Iterator[Batch], stop: StopRequest) -> Batch | None:
-        """Train to the last step, or until a loss is not finite; then the batch of that.
+    def _train(self, batches: Iterator[Batch], stop: StopRequest) -> tuple[Batch, str] | None:
+        """Train to the last step, or until something is not finite; then the batch of that, and
+        what it was.
 
         Raises:
             KeyboardInterrupt: a stop was requested; a checkpoint and the model are saved.
@@ -302,7 +303,7 @@ class Run:
             rate = learning_rate(state.step, self._loader.steps_per_epoch, recipe)
             loss, accuracy = self._step(batch, rate)
             if loss is None:
-                return batch
+                return batch, "the loss is"
             state.step += 1
             epoch = state.step / self._loader.steps_per_epoch
             images = len(batch.labels) * world_size()
@@ -315,7 +316,11 @@ class Run:
                 )
             if state.step == 1:
                 self.log.show_batch(state.step, batch.images)
-            if self._on_any_rank(stop.requested):
+            stopping = self._on_any_rank(stop.requested)
+            # The gradients of a finite loss need not be finite; the next loss would tell.
+            if (stopping or self._is_kept(state.step)) and self._on_any_rank(not state.is_finite()):
+                return batch, "the weights are"
+            if stopping:
                 self._save()
                 if rank() == 0:
                     evaluator.write(state.step, self._snapshot())
@@ -334,6 +339,11 @@ class Run:
                     evaluator.evaluate(state.step, self._snapshot())
                 barrier()
         return None
+
+    def _is_kept(self, step: int) -> bool:
+        """Whether a checkpoint or a model is made of a step."""
+        every = self._recipe.save_every, self._evaluate_every
+        return step == self._total_steps or any(step % steps == 0 for steps in every)
 
     @property
     def people(self) -> list[str]:
@@ -477,14 +487,17 @@ class Run:
                 images_per_second=round(images_per_second, 2), waiting=round(waiting, 4),
             )  # fmt: skip
 
-    def _roll_back(self, bad: Batch) -> None:
-        """Return to the last checkpoint and skip past the batch whose loss was not finite.
+    def _roll_back(self, bad: Batch, what: str) -> None:
+        """Return to the last checkpoint and skip past a batch.
+
+        Args:
+            what: was not finite after it, with its verb.
 
         Raises:
             InputError: for the sixth time since a checkpoint was written.
         """
         self._rollbacks += 1
-        problem = f"step {bad.step}: the loss is not finite (images such as {bad.names[0]})"
+        problem = f"step {bad.step}: {what} not finite (images such as {bad.names[0]})"
         if self._rollbacks > _MAX_ROLLBACKS:
             raise InputError(
                 f"{problem}, for the {self._rollbacks}th time; lower train.lr or set train.clip"

@@ -72,8 +72,8 @@ def plan(
         tell: called with a message about such keys.
 
     Raises:
-        UsageError: it holds a run and `resume` is not set; or it holds none, or another recipe's,
-            and `resume` is set.
+        UsageError: it holds a run, or a run's checkpoints, and `resume` is not set; or it holds
+            none, or another recipe's, and `resume` is set.
     """
     folder = _free_folder(name) if folder is None else Path(folder)
     described = folder / PROFILE
@@ -84,6 +84,11 @@ def plan(
     if described.exists():
         raise UsageError(
             f"{folder}: holds a run; --resume goes on with it, or choose another --out"
+        )
+    # A roll-back would go on from them.
+    if any((folder / CHECKPOINTS).glob("step-*")):
+        raise UsageError(
+            f"{folder}: holds checkpoints of a run without its {PROFILE}; choose another --out"
         )
     return Plan(folder, name, profile)
 

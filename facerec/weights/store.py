@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
 from facerec.card import ModelCard
-from facerec.errors import FacerecError, MissingError
+from facerec.errors import FacerecError, MissingError, UsageError
 from facerec.faces import Floats
 from facerec.files.hashing import sha256_of
 from facerec.files.parsing import brief
@@ -114,9 +114,17 @@ def _read(path: str | Path) -> tuple[ModelCard | None, StateDict]:
 
 
 def write_model(path: str | Path, state: Mapping[str, Floats], card: ModelCard) -> None:
-    """Write weights and card as one safetensors file, atomically."""
-    with replacing(path) as temporary:
-        save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})
+    """Write weights and card as one safetensors file, atomically.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            save_file(dict(state), temporary, metadata={_CARD_KEY: card.to_json()})
+    except SafetensorError as error:
+        # As of a full disk.
+        raise UsageError(f"{path}: cannot be written: {brief(error)}") from error
 
 
 def _foreign_names() -> dict[str, Record]:

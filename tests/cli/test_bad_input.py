@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from facerec import Gallery
+from facerec.cli import app
 from facerec.imaging.draw import write_image
 from tests.conftest import Run, make_card, make_face, noise
 
@@ -263,6 +264,23 @@ def test_debug_shows_the_traceback(run: Run, tmp_path: Path) -> None:
     _, _, err = run("gallery", "list", "-g", tmp_path / "none.h5", "--debug")
     assert "Traceback" in err
     assert err.splitlines()[-1].startswith("facerec: ")
+
+
+class Panic(BaseException):
+    """As those of Rust's panics and of torch's checkpoints."""
+
+
+@pytest.mark.parametrize("kind", [Panic, RuntimeError])
+def test_an_error_of_any_kind_is_one_line(
+    kind: type[BaseException], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise kind("it broke\nTraceback (most recent call last):\n  …")
+
+    monkeypatch.setattr(app, "app", fail)
+    code, _, err = run()
+    told = f"facerec: internal error: {kind.__name__}: it broke; --debug shows where\n"
+    assert (code, err) == (4, told)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

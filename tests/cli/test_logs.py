@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import signal
 import socket
@@ -11,9 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from facerec.cli import board
-from facerec.evaluation.scalars import open_writer
+from facerec.errors import UsageError
+from facerec.evaluation.scalars import open_writer, write_scalars
 
 
 def write_run(folder: Path) -> None:
@@ -55,6 +59,24 @@ def test_a_taken_port_is_said_and_the_next_used(monkeypatch, capsys):
     chosen = int(command[command.index("--port") + 1])
     assert chosen > port
     assert f"http://localhost:{chosen}/ (port {port} is in use)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_figures_that_a_full_disk_does_not_take_are_an_error_without_a_traceback(
+    after, tmp_path, monkeypatch, capsys
+):
+    write, written = RecordWriter.write, []
+
+    def until_full(self, data):
+        written.append(data)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", until_full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write_scalars(tmp_path, "lfw", {"first": {"accuracy": 99.0, "pairs": 6000}})
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_without_logs_is_said(run, tmp_path):

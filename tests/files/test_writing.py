@@ -39,7 +39,7 @@ REASONS = {
     ("gallery/files/journal.py", "append_changes"): "appends; a partial last record is dropped",
     ("cleanup/trees.py", "_place"): "a link is made by one system call, or not",
     ("cleanup/trees.py", "undo"): "renames a manifest that is whole",
-    ("training/checkpoint.py", "save_checkpoint"): "a folder: written beside, flushed, renamed",
+    ("training/checkpoint.py", "_write_and_rename"): "a folder: written beside, flushed, renamed",
     ("training/checkpoint.py", "_flush"): "opens its files for fsync",
     ("weights/archives.py", "extract"): "a folder: written beside, renamed",
     ("weights/archives.py", "_extract_into"): "below that folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import struct
@@ -25,6 +26,7 @@ from facerec.training.data.augmentation import Augmentation, _random_crop
 from facerec.training.data.fitting import check_aligned, fit
 from facerec.training.data.loader import Loader
 from facerec.training.data.opening import open_examples, open_training_data
+from facerec.training.data.recordio import RecordFile
 from facerec.training.data.selection import Selection, select, split
 from facerec.training.data.synthetic import Synthetic
 from tests.conftest import ROOT, make_card, noise
@@ -93,26 +95,28 @@ def _fill(archive: tarfile.TarFile, members: dict[str, bytes]) -> None:
 
 
 def as_records(
-    tmp_path: Path, *, split_magic: bool = False, people: bool = True, after: int | None = None
-) -> Path:
-    """insightface's layout: record 0, images from 1, then a record per person.
+    tmp_path: Path, *, split_magic: bool = False, people: bool = True, after: int | None = None,
+    first: int = 1,
+) -> Path:  # fmt: skip
+    """insightface's layout: record 0, the images, then a record per person.
 
     Args:
         split_magic: cut records where they hold the mark of a record, as MXNet does.
         people: write the people's records, and the labels of images as one number.
         after: what record 0 says is the end of the people's records; None: their end.
+        first: key of the first image; those of a large set are rounded in ranges and record 0.
     """
     records = []
     ranges = []
     images = list(contents().items())
     for label, person in enumerate(PEOPLE):
         mine = [data for name, data in images if name.startswith(f"{person}/")]
-        first = 1 + len(records)
+        begin = first + len(records)
         one = struct.pack("<IfQQ", 0, label, 0, 0)
         two = struct.pack("<IfQQ2f", 2, 0, 0, 0, label, 1)
         records += [(one if people else two) + data for data in mine]
-        ranges.append((first, first + len(mine)))
-    end = 1 + len(records)
+        ranges.append((begin, begin + len(mine)))
+    end = first + len(records)
     if people:
         records += [struct.pack("<IfQQ2f", 2, 0, 0, 0, *pair) for pair in ranges]
     last = end + len(ranges) if after is None else after
@@ -130,7 +134,8 @@ def as_records(
                     flag = 2
                 file.write(struct.pack("<II", MAGIC, flag << 29 | len(part)) + part)
                 file.write(b"\0" * (-len(part) % 4))
-    index = "".join(f"{key}\t{offset}\n" for key, offset in enumerate(offsets))
+    keys = (0, *range(first, first + len(records)))
+    index = "".join(f"{key}\t{offset}\n" for key, offset in zip(keys, offsets, strict=True))
     (folder / "train.idx").write_text(index)
     return folder
 
@@ -154,6 +159,40 @@ def test_records_without_people_are_labelled_by_themselves(after, tmp_path):
     examples = open_examples(str(as_records(tmp_path, people=False, after=after)))
     assert np.bincount(examples.labels).tolist() == list(PEOPLE.values())
     assert examples.image(0).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("people", [True, False])
+@pytest.mark.parametrize("first", [2**24 - 3, 2**24, 2**24 + 1, 2**24 + 2, 2**25 + 1, 2**26 - 5])
+def test_records_of_a_large_set_are_labelled_by_themselves(first, people, tmp_path):
+    examples = open_examples(str(as_records(tmp_path, people=people, first=first)))
+    assert examples.labels.tolist() == [0, 0, 0, 1, 1, 2]
+    for index in range(6):
+        assert examples.name(index).endswith(f":{first + index}")
+        assert np.array_equal(examples.image(index), noise(16, 16, index)[..., ::-1])
+
+
+def test_to_open_records_without_people_no_image_is_read(tmp_path, monkeypatch):
+    folder = as_records(tmp_path, people=False)
+    read_at, read = RecordFile._read_at, []
+
+    def counted(self, position, length):
+        read.append(length)
+        return read_at(self, position, length)
+
+    monkeypatch.setattr(RecordFile, "_read_at", counted)
+    open_examples(str(folder))
+    assert sum(read) < 7 * 60
+
+
+def test_a_label_whose_record_is_cut_before_it_is_read(tmp_path):
+    content = struct.pack("<IfQQf", 1, 0, MAGIC << 32, 0, 5) + png(0)
+    first, second = content.split(struct.pack("<I", MAGIC))
+    data = b""
+    for flag, part in ((1, first), (3, second)):
+        data += struct.pack("<II", MAGIC, flag << 29 | len(part)) + part + b"\0" * (-len(part) % 4)
+    (tmp_path / "train.rec").write_bytes(data)
+    (tmp_path / "train.idx").write_text("1\t0\n")
+    assert open_examples(str(tmp_path)).people == ["5"]
 
 
 def test_the_records_of_some_people_are_damaged(tmp_path):
@@ -195,6 +234,70 @@ def test_shards_may_be_named_by_a_pattern_or_by_numbers(tmp_path):
     assert len(open_examples(f"{folder}/faces-0000.tar").labels) == 3
     with pytest.raises(MissingError, match=r"faces-0002\.tar: no such shard"):
         open_examples(f"{folder}/faces-{{0000..0002}}.tar")
+
+
+def test_a_folder_of_compressed_shards_is_read(tmp_path):
+    folder = as_shards(tmp_path)
+    for tar in sorted(folder.glob("*.tar")):
+        tar.with_suffix(".tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
+        tar.unlink()
+    examples = open_examples(str(folder))
+    assert examples.people == sorted(PEOPLE)
+    assert len(examples.labels) == 6
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "zip"])
+def test_a_folder_per_person_may_hold_the_archive_that_it_came_from(suffix, tmp_path):
+    folder = as_folder(tmp_path)
+    packed = as_zip(tmp_path) if suffix == "zip" else as_tar(tmp_path)
+    data = packed.read_bytes()
+    plain = suffix in ("tar", "zip")
+    (folder / f"faces.{suffix}").write_bytes(data if plain else gzip.compress(data))
+    examples = open_examples(str(folder))
+    assert examples.people == sorted(PEOPLE)
+    assert len(examples.labels) == 6
+
+
+def test_a_folder_of_an_archive_without_labels_names_both_readings(tmp_path):
+    packed = as_tar(tmp_path)
+    (tmp_path / "packed").mkdir()
+    packed.rename(tmp_path / "packed" / "faces.tar")
+    with pytest.raises(MissingError) as raised:
+        open_examples(str(tmp_path / "packed"))
+    told = str(raised.value)
+    assert "no images in folders, one per person, and its archives (faces.tar) no labels" in told
+    assert "if people have folders inside faces.tar, give that" in told
+    assert len(open_examples(str(tmp_path / "packed" / "faces.tar")).labels) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("train.lst", b"0\t0\tann/0.jpg\n", "a list of MXNet's im2rec"),
+        ("train.idx", b"0\t0\n", "the index of a train.rec"),
+        ("faces.csv", b"path,label\nann/0.jpg,0\n", "a table"),
+        ("data.mdb", bytes(8192), "an LMDB database"),
+        ("data/train-00000-of-00001.parquet", b"PAR1" + bytes(100) + b"PAR1", "a Parquet table"),
+    ],
+)
+def test_training_data_of_other_projects_is_refused_by_its_kind(name, content, kind, tmp_path):
+    file = tmp_path / "set" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    (tmp_path / "set" / "README.md").write_text("of another project")
+    read = "; training reads a folder per person, a tar or zip of that, insightface's train.rec"
+    for where in (file, tmp_path / "set"):
+        with pytest.raises(UsageError) as raised:
+            open_examples(str(where))
+        assert kind in str(raised.value)
+        assert read in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_list_beside_the_images_leaves_them_what_they_are(tmp_path):
+    folder = as_folder(tmp_path)
+    (folder / "train.lst").write_text("0\t0\tann/0.png\n")
+    assert len(open_examples(str(folder)).labels) == 6
 
 
 def test_what_is_no_training_data_is_refused_in_one_line(tmp_path):

@@ -30,7 +30,7 @@ def snapshot(
     network, card = create_backbone(profile.train, "small")
     data = open_training_data(profile.data, card, 0, print)
     callbacks = Callbacks(on_message=print if said is None else said.append)
-    evaluator = Evaluator(profile, card, data, folder, "cpu", RunLog(None), callbacks)
+    evaluator = Evaluator(profile, card, data, folder, "cpu", RunLog(None, print), callbacks)
     return evaluator, network.eval()
 
 

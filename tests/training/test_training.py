@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch.distributed.checkpoint.filesystem import FileSystemReader
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from facerec.imaging.draw import write_image
@@ -24,8 +29,10 @@ from facerec.models.factory import create_network
 from facerec.profile.loading import Profile, shipped_profiles
 from facerec.profile.schema import TrainSection
 from facerec.training.callbacks import Callbacks
+from facerec.training.checkpoint import read_tensors
 from facerec.training.optimisation import backbone_groups, create_optimizer, learning_rate
 from facerec.training.run import Run, train
+from facerec.weights import store
 from facerec.weights.store import read_model
 from tests.conftest import make_card, noise, spawn
 
@@ -301,6 +308,30 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_step(run, tmp_path
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
 
 
+@pytest.mark.parametrize("step", [3, 5])
+def test_gradients_that_are_not_finite_reach_no_checkpoint_and_no_model(
+    step, run, tmp_path, monkeypatch
+):
+    forward = Run._forward
+    calls = []
+
+    def poisoned(self, chips, people, targets):
+        loss, accuracy = forward(self, chips, people, targets)
+        calls.append(self.state.step)
+        if calls.count(step) == 1 and calls[-1] == step:
+            loss.register_hook(lambda gradient: gradient * math.nan)
+        return loss, accuracy
+
+    monkeypatch.setattr(Run, "_forward", poisoned)
+    code, _, err = run(*tiny(tmp_path / "run", train__max_steps=6, train__save_every=2))
+    assert code == 0
+    assert f"step {step}: the weights are not finite (images such as synthetic image" in err
+    assert f"back to step-{step - 1:09d}" in err
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+    for saved in (tmp_path / "run" / "checkpoints").iterdir():
+        assert all(value.isfinite().all() for value in read_tensors(saved, "backbone/").values())
+
+
 def test_losses_that_are_not_finite_far_apart_do_not_end_the_run(run, tmp_path, monkeypatch):
     forward = Run._forward
     calls = []
@@ -327,6 +358,108 @@ def test_a_loss_that_is_never_finite_ends_the_run_with_advice(run, tmp_path, mon
     code, _, err = run(*tiny(tmp_path / "run"))
     assert code == 3
     assert "lower train.lr or set train.clip" in err.splitlines()[-1]
+
+
+@contextmanager
+def full_disk(self, path, mode):
+    """In the place of torch's: a file that takes no byte."""
+    with open("/dev/full", mode) as file:  # noqa: PTH123
+        yield file
+
+
+@contextmanager
+def hidden_full_disk(self, path, mode):
+    """As the error of another rank, which comes without what led to it."""
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
+    yield
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("opened", [full_disk, hidden_full_disk])
+def test_a_disk_that_is_full_of_checkpoints_is_said_in_one_line(opened, run, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    full = usage._replace(free=0) if opened is hidden_full_disk else usage
+    monkeypatch.setattr(FileSystem, "create_stream", opened)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    code, out, err = run(*tiny(tmp_path / "run"))
+    assert (code, out) == (2, "")
+    folder = tmp_path / "run" / "checkpoints"
+    told = f"facerec: {folder}/step-000000000: cannot be written: No space left on device"
+    assert err.splitlines()[-1] == told
+    assert "Traceback" not in err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_log_that_cannot_be_written_is_told_of_once_and_training_goes_on(run, tmp_path):
+    lines = tmp_path / "run" / "log.jsonl"
+    lines.parent.mkdir()
+    lines.symlink_to("/dev/full")
+    code, out, err = run(*tiny(tmp_path / "run"))
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 4
+    told = f"{lines}: cannot be written: No space left on device; the run goes on without this log"
+    assert err.count("cannot be written") == err.count(told) == 1
+    (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
+    assert events.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("after", [0, 1, 6])
+def test_a_board_that_cannot_be_written_is_told_of_once_and_training_goes_on(
+    after, run, tmp_path, monkeypatch
+):
+    write, written = RecordWriter.write, []
+
+    def until_full(self, data):
+        written.append(data)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", until_full)
+    code, _, err = run(
+        *tiny(
+            tmp_path / "run", train__max_steps=16, data__validation=0.3, train__histograms_every=3
+        )
+    )
+    assert code == 0, err
+    board = tmp_path / "run" / "tensorboard"
+    told = f"{board}: cannot be written: No space left on device; the run goes on without this log"
+    assert err.count("cannot be written") == err.count(told) == 1
+    assert "Traceback" not in err
+    assert len(log(tmp_path / "run", "train")) == 16
+
+
+def test_where_no_checkpoint_can_be_written_is_said_in_one_line(run, tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.parent.mkdir()
+    folder.write_text("a file")
+    code, _, err = run(*tiny(tmp_path / "run"))
+    assert code == 2, err
+    assert f"{folder}/step-000000000: cannot be written: File exists" in err.splitlines()[-1]
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_an_interruption(run, tmp_path, monkeypatch):
+    def interrupted(self, path, mode):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileSystem, "create_stream", interrupted)
+    code, _, err = run(*tiny(tmp_path / "run"))
+    assert (code, err.splitlines()[-1]) == (130, "facerec: interrupted")
+
+
+@pytest.mark.parametrize("part", [".metadata", "__0_0.distcp"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_checkpoint_is_refused_in_one_line(part, left, run, tmp_path):
+    assert run(*tiny(tmp_path / "run", train__keep=1))[0] == 0
+    damaged = tmp_path / "run" / "checkpoints" / "step-000000004" / part
+    damaged.write_bytes(damaged.read_bytes()[:left])
+    for command in (tiny(tmp_path / "run", "--resume"), ("export", tmp_path / "run")):
+        code, _, err = run(*command)
+        assert code == 4, err
+        assert f"{damaged.parent}: " in err.splitlines()[-1]
+        assert "CheckpointException" not in err
+        assert "Traceback" not in err
 
 
 def test_an_error_stops_the_threads_that_load_data(tmp_path, monkeypatch):
@@ -472,6 +605,26 @@ def test_a_folder_with_a_run_is_not_trained_into_again(run, tmp_path):
     code, _, err = run(*tiny(tmp_path / "other", "--resume"))
     assert code == 2
     assert "holds no run" in err
+
+
+def test_a_folder_with_checkpoints_of_another_run_is_not_trained_into(run, tmp_path):
+    assert run(*tiny(tmp_path / "run"))[0] == 0
+    (tmp_path / "run" / "profile.yaml").unlink()
+    code, _, err = run(*tiny(tmp_path / "run", train__scale=8))
+    assert code == 2
+    assert "holds checkpoints of a run without its profile.yaml; choose another --out" in err
+
+
+def test_a_model_that_a_full_disk_does_not_take_is_an_error_in_one_line(run, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr(store, "save_file", full)
+    code, _, err = run(*tiny(tmp_path / "run"))
+    model = tmp_path / "run" / "model.safetensors"
+    assert code == 2
+    assert f"facerec: {model}: cannot be written: Error while ser" in err.splitlines()[-1]
+    assert "No space left on device" in err.splitlines()[-1]
 
 
 def test_a_wrong_path_to_the_data_leaves_the_folder_free(run, tmp_path):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from facerec.card import ModelCard
 from facerec.errors import FacerecError, MissingError, UsageError
 from facerec.files.text import read_text
-from facerec.imaging.archives import open_source
+from facerec.imaging.archives import Source, open_source, photo_names
 from facerec.imaging.labels import holds_labels
-from facerec.imaging.names import expand_braces, is_junk
+from facerec.imaging.names import expand_braces, is_archive, is_junk
 from facerec.imaging.photos import normalise_person
 from facerec.profile.schema import DataSection
 from facerec.training.data import Examples
@@ -24,6 +24,21 @@ from facerec.training.data.shards import Shards
 from facerec.training.data.synthetic import Synthetic
 from facerec.training.data.tree import Tree
 from facerec.weights.downloads import place_of_data
+
+_READ = (
+    "training reads a folder per person, a tar or zip of that, insightface's train.rec, and "
+    "WebDataset shards"
+)
+_UNREAD = {
+    ".lst": "a list of MXNet's im2rec",
+    ".idx": "the index of a train.rec",
+    ".csv": "a table",
+    ".tsv": "a table",
+    ".mdb": "an LMDB database",
+    ".lmdb": "an LMDB database",
+    ".parquet": "a Parquet table",
+}
+"""Training data of other projects, by lower-case suffix."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +116,8 @@ def open_examples(where: str | Path, level: str = "auto") -> Examples:
     """Open a folder per person, a tar or zip of that, `train.rec`, or WebDataset shards.
 
     Args:
-        where: a path; for shards a folder of tars, a pattern such as `faces-*.tar`, or
-            `faces-{0000..0127}.tar`.
+        where: a path; for shards a folder of tars with labels, a pattern such as `faces-*.tar`,
+            or `faces-{0000..0127}.tar`.
         level: which folder names a person, see `data.person_level`.
 
     Raises:
@@ -113,15 +128,14 @@ def open_examples(where: str | Path, level: str = "auto") -> Examples:
     if path.suffix == ".rec":
         return RecordFile(path)
     if path.is_dir():
-        if (path / "train.rec").is_file():
-            return RecordFile(path / "train.rec")
-        tars = sorted(tar for tar in path.glob("*.tar") if not is_junk(tar.name))
-        return _open_shards(tars) if tars else Tree(open_source(path), level)
+        return _open_folder(path, level)
     if not path.exists():
         shards = _expand(str(where))
         if not shards:
             raise MissingError(f"{where}: no training data there")
-        return _open_shards(shards)
+        return Shards([open_source(shard) for shard in shards])
+    if (kind := _unread_kind(path.name)) is not None:
+        raise UsageError(f"{where}: is {kind}; {_READ}")
     source = open_source(path)
     if path.suffix == ".tar" and holds_labels(source):
         return Shards([source])
@@ -139,8 +153,46 @@ def _expand(pattern: str) -> list[Path]:
     return paths
 
 
-def _open_shards(paths: Sequence[Path]) -> Shards:
-    return Shards([open_source(path) for path in paths])
+def _open_folder(folder: Path, level: str) -> Examples:
+    if (folder / "train.rec").is_file():
+        return RecordFile(folder / "train.rec")
+    tars = sorted(path for path in folder.glob("*") if _is_tar(path))
+    shards = [open_source(tar) for tar in tars]
+    # The archive that a folder per person came from has none.
+    if any(map(holds_labels, shards)):
+        return Shards(shards)
+    source = open_source(folder)
+    if not photo_names(source):
+        _refuse(folder, source, tars)
+    return Tree(source, level)
+
+
+def _is_tar(path: Path) -> bool:
+    packed = is_archive(path.name) and path.suffix.lower() != ".zip"
+    return packed and not is_junk(path.name) and path.is_file()
+
+
+def _refuse(folder: Path, source: Source, tars: Sequence[Path]) -> None:
+    """Say why a folder without images is no training data, where that is known.
+
+    Raises:
+        MissingError: it holds archives.
+        UsageError: it holds training data of a kind that is not read.
+    """
+    if tars:
+        raise MissingError(
+            f"{folder}: holds no images in folders, one per person, and its archives "
+            f"({tars[0].name}) no labels (.cls or .json) as WebDataset shards do; "
+            f"if people have folders inside {tars[0].name}, give that"
+        )
+    for name in source.names():
+        if (kind := _unread_kind(name)) is not None:
+            raise UsageError(f"{folder}: holds {name}, {kind}, and no images; {_READ}")
+
+
+def _unread_kind(name: str) -> str | None:
+    """What training data of another kind a file is by its name; None for none."""
+    return _UNREAD.get(PurePath(name).suffix.lower())
 
 
 def _read_people(path: Path | None) -> set[str] | None:

@@ -5,6 +5,10 @@ A record is the magic 0xced7230a, one word with a continuation flag (upper 3 bit
 an image header (`IfQQ`: flag, label, id, id2), `flag` more float32 labels, and the encoded image
 (mxnet, recordio.py). Record 0 of insightface's sets has two labels: the first key after the images,
 and the first key after the records that give each person's range of images.
+
+Labels are float32, which holds whole numbers up to 2^24 exactly: in a set of more records
+(Glint360K, WebFace42M) keys in record 0 and in ranges are rounded. arcface_torch takes each image's
+label from its own record, everywhere.
 """
 
 from __future__ import annotations
@@ -24,8 +28,11 @@ from facerec.training.data.tree import MAX_PIXELS
 
 _MAGIC = 0xCED7230A
 _MAGIC_BYTES = struct.pack("<I", _MAGIC)
+_FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
+_LABEL = struct.Struct("<f")
 _MAX_RECORD = 1 << 29
+_EXACT = 1 << 24
 
 
 class RecordFile:
@@ -69,9 +76,11 @@ class RecordFile:
         if flag != 2:
             return self._list_labelled(sorted(self._offsets))
         images, people = (int(label) for label in labels)
-        # arcface_torch looks at no person's record, and some writers leave them out.
-        if not any(images <= key < people for key in self._offsets):
-            return self._list_labelled([key for key in sorted(self._offsets) if 0 < key < images])
+        # Some writers leave out the people's records. Where they can be trusted, they are far fewer
+        # than the images.
+        ranged = max(self._offsets) < _EXACT
+        if not ranged or not any(images <= key < people for key in self._offsets):
+            return self._list_labelled(self._keys_before(images))
         keys: list[int] = []
         found: list[int] = []
         for number, key in enumerate(range(images, people)):
@@ -82,10 +91,37 @@ class RecordFile:
             found.extend([number] * int(after - first))
         return keys, np.array(found, np.int64)
 
+    def _keys_before(self, after: int) -> list[int]:
+        """Keys of images, up to the first key after them, which may have been rounded."""
+        rounding = after // _EXACT
+        return [
+            key
+            for key in sorted(self._offsets)
+            if 0 < key < after - rounding
+            or (after - rounding <= key < after + rounding and self._holds_image(key))
+        ]
+
+    def _holds_image(self, key: int) -> bool:
+        """Whether a record is no person's."""
+        return bool(_split(self._record(key))[2])
+
     def _list_labelled(self, keys: list[int]) -> tuple[list[int], Labels]:
         """Images whose own records say whose they are, in the first of their labels."""
-        labels = [_split(self._record(key))[1][0] for key in keys]
-        return keys, np.array(labels, np.int64)
+        labels = (int(self._first_label(key)) for key in keys)
+        return keys, np.fromiter(labels, np.int64, len(keys))
+
+    def _first_label(self, key: int) -> float:
+        """Of a record, whose image is not read."""
+        start = self._read_up_to(self._offsets[key], _FRAME.size + _HEADER.size + _LABEL.size, key)
+        part, length = self._parse_frame(start[: _FRAME.size], key)
+        if part:
+            # The magic may occur in what is looked for.
+            return _split(self._record(key))[1][0]
+        content = start[_FRAME.size :][:length]
+        if len(content) < min(length, _HEADER.size + _LABEL.size):
+            raise InputError(f"{self._path}: ends within record {key}")
+        flag, label = _parse_header(content, length)
+        return label if not flag else float(_LABEL.unpack_from(content, _HEADER.size)[0])
 
     def _record(self, key: int) -> bytes:
         if key not in self._offsets:
@@ -93,15 +129,22 @@ class RecordFile:
         position = self._offsets[key]
         parts = []
         while True:
-            magic, word = struct.unpack("<II", self._read(position, 8, key))
-            flag, length = word >> 29, word & 0x1FFFFFFF
-            if magic != _MAGIC or length > _MAX_RECORD:
-                raise InputError(f"{self._path}: damaged at record {key}")
-            parts.append(self._read(position + 8, length, key))
+            flag, length = self._parse_frame(self._read(position, _FRAME.size, key), key)
+            parts.append(self._read(position + _FRAME.size, length, key))
             # 0: whole; 1, 2, 3: first, middle, last part of data in which the magic occurred.
             if flag in (0, 3):
                 return _MAGIC_BYTES.join(parts)
-            position += 8 + length + -length % 4
+            position += _FRAME.size + length + -length % 4
+
+    def _parse_frame(self, frame: bytes, key: int) -> tuple[int, int]:
+        """Continuation flag and length of a record, or of a part of one."""
+        if len(frame) < _FRAME.size:
+            raise InputError(f"{self._path}: ends within record {key}")
+        magic, word = _FRAME.unpack(frame)
+        flag, length = word >> 29, word & 0x1FFFFFFF
+        if magic != _MAGIC or length > _MAX_RECORD:
+            raise InputError(f"{self._path}: damaged at record {key}")
+        return flag, length
 
     def _read_at(self, position: int, length: int) -> bytes:
         if hasattr(os, "pread"):
@@ -115,11 +158,15 @@ class RecordFile:
                 length -= len(part)
         return b"".join(parts)
 
-    def _read(self, position: int, length: int, key: int) -> bytes:
+    def _read_up_to(self, position: int, length: int, key: int) -> bytes:
+        """The bytes at a position, fewer at the file's end."""
         try:
-            data = self._read_at(position, length)
+            return self._read_at(position, length)
         except (OSError, OverflowError) as error:
             raise InputError(f"{self._path}: its index is wrong at record {key}") from error
+
+    def _read(self, position: int, length: int, key: int) -> bytes:
+        data = self._read_up_to(position, length, key)
         if len(data) != length:
             raise InputError(f"{self._path}: ends within record {key}")
         return data
@@ -135,9 +182,19 @@ def _read_index(path: Path) -> dict[int, int]:
 
 def _split(record: bytes) -> tuple[int, tuple[float, ...], bytes]:
     """Flag, labels and image of a record's content."""
-    flag, label, _, _ = _HEADER.unpack_from(record.ljust(_HEADER.size, b"\0"))
+    flag, label = _parse_header(record, len(record))
     start = _HEADER.size + 4 * flag
-    if start > len(record):
-        raise InputError("a record is shorter than its header says")
     labels = struct.unpack_from(f"<{flag}f", record, _HEADER.size) if flag else (label,)
     return flag, labels, record[start:]
+
+
+def _parse_header(content: bytes, length: int) -> tuple[int, float]:
+    """Flag and label of a record's content, of which the beginning is enough.
+
+    Args:
+        length: of all of it.
+    """
+    flag, label, _, _ = _HEADER.unpack_from(content.ljust(_HEADER.size, b"\0"))
+    if _HEADER.size + 4 * flag > length:
+        raise InputError("a record is shorter than its header says")
+    return flag, label
