@@ -4,7 +4,8 @@ Every image becomes `(H, W, 3) uint8` RGB:
 
 - the EXIF orientation is applied; ICC profiles are ignored, as face models are trained that way;
 - transparency is composited on white, since the colour stored under it is arbitrary, often black;
-- 16-bit samples are scaled to 8 bits; 32-bit samples are refused, as their range is unknown;
+- samples of 12 and 16 bits are scaled to 8; signed ones and those of 32 bits are refused, as their
+  range is unknown;
 - CMYK is read in Adobe's inverted convention, which JPEG files follow;
 - an animation or a multi-page file gives its first image;
 - damage that the decoder can bridge passes, as it does in viewers; missing data does not, but for
@@ -44,6 +45,13 @@ from facerec.imaging.names import has_raw_suffix
 from facerec.imaging.packaged import Preview, jxl_header, open_heif, open_jxl, raw_preview
 from facerec.imaging.photos import MAX_PIXELS, AnyPhoto, read_bytes, unreadable
 from facerec.imaging.quiet import quiet_pillow
+from facerec.imaging.tiff import (
+    check_samples,
+    keeps_planes_apart,
+    largest_sample,
+    open_by_libtiff,
+    white_is_zero,
+)
 from facerec.imaging.videos import LENGTH, is_video
 
 # An allow-list: Pillow knows 40 more formats, one of which starts Ghostscript. The JPEG plugin
@@ -80,6 +88,9 @@ _DECODING_ERRORS = (
     zlib.error,
     Pillow.DecompressionBombError,
 )
+
+# How libjxl, libwebp and libtiff answer damage of any kind.
+_VAGUE = ("Generic Error", "could not create decoder object", "decoder error")
 
 # The limit of libjpeg-turbo's own fuzzers; real progressive files have about ten scans. Each scan
 # is a pass over the whole image, so a small file could keep a core busy for hours.
@@ -147,7 +158,7 @@ def decode_downscaled(
         orientation = 1 if _is_turned(opened, data) else _orientation(opened)
         return _upright(_to_rgb(opened), orientation), None
     except _DECODING_ERRORS as error:
-        raise unreadable(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, _undecodable(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +198,7 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
             width, height = height, width
         xmp = opened.info.get("xmp")
     except _DECODING_ERRORS as error:
-        raise unreadable(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, _undecodable(error)) from error
     return Header(width, height, orientation, xmp if isinstance(xmp, bytes) and xmp else None)
 
 
@@ -224,7 +235,8 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
             _check_size(header.width, header.height, name, max_pixels)
             return open_jxl(data, name)
         with quiet_pillow():
-            return Pillow.open(io.BytesIO(data), formats=_FORMATS)
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+        return open_by_libtiff(data) if keeps_planes_apart(opened) else opened
     except UnidentifiedImageError:
         if is_video(data[:LENGTH]):
             raise unreadable(name, "is a video; facerec recognize video reads it") from None
@@ -232,10 +244,11 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
         if what:
             raise unreadable(name, f"is {what}, not {_READABLE}") from None
         if kind is not None:
-            raise unreadable(name, f"is a {kind} of a sort that is not read, or damaged") from None
+            what = f"{'an' if kind == 'AVIF' else 'a'} {kind}"
+            raise unreadable(name, f"is {what} of a sort that is not read, or damaged") from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
-        raise unreadable(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, _undecodable(error)) from error
 
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
@@ -269,7 +282,7 @@ def _raw_preview(data: bytes, name: str, max_pixels: int) -> Preview:
         raise
     except Exception as error:
         # rawpy's errors have no common base but this.
-        raise unreadable(name, f"cannot be decoded: {_one_line(error)}") from error
+        raise unreadable(name, _undecodable(error)) from error
 
 
 def _is_turned(opened: Pillow.Image, data: bytes) -> bool:
@@ -304,7 +317,7 @@ def _read_jpeg(
             raise unreadable(name, _TRUNCATED)
         return _upright(_to_rgb(opened), _orientation(opened)), None
     except _DECODING_ERRORS as error:
-        raise unreadable(name, f"cannot be decoded: {error}") from error
+        raise unreadable(name, _undecodable(error)) from error
 
 
 def _load(opened: Pillow.Image) -> None:
@@ -485,14 +498,18 @@ def _decode_jpeg(data: bytes, factor: int) -> Image | None:
 
 def _to_rgb(opened: Pillow.Image) -> Image:
     """`(H, W, 3) uint8` RGB of a loaded Pillow image of any mode."""
+    check_samples(opened)
     # In Pillow, "I" is 16-bit for these formats and 32-bit for TIFF.
     if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM")):
         wide = np.asarray(opened).astype(np.uint32)
-        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        largest = largest_sample(opened, wide)
+        if white_is_zero(opened):
+            wide = largest - wide
+        grey = ((wide * 255 + largest // 2) // largest).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if opened.mode in ("I", "F"):
         raise ValueError("32-bit samples are not supported; save it with 8 or 16 bits")
-    if opened.has_transparency_data:
+    if opened.has_transparency_data and not _has_unset_alpha(opened):
         layer = opened.convert("RGBA")
         white = Pillow.new("RGBA", layer.size, (255, 255, 255, 255))
         opened = Pillow.alpha_composite(white, layer)
@@ -501,8 +518,20 @@ def _to_rgb(opened: Pillow.Image) -> Image:
     return np.array(opened, np.uint8)
 
 
-def _one_line(error: Exception) -> str:
-    return str(error.args[0] if error.args else type(error).__name__).splitlines()[0][:200]
+def _has_unset_alpha(opened: Pillow.Image) -> bool:
+    """Whether it is a BMP that names an alpha channel and leaves all of it 0.
+
+    Windows' programs write such for opaque pictures, and browsers show them so.
+    """
+    return opened.format == "BMP" and opened.getchannel("A").getextrema() == (0, 0)
+
+
+def _undecodable(error: Exception) -> str:
+    """What is wrong with a file that its decoder refuses, in the first line of the decoder's own
+    words, where these are about the file."""
+    said = str(error.args[0] if error.args else "").splitlines()
+    line = said[0][:200] if said else type(error).__name__
+    return "is damaged or truncated" if line.startswith(_VAGUE) else f"cannot be decoded: {line}"
 
 
 def _upright(pixels: Image, orientation: int) -> Image:

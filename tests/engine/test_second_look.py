@@ -122,6 +122,91 @@ def test_a_detector_may_need_less_to_be_clearly_surer() -> None:
     assert look.detect([photo])[0][0].turn == 180
 
 
+def leaning(score: float, degrees: float) -> Face:
+    """A face that leans to the left, or lies from 60 degrees on."""
+    angle = np.radians(degrees)
+    down = np.array([np.sin(angle), np.cos(angle)], np.float32)
+    along = down[::-1] * (1, -1)
+    points = 30 + np.stack([-along - down, along - down, 0 * down, down - along, down + along]) * 5
+    return Face(np.array([20, 20, 40, 40], np.float32), score, points.astype(np.float32))
+
+
+class Scripted(Markers):
+    """Finds given faces in an image as it is and as it is turned."""
+
+    def __init__(self, image: Image, faces: dict[int, list[Face]]) -> None:
+        super().__init__()
+        self._image, self._faces = image, faces
+
+    def _detect(self, image: Image) -> list[Face]:
+        for turn, faces in self._faces.items():
+            if np.array_equal(image, np.rot90(self._image, -turn // 90)):
+                return faces
+        return []
+
+
+def test_a_photo_whose_surest_face_lies_is_also_looked_at_turned() -> None:
+    photo = noise(60, 80)
+    first = [leaning(0.95, -88), leaning(0.94, -50), leaning(0.9, 12)]
+    scripted = Scripted(photo, {0: first, 270: [leaning(0.99, 0)] * 6})
+    faces = SecondLook(scripted, turns=True, certain=0.92).detect([photo])[0]
+    assert [face.turn for face in faces] == [270] * 6
+
+
+def test_a_lying_face_whose_points_are_upside_down_is_turned_upright() -> None:
+    photo = noise(60, 80)
+    views = {0: [leaning(0.72, 82)], 90: [leaning(0.72, 171)], 270: [leaning(0.89, 0)]}
+    faces = SecondLook(Scripted(photo, views), turns=True, certain=0.6).detect([photo])[0]
+    assert [face.turn for face in faces] == [270]
+
+
+def test_a_turn_that_leaves_a_face_lying_is_not_taken() -> None:
+    photo = noise(60, 80)
+    views = {0: [leaning(0.8, 180)], 90: [leaning(0.99, 90)], 180: [leaning(0.98, 0)]}
+    faces = SecondLook(Scripted(photo, views), turns=True, certain=0.6).detect([photo])[0]
+    assert [face.turn for face in faces] == [180]
+
+
+def test_a_lying_face_that_is_found_no_better_turned_stays() -> None:
+    photo = noise(60, 80)
+    views = {0: [leaning(0.95, 90)], 90: [leaning(0.94, 0)]}
+    (face,) = SecondLook(Scripted(photo, views), turns=True, certain=0.9).detect([photo])[0]
+    assert (face.score, face.turn) == (0.95, 90)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        [leaning(0.95, 45)],
+        [leaning(0.95, -55)],
+        [leaning(0.99, 90), leaning(0.95, 10)],
+        [leaning(0.99, 180), leaning(0.95, 0), leaning(0.99, -90)],
+    ],
+)
+def test_leaning_faces_and_those_that_lie_beside_one_that_stands_cost_nothing(
+    faces: list[Face],
+) -> None:
+    photo = noise(60, 80)
+    scripted = Scripted(photo, {0: faces, 90: [leaning(0.9999, 0)]})
+    found = SecondLook(scripted, turns=True, certain=0.92).detect([photo])[0]
+    assert len(scripted.seen) == 1
+    assert [face.score for face in found] == [face.score for face in faces]
+
+
+@pytest.mark.parametrize("name", ["mtcnn", "centerface"])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_a_group_on_its_side_is_found_whole(name: str, turn: int, data: Path) -> None:
+    section = DetectorSection(name=name, second_look="turns")
+    try:
+        detector = with_second_look(create_detector(section), section)
+    except MissingError as error:
+        pytest.skip(str(error))
+    photo = read_image(data / "photos" / "multiface.jpg", 10**7)
+    small = cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    (faces,) = detector.detect([np.ascontiguousarray(np.rot90(small, turn // 90))])
+    assert [face.turn for face in faces] == [turn] * 6
+
+
 @pytest.mark.parametrize("name", ["yunet", "centerface"])
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 def test_each_detector_tells_how_a_photo_is_turned(

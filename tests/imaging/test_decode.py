@@ -163,6 +163,30 @@ def test_half_transparent_black_on_white_is_mid_grey() -> None:
     assert pixels.tolist() == [[[127, 127, 127]]]
 
 
+def bmp_with_alpha(pixels: np.ndarray) -> bytes:
+    """A BMP with a header that names where alpha lies (BITMAPV4HEADER).
+
+    Args:
+        pixels: `(H, W, 4) uint8` RGBA.
+    """
+    height, width = pixels.shape[:2]
+    masks = struct.pack("<4I", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+    sizes = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, pixels.nbytes, 0, 0, 0, 0)
+    header = sizes + masks + b"BGRs" + bytes(48)
+    content = pixels[::-1].tobytes()
+    return b"BM" + struct.pack("<IHHI", 122 + len(content), 0, 0, 122) + header + content
+
+
+@pytest.mark.parametrize(
+    ("alphas", "second"), [((0, 0), [10, 20, 30]), ((255, 0), [255, 255, 255])]
+)
+def test_a_bmp_whose_alpha_is_0_everywhere_is_opaque(
+    alphas: tuple[int, int], second: list[int]
+) -> None:
+    pixels = np.array([[[10, 20, 30, alpha] for alpha in alphas]], np.uint8)
+    assert decoded(bmp_with_alpha(pixels)).tolist() == [[[10, 20, 30], second]]
+
+
 @pytest.mark.parametrize("mode", ["LA", "P", "L"])
 def test_transparency_is_found_in_grey_and_palette_pictures(mode: str) -> None:
     picture = Pillow.new(mode, (1, 1))
@@ -191,6 +215,115 @@ def test_16_bit_colour_is_scaled_and_not_clipped() -> None:
     done, data = cv2.imencode(".png", wide)
     assert done
     assert decoded(data.tobytes()).tolist() == [[[1, 128, 255]]]
+
+
+def strip(samples: bytes, compression: str) -> bytes:
+    """Bytes as a strip of a TIFF holds them."""
+    row = Pillow.frombytes("L", (len(samples), 1), samples)
+    data = encoded(row, "TIFF", compression=compression, strip_size=len(samples))
+    with Pillow.open(io.BytesIO(data)) as opened:
+        (start,), (length,) = (opened.tag_v2[tag] for tag in (273, 279))
+    return data[start : start + length]
+
+
+def tiff(strips: list[bytes], order: str, tags: dict[int, int | tuple[int, ...]]) -> bytes:
+    """A TIFF of 64 by 48 pixels. Tags: 258 bits, 259 compression, 262 polarity, 277 samples a
+    pixel, 281 largest sample, 284 planes, 339 format."""
+    starts = tuple(8 + sum(map(len, strips[:number])) for number in range(len(strips)))
+    lengths = tuple(map(len, strips))
+    rows = {256: 64, 257: 48, 273: starts, 278: 48, 279: lengths}
+    packed, more = b"", b""
+    directory = 8 + sum(lengths)
+    entries = sorted((rows | tags).items())
+    for tag, value in entries:
+        values = value if isinstance(value, tuple) else (value,)
+        kind, code = (4, "I") if tag in rows else (3, "H")
+        content = struct.pack(f"{order}{len(values)}{code}", *values)
+        if len(content) > 4:
+            place = directory + 6 + 12 * len(entries) + len(more)
+            more += content
+            content = struct.pack(f"{order}I", place)
+        packed += struct.pack(f"{order}HHI4s", tag, kind, len(values), content)
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    head = start + struct.pack(f"{order}I", directory)
+    count = struct.pack(f"{order}H", len(entries))
+    return head + b"".join(strips) + count + packed + b"\0" * 4 + more
+
+
+COMPRESSIONS = [("raw", 1), ("tiff_lzw", 5), ("tiff_adobe_deflate", 8), ("packbits", 32773)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("compression", "number"), COMPRESSIONS)
+def test_planes_that_a_tiff_keeps_apart_are_put_together(
+    compression: str, number: int, bits: int, order: str
+) -> None:
+    wide = np.asarray(scene()).astype(f"{order}u{bits // 8}") * (257 if bits == 16 else 1)
+    planes = [np.ascontiguousarray(wide[..., plane]).tobytes() for plane in range(3)]
+    tags = {258: (bits,) * 3, 259: number, 262: 2, 277: 3, 284: 2}
+    strips = [strip(plane, compression) if number != 1 else plane for plane in planes]
+    data = tiff(strips, order, tags)
+    assert_close(decoded(data), scene(), 0)
+    refused(tiff(strips[:2], order, tags))
+
+
+def grey_tiff(grey: np.ndarray, tags: dict[int, int | tuple[int, ...]], order: str = "<") -> bytes:
+    samples = np.ascontiguousarray(grey).astype(grey.dtype.newbyteorder(order)).tobytes()
+    shared = {258: 8 * grey.itemsize, 259: 1, 262: 1, 277: 1}
+    return tiff([samples], order, shared | tags)
+
+
+GREY = np.asarray(scene())[..., 0].astype(np.uint16)
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_16_bit_tiff_whose_white_is_0_is_no_negative(planes: int) -> None:
+    pixels = decoded(grey_tiff(65535 - GREY * 257, {262: 0, 284: planes}))
+    assert_close(pixels[..., 0], GREY, 0)
+
+
+def test_12_bit_grey_is_scaled_to_its_own_white() -> None:
+    first, second = (GREY.astype(np.uint32) * 4095 // 255).reshape(-1, 2).T
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1)
+    data = tiff([packed.astype(np.uint8).tobytes()], "<", {258: 12, 259: 1, 262: 1, 277: 1})
+    assert_close(decoded(data)[..., 0], GREY, 1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_fewer_bits_in_samples_of_16_are_scaled_to_the_white_that_the_tiff_tells(
+    bits: int, order: str
+) -> None:
+    largest = (1 << bits) - 1
+    grey = (GREY.astype(np.uint32) * largest // 255).astype(np.uint16)
+    assert_close(decoded(grey_tiff(grey, {281: largest}, order))[..., 0], GREY, 1)
+
+
+@pytest.mark.parametrize("largest", [60000, 4095])
+def test_a_largest_sample_that_is_none_does_not_brighten_a_tiff(largest: int) -> None:
+    assert_close(decoded(grey_tiff(GREY * 257, {281: largest}))[..., 0], GREY, 0)
+
+
+def test_colours_of_12_bits_in_samples_of_16_are_refused() -> None:
+    colours = (np.asarray(scene()).astype("<u2") << 4).tobytes()
+    tags = {258: (16,) * 3, 259: 1, 262: 2, 277: 3, 281: (4095,) * 3}
+    assert "colours of 12 bits in samples of 16" in refused(tiff([colours], "<", tags))
+
+
+def test_a_png_says_how_many_bits_were_used_but_has_them_all() -> None:
+    """Its `sBIT` is for restoring the original samples: those stored are scaled up."""
+    data = encoded(Pillow.fromarray(GREY * 257), "PNG")
+    used = b"sBIT\x0c"
+    chunk = struct.pack(">I", 1) + used + struct.pack(">I", zlib.crc32(used))
+    assert_close(decoded(data[:33] + chunk + data[33:])[..., 0], GREY, 0)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+def test_signed_samples_are_refused_by_name(kind: type, order: str) -> None:
+    data = grey_tiff((GREY // 2).astype(kind), {339: 2}, order)
+    assert "signed samples are not supported" in refused(data)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

@@ -137,6 +137,19 @@ def test_half_of_one_is_one_line(kind: str, kept: float) -> None:
         decode_image(data[: int(len(data) * kept)], "a.x", ENOUGH)
 
 
+@pytest.mark.parametrize("kind", ["JXL", "WEBP"])
+def test_half_of_what_its_decoder_has_no_words_for_is_said_to_be_damaged(kind: str) -> None:
+    data = encoded(scene(), kind)
+    with pytest.raises(InputError, match=r"^a\.x: is damaged or truncated$"):
+        decode_image(data[: len(data) // 2], "a.x", ENOUGH)
+
+
+def test_half_of_a_heic_is_told_in_words_without_escapes() -> None:
+    data = encoded(scene(), "HEIF")
+    with pytest.raises(InputError, match=r"^a\.x: cannot be decoded: [^\\]+$"):
+        decode_image(data[: len(data) // 2], "a.x", ENOUGH)
+
+
 @pytest.mark.parametrize(
     ("kind", "module", "install"),
     [("HEIF", "pillow_heif", "pillow-heif"), ("JXL", "pillow_jxl", r"facerec\[photos\]")],
@@ -166,6 +179,7 @@ def test_a_missing_package_is_named(
         (b"P7\nWIDTH 9\n", "is a PAM or PFM file"),
         (b"\x0a\5\1\x08" + b"\0" * 40, "is a PCX file"),
         (b"\x01\xda\1\1" + b"\0" * 40, "is an SGI file"),
+        (b"\0\0\0\x14ftypavif" + b"\0" * 40, "is an AVIF of a sort that is not read, or damaged"),
         (b"II*\0\x08\0\0\0" + b"\0" * 40, "is a TIFF of a sort that is not read, or damaged"),
     ],
 )
