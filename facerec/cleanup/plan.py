@@ -41,8 +41,9 @@ def plan(
 ) -> list[Placement]:
     """Place every image.
 
-    Accepted findings take precedence over undecided ones; among either, dirt over moves, then the
-    surest. Rejected findings are ignored. A name already taken in the new folder gets a number,
+    Dirt takes precedence over moves, which only say where an image goes: who accepts a group does
+    not accept the strangers and duplicates in it. Among either, accepted findings come first, then
+    the surest. Rejected findings are ignored. A name already taken in the new folder gets a number,
     also where only case or Unicode normalisation differ, as on some file systems they are equal.
 
     Args:
@@ -70,11 +71,14 @@ def plan(
 
 def _deciding(findings: Sequence[Finding], decisions: Decisions) -> Finding | None:
     accepted = [finding for finding in findings if decisions.get(finding.id)]
-    usual = [f for f in findings if f.kind.usually != "kept" and f.id not in decisions]
-    candidates = accepted or usual
-    if not candidates:
-        return None
-    return max(candidates, key=lambda f: (not f.kind.moves, f.confidence, f.id))
+    undecided = [finding for finding in findings if finding.id not in decisions]
+    candidates = (
+        [finding for finding in accepted if not finding.kind.moves]
+        or [finding for finding in undecided if finding.kind.usually == "dirt"]
+        or accepted
+        or [finding for finding in undecided if finding.kind.usually == "moved"]
+    )
+    return max(candidates, key=lambda f: (f.confidence, f.id), default=None)
 
 
 def _fold(file: str) -> str:

@@ -83,6 +83,19 @@ def test_swapped_merged_and_split_people_are_told_apart():
     assert [pair[:2] for pair in judgement.same] == [(3, 4)]
 
 
+def test_strangers_are_no_part_of_a_split_or_merged_person():
+    dice = np.random.default_rng(1)
+    a, b, c, d = (person(dice, 20, 128, spread=0.04) for _ in range(4))
+    stray = noise_vectors(dice, 3, 128)
+    folders = [np.concatenate([a[:8], stray[:2]]), a[8:], np.concatenate([b, c[:8], stray[2:]]), d]
+    photos = make_photos(np.concatenate(folders), [len(folder) for folder in folders])
+    found = examine(photos, Profile().cleanup, 0.35)
+    told = {kind: {file for it in found if it.kind is kind for file in it.files} for kind in Kind}
+    assert told[Kind.OUTLIER] == {"0/8.jpg", "0/9.jpg", "2/50.jpg"}
+    assert told[Kind.SPLIT] == {f"0/{n}.jpg" for n in range(8)}
+    assert told[Kind.MERGED] == {f"2/{n}.jpg" for n in range(42, 50)}
+
+
 @pytest.fixture
 def images(tmp_path):
     """Files with names that are hard to keep apart, and what `plan` takes of each."""
@@ -174,6 +187,19 @@ def test_decisions_move_images_and_undo_still_restores(images, tmp_path):
     undo(path)
     shutil.rmtree(tmp_path / "report")
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", [Kind.SPLIT, Kind.MERGED, Kind.PERSON, Kind.WRONG_PERSON])
+@pytest.mark.parametrize("problem", [Kind.OUTLIER, Kind.EXACT_DUPLICATE, Kind.OVERLAP])
+def test_an_accepted_move_does_not_take_what_is_dirt_along(images, kind, problem):
+    group = finding(kind, "a/one.jpg", "a/One.jpg", target="z", confidence=1.0)
+    odd = finding(problem, "a/One.jpg", confidence=0.6)
+    for decisions, second in (
+        ({group.id: True}, ("dirt", "a/One.jpg")),
+        ({group.id: True, odd.id: False}, ("clean", "z/One-2.jpg")),
+    ):
+        placed = plan(images[:2], [group, odd], decisions)
+        assert [(place.decision, place.to) for place in placed] == [("clean", "z/one.jpg"), second]
 
 
 def test_a_folder_is_cleaned_and_everything_can_be_taken_back(run, dirty, tmp_path):
