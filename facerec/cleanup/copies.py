@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facerec.cleanup.fidelity import loss
 from facerec.cleanup.findings import Finding, Kind, about
-from facerec.cleanup.groups import Rows
+from facerec.cleanup.groups import Groups, Rows
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
 
@@ -20,6 +20,8 @@ LOOKS_BITS = 8
 recompressed copies differ in at most 2 bits, 2,973 pairs of other images of a person in at least
 10."""
 _LOOKS_GAP = 0.12
+_NOTHING = 1e-3
+"""Length of a sum of vectors up to which it is rounding alone."""
 _BLURRED = 3.0
 """Factor of sharpness from which the less sharp of two copies counts as blurred. Compression adds
 edges of blocks and ringing: 100 faces of LFW, as they are and softened, are 0.8 to 2.7 times as
@@ -35,16 +37,51 @@ def least_alike(gap: float) -> float:
 
 
 def find_copies(photos: Photos, misplaced: set[str]) -> Iterator[Finding]:
-    """Exact duplicates: all files of one content but the one in its own folder if any, else the
-    first by name."""
+    """Exact duplicates: all files of one content but one.
+
+    Kept is one that is not misplaced if any, then the one most alike to the other images of its
+    folder, where there are any, then the first by name.
+    """
     copies: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(photos.sha256):
         if digest:
             copies[digest].append(row)
-    for rows in copies.values():
-        rows.sort(key=lambda row: (photos.file[row] in misplaced, str(photos.file[row])))
+    several = [rows for rows in copies.values() if len(rows) > 1]
+    usable = photos.embedded()
+    usable = (
+        usable[[photos.file[row] not in misplaced for row in usable]] if several else usable[:0]
+    )
+    person = np.full(len(photos), -1, np.intp)
+    person[usable] = photos.person[usable]
+    sums = Groups.of(photos.vector, person, len(photos.people)).sums
+    for rows in several:
+        alike = _likeness(photos, rows, person, sums)
+        rows.sort(
+            key=lambda row: (photos.file[row] in misplaced, -alike[row], str(photos.file[row]))
+        )
         for row in rows[1:]:
             yield about(photos, Kind.EXACT_DUPLICATE, row, 1.0, of=photos.file[rows[0]])
+
+
+def _likeness(photos: Photos, rows: Sequence[int], person: Rows, sums: Floats) -> dict[int, float]:
+    """Cosine of each copy to the centroid of its folder without the copies; -1, the least, of a
+    folder without other images.
+
+    Args:
+        rows: the copies.
+        person: `(N,)` whose centroid each image counts in; -1: nobody's.
+        sums: `(P, D) float32` sums of those images.
+    """
+    alike = {}
+    for row in rows:
+        own = photos.person[row]
+        same = [copy for copy in rows if person[copy] == own]
+        rest = sums[own] - photos.vector[same].sum(0)
+        norm = float(np.linalg.norm(rest))
+        cosine = float(photos.vector[row] @ rest) / norm if norm > _NOTHING else np.nan
+        # Rounded, so that copies in one folder are equal.
+        alike[row] = -1.0 if np.isnan(cosine) else round(cosine, 4)
+    return alike
 
 
 def find_near_copies(

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from facerec.cleanup.copies import find_near_copies
+from facerec.cleanup.copies import find_copies, find_near_copies
 from facerec.cleanup.fidelity import loss, quantisation_step
 from facerec.cleanup.photos import Facts, collect
 from facerec.cleanup.survey import perceptual_hash, sharpness
 from facerec.files.hashing import sha256_of
 from facerec.imaging.decode import read_image
-from tests.cleanup_data import person
+from tests.cleanup_data import make_photos, person
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,24 @@ def test_the_step_is_the_mean_of_the_luminance_table():
             data = b"\xff\xd8" + start + table + b"\xff\xda"
             assert quantisation_step(io.BytesIO(data)) == 32.5
     assert quantisation_step(io.BytesIO(b"\xff\xd8" + chroma + b"\xff\xda")) == np.inf
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_of_copies_in_two_folders_the_one_at_its_person_is_kept(others):
+    dice = np.random.default_rng(0)
+    mine, theirs = person(dice, 6), person(dice, others + 2)
+    # Twice in the wrong folder: copies do not vouch for each other.
+    vectors = np.concatenate([theirs[:others], mine[:1], mine[:1], mine])
+    photos = make_photos(vectors, [others + 2, 6])
+    photos.sha256[[others, others + 1, others + 2]] = "same"
+    kept = f"1/{others + 2}.jpg"
+    told = [(it.files[0], it.evidence["of"]) for it in find_copies(photos, set())]
+    assert told == [(f"0/{n}.jpg", kept) for n in (others, others + 1)]
+
+
+def test_of_copies_in_one_folder_and_of_no_faces_the_first_by_name_is_kept():
+    vectors = person(np.random.default_rng(0), 4)
+    vectors[1], vectors[2:] = vectors[0], np.nan
+    photos = make_photos(vectors, [4])
+    photos.sha256[:] = ["face", "face", "none", "none"]
+    assert [it.files[0] for it in find_copies(photos, set())] == ["0/1.jpg", "0/3.jpg"]
