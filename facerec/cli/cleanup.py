@@ -202,8 +202,13 @@ def run(
         setting = device_setting(loaded.runtime.device, device)
         runtime = loaded.runtime.model_copy(update={"device": setting})
         loaded = loaded.model_copy(update={"runtime": runtime})
-        photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
-        avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []
+        photos, card, failures = look_at_people(
+            dirty, seen, loaded, aligned=aligned, pile=unlabelled, wanted=plot
+        )
+        avoided: list[Photos] = []
+        if exclude:
+            avoided, missed = look_at_excluded(exclude, card, seen, loaded, aligned=aligned)
+            failures += missed
         chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
         again = second_look(dirty, photos, card, seen, loaded, aligned=aligned)
         photos, findings = _find(photos, card, section, chosen, unlabelled, avoided, again)
@@ -216,9 +221,8 @@ def run(
 
         say(f"{draw_person(report, plot, photos, findings, section, chosen)}: drawn")
     placements = plan(photos.images(), findings, {})
-    placed = 0
     if not dry_run:
-        placed = _carry_out(clean, dirt, report, means, placements)
+        failures += _carry_out(clean, dirt, report, means, placements)
         _write_report(report, photos, findings)
     _print_findings(findings, dirty, as_json)
     kept = sum(placement.decision == "clean" for placement in placements)
@@ -230,7 +234,7 @@ def run(
     if not dry_run:
         _warn_of_links(means, clean, dirt)
     unreadable = sum(placement.reason == "unreadable" for placement in placements)
-    exit_with_failures(unreadable + placed)
+    exit_with_failures(unreadable + failures)
 
 
 @app.command(examples=["facerec cleanup undo report/manifest.jsonl"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tarfile
 
@@ -42,6 +44,25 @@ def pile(tmp_path, portraits):
             write_image(folder / name[:1] / f"{number}é.png", smaller)
     write_image(folder / "noise.png", noise(64, 64))
     return folder
+
+
+@pytest.fixture
+def unlistable(monkeypatch):
+    """Makes folders that cannot be listed, also for root."""
+    locked = set()
+    scandir = os.scandir
+
+    def make(folder):
+        folder.mkdir()
+        locked.add(str(folder))
+
+    def refuse(path):
+        if str(path) in locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return make
 
 
 def test_a_pile_becomes_a_folder_per_person_and_can_be_taken_back(run, pile, tmp_path):
@@ -179,3 +200,31 @@ def test_contradictions_are_one_line(run, tmp_path, arguments, message):
     code, out, err = run("cleanup", tmp_path / "dirty", *arguments)
     assert code == 2 and not out
     assert message in err and err.count("\n") == 1
+
+
+def test_folders_and_links_that_lead_nowhere_are_told_and_counted(run, dirty, tmp_path, unlistable):
+    unlistable(dirty / "locked")
+    (dirty / "grace_hopper/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(dirty / "grace_hopper/pipe.jpg")
+    for more in ([], ["--unlabelled"]):
+        code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--dry-run", *more)
+        assert code == 3
+        assert f"{dirty / 'grace_hopper/gone.jpg'}: no such file" in err
+        assert f"{dirty / 'locked'}: is a folder that gives no image" in err
+        assert "pipe.jpg" not in err
+    benchmark = tmp_path / "benchmark"
+    shutil.copytree(dirty / "eileen_collins", benchmark / "eileen")
+    (benchmark / "gone").symlink_to(tmp_path / "nowhere")
+    (benchmark / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (dirty / "grace_hopper/gone.jpg").unlink()
+    (dirty / "locked").rmdir()
+    exclude = ("--exclude", benchmark, "--dry-run")
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), *exclude)
+    assert code == 3 and f"{benchmark / 'gone.jpg'}: no such file" in err
+
+
+def test_a_person_to_draw_who_is_not_there_is_refused_before_the_work(run, dirty, tmp_path):
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--plot", "nobody")
+    assert (code, err) == (2, "facerec: --plot nobody: no such person here\n")
+    assert not (tmp_path / "report").exists()
