@@ -15,6 +15,7 @@ from facerec.cleanup.label_noise import Judgement
 from facerec.cleanup.linkage import Tree, cut
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
+from facerec.files.output_names import safe_name
 
 
 def find_wrong_people(
@@ -85,11 +86,12 @@ def find_wrong_folders(
 
 
 def _free_name(folder: str, taken: set[str]) -> str:
+    parent, slash, name = folder.rpartition("/")
     number = 2
-    while f"{folder}-{number}" in taken:
+    while (free := f"{parent}{slash}{safe_name(f'{name}-{number}')}") in taken:
         number += 1
-    taken.add(f"{folder}-{number}")
-    return f"{folder}-{number}"
+    taken.add(free)
+    return free
 
 
 def find_outliers(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from facerec.cleanup.findings import Finding
+from facerec.files.output_names import safe_name
 
 Decisions = Mapping[str, bool]
 """By finding's id: accepted (True) or rejected (False)."""
@@ -90,7 +91,8 @@ def _free_place(folder: str, name: str, taken: set[str]) -> str:
     start = f"{folder}/" if folder else ""
     place, number = f"{start}{name}", 2
     while _fold(place) in taken:
-        place = f"{start}{stem or suffix}-{number}{dot if stem else ''}{suffix if stem else ''}"
+        numbered = f"{stem or suffix}-{number}{dot if stem else ''}{suffix if stem else ''}"
+        place = f"{start}{safe_name(numbered)}"
         number += 1
     taken.add(_fold(place))
     return place

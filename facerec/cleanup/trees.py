@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import BinaryIO, Literal, get_args
 
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
@@ -32,6 +31,7 @@ LEFT = "left there: it was changed, or its original is gone"
 _UNFINISHED = ("survey.sqlite", "excluded.sqlite", "views.sqlite", "plot.svg", ".")
 _VERSION = 1
 _TREES = ("clean", "dirt")
+_BLOCK = 1 << 20
 # Across file systems, or on one that does not support or permit hard links.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 
@@ -192,8 +192,11 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
         if _is_ours(placement, target):
             return
         raise UsageError(f"{target}: something else is there; move it away")
-    if not source.exists():
-        raise InputError(f"{source}: no such file, so it cannot be placed at {target}")
+    try:
+        source.stat()
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise InputError(f"{source}: {cause}, so it cannot be placed at {target}") from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if means == "symlink":
@@ -208,8 +211,40 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
                     raise
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+    # A source that cannot be read stops nothing; opened first, as `replacing` takes its errors for
+    # the target's.
+    with _reading(source) as original, replacing(target) as temporary, temporary.open("wb") as copy:
+        while block := _read(original, source):
+            copy.write(block)
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[BinaryIO]:
+    try:
+        original = source.open("rb")
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    with original:
+        yield original
+
+
+def _read(original: BinaryIO, source: Path) -> bytes:
+    try:
+        return original.read(_BLOCK)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: OSError) -> InputError:
+    return InputError(f"{source}: cannot be copied: {error.strerror or error}")
+
+
+def _is_there(path: str) -> bool:
+    """Whether an original can be seen; not in a folder that may not be read at present."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def _is_ours(placement: Placement, target: Path) -> bool:
@@ -219,12 +254,11 @@ def _is_ours(placement: Placement, target: Path) -> bool:
             return True
     if target.is_symlink():
         return str(target.readlink()) == str(Path(placement.path).resolve())
-    if not target.is_file():
-        return False
-    if placement.sha256:
-        return sha256_of(target) == placement.sha256
     source = Path(placement.path)
-    return source.is_file() and sha256_of(source) == sha256_of(target)
+    with suppress(OSError):
+        if target.is_file() and (placement.sha256 or source.is_file()):
+            return sha256_of(target) == (placement.sha256 or sha256_of(source))
+    return False
 
 
 def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
@@ -301,7 +335,7 @@ def _remove(
         if not os.path.lexists(target):
             continue
         # Without its original the placed file may be the only copy.
-        if not Path(placement.path).exists() or not _is_ours(placement, target):
+        if not _is_there(placement.path) or not _is_ours(placement, target):
             left.append(str(target))
             continue
         try:

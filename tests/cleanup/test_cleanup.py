@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -157,6 +159,41 @@ def test_a_change_names_and_keeps_what_it_cannot_remove(images, tmp_path):
     assert (tmp_path / "dirt/a/one.jpg").exists()
     assert undo(path) == [str(edited)]
     assert edited.read_bytes() == b"edited"
+
+
+@pytest.mark.parametrize("failing", ["open", "read"])
+def test_an_image_that_cannot_be_copied_is_told_and_the_others_are_placed(
+    images, tmp_path, monkeypatch, failing
+):
+    hidden, opened = Path(images[2][0]), Path.open
+
+    class Failing(io.BytesIO):
+        def read(self, *_):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def refuse(path, *arguments, **options):
+        if path != hidden:
+            return opened(path, *arguments, **options)
+        if failing == "read":
+            return Failing()
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    (problem,) = place_all(manifest)
+    assert problem.startswith(f"{hidden}: cannot be copied: ")
+    assert len([data for data in snapshot(tmp_path / "clean").values() if data]) == 6
+
+
+def test_a_name_without_room_for_a_number_is_shortened(tmp_path):
+    name = "\u00e9" * 125 + "x.jpg"
+    images = [(f"/{n}/{name}", "", f"{n}/{name}") for n in "abc"]
+    split = finding(Kind.SPLIT, f"a/{name}", f"b/{name}", target="c")
+    places = [place.to for place in plan(images, [split], {split.id: True})]
+    assert places[2] == f"c/{name}" and len(set(places)) == 3
+    for place in places:
+        assert place.startswith("c/") and place.endswith(".jpg")
+        assert len(os.fsencode(place.removeprefix("c/"))) <= 255
 
 
 def test_a_tree_that_holds_something_is_refused(images, tmp_path):
