@@ -264,9 +264,10 @@ def _is_ours(placement: Placement, target: Path) -> bool:
 def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Replace a manifest's placements; returns the problems.
 
-    New files are placed before old ones are removed. Of these, what was changed since or has no
-    original is left, is a problem, and stays in the manifest. A killed change is finished by the
-    same command, or undone by `undo`.
+    New files are placed before old ones are removed, but for those whose place another image gets.
+    Of these, what was changed since or has no original is left, is a problem, and stays in the
+    manifest. A killed or failed change is finished by the same command, replaced by a change to
+    other placements, or undone by `undo`.
 
     Args:
         path: the present manifest.
@@ -274,29 +275,39 @@ def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _:
         advance: progress callback, with the number of images placed.
 
     Raises:
-        UsageError: another change was interrupted, or a place cannot be written.
+        UsageError: a place cannot be written.
     """
     old = Manifest.read(path)
     coming = path.with_name(NEXT)
-    if coming.exists() and Manifest.read(coming).placements != list(new.placements):
-        raise UsageError(f"{coming}: other decisions were being applied; repeat those, or undo")
-    if not coming.exists():
-        new.write(coming)
+    if coming.exists():
+        old = _joined(old, Manifest.read(coming))
+        old.write(path)
+    new = replace(new, folders=sorted({*old.folders, *new.folders}, key=len))
+    new.write(coming)
+    wanted = {new.target(placement): placement.path for placement in new.placements}
+    stale = [place for place in old.placements if wanted.get(old.target(place)) != place.path]
+    left = _remove(old, [place for place in stale if old.target(place) in wanted])
     problems = place_all(new, advance)
-    wanted = {new.target(placement) for placement in new.placements}
-    stale = [place for place in old.placements if old.target(place) not in wanted]
-    left = _remove(old, stale)
+    left += _remove(old, [place for place in stale if old.target(place) not in wanted])
     kept = [place for place in stale if str(old.target(place)) in left]
     replace(new, placements=[*new.placements, *kept]).write(path)
     coming.unlink()
     return problems + [f"{file}: {LEFT}" for file in left]
 
 
+def _joined(manifest: Manifest, other: Manifest) -> Manifest:
+    """What either of two manifests of the same trees may have placed."""
+    folders = sorted({*manifest.folders, *other.folders}, key=len)
+    placements = list(dict.fromkeys([*manifest.placements, *other.placements]))
+    return replace(manifest, folders=folders, placements=placements)
+
+
 def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Remove what a manifest placed; returns the files left: changed since, or without original.
 
-    Removes only unchanged files, and folders that it created and that are empty. The manifest is
-    renamed, so that a second undo reports it missing.
+    Removes only unchanged files, and folders that it created and that are empty. A manifest of the
+    files left stays, for another undo once their originals are back; without any it is renamed, so
+    that a second undo reports it missing.
 
     Args:
         advance: progress callback, with the number of images removed.
@@ -306,20 +317,19 @@ def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[st
         UsageError: something cannot be removed.
     """
     manifest = Manifest.read(path)
-    left = []
     coming = path.with_name(NEXT)
     if coming.exists():
-        renewed = Manifest.read(coming)
-        left = _remove(renewed, renewed.placements)
-        manifest = Manifest(
-            manifest.clean, manifest.dirt, manifest.means, renewed.folders, manifest.placements
-        )
-    left += _remove(manifest, manifest.placements, advance)
+        manifest = _joined(manifest, Manifest.read(coming))
+    left = _remove(manifest, manifest.placements, advance)
     for folder in reversed(manifest.folders):
         with suppress(OSError):  # not empty, or never made
             Path(folder).rmdir()
+    if left:
+        kept = [place for place in manifest.placements if str(manifest.target(place)) in left]
+        replace(manifest, placements=kept).write(path)
     coming.unlink(missing_ok=True)
-    path.replace(path.with_name(UNDONE))
+    if not left:
+        path.replace(path.with_name(UNDONE))
     return left
 
 

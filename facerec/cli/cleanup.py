@@ -255,7 +255,12 @@ def undo(
         left = trees.undo(manifest, advance)
     for path in left:
         say(f"{path}: {trees.LEFT}")
-    say(f"{manifest}: undone")
+    remedy = "undo again once the originals are back, or after moving away what was changed"
+    say(
+        f"{manifest}: {counted(len(left), 'image')} left; {remedy}"
+        if left
+        else f"{manifest}: undone"
+    )
     exit_with_failures(len(left))
 
 

@@ -13,6 +13,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from facerec.cleanup import linkage as linkage_module
+from facerec.cleanup import trees
 from facerec.cleanup.examine import examine
 from facerec.cleanup.findings import Finding, Kind
 from facerec.cleanup.folders import find_outliers
@@ -22,6 +23,7 @@ from facerec.cleanup.plan import plan
 from facerec.cleanup.threshold import choose_threshold
 from facerec.cleanup.trees import LEFT, Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError
+from facerec.files.writing import replacing
 from facerec.profile.loading import Profile
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
 from tests.conftest import make_card, spawn
@@ -143,6 +145,73 @@ def test_undo_leaves_what_was_changed_and_what_has_lost_its_original(images, tmp
     left = undo(path)
     assert {Path(name).name for name in left} == {"one.jpg", "One.jpg"}
     assert all(Path(name).exists() for name in left)
+
+
+def test_what_was_left_while_the_originals_were_away_is_undone_once_they_are_back(
+    run, images, tmp_path
+):
+    before = snapshot(tmp_path)
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+    (tmp_path / "dirty/a").rename(tmp_path / "away")
+    code, _, err = run("cleanup", "undo", path)
+    assert code == 3 and "2 images left" in err and "undone" not in err
+    assert {name for name, data in snapshot(tmp_path / "clean").items() if data} == {
+        "a/one.jpg", "a/One.jpg",
+    }  # fmt: skip
+    (tmp_path / "away").rename(tmp_path / "dirty/a")
+    code, _, err = run("cleanup", "undo", path)
+    assert code == 0 and err.endswith("undone\n")
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+
+
+def test_other_decisions_replace_those_whose_change_failed(images, tmp_path, monkeypatch):
+    before = snapshot(tmp_path)
+    outliers = [finding(Kind.OUTLIER, file) for file in ("a/one.jpg", "c/.jpg")]
+    everything = plan(images, outliers, {it.id: False for it in outliers})
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", everything)
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+
+    def fill_disk(target):
+        if target.name == ".jpg":
+            raise UsageError("No space left on device")
+        return replacing(target)
+
+    monkeypatch.setattr(trees, "replacing", fill_disk)
+    with pytest.raises(UsageError, match="No space"):
+        change(path, renew(manifest, plan(images, outliers, {})))
+    monkeypatch.undo()
+    assert (tmp_path / "dirt/a/one.jpg").exists()
+    decided = plan(images, outliers, {outliers[0].id: False})
+    assert change(path, renew(Manifest.read(path), decided)) == []
+    dirt = {name for name, data in snapshot(tmp_path / "dirt").items() if data}
+    assert dirt == {"c/.jpg"} and (tmp_path / "clean/a/one.jpg").exists()
+    assert undo(path) == []
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+
+
+def test_an_image_gets_the_place_that_another_leaves(tmp_path):
+    images = []
+    for number, file in enumerate(("a/1.jpg", "b/1.jpg", "c/1.jpg")):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_bytes(bytes([number]))
+        images.append((str(tmp_path / file), "", file))
+    moves = [finding(Kind.SPLIT, file, target="b") for file in ("a/1.jpg", "c/1.jpg")]
+    placements = plan(images, moves, {moves[0].id: True})
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", placements)
+    path = tmp_path / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+    assert (tmp_path / "clean/b/1-2.jpg").read_bytes() == b"\0"
+    assert change(path, renew(manifest, plan(images, moves, {moves[1].id: True}))) == []
+    files = {name: data for name, data in snapshot(tmp_path / "clean").items() if data}
+    assert files == {"a/1.jpg": b"\0", "b/1.jpg": b"\1", "b/1-2.jpg": b"\2"}
 
 
 def test_a_change_names_and_keeps_what_it_cannot_remove(images, tmp_path):
