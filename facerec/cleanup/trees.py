@@ -261,6 +261,15 @@ def _is_ours(placement: Placement, target: Path) -> bool:
     return False
 
 
+def count_copies(manifest: Manifest) -> int:
+    """How many images there are copies, where hard links were wanted and could not be made."""
+    copies = 0
+    for placement in manifest.placements if manifest.means == "hardlink" else ():
+        with suppress(OSError):
+            copies += not manifest.target(placement).samefile(placement.path)
+    return copies
+
+
 def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Replace a manifest's placements; returns the problems.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from facerec.cli.completing import complete_folder, complete_subfolder, one_of
+from facerec.cli.completing import complete_folder_or_gallery, complete_subfolder, one_of
 from facerec.cli.console import Results, exit_with_failures, progress, say, waiting
 from facerec.cli.help import (
     CLUSTERING,
@@ -118,7 +118,7 @@ def run(
         argument(
             "DIRTY",
             help="A folder per person, or a gallery (.h5).",
-            autocompletion=complete_folder,
+            autocompletion=complete_folder_or_gallery,
         ),
     ],
     means: Annotated[
@@ -232,7 +232,7 @@ def run(
         + ("" if dry_run else f"; look at {report / 'index.html'}")
     )
     if not dry_run:
-        _warn_of_links(means, clean, dirt)
+        _warn_of_links(report)
     unreadable = sum(placement.reason == "unreadable" for placement in placements)
     exit_with_failures(unreadable + failures)
 
@@ -293,14 +293,23 @@ def apply(
     say(
         f"{decisions}: {counted(len(chosen), 'decision')}, {counted(moved, 'image')} changed places"
     )
-    _warn_of_links(manifest.means, manifest.clean, manifest.dirt)
+    _warn_of_links(report)
     exit_with_failures(len(problems))
 
 
-def _warn_of_links(means: str, clean: str | Path, dirt: str | Path) -> None:
-    if means != "copy":
+def _warn_of_links(report: Path) -> None:
+    """Say what an edit in the two trees would change."""
+    from facerec.cleanup import trees
+
+    manifest = trees.Manifest.read(report / trees.MANIFEST)
+    if manifest.means == "copy":
+        return
+    where, copies = f"{manifest.clean}/ and {manifest.dirt}/", trees.count_copies(manifest)
+    if copies:
+        say(f"{where}: no link could be made of {counted(copies, 'image')}, which became copies")
+    if copies < len(manifest.placements):
         say(
-            f"{clean}/ and {dirt}/ hold {means}s: an edit of an image there changes the original; "
+            f"{where} hold {manifest.means}s: an edit of an image there changes the original; "
             "--by copy makes copies"
         )
 
@@ -340,12 +349,15 @@ def _require_room(clean: Path, dirt: Path, report: Path) -> None:
 
 
 def _print_findings(findings: Sequence[Finding], dirty: Path, as_json: bool | None) -> None:
-    results = Results("finding", "person", "images", "confidence", "suggestion", as_json=as_json)
+    columns = ["finding", "person", "images", "confidence", "suggestion"]
+    if not any(finding.target for finding in findings):
+        columns.pop()
+    results = Results(*columns, as_json=as_json, least=("confidence",))
     for finding in sorted(findings, key=lambda found: (found.kind.value, -found.confidence)):
         shown = finding.files[0] if len(finding.files) == 1 else f"{len(finding.files)} images"
         row = (finding.kind.value, finding.person, shown, f"{finding.confidence:.2f}",
                f"to {finding.target}" if finding.target else "")  # fmt: skip
-        results.add(finding.to_record(), row)
+        results.add(finding.to_record(), row[: len(columns)])
     results.close(title=str(dirty))
 
 

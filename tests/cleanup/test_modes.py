@@ -228,3 +228,30 @@ def test_a_person_to_draw_who_is_not_there_is_refused_before_the_work(run, dirty
     code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--plot", "nobody")
     assert (code, err) == (2, "facerec: --plot nobody: no such person here\n")
     assert not (tmp_path / "report").exists()
+
+
+def test_what_could_not_be_linked_is_told_as_copied(run, dirty, tmp_path, monkeypatch):
+    link, made = os.link, []
+
+    def refuse(source, target):
+        if len(made) == 2:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        made.append(target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path))
+    assert code == 0
+    assert "no link could be made of 7 images, which became copies" in err
+    assert "hold hardlinks" in err
+    run("cleanup", "undo", tmp_path / "report/manifest.jsonl")
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path))
+    assert "of 9 images, which became copies" in err and "hold hardlinks" not in err
+
+
+def test_findings_without_suggestions_fit_a_terminal(run, dirty, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("cleanup", dirty, *outputs(tmp_path), "--dry-run", "--table")
+    assert code == 0 and "suggestion" not in out
+    lines = [line for line in out.splitlines() if "near-duplicate" in line]
+    assert lines and all("grace_hopper" in line or "eileen_collins" in line for line in lines)
