@@ -61,8 +61,8 @@ def plan(
         chosen = _deciding(about[file], decisions)
         if chosen is not None:
             placement = replace(placement, reason=chosen.kind.value, score=chosen.confidence)
-            if chosen.kind.moves and (decisions.get(chosen.id) or chosen.kind.usually == "moved"):
-                to = _free_place(chosen.target or "", file.rpartition("/")[2], taken)
+            if chosen.target is not None and _is_move(chosen, decisions):
+                to = _free_place(chosen.target, file.rpartition("/")[2], taken)
                 placement = replace(placement, to=to)
             else:
                 placement = replace(placement, decision="dirt")
@@ -72,7 +72,10 @@ def plan(
 
 def _deciding(findings: Sequence[Finding], decisions: Decisions) -> Finding | None:
     accepted = [finding for finding in findings if decisions.get(finding.id)]
-    undecided = [finding for finding in findings if finding.id not in decisions]
+    # One that was accepted and has nowhere to move images to changes nothing.
+    stuck = [finding for finding in accepted if finding.kind.moves and not finding.moves]
+    accepted = [finding for finding in accepted if finding not in stuck]
+    undecided = [finding for finding in findings if finding.id not in decisions] + stuck
     candidates = (
         [finding for finding in accepted if not finding.kind.moves]
         or [finding for finding in undecided if finding.kind.usually == "dirt"]
@@ -80,6 +83,10 @@ def _deciding(findings: Sequence[Finding], decisions: Decisions) -> Finding | No
         or [finding for finding in undecided if finding.kind.usually == "moved"]
     )
     return max(candidates, key=lambda f: (f.confidence, f.id), default=None)
+
+
+def _is_move(finding: Finding, decisions: Decisions) -> bool:
+    return finding.moves and (decisions.get(finding.id) or finding.kind.usually == "moved")
 
 
 def _fold(file: str) -> str:

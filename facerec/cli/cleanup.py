@@ -288,6 +288,12 @@ def apply(
         problems = trees.change(path, trees.renew(manifest, placements), advance)
     for problem in problems:
         say(problem)
+    stuck = [it for it in findings if chosen.get(it.id) and it.kind.moves and not it.moves]
+    if stuck:
+        say(
+            f"{counted(len(stuck), 'accepted finding')} moved nothing: people are named by their "
+            "files, which are not renamed"
+        )
     before = {manifest.target(place) for place in manifest.placements}
     moved = sum(manifest.target(place) not in before for place in placements)
     say(
@@ -350,13 +356,13 @@ def _require_room(clean: Path, dirt: Path, report: Path) -> None:
 
 def _print_findings(findings: Sequence[Finding], dirty: Path, as_json: bool | None) -> None:
     columns = ["finding", "person", "images", "confidence", "suggestion"]
-    if not any(finding.target for finding in findings):
+    if not any(finding.suggestion for finding in findings):
         columns.pop()
     results = Results(*columns, as_json=as_json, least=("confidence",))
     for finding in sorted(findings, key=lambda found: (found.kind.value, -found.confidence)):
         shown = finding.files[0] if len(finding.files) == 1 else f"{len(finding.files)} images"
         row = (finding.kind.value, finding.person, shown, f"{finding.confidence:.2f}",
-               f"to {finding.target}" if finding.target else "")  # fmt: skip
+               finding.suggestion)  # fmt: skip
         results.add(finding.to_record(), row[: len(columns)])
     results.close(title=str(dirty))
 

@@ -96,7 +96,9 @@ def look_at_people(
             [Path(path) for _, path, _ in items], path_reader(profile.runtime, cache), engine,
             profile.runtime, cache, aligned=aligned, observe=observe,
         )  # fmt: skip
-    return collect(items, found, engine.card.embedding_size), engine.card, len(problems)
+    by_file = profile.data.person_level == "file" and not pile
+    photos = collect(items, found, engine.card.embedding_size, by_file=by_file)
+    return photos, engine.card, len(problems)
 
 
 def look_at_excluded(

@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import tarfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from facerec.card import Calibration
+from facerec.cleanup.examine import examine
 from facerec.cleanup.findings import Kind
 from facerec.cleanup.overlap import find_overlap
+from facerec.cleanup.plan import plan
 from facerec.cleanup.threshold import choose_threshold, distance_at, rate_at
 from facerec.cleanup.unlabelled import group
 from facerec.errors import UsageError
@@ -255,3 +258,23 @@ def test_findings_without_suggestions_fit_a_terminal(run, dirty, tmp_path, monke
     assert code == 0 and "suggestion" not in out
     lines = [line for line in out.splitlines() if "near-duplicate" in line]
     assert lines and all("grace_hopper" in line or "eileen_collins" in line for line in lines)
+
+
+def test_people_named_by_files_are_told_and_not_renamed():
+    dice = np.random.default_rng(5)
+    a, b, c, d = (person(dice, 20, 128, spread=0.04) for _ in range(4))
+    vectors = np.concatenate([a, b[:1], b[1:], c[:12], d[:8]])
+    photos = make_photos(vectors, [21, 19, 20])
+    files = np.array([f"{p}_{n}.jpg" for n, p in enumerate(photos.person)], object)
+    for by_file in (True, False):
+        known = replace(photos, file=files, by_file=by_file)
+        findings = examine(known, SECTION, 0.35)
+        told = {it.kind: it for it in findings}
+        assert told[Kind.WRONG_PERSON].suggestion == ("is 1" if by_file else "to 1")
+        assert told[Kind.WRONG_PERSON].target == (None if by_file else "")
+        assert told[Kind.MERGED].target == (None if by_file else "2-2")
+    findings = examine(replace(photos, file=files, by_file=True), SECTION, 0.35)
+    images = [(file, "", file) for file in files]
+    placed = plan(images, findings, {it.id: True for it in findings})
+    assert [place.to for place in placed] == files.tolist()
+    assert [place.file for place in placed if place.decision == "dirt"] == ["0_20.jpg"]
