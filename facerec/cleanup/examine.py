@@ -120,22 +120,22 @@ def _examine_people(
     for own in members:
         if not (~strangers & ~elsewhere)[own].any():
             strangers[own] &= apart[own]  # a folder keeps its largest cluster
+    # An image whose folder is known is told once, as wrong-person.
+    outliers = (strangers | apart) & ~elsewhere
 
     def examine_person(number: int) -> list[Finding]:
         own = members[number]
-        # An image whose folder is known is told once, as wrong-person.
-        outside = (strangers | apart)[own] & ~elsewhere[own]
-        kept = own[~(outside | elsewhere[own])]
+        kept = own[~(outliers | elsewhere)[own]]
         advance(len(own))
         return [
-            *_about_outliers(photos, rows, vectors, own[outside], kept, judgement),
+            *_about_outliers(photos, rows, vectors, own[outliers[own]], kept, judgement),
             *find_near_copies_of(photos, rows[own], vectors[own], section, least),
         ]
 
     for found in map_sharded(range(len(members)), examine_person):
         yield from found
     yield from find_wrong_people(photos, rows, vectors, members, judgement, strangers)
-    yield from find_wrong_folders(photos, rows, vectors, judgement)
+    yield from find_wrong_folders(photos, rows, vectors, judgement, outliers)
 
 
 def link_person(

@@ -74,8 +74,10 @@ class Finding:
         files: the images, by path in the tree.
         person: whose folder they are in.
         confidence: in [0, 1]; 0.5 at the decision boundary.
-        target: for kinds that move, the folder they should be in.
+        target: for kinds that move, the folder they should be in; None where people are named by
+            their files, which are not renamed.
         evidence: nearest neighbours and figures.
+        whose: for kinds that move them to somebody who is there, that person.
     """
 
     kind: Kind
@@ -84,6 +86,20 @@ class Finding:
     confidence: float
     target: str | None
     evidence: dict[str, Any]
+    whose: str | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether accepting it moves images to another folder."""
+        return self.kind.moves and self.target is not None
+
+    @property
+    def suggestion(self) -> str:
+        """What it suggests, in words: `to ann`, `is ann`; "" for nothing."""
+        if self.target is None:
+            return f"is {self.whose}" if self.whose else ""
+        # The top of the tree has no name.
+        return f"to {self.target or self.whose}"
 
     @property
     def id(self) -> str:
@@ -100,6 +116,7 @@ class Finding:
             "files": list(self.files),
             "confidence": round(self.confidence, 4),
             "target": self.target,
+            "whose": self.whose,
             "evidence": self.evidence,
         }
 
@@ -107,8 +124,10 @@ class Finding:
     def from_record(cls, record: dict[str, Any]) -> Finding:
         """Inverse of `to_record`."""
         names = ("files", "person", "confidence", "target", "evidence")
-        finding = cls(Kind(record["kind"]), *(record[name] for name in names))
-        texts = [*finding.files, finding.person, finding.target or ""]
+        # Reports of older versions do not say whose.
+        values = [*(record[name] for name in names), record.get("whose")]
+        finding = cls(Kind(record["kind"]), *values)
+        texts = [*finding.files, finding.person, finding.target or "", finding.whose or ""]
         if isinstance(finding.files, str) or not all(isinstance(text, str) for text in texts):
             raise TypeError("a name is no text")
         if not isinstance(finding.confidence, (int, float)):
@@ -118,11 +137,11 @@ class Finding:
 
 def about(
     photos: Photos, kind: Kind, row: int, confidence: float, *, target: str | None = None,
-    **evidence: object,
+    whose: str | None = None, **evidence: object,
 ) -> Finding:  # fmt: skip
     """A finding on one image."""
     person = photos.people[photos.person[row]]
-    return Finding(kind, [str(photos.file[row])], person, confidence, target, evidence)
+    return Finding(kind, [str(photos.file[row])], person, confidence, target, evidence, whose)
 
 
 def nearest(

@@ -15,6 +15,7 @@ from facerec.cleanup.label_noise import Judgement
 from facerec.cleanup.linkage import Tree, cut
 from facerec.cleanup.photos import Photos
 from facerec.faces import Floats
+from facerec.files.output_names import safe_name
 
 
 def find_wrong_people(
@@ -32,10 +33,12 @@ def find_wrong_people(
     for row in np.flatnonzero((judgement.other >= 0) & ~strangers).tolist():
         part = judgement.other[row]
         own = members[judgement.folder[judgement.part[row]]]
+        there = rows[members[judgement.folder[part]][0]]
         yield about(
             photos, Kind.WRONG_PERSON, rows[row],
             min(1.0, 0.5 + 0.5 * float(judgement.margin[row])),
-            target=photos.folder(rows[members[judgement.folder[part]][0]]),
+            target=None if photos.by_file else photos.folder(there),
+            whose=photos.people[photos.person[there]],
             margin=round(float(judgement.margin[row]), 4),
             neighbours=nearest(photos, rows, vectors, row, inside[part]),
             own_neighbours=nearest(photos, rows, vectors, row, own[own != row]),
@@ -44,12 +47,17 @@ def find_wrong_people(
 
 
 def find_wrong_folders(
-    photos: Photos, rows: Rows, vectors: Floats, judgement: Judgement
+    photos: Photos, rows: Rows, vectors: Floats, judgement: Judgement, outliers: NDArray[np.bool_]
 ) -> Iterator[Finding]:
-    """Merged identities: a folder's second person. Split ones: two folders of one person."""
+    """Merged identities: a folder's second person. Split ones: two folders of one person.
+
+    Args:
+        outliers: `(N,) bool`, strangers among them, which do not move with the folder.
+    """
     count = len(judgement.folder)
     right = np.where(judgement.other < 0, judgement.part, -1)
-    everyone, inside = rows_by_group(judgement.part, count), rows_by_group(right, count)
+    everyone = rows_by_group(judgement.part, count)
+    inside = rows_by_group(np.where(outliers, -1, right), count)
     groups = Groups.of(vectors, right, count)
     means, within = groups.means(), groups.within()
     taken = {photos.folder(row) for row in range(len(photos))}
@@ -61,12 +69,17 @@ def find_wrong_folders(
         if not len(inside[part]):
             continue
         first = rows[inside[part][0]]
+        whose = None
         if part in elsewhere:
             other, apart = elsewhere[part]
-            kind, target = Kind.SPLIT, photos.folder(rows[everyone[other][0]])
+            there = rows[everyone[other][0]]
+            kind, target = Kind.SPLIT, photos.folder(there)
+            whose = photos.people[photos.person[there]]
             confidence = 0.5 + 0.5 * (SAME - apart) / SAME
         elif part != folder:
-            kind, target = Kind.MERGED, _free_name(photos.folder(first), taken)
+            # At the top of the tree images are of whom the tree is named after.
+            own = photos.folder(first) or safe_name(photos.people[photos.person[first]])
+            kind, target = Kind.MERGED, _free_name(own, taken)
             cross = means[part] @ means[folder]
             apart = float(gaps_apart(cross, within[part], within[folder], judgement.scale))
             confidence = 0.5 + 0.5 * (apart - DIFFERENT) / (1 - DIFFERENT)
@@ -74,17 +87,18 @@ def find_wrong_folders(
             continue
         yield Finding(
             kind, [str(photos.file[row]) for row in rows[inside[part]]],
-            photos.people[photos.person[first]], float(np.clip(confidence, 0.5, 1)), target,
-            {"apart": round(apart, 4)},
+            photos.people[photos.person[first]], float(np.clip(confidence, 0.5, 1)),
+            None if photos.by_file else target, {"apart": round(apart, 4)}, whose,
         )  # fmt: skip
 
 
 def _free_name(folder: str, taken: set[str]) -> str:
+    parent, slash, name = folder.rpartition("/")
     number = 2
-    while f"{folder}-{number}" in taken:
+    while (free := f"{parent}{slash}{safe_name(f'{name}-{number}')}") in taken:
         number += 1
-    taken.add(f"{folder}-{number}")
-    return f"{folder}-{number}"
+    taken.add(free)
+    return free
 
 
 def find_outliers(

@@ -52,8 +52,8 @@ def write_page(
     ):
         file.write(before)
         for number, (person, shown) in enumerate(_people(photos, findings, cache)):
-            # `</` would end the script element; JSON may escape the slash.
-            text = json.dumps(person).replace("</", "<\\/")
+            # `</script` and `<!--` would change where the element ends; JSON may escape the `<`.
+            text = json.dumps(person).replace("<", "\\u003c")
             file.write(f'<script type="application/json" class="person">{text}</script>\n')
             script = f"pictures({number}, {json.dumps(shown)});\n"
             with replacing(pictures / f"{number}.js") as written:
@@ -105,7 +105,8 @@ def _shown(finding: Finding) -> dict[str, Any]:
         "id": finding.id,
         "kind": finding.kind.value,
         "confidence": round(finding.confidence, 4),
-        "target": finding.target,
+        "suggestion": finding.suggestion,
+        "target": finding.target or finding.whose,
         "usually": finding.kind.usually,
         "files": finding.files[:_FILES_SHOWN],
         "more": max(0, len(finding.files) - _FILES_SHOWN),

@@ -62,6 +62,7 @@ class Photos:
         sha256: `(N,) object` str; hash of the file, empty if it cannot be read.
         vector: `(N, D) float32` unit vectors; a row of NaN without a face.
         facts: one each.
+        by_file: people are named by the files, so that no folder is theirs.
     """
 
     path: NDArray[np.object_]
@@ -71,6 +72,7 @@ class Photos:
     sha256: NDArray[np.object_]
     vector: Floats
     facts: Sequence[Facts]
+    by_file: bool = False
 
     def __len__(self) -> int:
         return len(self.person)
@@ -83,7 +85,7 @@ class Photos:
         """Some rows, reordered and assigned to other people."""
         return Photos(
             self.path[rows], self.file[rows], person, people, self.sha256[rows],
-            self.vector[rows], [self.facts[row] for row in rows],
+            self.vector[rows], [self.facts[row] for row in rows], self.by_file,
         )  # fmt: skip
 
     def images(self) -> list[tuple[str, str, str]]:
@@ -101,12 +103,13 @@ class Photos:
 
 def collect(
     items: Sequence[tuple[str, str, str]], found: Sequence[tuple[str, Floats | None, Facts]],
-    size: int,
+    size: int, *, by_file: bool = False,
 ) -> Photos:  # fmt: skip
     """Photos from person, path and file of each image, and its hash, vector and facts.
 
     Args:
         size: length of the vectors.
+        by_file: people are named by the files.
     """
     order = sorted(range(len(items)), key=lambda row: (items[row][0], items[row][2]))
     people = sorted({person for person, _, _ in items})
@@ -124,4 +127,5 @@ def collect(
         np.array([found[row][0] for row in order], object),
         vector,
         [found[row][2] for row in order],
+        by_file,
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from facerec.cleanup.findings import Finding
+from facerec.files.output_names import safe_name
 
 Decisions = Mapping[str, bool]
 """By finding's id: accepted (True) or rejected (False)."""
@@ -41,8 +42,9 @@ def plan(
 ) -> list[Placement]:
     """Place every image.
 
-    Accepted findings take precedence over undecided ones; among either, dirt over moves, then the
-    surest. Rejected findings are ignored. A name already taken in the new folder gets a number,
+    Dirt takes precedence over moves, which only say where an image goes: who accepts a group does
+    not accept the strangers and duplicates in it. Among either, accepted findings come first, then
+    the surest. Rejected findings are ignored. A name already taken in the new folder gets a number,
     also where only case or Unicode normalisation differ, as on some file systems they are equal.
 
     Args:
@@ -59,8 +61,8 @@ def plan(
         chosen = _deciding(about[file], decisions)
         if chosen is not None:
             placement = replace(placement, reason=chosen.kind.value, score=chosen.confidence)
-            if chosen.kind.moves and (decisions.get(chosen.id) or chosen.kind.usually == "moved"):
-                to = _free_place(chosen.target or "", file.rpartition("/")[2], taken)
+            if chosen.target is not None and _is_move(chosen, decisions):
+                to = _free_place(chosen.target, file.rpartition("/")[2], taken)
                 placement = replace(placement, to=to)
             else:
                 placement = replace(placement, decision="dirt")
@@ -70,11 +72,21 @@ def plan(
 
 def _deciding(findings: Sequence[Finding], decisions: Decisions) -> Finding | None:
     accepted = [finding for finding in findings if decisions.get(finding.id)]
-    usual = [f for f in findings if f.kind.usually != "kept" and f.id not in decisions]
-    candidates = accepted or usual
-    if not candidates:
-        return None
-    return max(candidates, key=lambda f: (not f.kind.moves, f.confidence, f.id))
+    # One that was accepted and has nowhere to move images to changes nothing.
+    stuck = [finding for finding in accepted if finding.kind.moves and not finding.moves]
+    accepted = [finding for finding in accepted if finding not in stuck]
+    undecided = [finding for finding in findings if finding.id not in decisions] + stuck
+    candidates = (
+        [finding for finding in accepted if not finding.kind.moves]
+        or [finding for finding in undecided if finding.kind.usually == "dirt"]
+        or accepted
+        or [finding for finding in undecided if finding.kind.usually == "moved"]
+    )
+    return max(candidates, key=lambda f: (f.confidence, f.id), default=None)
+
+
+def _is_move(finding: Finding, decisions: Decisions) -> bool:
+    return finding.moves and (decisions.get(finding.id) or finding.kind.usually == "moved")
 
 
 def _fold(file: str) -> str:
@@ -86,7 +98,8 @@ def _free_place(folder: str, name: str, taken: set[str]) -> str:
     start = f"{folder}/" if folder else ""
     place, number = f"{start}{name}", 2
     while _fold(place) in taken:
-        place = f"{start}{stem or suffix}-{number}{dot if stem else ''}{suffix if stem else ''}"
+        numbered = f"{stem or suffix}-{number}{dot if stem else ''}{suffix if stem else ''}"
+        place = f"{start}{safe_name(numbered)}"
         number += 1
     taken.add(_fold(place))
     return place

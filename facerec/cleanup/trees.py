@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import BinaryIO, Literal, get_args
 
 from facerec.cleanup.plan import Placement
 from facerec.errors import InputError, MissingError, UsageError
@@ -32,6 +31,7 @@ LEFT = "left there: it was changed, or its original is gone"
 _UNFINISHED = ("survey.sqlite", "excluded.sqlite", "views.sqlite", "plot.svg", ".")
 _VERSION = 1
 _TREES = ("clean", "dirt")
+_BLOCK = 1 << 20
 # Across file systems, or on one that does not support or permit hard links.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EACCES}
 
@@ -192,8 +192,11 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
         if _is_ours(placement, target):
             return
         raise UsageError(f"{target}: something else is there; move it away")
-    if not source.exists():
-        raise InputError(f"{source}: no such file, so it cannot be placed at {target}")
+    try:
+        source.stat()
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise InputError(f"{source}: {cause}, so it cannot be placed at {target}") from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if means == "symlink":
@@ -208,8 +211,40 @@ def _place(placement: Placement, target: Path, means: Means) -> None:
                     raise
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+    # A source that cannot be read stops nothing; opened first, as `replacing` takes its errors for
+    # the target's.
+    with _reading(source) as original, replacing(target) as temporary, temporary.open("wb") as copy:
+        while block := _read(original, source):
+            copy.write(block)
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[BinaryIO]:
+    try:
+        original = source.open("rb")
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    with original:
+        yield original
+
+
+def _read(original: BinaryIO, source: Path) -> bytes:
+    try:
+        return original.read(_BLOCK)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: OSError) -> InputError:
+    return InputError(f"{source}: cannot be copied: {error.strerror or error}")
+
+
+def _is_there(path: str) -> bool:
+    """Whether an original can be seen; not in a folder that may not be read at present."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def _is_ours(placement: Placement, target: Path) -> bool:
@@ -219,20 +254,29 @@ def _is_ours(placement: Placement, target: Path) -> bool:
             return True
     if target.is_symlink():
         return str(target.readlink()) == str(Path(placement.path).resolve())
-    if not target.is_file():
-        return False
-    if placement.sha256:
-        return sha256_of(target) == placement.sha256
     source = Path(placement.path)
-    return source.is_file() and sha256_of(source) == sha256_of(target)
+    with suppress(OSError):
+        if target.is_file() and (placement.sha256 or source.is_file()):
+            return sha256_of(target) == (placement.sha256 or sha256_of(source))
+    return False
+
+
+def count_copies(manifest: Manifest) -> int:
+    """How many images there are copies, where hard links were wanted and could not be made."""
+    copies = 0
+    for placement in manifest.placements if manifest.means == "hardlink" else ():
+        with suppress(OSError):
+            copies += not manifest.target(placement).samefile(placement.path)
+    return copies
 
 
 def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Replace a manifest's placements; returns the problems.
 
-    New files are placed before old ones are removed. Of these, what was changed since or has no
-    original is left, is a problem, and stays in the manifest. A killed change is finished by the
-    same command, or undone by `undo`.
+    New files are placed before old ones are removed, but for those whose place another image gets.
+    Of these, what was changed since or has no original is left, is a problem, and stays in the
+    manifest. A killed or failed change is finished by the same command, replaced by a change to
+    other placements, or undone by `undo`.
 
     Args:
         path: the present manifest.
@@ -240,29 +284,39 @@ def change(path: Path, new: Manifest, advance: Callable[[int], None] = lambda _:
         advance: progress callback, with the number of images placed.
 
     Raises:
-        UsageError: another change was interrupted, or a place cannot be written.
+        UsageError: a place cannot be written.
     """
     old = Manifest.read(path)
     coming = path.with_name(NEXT)
-    if coming.exists() and Manifest.read(coming).placements != list(new.placements):
-        raise UsageError(f"{coming}: other decisions were being applied; repeat those, or undo")
-    if not coming.exists():
-        new.write(coming)
+    if coming.exists():
+        old = _joined(old, Manifest.read(coming))
+        old.write(path)
+    new = replace(new, folders=sorted({*old.folders, *new.folders}, key=len))
+    new.write(coming)
+    wanted = {new.target(placement): placement.path for placement in new.placements}
+    stale = [place for place in old.placements if wanted.get(old.target(place)) != place.path]
+    left = _remove(old, [place for place in stale if old.target(place) in wanted])
     problems = place_all(new, advance)
-    wanted = {new.target(placement) for placement in new.placements}
-    stale = [place for place in old.placements if old.target(place) not in wanted]
-    left = _remove(old, stale)
+    left += _remove(old, [place for place in stale if old.target(place) not in wanted])
     kept = [place for place in stale if str(old.target(place)) in left]
     replace(new, placements=[*new.placements, *kept]).write(path)
     coming.unlink()
     return problems + [f"{file}: {LEFT}" for file in left]
 
 
+def _joined(manifest: Manifest, other: Manifest) -> Manifest:
+    """What either of two manifests of the same trees may have placed."""
+    folders = sorted({*manifest.folders, *other.folders}, key=len)
+    placements = list(dict.fromkeys([*manifest.placements, *other.placements]))
+    return replace(manifest, folders=folders, placements=placements)
+
+
 def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[str]:
     """Remove what a manifest placed; returns the files left: changed since, or without original.
 
-    Removes only unchanged files, and folders that it created and that are empty. The manifest is
-    renamed, so that a second undo reports it missing.
+    Removes only unchanged files, and folders that it created and that are empty. A manifest of the
+    files left stays, for another undo once their originals are back; without any it is renamed, so
+    that a second undo reports it missing.
 
     Args:
         advance: progress callback, with the number of images removed.
@@ -272,20 +326,19 @@ def undo(path: Path, advance: Callable[[int], None] = lambda _: None) -> list[st
         UsageError: something cannot be removed.
     """
     manifest = Manifest.read(path)
-    left = []
     coming = path.with_name(NEXT)
     if coming.exists():
-        renewed = Manifest.read(coming)
-        left = _remove(renewed, renewed.placements)
-        manifest = Manifest(
-            manifest.clean, manifest.dirt, manifest.means, renewed.folders, manifest.placements
-        )
-    left += _remove(manifest, manifest.placements, advance)
+        manifest = _joined(manifest, Manifest.read(coming))
+    left = _remove(manifest, manifest.placements, advance)
     for folder in reversed(manifest.folders):
         with suppress(OSError):  # not empty, or never made
             Path(folder).rmdir()
+    if left:
+        kept = [place for place in manifest.placements if str(manifest.target(place)) in left]
+        replace(manifest, placements=kept).write(path)
     coming.unlink(missing_ok=True)
-    path.replace(path.with_name(UNDONE))
+    if not left:
+        path.replace(path.with_name(UNDONE))
     return left
 
 
@@ -301,7 +354,7 @@ def _remove(
         if not os.path.lexists(target):
             continue
         # Without its original the placed file may be the only copy.
-        if not Path(placement.path).exists() or not _is_ours(placement, target):
+        if not _is_there(placement.path) or not _is_ours(placement, target):
             left.append(str(target))
             continue
         try:

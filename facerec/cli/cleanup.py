@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from facerec.cli.completing import complete_folder, complete_subfolder, one_of
+from facerec.cli.completing import complete_folder_or_gallery, complete_subfolder, one_of
 from facerec.cli.console import Results, exit_with_failures, progress, say, waiting
 from facerec.cli.help import (
     CLUSTERING,
@@ -118,7 +118,7 @@ def run(
         argument(
             "DIRTY",
             help="A folder per person, or a gallery (.h5).",
-            autocompletion=complete_folder,
+            autocompletion=complete_folder_or_gallery,
         ),
     ],
     means: Annotated[
@@ -202,8 +202,13 @@ def run(
         setting = device_setting(loaded.runtime.device, device)
         runtime = loaded.runtime.model_copy(update={"device": setting})
         loaded = loaded.model_copy(update={"runtime": runtime})
-        photos, card = look_at_people(dirty, seen, loaded, aligned=aligned, pile=unlabelled)
-        avoided = look_at_excluded(exclude, card, seen, loaded, aligned=aligned) if exclude else []
+        photos, card, failures = look_at_people(
+            dirty, seen, loaded, aligned=aligned, pile=unlabelled, wanted=plot
+        )
+        avoided: list[Photos] = []
+        if exclude:
+            avoided, missed = look_at_excluded(exclude, card, seen, loaded, aligned=aligned)
+            failures += missed
         chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
         again = second_look(dirty, photos, card, seen, loaded, aligned=aligned)
         photos, findings = _find(photos, card, section, chosen, unlabelled, avoided, again)
@@ -216,9 +221,8 @@ def run(
 
         say(f"{draw_person(report, plot, photos, findings, section, chosen)}: drawn")
     placements = plan(photos.images(), findings, {})
-    placed = 0
     if not dry_run:
-        placed = _carry_out(clean, dirt, report, means, placements)
+        failures += _carry_out(clean, dirt, report, means, placements)
         _write_report(report, photos, findings)
     _print_findings(findings, dirty, as_json)
     kept = sum(placement.decision == "clean" for placement in placements)
@@ -228,9 +232,9 @@ def run(
         + ("" if dry_run else f"; look at {report / 'index.html'}")
     )
     if not dry_run:
-        _warn_of_links(means, clean, dirt)
+        _warn_of_links(report)
     unreadable = sum(placement.reason == "unreadable" for placement in placements)
-    exit_with_failures(unreadable + placed)
+    exit_with_failures(unreadable + failures)
 
 
 @app.command(examples=["facerec cleanup undo report/manifest.jsonl"])
@@ -251,7 +255,12 @@ def undo(
         left = trees.undo(manifest, advance)
     for path in left:
         say(f"{path}: {trees.LEFT}")
-    say(f"{manifest}: undone")
+    remedy = "undo again once the originals are back, or after moving away what was changed"
+    say(
+        f"{manifest}: {counted(len(left), 'image')} left; {remedy}"
+        if left
+        else f"{manifest}: undone"
+    )
     exit_with_failures(len(left))
 
 
@@ -279,19 +288,34 @@ def apply(
         problems = trees.change(path, trees.renew(manifest, placements), advance)
     for problem in problems:
         say(problem)
+    stuck = [it for it in findings if chosen.get(it.id) and it.kind.moves and not it.moves]
+    if stuck:
+        say(
+            f"{counted(len(stuck), 'accepted finding')} moved nothing: people are named by their "
+            "files, which are not renamed"
+        )
     before = {manifest.target(place) for place in manifest.placements}
     moved = sum(manifest.target(place) not in before for place in placements)
     say(
         f"{decisions}: {counted(len(chosen), 'decision')}, {counted(moved, 'image')} changed places"
     )
-    _warn_of_links(manifest.means, manifest.clean, manifest.dirt)
+    _warn_of_links(report)
     exit_with_failures(len(problems))
 
 
-def _warn_of_links(means: str, clean: str | Path, dirt: str | Path) -> None:
-    if means != "copy":
+def _warn_of_links(report: Path) -> None:
+    """Say what an edit in the two trees would change."""
+    from facerec.cleanup import trees
+
+    manifest = trees.Manifest.read(report / trees.MANIFEST)
+    if manifest.means == "copy":
+        return
+    where, copies = f"{manifest.clean}/ and {manifest.dirt}/", trees.count_copies(manifest)
+    if copies:
+        say(f"{where}: no link could be made of {counted(copies, 'image')}, which became copies")
+    if copies < len(manifest.placements):
         say(
-            f"{clean}/ and {dirt}/ hold {means}s: an edit of an image there changes the original; "
+            f"{where} hold {manifest.means}s: an edit of an image there changes the original; "
             "--by copy makes copies"
         )
 
@@ -331,12 +355,15 @@ def _require_room(clean: Path, dirt: Path, report: Path) -> None:
 
 
 def _print_findings(findings: Sequence[Finding], dirty: Path, as_json: bool | None) -> None:
-    results = Results("finding", "person", "images", "confidence", "suggestion", as_json=as_json)
+    columns = ["finding", "person", "images", "confidence", "suggestion"]
+    if not any(finding.suggestion for finding in findings):
+        columns.pop()
+    results = Results(*columns, as_json=as_json, least=("confidence",))
     for finding in sorted(findings, key=lambda found: (found.kind.value, -found.confidence)):
         shown = finding.files[0] if len(finding.files) == 1 else f"{len(finding.files)} images"
         row = (finding.kind.value, finding.person, shown, f"{finding.confidence:.2f}",
-               f"to {finding.target}" if finding.target else "")  # fmt: skip
-        results.add(finding.to_record(), row)
+               finding.suggestion)  # fmt: skip
+        results.add(finding.to_record(), row[: len(columns)])
     results.close(title=str(dirty))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.cleanup.groups import Rows
 from facerec.cleanup.label_noise import Again
-from facerec.cleanup.photos import Photos, collect
+from facerec.cleanup.photos import UNREADABLE, Photos, collect
 from facerec.cleanup.survey import (
     SURVEY,
     Observe,
@@ -35,6 +35,7 @@ from facerec.imaging.archives import Source, open_source, photo_names
 from facerec.imaging.folders import FolderSource, start_of
 from facerec.imaging.labels import Owners
 from facerec.imaging.names import is_photo
+from facerec.imaging.photos import Photo, is_file, is_folder
 from facerec.imaging.sources import find_photos, list_people
 from facerec.parallel.ranks import rank, shard
 from facerec.profile.loading import Profile
@@ -44,16 +45,22 @@ Item = tuple[str, str, str]
 
 
 def look_at_people(
-    dirty: Path, report: Path, profile: Profile, *, aligned: bool, pile: bool
-) -> tuple[Photos, ModelCard]:
+    dirty: Path, report: Path, profile: Profile, *, aligned: bool, pile: bool,
+    wanted: str | None = None,
+) -> tuple[Photos, ModelCard, int]:  # fmt: skip
     """Embed every image of a folder or a gallery; an interrupted run is resumed.
 
     Args:
         report: where what was seen is kept.
         pile: the images are nobody's yet.
+        wanted: a person who must be there; of a pile nobody is known yet.
+
+    Returns:
+        the photos, the card of their vectors, and how many folders and links could not be followed,
+        which are told.
 
     Raises:
-        UsageError: `dirty` is neither, or `pile` is asked of a gallery.
+        UsageError: `dirty` is neither, `pile` is asked of a gallery, or `wanted` is not there.
         InputError: no images are there.
     """
     if _is_gallery(dirty):
@@ -62,7 +69,7 @@ def look_at_people(
                 f"{dirty}: a gallery's images have people; --unlabelled needs a folder"
             )
         items, known = _list_gallery(dirty, profile)
-        _require(items, dirty)
+        _require(items, [], dirty, wanted)
         with (
             open_survey(report / SURVEY, f"gallery {known.card.fingerprint()}") as cache,
             _looking(items) as observe,
@@ -71,9 +78,15 @@ def look_at_people(
                 [Path(path) for _, path, _ in items], known.faces, known.card, profile.runtime,
                 cache, observe,
             )  # fmt: skip
-        return collect(items, found, known.card.embedding_size), known.card
-    items = _list_pile(dirty) if pile else _list_folder(dirty, profile.data.person_level)
-    _require(items, dirty)
+        return collect(items, found, known.card.embedding_size), known.card, 0
+    if pile:
+        listed = ((UNKNOWN, photo) for photo in find_photos([_folder(dirty)]))
+        items, problems = _list_files(listed, f"{UNKNOWN}/")
+    else:
+        items, problems = _list_files(
+            list_people([_folder(dirty)], level=profile.data.person_level)
+        )
+    _require(items, problems, dirty, None if pile else wanted)
     engine = load_engine(profile)
     with (
         open_survey(report / SURVEY, _origin(engine, profile, aligned)) as cache,
@@ -83,16 +96,21 @@ def look_at_people(
             [Path(path) for _, path, _ in items], path_reader(profile.runtime, cache), engine,
             profile.runtime, cache, aligned=aligned, observe=observe,
         )  # fmt: skip
-    return collect(items, found, engine.card.embedding_size), engine.card
+    by_file = profile.data.person_level == "file" and not pile
+    photos = collect(items, found, engine.card.embedding_size, by_file=by_file)
+    return photos, engine.card, len(problems)
 
 
 def look_at_excluded(
     paths: Sequence[Path], card: ModelCard, report: Path, profile: Profile, *, aligned: bool
-) -> list[Photos]:
+) -> tuple[list[Photos], int]:
     """Embed every image of some evaluation sets, as `look_at_people` does.
 
     Args:
         card: of the model that embedded the people.
+
+    Returns:
+        the photos of each, and how many images, folders and links could not be read.
 
     Raises:
         MissingError: a set is absent.
@@ -103,9 +121,10 @@ def look_at_excluded(
     sources = [_open_excluded(path) for path in paths]
     engine = load_engine(profile)
     engine.card.require_same_model(card, "the gallery")
-    seen = []
+    seen, failures = [], 0
     with open_survey(report / "excluded.sqlite", _origin(engine, profile, aligned)) as cache:
-        for source, keys in sources:
+        for source, keys, problems in sources:
+            _tell(problems)
             owner = Owners(source, keys, profile.data.person_level).owner
             items = [_excluded_item(source, key, owner(key)) for key in keys]
             with _looking(items) as observe:
@@ -114,7 +133,8 @@ def look_at_excluded(
                     cache, aligned=aligned, observe=observe,
                 )  # fmt: skip
             seen.append(collect(items, found, card.embedding_size))
-    return seen
+            failures += len(problems) + sum(facts.faces == UNREADABLE for _, _, facts in found)
+    return seen, failures
 
 
 def second_look(
@@ -179,9 +199,21 @@ def _looking(items: Sequence[Item]) -> Iterator[Observe]:
         yield observe
 
 
-def _require(items: Sequence[Item], dirty: Path) -> None:
+def _require(
+    items: Sequence[Item], problems: Sequence[str], dirty: Path, wanted: str | None
+) -> None:
+    """Tell the problems, and check that there is something to look at.
+
+    Raises:
+        UsageError: `wanted` is no person there.
+        InputError: there are no images.
+    """
+    # A folder that is empty or cannot be listed is found in itself.
+    _tell([problem for problem in problems if not problem.startswith(f"{dirty}: ")])
     if not items:
         raise InputError(f"{dirty}: no images there")
+    if wanted is not None and wanted not in {person for person, _, _ in items}:
+        raise UsageError(f"--plot {wanted}: no such person here")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,30 +229,41 @@ def _is_gallery(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in {".h5", ".hdf5"}
 
 
-def _list_folder(dirty: Path, level: str) -> list[Item]:
-    """The images in a folder of folders by person.
+def _tell(problems: Sequence[str]) -> None:
+    if rank() == 0:
+        for problem in problems:
+            say(problem)
 
-    Raises:
-        UsageError: it is no folder.
+
+def _list_files(
+    photos: Iterable[tuple[str, Photo]], folder: str = ""
+) -> tuple[list[Item], list[str]]:
+    """The images in files, and what is wrong with the folders and links that lead to none.
+
+    Named pipes and devices are passed over.
+
+    Args:
+        photos: with their people.
+        folder: where the images lie in the tree.
     """
-    return [
-        (person, photo.name, photo.key)
-        for person, photo in list_people([_folder(dirty)], level=level)
-        if photo.path is not None and photo.path.is_file()
-    ]
+    items, problems = [], []
+    for person, photo in photos:
+        if photo.path is None or is_file(photo.path):
+            items.append((person, photo.name, f"{folder}{photo.key}"))
+        elif not _is_stream(photo.path):
+            try:
+                photo.read()
+            except InputError as error:
+                problems.append(str(error))
+    return items, problems
 
 
-def _list_pile(dirty: Path) -> list[Item]:
-    """The images in and below a folder, all unknown.
-
-    Raises:
-        UsageError: it is no folder.
-    """
-    return [
-        (UNKNOWN, photo.name, f"{UNKNOWN}/{photo.key}")
-        for photo in find_photos([_folder(dirty)])
-        if photo.path is not None and photo.path.is_file()
-    ]
+def _is_stream(path: Path) -> bool:
+    """Whether a named pipe or a device is there."""
+    try:
+        return not is_folder(path) and path.exists()
+    except OSError:
+        return False
 
 
 def _folder(dirty: Path) -> str:
@@ -259,8 +302,9 @@ def _list_gallery(path: Path, profile: Profile) -> tuple[list[Item], _Known]:
     return items, _Known(gallery.card, faces)
 
 
-def _open_excluded(path: Path) -> tuple[Source, list[str]]:
-    """An evaluation set and its images: a folder, a tar, a zip or one image.
+def _open_excluded(path: Path) -> tuple[Source, list[str], list[str]]:
+    """An evaluation set (a folder, a tar, a zip or one image), its images, and what is wrong with
+    the folders and links that lead to none.
 
     Raises:
         MissingError: there is nothing.
@@ -268,12 +312,13 @@ def _open_excluded(path: Path) -> tuple[Source, list[str]]:
         InputError: no images are there.
     """
     if path.is_file() and is_photo(path.name, lambda _: start_of(path)):
-        return FolderSource(path.parent), [path.name]
+        return FolderSource(path.parent), [path.name], []
     source = open_source(path)
     keys = sorted(photo_names(source))
     if not keys:
         raise InputError(f"{path}: no images there")
-    return source, keys
+    problems = _list_files(("", photo) for photo in find_photos([path]))[1] if path.is_dir() else []
+    return source, keys, problems
 
 
 def _excluded_item(source: Source, key: str, owner: str) -> Item:

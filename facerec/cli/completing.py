@@ -146,16 +146,20 @@ def complete_camera(incomplete: str) -> list[Any]:
     return found
 
 
-def complete_folder(incomplete: str) -> list[Any]:
-    """Offers folders, each with a slash."""
+def complete_folder_or_gallery(incomplete: str) -> list[Any]:
+    """Offers folders, each with a slash, and galleries in files."""
     parent, slash, start = incomplete.rpartition("/")
     try:
-        folders = [path.name for path in Path(parent + slash).iterdir() if path.is_dir()]
+        inside = sorted(Path(parent + slash).iterdir())
     except OSError:
         return []
+    names = [f"{path.name}/" for path in inside if path.is_dir()]
+    names += [
+        path.name for path in inside if path.suffix.lower() in {".h5", ".hdf5"} and path.is_file()
+    ]
     return [
-        f"{parent}{slash}{name}/"
-        for name in sorted(folders)
+        f"{parent}{slash}{name}"
+        for name in names
         if name.startswith(start) and (start or not name.startswith("."))
     ]
 

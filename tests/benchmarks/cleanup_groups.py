@@ -70,7 +70,7 @@ def measure_hdbscan(photos: Photos) -> dict[str, float]:
 
 def main(archive: Path, folder: Path) -> None:
     unpack_people(archive, folder / "people", 1)
-    photos, card = look_at_people(
+    photos, card, _ = look_at_people(
         folder / "people", folder / "report", Profile(), aligned=False, pile=True
     )
     owner = np.unique([Path(path).parent.name for path in photos.path], return_inverse=True)[1]

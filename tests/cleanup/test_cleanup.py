@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from facerec.cleanup import linkage as linkage_module
+from facerec.cleanup import trees
 from facerec.cleanup.examine import examine
 from facerec.cleanup.findings import Finding, Kind
 from facerec.cleanup.folders import find_outliers
@@ -20,6 +23,7 @@ from facerec.cleanup.plan import plan
 from facerec.cleanup.threshold import choose_threshold
 from facerec.cleanup.trees import LEFT, Manifest, change, place_all, prepare, renew, undo
 from facerec.errors import MissingError, UsageError
+from facerec.files.writing import replacing
 from facerec.profile.loading import Profile
 from tests.cleanup_data import make_photos, noise_vectors, outputs, person, snapshot
 from tests.conftest import make_card, spawn
@@ -83,6 +87,19 @@ def test_swapped_merged_and_split_people_are_told_apart():
     assert [pair[:2] for pair in judgement.same] == [(3, 4)]
 
 
+def test_strangers_are_no_part_of_a_split_or_merged_person():
+    dice = np.random.default_rng(1)
+    a, b, c, d = (person(dice, 20, 128, spread=0.04) for _ in range(4))
+    stray = noise_vectors(dice, 3, 128)
+    folders = [np.concatenate([a[:8], stray[:2]]), a[8:], np.concatenate([b, c[:8], stray[2:]]), d]
+    photos = make_photos(np.concatenate(folders), [len(folder) for folder in folders])
+    found = examine(photos, Profile().cleanup, 0.35)
+    told = {kind: {file for it in found if it.kind is kind for file in it.files} for kind in Kind}
+    assert told[Kind.OUTLIER] == {"0/8.jpg", "0/9.jpg", "2/50.jpg"}
+    assert told[Kind.SPLIT] == {f"0/{n}.jpg" for n in range(8)}
+    assert told[Kind.MERGED] == {f"2/{n}.jpg" for n in range(42, 50)}
+
+
 @pytest.fixture
 def images(tmp_path):
     """Files with names that are hard to keep apart, and what `plan` takes of each."""
@@ -130,6 +147,73 @@ def test_undo_leaves_what_was_changed_and_what_has_lost_its_original(images, tmp
     assert all(Path(name).exists() for name in left)
 
 
+def test_what_was_left_while_the_originals_were_away_is_undone_once_they_are_back(
+    run, images, tmp_path
+):
+    before = snapshot(tmp_path)
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+    (tmp_path / "dirty/a").rename(tmp_path / "away")
+    code, _, err = run("cleanup", "undo", path)
+    assert code == 3 and "2 images left" in err and "undone" not in err
+    assert {name for name, data in snapshot(tmp_path / "clean").items() if data} == {
+        "a/one.jpg", "a/One.jpg",
+    }  # fmt: skip
+    (tmp_path / "away").rename(tmp_path / "dirty/a")
+    code, _, err = run("cleanup", "undo", path)
+    assert code == 0 and err.endswith("undone\n")
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+
+
+def test_other_decisions_replace_those_whose_change_failed(images, tmp_path, monkeypatch):
+    before = snapshot(tmp_path)
+    outliers = [finding(Kind.OUTLIER, file) for file in ("a/one.jpg", "c/.jpg")]
+    everything = plan(images, outliers, {it.id: False for it in outliers})
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", everything)
+    path = tmp_path / "report" / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+
+    def fill_disk(target):
+        if target.name == ".jpg":
+            raise UsageError("No space left on device")
+        return replacing(target)
+
+    monkeypatch.setattr(trees, "replacing", fill_disk)
+    with pytest.raises(UsageError, match="No space"):
+        change(path, renew(manifest, plan(images, outliers, {})))
+    monkeypatch.undo()
+    assert (tmp_path / "dirt/a/one.jpg").exists()
+    decided = plan(images, outliers, {outliers[0].id: False})
+    assert change(path, renew(Manifest.read(path), decided)) == []
+    dirt = {name for name, data in snapshot(tmp_path / "dirt").items() if data}
+    assert dirt == {"c/.jpg"} and (tmp_path / "clean/a/one.jpg").exists()
+    assert undo(path) == []
+    shutil.rmtree(tmp_path / "report")
+    assert snapshot(tmp_path) == before
+
+
+def test_an_image_gets_the_place_that_another_leaves(tmp_path):
+    images = []
+    for number, file in enumerate(("a/1.jpg", "b/1.jpg", "c/1.jpg")):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_bytes(bytes([number]))
+        images.append((str(tmp_path / file), "", file))
+    moves = [finding(Kind.SPLIT, file, target="b") for file in ("a/1.jpg", "c/1.jpg")]
+    placements = plan(images, moves, {moves[0].id: True})
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", placements)
+    path = tmp_path / "manifest.jsonl"
+    manifest.write(path)
+    place_all(manifest)
+    assert (tmp_path / "clean/b/1-2.jpg").read_bytes() == b"\0"
+    assert change(path, renew(manifest, plan(images, moves, {moves[1].id: True}))) == []
+    files = {name: data for name, data in snapshot(tmp_path / "clean").items() if data}
+    assert files == {"a/1.jpg": b"\0", "b/1.jpg": b"\1", "b/1-2.jpg": b"\2"}
+
+
 def test_a_change_names_and_keeps_what_it_cannot_remove(images, tmp_path):
     outlier = finding(Kind.OUTLIER, "a/one.jpg")
     manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
@@ -144,6 +228,41 @@ def test_a_change_names_and_keeps_what_it_cannot_remove(images, tmp_path):
     assert (tmp_path / "dirt/a/one.jpg").exists()
     assert undo(path) == [str(edited)]
     assert edited.read_bytes() == b"edited"
+
+
+@pytest.mark.parametrize("failing", ["open", "read"])
+def test_an_image_that_cannot_be_copied_is_told_and_the_others_are_placed(
+    images, tmp_path, monkeypatch, failing
+):
+    hidden, opened = Path(images[2][0]), Path.open
+
+    class Failing(io.BytesIO):
+        def read(self, *_):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def refuse(path, *arguments, **options):
+        if path != hidden:
+            return opened(path, *arguments, **options)
+        if failing == "read":
+            return Failing()
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    manifest = prepare(tmp_path / "clean", tmp_path / "dirt", "copy", plan(images, [], {}))
+    (problem,) = place_all(manifest)
+    assert problem.startswith(f"{hidden}: cannot be copied: ")
+    assert len([data for data in snapshot(tmp_path / "clean").values() if data]) == 6
+
+
+def test_a_name_without_room_for_a_number_is_shortened(tmp_path):
+    name = "\u00e9" * 125 + "x.jpg"
+    images = [(f"/{n}/{name}", "", f"{n}/{name}") for n in "abc"]
+    split = finding(Kind.SPLIT, f"a/{name}", f"b/{name}", target="c")
+    places = [place.to for place in plan(images, [split], {split.id: True})]
+    assert places[2] == f"c/{name}" and len(set(places)) == 3
+    for place in places:
+        assert place.startswith("c/") and place.endswith(".jpg")
+        assert len(os.fsencode(place.removeprefix("c/"))) <= 255
 
 
 def test_a_tree_that_holds_something_is_refused(images, tmp_path):
@@ -174,6 +293,19 @@ def test_decisions_move_images_and_undo_still_restores(images, tmp_path):
     undo(path)
     shutil.rmtree(tmp_path / "report")
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", [Kind.SPLIT, Kind.MERGED, Kind.PERSON, Kind.WRONG_PERSON])
+@pytest.mark.parametrize("problem", [Kind.OUTLIER, Kind.EXACT_DUPLICATE, Kind.OVERLAP])
+def test_an_accepted_move_does_not_take_what_is_dirt_along(images, kind, problem):
+    group = finding(kind, "a/one.jpg", "a/One.jpg", target="z", confidence=1.0)
+    odd = finding(problem, "a/One.jpg", confidence=0.6)
+    for decisions, second in (
+        ({group.id: True}, ("dirt", "a/One.jpg")),
+        ({group.id: True, odd.id: False}, ("clean", "z/One-2.jpg")),
+    ):
+        placed = plan(images[:2], [group, odd], decisions)
+        assert [(place.decision, place.to) for place in placed] == [("clean", "z/one.jpg"), second]
 
 
 def test_a_folder_is_cleaned_and_everything_can_be_taken_back(run, dirty, tmp_path):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tarfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from facerec.card import Calibration
+from facerec.cleanup.examine import examine
 from facerec.cleanup.findings import Kind
 from facerec.cleanup.overlap import find_overlap
+from facerec.cleanup.plan import plan
 from facerec.cleanup.threshold import choose_threshold, distance_at, rate_at
 from facerec.cleanup.unlabelled import group
 from facerec.errors import UsageError
@@ -42,6 +47,25 @@ def pile(tmp_path, portraits):
             write_image(folder / name[:1] / f"{number}é.png", smaller)
     write_image(folder / "noise.png", noise(64, 64))
     return folder
+
+
+@pytest.fixture
+def unlistable(monkeypatch):
+    """Makes folders that cannot be listed, also for root."""
+    locked = set()
+    scandir = os.scandir
+
+    def make(folder):
+        folder.mkdir()
+        locked.add(str(folder))
+
+    def refuse(path):
+        if str(path) in locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return make
 
 
 def test_a_pile_becomes_a_folder_per_person_and_can_be_taken_back(run, pile, tmp_path):
@@ -179,3 +203,78 @@ def test_contradictions_are_one_line(run, tmp_path, arguments, message):
     code, out, err = run("cleanup", tmp_path / "dirty", *arguments)
     assert code == 2 and not out
     assert message in err and err.count("\n") == 1
+
+
+def test_folders_and_links_that_lead_nowhere_are_told_and_counted(run, dirty, tmp_path, unlistable):
+    unlistable(dirty / "locked")
+    (dirty / "grace_hopper/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(dirty / "grace_hopper/pipe.jpg")
+    for more in ([], ["--unlabelled"]):
+        code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--dry-run", *more)
+        assert code == 3
+        assert f"{dirty / 'grace_hopper/gone.jpg'}: no such file" in err
+        assert f"{dirty / 'locked'}: is a folder that gives no image" in err
+        assert "pipe.jpg" not in err
+    benchmark = tmp_path / "benchmark"
+    shutil.copytree(dirty / "eileen_collins", benchmark / "eileen")
+    (benchmark / "gone").symlink_to(tmp_path / "nowhere")
+    (benchmark / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (dirty / "grace_hopper/gone.jpg").unlink()
+    (dirty / "locked").rmdir()
+    exclude = ("--exclude", benchmark, "--dry-run")
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), *exclude)
+    assert code == 3 and f"{benchmark / 'gone.jpg'}: no such file" in err
+
+
+def test_a_person_to_draw_who_is_not_there_is_refused_before_the_work(run, dirty, tmp_path):
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path), "--plot", "nobody")
+    assert (code, err) == (2, "facerec: --plot nobody: no such person here\n")
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_could_not_be_linked_is_told_as_copied(run, dirty, tmp_path, monkeypatch):
+    link, made = os.link, []
+
+    def refuse(source, target):
+        if len(made) == 2:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        made.append(target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path))
+    assert code == 0
+    assert "no link could be made of 7 images, which became copies" in err
+    assert "hold hardlinks" in err
+    run("cleanup", "undo", tmp_path / "report/manifest.jsonl")
+    code, _, err = run("cleanup", dirty, *outputs(tmp_path))
+    assert "of 9 images, which became copies" in err and "hold hardlinks" not in err
+
+
+def test_findings_without_suggestions_fit_a_terminal(run, dirty, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("cleanup", dirty, *outputs(tmp_path), "--dry-run", "--table")
+    assert code == 0 and "suggestion" not in out
+    lines = [line for line in out.splitlines() if "near-duplicate" in line]
+    assert lines and all("grace_hopper" in line or "eileen_collins" in line for line in lines)
+
+
+def test_people_named_by_files_are_told_and_not_renamed():
+    dice = np.random.default_rng(5)
+    a, b, c, d = (person(dice, 20, 128, spread=0.04) for _ in range(4))
+    vectors = np.concatenate([a, b[:1], b[1:], c[:12], d[:8]])
+    photos = make_photos(vectors, [21, 19, 20])
+    files = np.array([f"{p}_{n}.jpg" for n, p in enumerate(photos.person)], object)
+    for by_file in (True, False):
+        known = replace(photos, file=files, by_file=by_file)
+        findings = examine(known, SECTION, 0.35)
+        told = {it.kind: it for it in findings}
+        assert told[Kind.WRONG_PERSON].suggestion == ("is 1" if by_file else "to 1")
+        assert told[Kind.WRONG_PERSON].target == (None if by_file else "")
+        assert told[Kind.MERGED].target == (None if by_file else "2-2")
+    findings = examine(replace(photos, file=files, by_file=True), SECTION, 0.35)
+    images = [(file, "", file) for file in files]
+    placed = plan(images, findings, {it.id: True for it in findings})
+    assert [place.to for place in placed] == files.tolist()
+    assert [place.file for place in placed if place.decision == "dirt"] == ["0_20.jpg"]

@@ -59,6 +59,22 @@ def test_the_report_is_decided_on_and_applied(run, dirty, tmp_path, tab):
     assert not (tmp_path / "clean/grace_hopper/small.jpg").exists()
 
 
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(run, dirty, tmp_path, tab):
+    names = ["<!--<script>.png", "<!--<script>.jpg", "&lt;b>'\"\\u003c.png"]
+    for number, name in enumerate(names[:2]):
+        (dirty / f"grace_hopper/{number}.png").rename(dirty / "grace_hopper" / name)
+    shutil.copy(dirty / "eileen_collins/0.png", dirty / "grace_hopper" / names[2])
+    (dirty / "grace_hopper").rename(dirty / "<!--<script>")
+    assert run("cleanup", dirty, *outputs(tmp_path))[0] == 0
+    tab.goto((tmp_path / "report/index.html").as_uri())
+    tab.locator("section").first.wait_for()
+    assert tab.locator("h2", has_text="<!--<script>").count() == 1
+    tab.wait_for_function("[...document.images].filter(i => i.naturalWidth).length > 3")
+    shown = {title.rpartition("/")[2] for title in tab.evaluate(
+        "[...document.images].map(image => image.title)")}  # fmt: skip
+    assert shown >= set(names)
+
+
 def wait_for_pictures(tab: Any) -> None:
     tab.wait_for_function("document.querySelector('.current img').naturalWidth > 0")
 

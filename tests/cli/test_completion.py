@@ -107,6 +107,7 @@ def galleries(tmp_path: Path) -> Path:
         ("facerec gallery merge x --into gr", ["grace hopper"]),
         ("facerec compare a.jpg gr", ["grace hopper"]),
         ("facerec gallery show -g none.h5 ", []),
+        ("facerec cleanup oth", ["other.h5"]),
     ],
 )
 def test_people_are_of_the_gallery_in_use(galleries: Path, line: str, expected: list[str]) -> None:

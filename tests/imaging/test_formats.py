@@ -272,7 +272,7 @@ def test_a_cleanup_sees_them_too(engine, tmp_path: Path) -> None:
 
     root = tree_of_all(tmp_path / "tree")
     (root / "person0" / "poster.psd").write_bytes(b"8BPS" + b"\0" * 60)
-    seen, _ = look_at_people(root, tmp_path / "r", Profile.load(), aligned=False, pile=False)
+    seen, _, _ = look_at_people(root, tmp_path / "r", Profile.load(), aligned=False, pile=False)
     assert sorted(seen.file) == sorted([*EXPECTED, "person0/poster.psd"])
     faces = dict(zip(seen.file, (facts.faces for facts in seen.facts), strict=True))
     assert faces.pop("person0/poster.psd") == -1

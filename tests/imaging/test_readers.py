@@ -92,7 +92,7 @@ def test_excluded_sets_of_a_cleanup_see_them_too(
     from facerec import Profile
 
     place = tree if kind == "folder" else packed(tree, kind)
-    (seen,) = look_at_excluded(
+    (seen,), _ = look_at_excluded(
         [place], engine.card, tmp_path / "report", Profile.load(), aligned=True
     )
     assert sorted(seen.file) == ORL
