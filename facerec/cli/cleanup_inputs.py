@@ -83,9 +83,7 @@ def look_at_people(
         listed = ((UNKNOWN, photo) for photo in find_photos([_folder(dirty)]))
         items, problems = _list_files(listed, f"{UNKNOWN}/")
     else:
-        items, problems = _list_files(
-            list_people([_folder(dirty)], level=profile.data.person_level)
-        )
+        items, problems = _list_folder(dirty, profile.data.person_level)
     _require(items, problems, dirty, None if pile else wanted)
     engine = load_engine(profile)
     with (
@@ -233,6 +231,15 @@ def _tell(problems: Sequence[str]) -> None:
     if rank() == 0:
         for problem in problems:
             say(problem)
+
+
+def _list_folder(dirty: Path, level: str) -> tuple[list[Item], list[str]]:
+    """The images in a folder of folders by person, and problems, as of `_list_files`.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    return _list_files(list_people([_folder(dirty)], level=level))
 
 
 def _list_files(

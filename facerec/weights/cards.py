@@ -54,7 +54,10 @@ def read_card(path: str | Path, sha256: str | None = None) -> ModelCard:
 
 
 def choose_card(
-    model: str | Path, own: ModelCard | None, given: Path | None, sha256: Callable[[Path], str]
+    model: str | Path,
+    own: ModelCard | None,
+    given: str | Path | None,
+    sha256: Callable[[Path], str],
 ) -> ModelCard:
     """The card that counts for a model: the given one, else its own.
 

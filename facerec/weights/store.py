@@ -34,7 +34,7 @@ _READERS = {"dlib": read_dlib_resnet, "sface": read_sface}
 StateDict = dict[str, Tensor]
 
 
-def load_model(name: str | Path, given: Path | None = None) -> tuple[ModelCard, StateDict]:
+def load_model(name: str | Path, given: str | Path | None = None) -> tuple[ModelCard, StateDict]:
     """Card and weights of a catalogue name or a safetensors file.
 
     A catalogue name in another project's layout is imported at first use.
@@ -50,7 +50,7 @@ def load_model(name: str | Path, given: Path | None = None) -> tuple[ModelCard, 
     return choose_card(name, own, given, sha256_of), state
 
 
-def load_card(name: str | Path, given: Path | None = None) -> ModelCard:
+def load_card(name: str | Path, given: str | Path | None = None) -> ModelCard:
     """The card of a catalogue name or a safetensors file; see `load_model`."""
     return choose_card(name, own_card(name), given, sha256_of)
 

@@ -40,7 +40,7 @@ def trained(place: Path, level: str = "auto") -> Owned:
 
 
 def cleaned(place: Path, level: str = "auto") -> Owned:
-    return {key: person for person, _, key in _list_folder(place, level)}
+    return {key: person for person, _, key in _list_folder(place, level)[0]}
 
 
 LAYOUTS: dict[str, Owned] = {

@@ -31,11 +31,7 @@ def only_lfw_face(image: Image, faces: Sequence[Face]) -> list[Face]:
     return [min(faces, key=lambda face: np.hypot(*((face.box[:2] + face.box[2:]) / 2 - centre)))]
 
 
-@PROTOCOLS.register(
-    "lfw",
-    help="LFW: pairs.txt, ten folds.",
-    lists=("pairs.txt", "pairs_LFW.txt", "pairs.csv"),
-)
+@PROTOCOLS.register("lfw", help="LFW: pairs.txt, ten folds.", lists=("pairs.txt", "pairs_LFW.txt"))
 def read_lfw(data: bytes, where: str) -> PairProtocol:
     """LFW's `pairs.txt`; see `read_named_pairs`, which raises what this does."""
     return replace(read_named_pairs(data, where, "lfw"), select=only_lfw_face)
