@@ -20,7 +20,7 @@ from facerec.errors import InputError, MissingError, UsageError
 from facerec.files.hashing import sha256_of
 from facerec.files.parsing import parse_json
 from facerec.files.text import read_text
-from facerec.files.writing import replacing
+from facerec.files.writing import exists, replacing
 
 Means = Literal["hardlink", "copy", "symlink"]
 MANIFEST = "manifest.jsonl"
@@ -239,14 +239,6 @@ def _unreadable(source: Path, error: OSError) -> InputError:
     return InputError(f"{source}: cannot be copied: {error.strerror or error}")
 
 
-def _is_there(path: str) -> bool:
-    """Whether an original can be seen; not in a folder that may not be read at present."""
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False
-
-
 def _is_ours(placement: Placement, target: Path) -> bool:
     """Whether a file is unchanged since it was placed."""
     with suppress(OSError):
@@ -354,7 +346,7 @@ def _remove(
         if not os.path.lexists(target):
             continue
         # Without its original the placed file may be the only copy.
-        if not _is_there(placement.path) or not _is_ours(placement, target):
+        if not exists(Path(placement.path)) or not _is_ours(placement, target):
             left.append(str(target))
             continue
         try:

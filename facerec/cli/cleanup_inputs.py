@@ -30,12 +30,13 @@ from facerec.errors import InputError, NoCardError, UsageError
 from facerec.faces import Face, Floats
 from facerec.files.output_names import safe_name
 from facerec.files.text import counted
+from facerec.files.writing import is_stream
 from facerec.gallery import Gallery
 from facerec.imaging.archives import Source, open_source, photo_names
 from facerec.imaging.folders import FolderSource, start_of
 from facerec.imaging.labels import Owners
 from facerec.imaging.names import is_photo
-from facerec.imaging.photos import Photo, is_file, is_folder
+from facerec.imaging.photos import Photo, is_file
 from facerec.imaging.sources import find_photos, list_people
 from facerec.parallel.ranks import rank, shard
 from facerec.profile.loading import Profile
@@ -257,20 +258,12 @@ def _list_files(
     for person, photo in photos:
         if photo.path is None or is_file(photo.path):
             items.append((person, photo.name, f"{folder}{photo.key}"))
-        elif not _is_stream(photo.path):
+        elif not is_stream(photo.path):
             try:
                 photo.read()
             except InputError as error:
                 problems.append(str(error))
     return items, problems
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether a named pipe or a device is there."""
-    try:
-        return not is_folder(path) and path.exists()
-    except OSError:
-        return False
 
 
 def _folder(dirty: Path) -> str:

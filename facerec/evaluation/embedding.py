@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.archives import Source
 from facerec.imaging.decode import full_size
 from facerec.imaging.reader import decode_frame
-from facerec.parallel.ahead import map_ahead
+from facerec.parallel.ahead import chunks, map_ahead
 from facerec.profile.schema import RuntimeSection
 
 Observe = Callable[[], None]
@@ -138,8 +137,7 @@ def _faces_at(
     engine: Engine, frames: Iterable[Frame], landmarks: Mapping[str, Floats], batch: int
 ) -> Iterator[tuple[Frame, list[Face]]]:
     """As `Engine.faces`, of a face whose landmarks are known in each image."""
-    stream = iter(frames)
-    while some := list(itertools.islice(stream, batch)):
+    for some in chunks(frames, batch):
         located = [
             (frame, [] if frame.image is None else [_face_at(landmarks[frame.source])])
             for frame in some

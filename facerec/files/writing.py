@@ -38,7 +38,7 @@ def replacing(
     target = Path(target)
     temporary = None
     try:
-        if _is_stream(target):
+        if is_stream(target):
             with tempfile.TemporaryDirectory() as folder:
                 complete = Path(folder, f"output{target.suffix}")
                 complete.touch()
@@ -94,7 +94,7 @@ def check_output(
     """
     target = Path(target)
     refuse_inputs(target, inputs)
-    if _is_stream(target):
+    if is_stream(target):
         return
     refuse_to_replace(target, force=force)
     try:
@@ -123,7 +123,7 @@ def refuse_to_replace(path: str | Path, *, force: bool) -> None:
     Raises:
         UsageError: the file exists, and `force` is not set.
     """
-    if not force and _exists(Path(path)):
+    if not force and exists(Path(path)):
         raise UsageError(f"{path} exists; --force replaces it")
 
 
@@ -134,7 +134,7 @@ def refuse_inputs(target: str | Path, inputs: Iterable[str | Path]) -> None:
         UsageError: the output is one of the inputs.
     """
     target = Path(target)
-    if not _exists(target) or _is_stream(target):
+    if not exists(target) or is_stream(target):
         return
     for given in inputs:
         with suppress(OSError, ValueError):
@@ -142,13 +142,14 @@ def refuse_inputs(target: str | Path, inputs: Iterable[str | Path]) -> None:
                 raise UsageError(f"{target}: is read by this command; write somewhere else")
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """As `Path.exists`; false for an invalid path, and where it may not be looked at."""
     with suppress(OSError, ValueError):
         return path.exists()
     return False
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Whether a device, a named pipe or a socket is there, which a rename would remove."""
     try:
         mode = path.stat().st_mode
@@ -168,7 +169,7 @@ def _require_replaceable(place: Path) -> None:
 
 def _try_to_create_below(folder: Path) -> None:
     """Create and remove a file in a folder, or in the first parent that exists."""
-    while not _exists(folder) and folder != folder.parent:
+    while not exists(folder) and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder", str(folder))

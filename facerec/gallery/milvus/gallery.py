@@ -26,7 +26,7 @@ from facerec.faces import Face, Floats
 from facerec.gallery.base import Batch, Where, face_embeddings
 from facerec.gallery.entries import known_quality, mean_vectors
 from facerec.gallery.milvus.client import explained, parse_address
-from facerec.gallery.milvus.reading import IDS, NAMES, MilvusReader, chunks
+from facerec.gallery.milvus.reading import IDS, NAMES, MilvusReader
 from facerec.gallery.milvus.schema import (
     ENTRY_FIELDS,
     VERSION,
@@ -38,6 +38,7 @@ from facerec.gallery.milvus.schema import (
     read_state,
 )
 from facerec.gallery.people import check_name, check_new_name, renamed, stored_name, unknown_person
+from facerec.parallel.ahead import chunks
 
 
 @dataclass

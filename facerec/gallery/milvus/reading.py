@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,13 @@ from facerec.gallery.milvus.schema import (
     literal,
 )
 from facerec.gallery.people import spellings, stored_name, unknown_person
+from facerec.parallel.ahead import chunks
 
 _MOST_ROWS = 16_384
 """Milvus returns no more rows at once."""
 IDS, NAMES = 1000, 200
 """Most ids and names in one filter expression."""
 _QUERIES = 64
-
-Item = TypeVar("Item")
 
 
 class MilvusReader:
@@ -234,10 +232,3 @@ def _rank(query: Floats, rows: Sequence[Row], top: int, least: float) -> list[Hi
             best[row["person"]] = cosine, row["first"]
     order = sorted(best.items(), key=lambda item: (-item[1][0], item[1][1]))
     return [Hit(name, cosine) for name, (cosine, _) in order[:top] if cosine >= least]
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Consecutive items, `size` at a time."""
-    waiting = iter(items)
-    while chunk := list(islice(waiting, size)):
-        yield chunk
