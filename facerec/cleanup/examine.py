@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facerec.card import distance_to_similarity
-from facerec.cleanup.copies import find_copies, find_near_copies, least_alike
+from facerec.cleanup.copies import find_copies, least_alike
+from facerec.cleanup.distinct import Distinct, find_distinct
 from facerec.cleanup.division import SMALLEST_PART
 from facerec.cleanup.findings import Finding, Kind, about, beyond, nearest
 from facerec.cleanup.folders import find_outliers, find_wrong_folders, find_wrong_people
-from facerec.cleanup.graph_linkage import NEIGHBOURS, link_neighbours
+from facerec.cleanup.graph_linkage import link_neighbours
 from facerec.cleanup.groups import Groups, Rows, rows_by_group
 from facerec.cleanup.label_noise import ROUNDS, Again, Judgement, judge
 from facerec.cleanup.linkage import Tree, cut, link
-from facerec.cleanup.neighbours import neighbour_pairs, similar_pairs
 from facerec.cleanup.photos import UNREADABLE, Photos
 from facerec.errors import UsageError
 from facerec.faces import Floats
-from facerec.parallel.ranks import map_sharded
+from facerec.parallel.ranks import map_sharded, shard
 from facerec.profile.schema import CleanupSection
 
-PASSES = ROUNDS + 2
-"""Passes over the embedded images in `examine`: clustering, judging, duplicates."""
+PASSES = ROUNDS + 1
+"""Passes over the embedded images in `examine`: clustering, judging."""
 
 
 def examine(
     photos: Photos, section: CleanupSection, threshold: float,
     advance: Callable[[int], None] = lambda _: None, *, same_person: float | None = None,
-    again: Again | None = None,
+    again: Again | None = None, distinct: Distinct | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Find what is wrong with the folders of people.
 
@@ -39,15 +40,17 @@ def examine(
         advance: progress callback, with the number of images compared: `PASSES` times all of them,
             divided among the ranks.
         again: vectors of a second look at rows of `photos`; None: there is none.
+        distinct: `find_distinct` of the photos; None: it is found here.
 
     Raises:
         UsageError: ward linkage with another metric than euclidean, or a person has more than
             `exact_limit` images and the linkage is not average.
     """
     found = [*examine_files(photos, section)]
-    rows = photos.embedded()
-    if len(rows):
-        found += _examine_people(photos, rows, section, threshold, same_person, advance, again)
+    if distinct is None:
+        distinct = find_distinct(photos, section)
+    if len(distinct.rows):
+        found += _examine_people(photos, distinct, section, threshold, same_person, advance, again)
     misplaced = {
         file
         for finding in found
@@ -78,12 +81,53 @@ def examine_files(photos: Photos, section: CleanupSection) -> Iterator[Finding]:
 
 
 def _examine_people(
-    photos: Photos, rows: Rows, section: CleanupSection, threshold: float,
+    photos: Photos, distinct: Distinct, section: CleanupSection, threshold: float,
     same_person: float | None, advance: Callable[[int], None], again: Again | None,
 ) -> Iterator[Finding]:  # fmt: skip
+    rows = photos.embedded()
+    advance(PASSES * len(shard(range(len(rows) - len(distinct.rows)))))
+    judgement, apart = _judge(photos, distinct, section, threshold, advance, again)
+    # Copies are judged as what they are copies of.
+    judgement, apart = judgement.taken(distinct.place), apart[distinct.place]
     vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
+    members = rows_by_group(*_folders(photos, rows))
+    strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
+    elsewhere = (judgement.other >= 0) & ~strangers
+    for own in members:
+        if not (~strangers & ~elsewhere)[own].any():
+            strangers[own] &= apart[own]  # a folder keeps its largest cluster
+    # An image whose folder is known is told once, as wrong-person.
+    outliers = (strangers | apart) & ~elsewhere
+
+    def tell_outliers(own: Rows) -> list[Finding]:
+        kept = own[~(outliers | elsewhere)[own]]
+        return list(_about_outliers(photos, rows, vectors, own[outliers[own]], kept, judgement))
+
+    for told in map_sharded(members, tell_outliers):
+        yield from told
+    yield from find_wrong_people(photos, rows, vectors, members, judgement, strangers)
+    copies = ~np.isin(rows, distinct.rows, assume_unique=True)
+    yield from find_wrong_folders(photos, rows, vectors, judgement, outliers, copies)
+    least = least_alike(judgement.scale.gap)
+    yield from (copy.finding(photos, least) for copy in distinct.near if copy.similarity >= least)
+
+
+def _folders(photos: Photos, rows: Rows) -> tuple[Rows, int]:
+    """`(n,)` person of each row, from 0 without gaps, and how many there are."""
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
-    members = rows_by_group(person, len(numbers))
+    return person, len(numbers)
+
+
+def _judge(
+    photos: Photos, distinct: Distinct, section: CleanupSection, threshold: float,
+    advance: Callable[[int], None], again: Again | None,
+) -> tuple[Judgement, NDArray[np.bool_]]:  # fmt: skip
+    """The judgement of images without copies, and which are outside their folder's largest cluster,
+    each by itself."""
+    rows = distinct.rows
+    vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
+    person, count = _folders(photos, rows)
+    members = rows_by_group(person, count)
 
     def link_members(own: Rows) -> Tree:
         tree = link_person(vectors[own], section, advance)
@@ -91,10 +135,9 @@ def _examine_people(
         return tree
 
     trees = map_sharded(members, link_members)
-    centroids = Groups.of(vectors, person, len(numbers)).centroids()
+    centroids = Groups.of(vectors, person, count).centroids()
 
     def cluster(number: int) -> tuple[Rows, Rows]:
-        """One person's outliers, and those of them in clusters too small to be a person."""
         own, tree = members[number], trees[number]
         hashes = photos.sha256[rows[own]]
         outside = find_outliers(vectors[own], tree, threshold, centroids, number, hashes)
@@ -103,7 +146,7 @@ def _examine_people(
         return own[outside], own[outside[few]]
 
     apart, alone = np.zeros((2, len(rows)), bool)
-    for outside, few in map_sharded(range(len(members)), cluster):
+    for outside, few in map_sharded(range(count), cluster):
         apart[outside] = True
         # Several images that are alike may be a person merged into the folder.
         alone[few] = True
@@ -111,31 +154,10 @@ def _examine_people(
     judgement = judge(vectors, person, trees, alone, advance, look)
     # A merged person is told of the folder, not of each image.
     apart &= judgement.part == judgement.folder[judgement.part]
-    least = least_alike(judgement.scale.gap)
-    strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
-    elsewhere = (judgement.other >= 0) & ~strangers
     if section.threshold is None:
         # A threshold that was measured is overruled by what was measured of each image.
         apart &= ~(alone & judgement.kin())
-    for own in members:
-        if not (~strangers & ~elsewhere)[own].any():
-            strangers[own] &= apart[own]  # a folder keeps its largest cluster
-    # An image whose folder is known is told once, as wrong-person.
-    outliers = (strangers | apart) & ~elsewhere
-
-    def examine_person(number: int) -> list[Finding]:
-        own = members[number]
-        kept = own[~(outliers | elsewhere)[own]]
-        advance(len(own))
-        return [
-            *_about_outliers(photos, rows, vectors, own[outliers[own]], kept, judgement),
-            *find_near_copies_of(photos, rows[own], vectors[own], section, least),
-        ]
-
-    for found in map_sharded(range(len(members)), examine_person):
-        yield from found
-    yield from find_wrong_people(photos, rows, vectors, members, judgement, strangers)
-    yield from find_wrong_folders(photos, rows, vectors, judgement, outliers)
+    return judgement, apart
 
 
 def link_person(
@@ -150,17 +172,6 @@ def link_person(
             "use average, or a higher --exact-limit"
         )
     return link_neighbours(vectors, section.metric, advance)
-
-
-def find_near_copies_of(
-    photos: Photos, own: Rows, vectors: Floats, section: CleanupSection, least: float
-) -> Iterator[Finding]:
-    """Near-duplicates among one person's images; in a large folder among neighbours only."""
-    if len(own) <= section.exact_limit:
-        pairs = similar_pairs(vectors, least)
-    else:
-        pairs = neighbour_pairs(vectors, NEIGHBOURS)
-    return find_near_copies(photos, own, vectors, pairs, least)
 
 
 def _about_outliers(

@@ -47,18 +47,24 @@ def find_wrong_people(
 
 
 def find_wrong_folders(
-    photos: Photos, rows: Rows, vectors: Floats, judgement: Judgement, outliers: NDArray[np.bool_]
+    photos: Photos,
+    rows: Rows,
+    vectors: Floats,
+    judgement: Judgement,
+    outliers: NDArray[np.bool_],
+    copies: NDArray[np.bool_],
 ) -> Iterator[Finding]:
     """Merged identities: a folder's second person. Split ones: two folders of one person.
 
     Args:
         outliers: `(N,) bool`, strangers among them, which do not move with the folder.
+        copies: `(N,) bool`, copies of others, which are not compared.
     """
     count = len(judgement.folder)
     right = np.where(judgement.other < 0, judgement.part, -1)
     everyone = rows_by_group(judgement.part, count)
     inside = rows_by_group(np.where(outliers, -1, right), count)
-    groups = Groups.of(vectors, right, count)
+    groups = Groups.of(vectors, np.where(copies, -1, right), count)
     means, within = groups.means(), groups.within()
     taken = {photos.folder(row) for row in range(len(photos))}
     elsewhere = {}

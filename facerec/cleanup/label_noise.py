@@ -86,6 +86,13 @@ class Judgement:
     evidence: Evidence | None
     again: NDArray[np.bool_]
 
+    def taken(self, place: Rows) -> Judgement:
+        """The judgement of images at these places, which may be repeated."""
+        return replace(
+            self, part=self.part[place], own=self.own[place], other=self.other[place],
+            margin=self.margin[place], near=self.near[place], again=self.again[place],
+        )  # fmt: skip
+
     def strangers(self, least: float | None, otherwise: float) -> NDArray[np.bool_]:
         """`(N,) bool`: nobody's. Without evidence, the images judged wrong that are not near enough
         to the other person to be that one.

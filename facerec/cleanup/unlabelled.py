@@ -8,11 +8,13 @@ import numpy as np
 
 from facerec.card import similarity_to_distance
 from facerec.cleanup.copies import find_copies, least_alike
-from facerec.cleanup.examine import examine_files, find_near_copies_of, link_person
+from facerec.cleanup.distinct import find_near_copies_of, first_of_copies
+from facerec.cleanup.examine import examine_files, link_person
 from facerec.cleanup.findings import Finding, Kind
 from facerec.cleanup.groups import Groups, Rows, Scale, rows_by_group
 from facerec.cleanup.linkage import cut
 from facerec.cleanup.photos import Photos
+from facerec.parallel.ranks import shard
 from facerec.profile.schema import CleanupSection
 
 UNKNOWN = "unknown"
@@ -43,8 +45,13 @@ def group(
     rows = photos.embedded()
     label = np.full(len(photos), -1, np.intp)
     if len(rows):
-        clusters = cut(link_person(photos.vector[rows], section, advance), threshold)
-        label[rows] = _largest_first(clusters, photos.sha256[rows])
+        # An image and its exact copy are not two photos of a person.
+        first = first_of_copies(photos, rows, np.zeros_like(rows))
+        kept, place = np.unique(first, return_inverse=True)
+        own = rows[kept]
+        advance(len(shard(range(len(rows) - len(own)))))
+        clusters = cut(link_person(photos.vector[own], section, advance), threshold)
+        label[rows] = _largest_first(clusters, photos.sha256[own])[place]
     count = int(label.max(initial=-1)) + 1
     width = max(4, len(str(count)))
     names = [f"person-{number:0{width}}" for number in range(1, count + 1)]
@@ -83,5 +90,6 @@ def _people(
             float(np.clip(1 - 0.5 * own / threshold, 0.5, 1)), photos.people[number],
             {"similarity": round(mean, 4)},
         )  # fmt: skip
-        yield from find_near_copies_of(photos, rows, photos.vector[rows], section, least)
+        near = find_near_copies_of(photos, rows, photos.vector[rows], section, least)
+        yield from (copy.finding(photos, least) for copy in near)
         advance(len(rows))

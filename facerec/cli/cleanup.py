@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facerec.card import ModelCard
+    from facerec.cleanup.distinct import Distinct
     from facerec.cleanup.findings import Finding
     from facerec.cleanup.label_noise import Again
     from facerec.cleanup.photos import Photos
@@ -209,9 +210,11 @@ def run(
         if exclude:
             avoided, missed = look_at_excluded(exclude, card, seen, loaded, aligned=aligned)
             failures += missed
-        chosen, reason = _choose_threshold(photos, card, section, threshold, auto, unlabelled)
+        distinct = None if unlabelled else _find_distinct(photos, section)
+        different = photos if distinct is None else distinct.photos(photos)
+        chosen, reason = _choose_threshold(different, card, section, threshold, auto, unlabelled)
         again = second_look(dirty, photos, card, seen, loaded, aligned=aligned)
-        photos, findings = _find(photos, card, section, chosen, unlabelled, avoided, again)
+        photos, findings = _find(photos, card, section, chosen, distinct, avoided, again)
         if rank() > 0:
             return  # rank 0 has gathered all findings and writes them
     if reason:
@@ -393,11 +396,21 @@ def _choose_threshold(
     return distance, f"the card's for two images, extended to FAR {section.group_far:g}"
 
 
+def _find_distinct(photos: Photos, section: CleanupSection) -> Distinct:
+    from facerec.cleanup.distinct import find_distinct
+    from facerec.parallel.products import single_threaded_blas
+    from facerec.parallel.ranks import shard
+
+    steps = len(shard(range(len(photos.embedded()))))
+    with single_threaded_blas(), progress("looking for copies", steps) as advance:
+        return find_distinct(photos, section, advance)
+
+
 def _find(
-    photos: Photos, card: ModelCard, section: CleanupSection, threshold: float, unlabelled: bool,
-    avoided: Sequence[Photos], again: Again | None,
+    photos: Photos, card: ModelCard, section: CleanupSection, threshold: float,
+    distinct: Distinct | None, avoided: Sequence[Photos], again: Again | None,
 ) -> tuple[Photos, list[Finding]]:  # fmt: skip
-    """The photos by person, and everything found on them."""
+    """The photos by person, and everything found on them; `distinct`: None in a pile."""
     from facerec.cleanup import unlabelled as pile
     from facerec.cleanup.examine import PASSES, examine
     from facerec.cleanup.overlap import find_overlap
@@ -405,14 +418,17 @@ def _find(
     from facerec.parallel.products import single_threaded_blas
     from facerec.parallel.ranks import shard
 
-    passes = (pile.PASSES if unlabelled else PASSES) + len(avoided)
+    passes = (pile.PASSES if distinct is None else PASSES) + len(avoided)
     steps = passes * len(shard(range(len(photos.embedded()))))
     with single_threaded_blas(), progress("comparing", steps) as advance:
-        if unlabelled:
+        if distinct is None:
             photos, findings = pile.group(photos, section, threshold, advance)
         else:
             limit = same_person_cosine(card)
-            findings = examine(photos, section, threshold, advance, same_person=limit, again=again)
+            findings = examine(
+                photos, section, threshold, advance,
+                same_person=limit, again=again, distinct=distinct,
+            )  # fmt: skip
         overlap = [
             finding for excluded in avoided for finding in find_overlap(photos, excluded, advance)
         ]
