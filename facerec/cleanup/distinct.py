@@ -41,6 +41,8 @@ class Distinct:
 
     def photos(self, photos: Photos) -> Photos:
         """The photos without copies."""
+        if len(self.rows) == len(photos):
+            return photos
         return photos.taken(self.rows, photos.person[self.rows], photos.people)
 
 
@@ -57,7 +59,7 @@ def find_distinct(
     own = np.flatnonzero(first == np.arange(len(first)))
     rows = embedded[own]
     advance(len(shard(range(len(first) - len(own)))))
-    vectors = photos.vector[rows]
+    vectors = photos.vectors(rows)
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     least = least_counted_once(Scale.of(Groups.of(vectors, person, len(numbers))).gap)
 
@@ -89,7 +91,7 @@ def first_of_copies(photos: Photos, rows: Rows, group: Rows) -> Rows:
     for place, row in enumerate(rows.tolist()):
         if digest := photos.sha256[row]:
             of = seen.setdefault((int(group[place]), digest), place)
-            if float(photos.vector[rows[of]] @ photos.vector[row]) >= _EQUAL:
+            if of < place and photos.vector[rows[of]] @ photos.vector[row] >= _EQUAL:
                 first[place] = of
     return first
 

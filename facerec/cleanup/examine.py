@@ -89,7 +89,7 @@ def _examine_people(
     judgement, apart = _judge(photos, distinct, section, threshold, advance, again)
     # Copies are judged as what they are copies of.
     judgement, apart = judgement.taken(distinct.place), apart[distinct.place]
-    vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
+    vectors = photos.vectors(rows)
     members = rows_by_group(*_folders(photos, rows))
     strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
     elsewhere = (judgement.other >= 0) & ~strangers
@@ -125,7 +125,7 @@ def _judge(
     """The judgement of images without copies, and which are outside their folder's largest cluster,
     each by itself."""
     rows = distinct.rows
-    vectors = photos.vector if len(rows) == len(photos) else photos.vector[rows]
+    vectors = photos.vectors(rows)
     person, count = _folders(photos, rows)
     members = rows_by_group(person, count)
 

@@ -45,7 +45,7 @@ def find_overlap(
 
 def _groups(photos: Photos) -> Groups:
     rows = photos.embedded()
-    return Groups.of(photos.vector[rows], photos.person[rows], len(photos.people))
+    return Groups.of(photos.vectors(rows), photos.person[rows], len(photos.people))
 
 
 def _find_images(

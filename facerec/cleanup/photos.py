@@ -81,6 +81,10 @@ class Photos:
         """The rows that have a vector."""
         return np.flatnonzero(~np.isnan(self.vector[:, 0]))
 
+    def vectors(self, rows: Rows) -> Floats:
+        """`(n, D) float32` of ascending rows; of all rows not copied."""
+        return self.vector if len(rows) == len(self) else self.vector[rows]
+
     def taken(self, rows: Rows, person: Rows, people: Sequence[str]) -> Photos:
         """Some rows, reordered and assigned to other people."""
         return Photos(

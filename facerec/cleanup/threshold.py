@@ -55,7 +55,7 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
         UsageError: there are too few images, and the card has no threshold.
     """
     rows = photos.embedded()
-    vectors = photos.vector[rows]
+    vectors = photos.vectors(rows)
     numbers, person = np.unique(photos.person[rows], return_inverse=True)
     groups = Groups.of(vectors, person, len(numbers))
     shared = groups.sizes[person] > 1
