@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
 from facerec.card import Augment, Template
-from facerec.errors import UsageError
+from facerec.errors import UsageError, require_choice
 from facerec.faces import Face, Floats, Image
 
 ChipTemplate = Literal["auto", "model", "arcface", "none"]
@@ -203,8 +203,10 @@ def adapt_chip(
             pixels, none at others.
 
     Raises:
-        UsageError: the chip is neither square nor of the model's size.
+        UsageError: the chip is neither square nor of the model's size; or there is no such
+            `given`.
     """
+    require_choice("template of aligned images", given, get_args(ChipTemplate))
     side = chip.shape[0]
     if chip.shape[:2] != size and chip.shape[1] != side:
         raise UsageError(

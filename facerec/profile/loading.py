@@ -13,12 +13,12 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from facerec.errors import FacerecError, ProfileError, did_you_mean
+from facerec.errors import FacerecError, ProfileError, did_you_mean, require_choice
 from facerec.files.home import expand_home
 from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
@@ -81,7 +81,12 @@ class Profile(Section):
         return resolve(name, settings=settings, flags=flags, environment=environment).profile
 
     def looking_again(self, how: SecondLook) -> Profile:
-        """This profile with `detector.second_look` set, where it is empty."""
+        """This profile with `detector.second_look` set, where it is empty.
+
+        Raises:
+            UsageError: there is no such second look.
+        """
+        require_choice("second look", how, get_args(SecondLook))
         section = self.detector.model_copy(update={"second_look": self.detector.second_look or how})
         return self.model_copy(update={"detector": section})
 

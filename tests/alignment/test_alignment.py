@@ -121,6 +121,11 @@ def test_what_is_not_square_is_refused_with_a_way_out() -> None:
         adapt_chip(noise(50, 60), ARCFACE, (150, 150))
 
 
+def test_a_template_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="called arcfac; did you mean arcface"):
+        adapt_chip(noise(150, 150), ARCFACE, (150, 150), "arcfac")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("side", [56, 160, 224])
 def test_a_square_chip_of_any_size_is_taken(side: int) -> None:
     chip = noise(side, side)

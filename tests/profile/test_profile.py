@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from facerec.errors import ProfileError
+from facerec.errors import ProfileError, UsageError
 from facerec.profile.loading import Profile, json_schema, known_keys, resolve, shipped_profiles
 from tests.conftest import ROOT
 
@@ -170,6 +170,11 @@ train:
 def test_an_integer_may_have_an_exponent(steps: str) -> None:
     profile = Profile.load(settings=[f"train.max_steps={steps}"], environment={})
     assert profile.train.max_steps == 10_000
+
+
+def test_a_second_look_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="no second look is called turn; did you mean turns"):
+        Profile().looking_again("turn")  # type: ignore[arg-type]
 
 
 def test_a_setting_needs_a_value() -> None:
