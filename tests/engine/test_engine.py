@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -131,6 +132,33 @@ def test_frames_are_read_in_order_with_what_is_unwanted_left_undecoded(
     unwanted = list(read_frames(paths, workers=1, max_pixels=10**7, wanted=lambda *_: False))
     assert all(frame.image is None and frame.error is None for frame in unwanted)
     assert len({frame.sha256 for frame in unwanted}) == 3
+
+
+@pytest.mark.parametrize("settings", [[], ["model.augment=views"]])
+@pytest.mark.parametrize("side", [150, 112, 40])
+def test_a_face_without_landmarks_is_its_whole_image(
+    settings: list[str], side: int, photo: np.ndarray
+) -> None:
+    engine = Engine.from_profile(Profile.load(settings=settings))
+    aligned = engine.align(photo, engine.detect([photo])[0])[0]
+    chip = cv2.resize(aligned, (side, side), interpolation=cv2.INTER_AREA)
+    (face,) = engine.embed([chip], aligned=True)[0]
+    assert np.isnan(face.landmarks).all()
+    (again,) = engine.embed(engine.align(chip, [face]), aligned=True)[0]
+    assert again.embedding @ face.embedding == pytest.approx(1, abs=1e-5)
+    (vector,) = engine.embed_found([(chip, face)])
+    assert vector @ face.embedding == pytest.approx(1, abs=1e-5)
+    assert engine.quality([(chip, face)])[0] == pytest.approx(face.quality, abs=1e-5)
+    if side == 150:
+        assert np.array_equal(engine.align(chip, [face])[0], chip)
+
+
+def test_a_face_without_landmarks_is_not_sought_in_a_photo(engine, photo: np.ndarray) -> None:
+    (face,) = engine.embed([noise(150, 150)], aligned=True)[0]
+    calls = [engine.embed_found, engine.quality, lambda found: engine.align(photo, [face])]
+    for call in calls:
+        with pytest.raises(UsageError, match=r"an aligned image of \d+x\d+, but the model takes"):
+            call([(photo, face)])
 
 
 def test_what_is_no_image_is_refused_with_what_it_is(engine, photo: np.ndarray) -> None:
