@@ -259,7 +259,7 @@ class ModelCard(_Record):
         known = ", ".join(calibrated) or "none"
         raise UsageError(
             f"{self.name} has no threshold calibrated for far {far:g} (known: {known}); "
-            "give --threshold"
+            "give a threshold in place of a rate"
         )
 
 

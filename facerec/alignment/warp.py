@@ -203,16 +203,18 @@ def adapt_chip(
             pixels, none at others.
 
     Raises:
-        UsageError: the chip is neither square nor of the model's size; or there is no such
-            `given`.
+        UsageError: the chip is neither square nor of the model's size, or has no pixels; or there
+            is no such `given`.
     """
     require_choice("template of aligned images", given, get_args(ChipTemplate))
     side = chip.shape[0]
     if chip.shape[:2] != size and chip.shape[1] != side:
         raise UsageError(
             f"an aligned image of {chip.shape[1]}x{side}, but the model takes "
-            f"{size[1]}x{size[0]} or a square; leave out --aligned to align it"
+            f"{size[1]}x{size[0]} or a square; leave out `aligned` to align it"
         )
+    if not chip.size:
+        raise UsageError("an aligned image has no pixels")
     if given == "auto" and chip.shape[:2] != size and side == ARCFACE_SIZE:
         given = "arcface"
     if given == "arcface":

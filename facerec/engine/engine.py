@@ -194,9 +194,17 @@ class Engine:
         Views, where the card averages them, are taken from the chips themselves.
 
         Raises:
-            UsageError: one is no such array.
+            UsageError: one is no such array, or not of the model's size.
         """
-        require_images(chips)
+        height, width = self._chip_size
+        for chip in (images := require_images(chips)):
+            if chip.shape[:2] != (height, width):
+                raise UsageError(
+                    f"a chip of {chip.shape[1]}x{chip.shape[0]}, but {self.card.name} takes "
+                    f"{width}x{height}; `embed` with `aligned` takes squares of any size"
+                )
+        if not isinstance(chips, np.ndarray):
+            chips = np.array(images, np.uint8).reshape(-1, height, width, 3)
         return self._vectors.of_chips(chips).units
 
     def embed(
@@ -346,6 +354,8 @@ class Engine:
     def _with_points(self, image: Image, face: Face) -> tuple[Image, Face]:
         """The face with landmarks, and an image to warp it from: without them the image is an
         aligned one of the face, whose landmarks are the template's points."""
+        if not image.size:
+            raise UsageError(f"an image of {image.shape[1]}x{image.shape[0]} pixels shows no face")
         if np.isfinite(face.landmarks).all():
             return image, face
         points = np.asarray(self.card.template.points, np.float32)

@@ -190,3 +190,25 @@ def test_what_is_no_image_is_refused_with_what_it_is(engine, photo: np.ndarray) 
             engine.embed(single)
     with pytest.raises(UsageError, match="and type float"):
         engine.embed_chips(engine.align(photo, [face]) / 255)
+
+
+def test_what_does_not_fit_is_a_usage_error(engine, photo: np.ndarray) -> None:
+    face = engine.detect([photo])[0][0]
+    for chips in (np.zeros((2, 112, 112, 3), np.uint8), [noise(150, 150), noise(112, 112)]):
+        with pytest.raises(UsageError, match=r"a chip of 112x112, but .* takes 150x150"):
+            engine.embed_chips(chips)
+    nothing = np.zeros((0, 0, 3), np.uint8)
+    with pytest.raises(UsageError, match="an aligned image has no pixels"):
+        engine.embed([nothing], aligned=True)
+    for call in (engine.embed_found, engine.quality, lambda found: engine.align(nothing, [face])):
+        with pytest.raises(UsageError, match="an image of 0x0 pixels shows no face"):
+            call([(nothing, face)])
+    for profile in (None, {}, 3):
+        with pytest.raises(UsageError, match="a profile is a name or a file, not a"):
+            Engine.from_profile(profile)
+
+
+def test_chips_may_be_a_list(engine) -> None:
+    chips = [noise(150, 150), noise(150, 150, seed=1)]
+    assert np.array_equal(engine.embed_chips(chips), engine.embed_chips(np.stack(chips)))
+    assert engine.embed_chips([]).shape == (0, 128)

@@ -177,6 +177,29 @@ def test_a_second_look_that_there_is_not_is_refused() -> None:
         Profile().looking_again("turn")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("detector.min_face=40", r"a list is wanted, not a str; give \["),
+        ({"detector.min_face": 40}, "a list is wanted, not a dict; .* or a mapping as flags"),
+        (None, "a list is wanted, not a NoneType"),
+        ([("detector.min_face", 40)], r"\('detector.min_face', 40\): give texts"),
+    ],
+)
+def test_settings_are_a_list_of_texts(settings: object, said: str) -> None:
+    with pytest.raises(ProfileError, match=f"^settings: {said}"):
+        Profile.load(settings=settings)  # type: ignore[arg-type]
+
+
+def test_a_setting_is_called_as_it_was_given() -> None:
+    with pytest.raises(ProfileError, match=r"^settings: detector.minface=40: unknown key"):
+        Profile.load(settings=["detector.minface=40"], environment={})
+    with pytest.raises(ProfileError, match=r"^--set detector.minface=40: unknown key"):
+        resolve(settings=["detector.minface=40"], environment={})
+    with pytest.raises(ProfileError, match=r"^flags: detector.min_face: "):
+        Profile.load(flags={"detector.min_face": "x"}, environment={})
+
+
 def test_a_setting_needs_a_value() -> None:
     with pytest.raises(ProfileError, match=r"give section\.key=value"):
         resolve(settings=["detector.min_face"], environment={})
