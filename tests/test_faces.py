@@ -27,7 +27,7 @@ def test_the_arrays_that_a_face_was_made_of_stay_writable() -> None:
 
 
 @pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda face: pickle.loads(pickle.dumps(face, protocol=5))]
+    "copied", [copy.copy, copy.deepcopy, lambda face: pickle.loads(pickle.dumps(face))]
 )
 def test_a_copied_face_is_read_only_too(copied) -> None:
     face = Face(BOX, 0.5, POINTS, np.ones(3, np.float32), 90, 2, 0.7, 20.0)
