@@ -11,7 +11,7 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -24,9 +24,10 @@ from pydantic import (
     model_validator,
 )
 
-from facerec.errors import IncompatibleError, MissingError, UsageError
+from facerec.errors import IncompatibleError, MissingError, UsageError, require_choice
 
 Metric = Literal["cosine", "euclidean"]
+_METRICS = get_args(Metric)
 Augment = Literal["none", "flip", "views"]
 Triple = tuple[float, float, float]
 Points = tuple[
@@ -218,9 +219,13 @@ class ModelCard(_Record):
 
         Args:
             augment: None: as the card says.
+
+        Raises:
+            UsageError: there is no such `augment`.
         """
-        if augment in (None, self.augment):
+        if augment is None or augment == self.augment:
             return self
+        require_choice("augment", augment, get_args(Augment))
         return self.model_copy(update={"augment": augment, "calibration": None})
 
     def for_gallery(self) -> ModelCard:
@@ -245,7 +250,7 @@ class ModelCard(_Record):
         """The calibrated distance for a false-accept rate, in `metric` (default: the card's).
 
         Raises:
-            UsageError: the card holds no threshold for that rate.
+            UsageError: the card holds no threshold for that rate; or there is no such metric.
         """
         calibrated = self.calibration.thresholds if self.calibration else {}
         for rate, distance in calibrated.items():
@@ -254,23 +259,44 @@ class ModelCard(_Record):
         known = ", ".join(calibrated) or "none"
         raise UsageError(
             f"{self.name} has no threshold calibrated for far {far:g} (known: {known}); "
-            "give --threshold"
+            "give a threshold in place of a rate"
         )
 
 
 def similarity_to_distance(similarity: float, metric: Metric) -> float:
-    """Distance of two unit vectors from their cosine: `1 - cos`, or `sqrt(2 - 2 cos)` (L2)."""
+    """Distance of two unit vectors from their cosine: `1 - cos`, or `sqrt(2 - 2 cos)` (L2).
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    require_metric(metric)
     gap = 1.0 - similarity
     return gap if metric == "cosine" else math.sqrt(max(2.0 * gap, 0.0))
 
 
 def distance_to_similarity(distance: float, metric: Metric) -> float:
-    """The cosine of two unit vectors at a distance; inverse of `similarity_to_distance`."""
+    """The cosine of two unit vectors at a distance; inverse of `similarity_to_distance`, and raises
+    what that does."""
+    require_metric(metric)
     return 1.0 - distance if metric == "cosine" else 1.0 - distance * distance / 2.0
 
 
 def convert_distance(distance: float, source: Metric, target: Metric) -> float:
-    """Convert a distance to another metric; both are monotone in the cosine."""
+    """Convert a distance to another metric; both are monotone in the cosine.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    require_metric(source)
     if source == target:
         return distance
     return similarity_to_distance(distance_to_similarity(distance, source), target)
+
+
+def require_metric(metric: Metric) -> None:
+    """Refuse what is no metric.
+
+    Raises:
+        UsageError: naming it and those there are.
+    """
+    require_choice("metric", metric, _METRICS)

@@ -5,7 +5,7 @@ Every message is one or two lines: what, where, what to do.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # A name and password, also one that holds `/`, `?` or `#` itself; `host:80/@a` has none. A `Path`
 # leaves one slash of two.
@@ -99,3 +99,16 @@ def nearest_or_all(name: str, known: Iterable[str]) -> str:
     """As `did_you_mean`, with all known names where none is near."""
     known = list(known)
     return did_you_mean(name, known) or f"; there are {', '.join(known)}"
+
+
+def require_choice(what: str, given: str, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of the known ones.
+
+    Args:
+        what: the kind of value, such as `metric`.
+
+    Raises:
+        UsageError: naming what was given and the choices.
+    """
+    if given not in choices:
+        raise UsageError(f"no {what} is called {given}{nearest_or_all(str(given), choices)}")

@@ -1,7 +1,7 @@
 """Face, frame, match: the frozen value types that the packages exchange.
 
 Boxes are `x1, y1, x2, y2` and landmarks `x, y`, in pixels of the upright original image with
-the origin at its top-left pixel's centre. Arrays inside are made read-only.
+the origin at its top-left pixel's centre. Arrays inside are read-only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.errors import FacerecError
+from facerec.errors import FacerecError, UsageError
 
 Image = NDArray[np.uint8]
 """`(H, W, 3) uint8`, RGB, upright."""
@@ -41,6 +41,11 @@ class Face:
         quality: in [0, 1], see `facerec.engine.quality`; None where it was not measured.
         norm: of the vector before normalisation; None before embedding, and where the model's card
             says nothing of it.
+
+    Arrays given are not copied, and stay writable to their owner; lists are taken, too.
+
+    Raises:
+        UsageError: box, landmarks or embedding are of another shape.
     """
 
     box: Floats
@@ -53,9 +58,17 @@ class Face:
     norm: float | None = None
 
     def __post_init__(self) -> None:
-        for values in (self.box, self.landmarks, self.embedding):
-            if values is not None:
-                values.flags.writeable = False
+        _freeze(self, "box", self.box, (4,))
+        _freeze(self, "landmarks", self.landmarks, (5, 2))
+        if self.embedding is not None:
+            _freeze(self, "embedding", self.embedding, None)
+
+    def __reduce__(self) -> tuple[type[Face], tuple[Any, ...]]:
+        # By the constructor, as unpickled arrays are writable.
+        return type(self), (
+            self.box, self.score, self.landmarks, self.embedding, self.turn, self.among,
+            self.quality, self.norm,
+        )  # fmt: skip
 
     @property
     def size(self) -> float:
@@ -70,18 +83,33 @@ class Face:
         return replace(self, box=box + first, landmarks=landmarks + first)
 
     def to_record(self) -> dict[str, Any]:
-        """Box, score and landmarks as JSON values, to a hundredth of a pixel; `quality`
-        and `norm` where they were measured, `turn` where the photo was turned."""
+        """Box, score and landmarks as JSON values, to a hundredth of a pixel; landmarks are None
+        where they are unknown, as of an aligned image. `quality` and `norm` where they were
+        measured, `turn` where the photo was turned."""
+        known = bool(np.isfinite(self.landmarks).all())
         record: dict[str, Any] = {
             "box": self.box.astype(float).round(2).tolist(),
             "score": round(float(self.score), 4),
-            "landmarks": self.landmarks.astype(float).round(2).tolist(),
+            "landmarks": self.landmarks.astype(float).round(2).tolist() if known else None,
         }
         if self.quality is not None:
-            record["quality"] = round(self.quality, 4)
+            record["quality"] = round(float(self.quality), 4)
         if self.norm is not None:
-            record["norm"] = round(self.norm, 4)
+            record["norm"] = round(float(self.norm), 4)
         return {**record, "turn": self.turn} if self.turn else record
+
+
+def _freeze(face: Face, name: str, values: Floats, shape: tuple[int, ...] | None) -> None:
+    """Make an attribute a read-only float32 array of a shape; None: of one dimension."""
+    array = np.asarray(values, np.float32)
+    if array.shape != shape and (shape is not None or array.ndim != 1):
+        wanted = shape or "(D,)"
+        raise UsageError(f"the {name} of a face is of shape {wanted}, not {array.shape}")
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    if array is not values:
+        object.__setattr__(face, name, array)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

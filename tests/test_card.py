@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,31 @@ def test_distance_and_similarity_are_inverse(similarity: float, metric: str) -> 
     assert distance >= 0
     back = distance_to_similarity(distance, metric)  # type: ignore[arg-type]
     assert back == pytest.approx(similarity, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: make_card().threshold(1e-3, "Cosine"),  # type: ignore[arg-type]
+        lambda: similarity_to_distance(0.5, "Cosine"),  # type: ignore[arg-type]
+        lambda: distance_to_similarity(0.5, "Cosine"),  # type: ignore[arg-type]
+        lambda: convert_distance(0.5, "Cosine", "Cosine"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_misspelt_metric_is_refused_with_the_nearest(use: Callable[[], float]) -> None:
+    with pytest.raises(UsageError, match="no metric is called Cosine; did you mean cosine"):
+        use()
+
+
+@pytest.mark.parametrize("metric", ["l2", 2])
+def test_what_is_no_metric_is_refused_with_those_there_are(metric: str | int) -> None:
+    with pytest.raises(UsageError, match=f"called {metric}; there are cosine, euclidean"):
+        similarity_to_distance(0.5, metric)  # type: ignore[arg-type]
+
+
+def test_an_augment_that_there_is_not_makes_no_card() -> None:
+    with pytest.raises(UsageError, match="no augment is called mirror; there are none, flip"):
+        make_card().with_augment("mirror")  # type: ignore[arg-type]
 
 
 @given(st.floats(0, 2))

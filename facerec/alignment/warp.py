@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 from facerec.alignment.templates import ARCFACE, ARCFACE_SIZE
 from facerec.card import Augment, Template
-from facerec.errors import UsageError
+from facerec.errors import UsageError, require_choice
 from facerec.faces import Face, Floats, Image
 
 ChipTemplate = Literal["auto", "model", "arcface", "none"]
@@ -203,14 +203,18 @@ def adapt_chip(
             pixels, none at others.
 
     Raises:
-        UsageError: the chip is neither square nor of the model's size.
+        UsageError: the chip is neither square nor of the model's size, or has no pixels; or there
+            is no such `given`.
     """
+    require_choice("template of aligned images", given, get_args(ChipTemplate))
     side = chip.shape[0]
     if chip.shape[:2] != size and chip.shape[1] != side:
         raise UsageError(
             f"an aligned image of {chip.shape[1]}x{side}, but the model takes "
-            f"{size[1]}x{size[0]} or a square; leave out --aligned to align it"
+            f"{size[1]}x{size[0]} or a square; leave out `aligned` to align it"
         )
+    if not chip.size:
+        raise UsageError("an aligned image has no pixels")
     if given == "auto" and chip.shape[:2] != size and side == ARCFACE_SIZE:
         given = "arcface"
     if given == "arcface":

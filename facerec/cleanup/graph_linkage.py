@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.card import Metric
+from facerec.card import Metric, require_metric
 from facerec.cleanup.groups import Rows
 from facerec.cleanup.linkage import Tree, sorted_tree
 from facerec.cleanup.neighbours import neighbour_pairs
@@ -34,7 +34,11 @@ def link_neighbours(
     Args:
         embeddings: `(N, D) float32` unit vectors, N >= 1.
         advance: progress callback, with the number of merges.
+
+    Raises:
+        UsageError: there is no such metric.
     """
+    require_metric(metric)
     # Sorted, so that ties do not depend on the input's order.
     order = np.lexsort(embeddings.T[:_KEYS])
     clusters = _Clusters(embeddings[order], advance)

@@ -8,12 +8,13 @@ Müllner 2011, fig. 3) on one float32 triangle of them, which from 8,000 images 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facerec.card import Metric
+from facerec.card import Metric, require_metric
+from facerec.errors import require_choice
 from facerec.faces import Floats
 from facerec.parallel.products import products
 
@@ -42,7 +43,12 @@ def link(
 
     Returns:
         The merges by ascending distance; image n is cluster n, merge m makes cluster N + m.
+
+    Raises:
+        UsageError: there is no such metric or linkage.
     """
+    require_metric(metric)
+    require_choice("linkage", linkage, get_args(Linkage))
     count = len(embeddings)
     if count < 2:
         return np.empty((0, 4))
@@ -75,7 +81,11 @@ def distance_triangle(embeddings: Floats, metric: Metric) -> Floats:
 
     Args:
         embeddings: `(N, D) float32` unit vectors.
+
+    Raises:
+        UsageError: there is no such metric.
     """
+    require_metric(metric)
     count = len(embeddings)
     triangle = np.empty(count * (count - 1) // 2, np.float32)
     end = 0

@@ -154,29 +154,39 @@ class Engine:
     def align(self, image: Image, faces: Sequence[Face]) -> Image:
         """One chip per face on the model's template, `(N, H, W, 3) uint8` RGB.
 
+        A face without landmarks, such as of `embed` with `aligned`, is the whole image.
+
         Raises:
-            UsageError: the image is no `(H, W, 3) uint8` array, as `read_image` reads it.
+            UsageError: the image is no `(H, W, 3) uint8` array, as `read_image` reads it; or a
+                face has no landmarks, and the image is neither square nor of the model's size.
         """
-        return warp_to_template(require_image(image), faces, self.card.template, self._chip_size)
+        require_image(image)
+        template, size = self.card.template, self._chip_size
+        chips = np.empty((len(faces), *size, 3), np.uint8)
+        for chip, face in zip(chips, faces, strict=True):
+            pixels, located = self._with_points(image, face)
+            chip[:] = warp_to_template(pixels, [located], template, size)[0]
+        return chips
 
     def quality(self, found: Sequence[tuple[Image, Face]]) -> Floats:
         """Quality `(N,) float32` in [0, 1] of faces, each given with the image it was found in, by
         its pixels and landmarks alone.
 
         Raises:
-            UsageError: an image is no `(H, W, 3) uint8` array, as `read_image` reads it.
+            UsageError: as `align` does.
         """
         require_images(image for image, _ in found)
-        return face_quality(quality_chips(found), [face for _, face in found])
+        located = [self._with_points(image, face) for image, face in found]
+        return face_quality(quality_chips(located), [face for _, face in found])
 
     def embed_found(self, found: Sequence[tuple[Image, Face]]) -> Floats:
         """Unit vectors `(N, D) float32` of faces, each given with the image it was found in.
 
         Raises:
-            UsageError: an image is no `(H, W, 3) uint8` array, as `read_image` reads it.
+            UsageError: as `align` does.
         """
         require_images(image for image, _ in found)
-        return self._vectors.of_found(found).units
+        return self._vectors.of_found([self._with_points(*one) for one in found]).units
 
     def embed_chips(self, chips: Image) -> Floats:
         """Unit vectors `(N, D) float32` of chips `(N, H, W, 3) uint8` RGB.
@@ -184,9 +194,17 @@ class Engine:
         Views, where the card averages them, are taken from the chips themselves.
 
         Raises:
-            UsageError: one is no such array.
+            UsageError: one is no such array, or not of the model's size.
         """
-        require_images(chips)
+        height, width = self._chip_size
+        for chip in (images := require_images(chips)):
+            if chip.shape[:2] != (height, width):
+                raise UsageError(
+                    f"a chip of {chip.shape[1]}x{chip.shape[0]}, but {self.card.name} takes "
+                    f"{width}x{height}; `embed` with `aligned` takes squares of any size"
+                )
+        if not isinstance(chips, np.ndarray):
+            chips = np.array(images, np.uint8).reshape(-1, height, width, 3)
         return self._vectors.of_chips(chips).units
 
     def embed(
@@ -332,6 +350,16 @@ class Engine:
         """An aligned image on the model's template."""
         given = self._profile.alignment.template if self._profile is not None else "auto"
         return adapt_chip(image, self.card.template, self._chip_size, given)
+
+    def _with_points(self, image: Image, face: Face) -> tuple[Image, Face]:
+        """The face with landmarks, and an image to warp it from: without them the image is an
+        aligned one of the face, whose landmarks are the template's points."""
+        if not image.size:
+            raise UsageError(f"an image of {image.shape[1]}x{image.shape[0]} pixels shows no face")
+        if np.isfinite(face.landmarks).all():
+            return image, face
+        points = np.asarray(self.card.template.points, np.float32)
+        return self._chip_of(image), dataclasses.replace(face, landmarks=points)
 
     def _complete(self, located: Batch, *, aligned: bool) -> Batch:
         """The frames' faces with their embeddings and quality."""

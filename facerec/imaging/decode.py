@@ -108,8 +108,9 @@ def read_image(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> Image:
     """Read a photo, or an image file by its path, as `(H, W, 3) uint8` RGB, upright.
 
     Raises:
-        InputError: it is missing, unreadable, not an image, damaged, or has more than
+        InputError: it is missing, unreadable, not an image, damaged, a URL, or has more than
             `max_pixels` pixels; one line that starts with its name.
+        UsageError: it is neither a photo nor a path.
     """
     return decode_image(read_bytes(photo, max_pixels), str(photo), max_pixels)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import unicodedata
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Protocol
 from facerec.errors import InputError, UsageError
 from facerec.files.text import readable
 from facerec.imaging.belonging import Rule, rule_of_paths
-from facerec.imaging.names import is_archive, is_icloud_photo, is_packed
+from facerec.imaging.names import is_archive, is_icloud_photo, is_packed, is_url
 
 MAX_PIXELS = 150_000_000
 """Images with more pixels are refused before they are decoded, unless a profile says otherwise."""
@@ -154,9 +155,22 @@ class FailedPhoto:
 
 
 def read_bytes(photo: AnyPhoto, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The encoded bytes of a photo; see `Photo.read`."""
-    if isinstance(photo, str | Path):
-        return read_file(Path(photo), max_pixels)
+    """The encoded bytes of a photo; see `Photo.read`.
+
+    Raises:
+        InputError: it cannot be read, or is too long for an image of `max_pixels`.
+        UsageError: it is neither a photo nor a path.
+    """
+    if isinstance(photo, str) and is_url(photo):
+        raise unreadable(photo, "is a URL; only files are read here, so download it first")
+    if isinstance(photo, str | os.PathLike):
+        return read_file(Path(os.fsdecode(photo)), max_pixels)
+    if not hasattr(photo, "read"):
+        kind = type(photo).__name__
+        raise UsageError(
+            f"a photo is the path of its file, not a {kind}; bytes are read by "
+            "facerec.imaging.decode.decode_image, and an (H, W, 3) uint8 array is an image already"
+        )
     return photo.read(max_pixels)
 
 

@@ -52,7 +52,7 @@ class TorchEmbedder:
     def _plane(self, card: ModelCard, channels: tuple[float, float, float]) -> Tensor:
         """`(1, 3, H, W)`, channels last: broadcasting over rows is many times faster than over
         three channels."""
-        one = torch.tensor(channels, device=self._device).view(1, 3, 1, 1)
+        one = torch.tensor(channels, device=self._device, dtype=torch.float32).view(1, 3, 1, 1)
         plane = one.expand(1, 3, card.input_height, card.input_width)
         return plane.contiguous(memory_format=torch.channels_last)
 

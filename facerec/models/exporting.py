@@ -31,6 +31,7 @@ from facerec.models.runtimes.graphs import (
     OPSET,
     Precision,
     Whole,
+    example_input,
     keep_parts,
     quiet,
     require_agreement,
@@ -159,7 +160,7 @@ def export_openvino(export: Export, path: Path) -> Embedder:
 )
 def export_torchscript(export: Export, path: Path) -> Embedder:
     """Write the model and return its embedder."""
-    example = torch.zeros(2, 3, export.card.input_height, export.card.input_width)
+    example = example_input(export.card)
     with quiet(), torch.inference_mode():
         traced: Any = torch.jit.trace(export.network, example)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, str(path), _extra_files={CARD_KEY: export.rounded.to_json()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from facerec.card import ModelCard
@@ -38,12 +39,15 @@ def create_embedder(
 
 
 def load_network(card: ModelCard, state: Mapping[str, Tensor]) -> nn.Module:
-    """Build the card's architecture with these weights, in evaluation mode.
+    """Build the card's architecture with these weights, in evaluation mode: in float32 on the
+    processor, whatever `torch.set_default_device` and `torch.set_default_dtype` were told.
 
     Raises:
         MissingError: no such architecture, or the weights do not fit it.
     """
-    network = create_network(card)
+    # The default device is each thread's own; the default type is the process's, so is not changed.
+    with torch.device("cpu"):
+        network = create_network(card).float()
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -13,12 +13,12 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from facerec.errors import FacerecError, ProfileError, did_you_mean
+from facerec.errors import FacerecError, ProfileError, did_you_mean, require_choice
 from facerec.files.home import expand_home
 from facerec.files.parsing import compose_yaml, construct_yaml, parse_yaml
 from facerec.files.text import read_text
@@ -77,11 +77,29 @@ class Profile(Section):
         flags: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Profile:
-        """`resolve(...)`, without the origins."""
-        return resolve(name, settings=settings, flags=flags, environment=environment).profile
+        """The profile of that name or file, with the layers that override it.
+
+        What is invalid in `Profile(...)` itself is a `ValidationError` of pydantic's.
+
+        Args:
+            name: a shipped profile's name or a YAML file.
+            settings: `section.key=value` texts.
+            flags: values by `section.key`, which override `settings`; None values are left out.
+            environment: `FACEREC_SECTION_KEY` variables; default `os.environ`.
+
+        Raises:
+            ProfileError: a file, key or value is unknown or invalid; names file, line and key.
+        """
+        given = _Given(settings, flags, "settings:", "flags")
+        return _resolve(name, given, environment).profile
 
     def looking_again(self, how: SecondLook) -> Profile:
-        """This profile with `detector.second_look` set, where it is empty."""
+        """This profile with `detector.second_look` set, where it is empty.
+
+        Raises:
+            UsageError: there is no such second look.
+        """
+        require_choice("second look", how, get_args(SecondLook))
         section = self.detector.model_copy(update={"second_look": self.detector.second_look or how})
         return self.model_copy(update={"detector": section})
 
@@ -98,6 +116,21 @@ class Resolved:
 class _Value:
     value: Any
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What overrides a profile's file and the environment.
+
+    Attributes:
+        settings, flags: see `Profile.load`.
+        setting, flag: what an error calls them, as the command line or as Python's parameters.
+    """
+
+    settings: Iterable[str]
+    flags: Mapping[str, Any] | None
+    setting: str
+    flag: str
 
 
 _Layer = dict[str, _Value]
@@ -125,13 +158,17 @@ def resolve(
     Raises:
         ProfileError: a file, key or value is unknown or invalid; names file, line and key.
     """
+    return _resolve(name, _Given(settings, flags, "--set", "command line"), environment)
+
+
+def _resolve(name: str | Path, given: _Given, environment: Mapping[str, str] | None) -> Resolved:
     variables = _read_environment(os.environ if environment is None else environment)
     upper: _Layer = {}
-    for setting in settings:
-        upper.update(_read_setting(setting))
-    for key, value in (flags or {}).items():
+    for setting in _checked(given.settings):
+        upper.update(_read_setting(setting, f"{given.setting} {setting}"))
+    for key, value in (given.flags or {}).items():
         if value is not None:
-            upper[key] = _Value(value, "command line")
+            upper[key] = _Value(value, given.flag)
     lower = _overridden(_read_file(_find(name), ()), variables)
     return _validate(_overridden(lower, upper))
 
@@ -178,6 +215,8 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _find(name: str | Path, beside: Path | None = None) -> Path:
+    if not isinstance(name, str | Path):
+        raise ProfileError(f"a profile is a name or a file, not a {type(name).__name__}")
     if (
         isinstance(name, Path)
         or name.endswith((".yaml", ".yml"))
@@ -314,12 +353,31 @@ def _read_environment(environment: Mapping[str, str]) -> _Layer:
     return layer
 
 
-def _read_setting(setting: str) -> _Layer:
+def _checked(settings: Iterable[str]) -> list[str]:
+    """The settings as a list, each a text; a single text is none, or each letter would count.
+
+    Raises:
+        ProfileError: they are something else.
+    """
+    single = isinstance(settings, str | bytes | Mapping)
+    if single or not isinstance(settings, Iterable):
+        raise ProfileError(
+            f"settings: a list is wanted, not a {type(settings).__name__}; "
+            'give ["section.key=value"], or a mapping as flags'
+        )
+    checked = list(settings)
+    for setting in checked:
+        if not isinstance(setting, str):
+            raise ProfileError(f'settings: {setting!r}: give texts, "section.key=value"')
+    return checked
+
+
+def _read_setting(setting: str, origin: str) -> _Layer:
     key, separator, value = setting.partition("=")
     if not separator:
-        raise ProfileError(f"--set {setting}: give section.key=value")
+        raise ProfileError(f"{origin}: give section.key=value")
     layer: _Layer = {}
-    _add(layer, key.strip(), _scalar(value, f"--set {setting}"), f"--set {setting}")
+    _add(layer, key.strip(), _scalar(value, origin), origin)
     return layer
 
 

@@ -117,8 +117,13 @@ def test_an_arcface_chip_is_moved_to_the_models_template() -> None:
 
 
 def test_what_is_not_square_is_refused_with_a_way_out() -> None:
-    with pytest.raises(UsageError, match=r"aligned image of 60x50, .* leave out --aligned"):
+    with pytest.raises(UsageError, match=r"aligned image of 60x50, .* leave out `aligned`"):
         adapt_chip(noise(50, 60), ARCFACE, (150, 150))
+
+
+def test_a_template_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="called arcfac; did you mean arcface"):
+        adapt_chip(noise(150, 150), ARCFACE, (150, 150), "arcfac")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", [56, 160, 224])

@@ -45,6 +45,15 @@ def test_the_clusters_are_scikit_learns(linkage, small, monkeypatch):
         assert adjusted_rand_score(cut(tree, threshold), theirs.labels_) == 1
 
 
+@pytest.mark.parametrize(
+    ("metric", "linkage"), [("Cosine", "average"), ("l2", "single"), ("cosine", "averge")]
+)
+def test_a_misspelt_metric_or_linkage_is_refused(metric, linkage):
+    vectors = noise_vectors(np.random.default_rng(0), 3)
+    with pytest.raises(UsageError, match=r"no (metric|linkage) is called (Cosine|l2|averge)"):
+        link(vectors, metric, linkage)
+
+
 def test_one_image_is_kept():
     vectors = noise_vectors(np.random.default_rng(0), 1)
     tree = link(vectors, "cosine", "average")

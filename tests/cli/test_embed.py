@@ -127,7 +127,7 @@ def test_aligned_images_that_are_not_square_fail_one_by_one(
     write_image(square, read_image(square, 10**7)[:-1])
     code, _, err = run("embed", people, "--aligned", "-o", tmp_path / "g.h5")
     assert code == 3
-    assert err.count("leave out --aligned") == 2
+    assert err.count("leave out `aligned`") == 2
 
 
 def test_an_arcface_chip_is_recognised_as_the_raw_photo(

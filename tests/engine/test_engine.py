@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -133,6 +134,33 @@ def test_frames_are_read_in_order_with_what_is_unwanted_left_undecoded(
     assert len({frame.sha256 for frame in unwanted}) == 3
 
 
+@pytest.mark.parametrize("settings", [[], ["model.augment=views"]])
+@pytest.mark.parametrize("side", [150, 112, 40])
+def test_a_face_without_landmarks_is_its_whole_image(
+    settings: list[str], side: int, photo: np.ndarray
+) -> None:
+    engine = Engine.from_profile(Profile.load(settings=settings))
+    aligned = engine.align(photo, engine.detect([photo])[0])[0]
+    chip = cv2.resize(aligned, (side, side), interpolation=cv2.INTER_AREA)
+    (face,) = engine.embed([chip], aligned=True)[0]
+    assert np.isnan(face.landmarks).all()
+    (again,) = engine.embed(engine.align(chip, [face]), aligned=True)[0]
+    assert again.embedding @ face.embedding == pytest.approx(1, abs=1e-5)
+    (vector,) = engine.embed_found([(chip, face)])
+    assert vector @ face.embedding == pytest.approx(1, abs=1e-5)
+    assert engine.quality([(chip, face)])[0] == pytest.approx(face.quality, abs=1e-5)
+    if side == 150:
+        assert np.array_equal(engine.align(chip, [face])[0], chip)
+
+
+def test_a_face_without_landmarks_is_not_sought_in_a_photo(engine, photo: np.ndarray) -> None:
+    (face,) = engine.embed([noise(150, 150)], aligned=True)[0]
+    calls = [engine.embed_found, engine.quality, lambda found: engine.align(photo, [face])]
+    for call in calls:
+        with pytest.raises(UsageError, match=r"an aligned image of \d+x\d+, but the model takes"):
+            call([(photo, face)])
+
+
 def test_what_is_no_image_is_refused_with_what_it_is(engine, photo: np.ndarray) -> None:
     face = engine.detect([photo])[0][0]
     wrong: dict[str, object] = {
@@ -162,3 +190,25 @@ def test_what_is_no_image_is_refused_with_what_it_is(engine, photo: np.ndarray) 
             engine.embed(single)
     with pytest.raises(UsageError, match="and type float"):
         engine.embed_chips(engine.align(photo, [face]) / 255)
+
+
+def test_what_does_not_fit_is_a_usage_error(engine, photo: np.ndarray) -> None:
+    face = engine.detect([photo])[0][0]
+    for chips in (np.zeros((2, 112, 112, 3), np.uint8), [noise(150, 150), noise(112, 112)]):
+        with pytest.raises(UsageError, match=r"a chip of 112x112, but .* takes 150x150"):
+            engine.embed_chips(chips)
+    nothing = np.zeros((0, 0, 3), np.uint8)
+    with pytest.raises(UsageError, match="an aligned image has no pixels"):
+        engine.embed([nothing], aligned=True)
+    for call in (engine.embed_found, engine.quality, lambda found: engine.align(nothing, [face])):
+        with pytest.raises(UsageError, match="an image of 0x0 pixels shows no face"):
+            call([(nothing, face)])
+    for profile in (None, {}, 3):
+        with pytest.raises(UsageError, match="a profile is a name or a file, not a"):
+            Engine.from_profile(profile)
+
+
+def test_chips_may_be_a_list(engine) -> None:
+    chips = [noise(150, 150), noise(150, 150, seed=1)]
+    assert np.array_equal(engine.embed_chips(chips), engine.embed_chips(np.stack(chips)))
+    assert engine.embed_chips([]).shape == (0, 128)

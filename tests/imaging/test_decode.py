@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from facerec.errors import InputError
+from facerec.errors import InputError, UsageError
 from facerec.faces import Image
 from facerec.imaging import decode
 from facerec.imaging.decode import decode_image, read_header, read_image
@@ -478,6 +478,31 @@ def test_what_is_no_image_is_refused(data: bytes, said: str) -> None:
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.jpg: no such file$"):
         read_image(tmp_path / "gone.jpg", ENOUGH)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [b"\xff\xd8\xff", Pillow.new("RGB", (9, 9)), np.zeros((9, 9, 3), np.uint8), None, 0],
+    ids=lambda given: type(given).__name__,
+)
+def test_what_is_neither_a_photo_nor_a_path_is_refused(given: object) -> None:
+    kind = type(given).__name__
+    with pytest.raises(UsageError, match=f"a photo is the path of its file, not a {kind}; "):
+        read_image(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.jpg", "file:///x.jpg", "s3://a/x.jpg"])
+def test_a_url_is_not_read(url: str) -> None:
+    with pytest.raises(InputError, match=f"^{url}: is a URL; only files are read here"):
+        read_image(url)
+
+
+def test_a_path_may_be_of_any_kind(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Pillow.new("RGB", (9, 7)).save(path)
+    (entry,) = os.scandir(tmp_path)
+    for place in (str(path), path, entry):
+        assert read_image(place).shape == (7, 9, 3)  # type: ignore[arg-type]
 
 
 def test_a_folder_says_so(tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from facerec.models.factory import create_network
+from facerec.engine.engine import Engine
+from facerec.models.factory import create_network, load_network
+from facerec.profile.loading import Profile
 from facerec.registry import BACKBONES
-from tests.conftest import make_card
+from tests.conftest import make_card, noise
 
 pytestmark = pytest.mark.numeric
 
@@ -54,6 +59,7 @@ PARAMETERS = {
     "mobilefacenet_relu": 999_936 + (512 - 128) * (512 + 3),  # foamliu's, with 512 values out
 }
 NAMES = BACKBONES.names(tests=True)
+CHIPS = noise(300, 150).reshape(2, 150, 150, 3)
 TINY = sorted(name for name in NAMES if name.startswith("test_"))
 
 
@@ -65,6 +71,42 @@ def build(name: str, side: int = 112, embedding: int = 512) -> torch.nn.Module:
 def test_every_network_has_a_known_size_or_is_a_tiny_one():
     others = {"dlib_resnet", "sface_mobilenet", "adaface_ir_18", "adaface_ir_34"}
     assert {*PARAMETERS, *TINY, *others} == {*NAMES}
+
+
+@pytest.fixture(params=[{"dtype": torch.float64}, {"dtype": torch.float16}, {"device": "meta"}])
+def torch_defaults(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Defaults of PyTorch that a program may have set; `meta` stands for any device."""
+    torch.set_default_dtype(request.param.get("dtype", torch.float32))
+    torch.set_default_device(request.param.get("device"))
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("name", [*TINY, "dlib_resnet"])
+@pytest.mark.usefixtures("torch_defaults")
+def test_pytorchs_defaults_do_not_reach_a_loaded_network(name):
+    card = make_card(512, architecture=name, input_height=112, input_width=112)
+    with torch.device("cpu"):
+        state = create_network(card).float().state_dict()
+    loaded = load_network(card, state).state_dict()
+    assert {(str(one.device), one.dtype) for one in loaded.values() if one.is_floating_point()} == {
+        ("cpu", torch.float32)
+    }
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+@pytest.fixture(scope="module", params=[[], ["runtime.engine=torch"]])
+def embedded(request: pytest.FixtureRequest) -> tuple[Profile, np.ndarray]:
+    """A profile, and its vectors under PyTorch's own defaults."""
+    profile = Profile.load(settings=request.param)
+    return profile, Engine.from_profile(profile).embed_chips(CHIPS)
+
+
+@pytest.mark.usefixtures("torch_defaults")
+def test_pytorchs_defaults_do_not_change_vectors(embedded):
+    profile, vectors = embedded
+    assert np.array_equal(Engine.from_profile(profile).embed_chips(CHIPS), vectors)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from facerec.errors import ProfileError
+from facerec.errors import ProfileError, UsageError
 from facerec.profile.loading import Profile, json_schema, known_keys, resolve, shipped_profiles
 from tests.conftest import ROOT
 
@@ -170,6 +170,34 @@ train:
 def test_an_integer_may_have_an_exponent(steps: str) -> None:
     profile = Profile.load(settings=[f"train.max_steps={steps}"], environment={})
     assert profile.train.max_steps == 10_000
+
+
+def test_a_second_look_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="no second look is called turn; did you mean turns"):
+        Profile().looking_again("turn")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("detector.min_face=40", r"a list is wanted, not a str; give \["),
+        ({"detector.min_face": 40}, "a list is wanted, not a dict; .* or a mapping as flags"),
+        (None, "a list is wanted, not a NoneType"),
+        ([("detector.min_face", 40)], r"\('detector.min_face', 40\): give texts"),
+    ],
+)
+def test_settings_are_a_list_of_texts(settings: object, said: str) -> None:
+    with pytest.raises(ProfileError, match=f"^settings: {said}"):
+        Profile.load(settings=settings)  # type: ignore[arg-type]
+
+
+def test_a_setting_is_called_as_it_was_given() -> None:
+    with pytest.raises(ProfileError, match=r"^settings: detector.minface=40: unknown key"):
+        Profile.load(settings=["detector.minface=40"], environment={})
+    with pytest.raises(ProfileError, match=r"^--set detector.minface=40: unknown key"):
+        resolve(settings=["detector.minface=40"], environment={})
+    with pytest.raises(ProfileError, match=r"^flags: detector.min_face: "):
+        Profile.load(flags={"detector.min_face": "x"}, environment={})
 
 
 def test_a_setting_needs_a_value() -> None:

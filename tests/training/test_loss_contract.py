@@ -214,7 +214,7 @@ def test_an_unknown_loss_is_answered_with_the_nearest() -> None:
     with pytest.raises(ProfileError) as caught:
         Profile.load(settings=["train.loss=arcfac"])
     assert str(caught.value) == (
-        "--set train.loss=arcfac: train.loss: no loss is called arcfac; did you mean arcface?"
+        "settings: train.loss=arcfac: train.loss: no loss is called arcfac; did you mean arcface?"
     )
 
 

@@ -42,14 +42,20 @@ class Whole(nn.Module):
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
         super().__init__()
         self.network, self.reversed = network, card.colour == "BGR"
-        self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1))
-        self.register_buffer("scale", 1 / torch.tensor(card.std).view(1, 3, 1, 1))
+        mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
+        self.register_buffer("mean", torch.from_numpy(mean).view(1, 3, 1, 1))
+        self.register_buffer("scale", 1 / torch.from_numpy(std).view(1, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.reversed:
             x = x.flip(1)
         y: Tensor = self.network((x - self.mean) * self.scale)
         return y
+
+
+def example_input(card: ModelCard) -> Tensor:
+    """`(2, 3, H, W) float32` network input to trace a network with."""
+    return torch.from_numpy(np.zeros((2, 3, card.input_height, card.input_width), np.float32))
 
 
 def rounded_card(card: ModelCard, target: str, precision: Precision) -> ModelCard:
@@ -83,7 +89,7 @@ def write_onnx(
         raise MissingError(
             f"{error.name} is not installed; pip install 'facerec[export]'"
         ) from error
-    example = torch.zeros(2, 3, card.input_height, card.input_width)
+    example = example_input(card)
     with tempfile.TemporaryDirectory() as folder:
         plain = path if precision == "fp32" else Path(folder) / "plain.onnx"
         with quiet():
