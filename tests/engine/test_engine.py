@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,3 +164,11 @@ def test_what_is_no_image_is_refused_with_what_it_is(engine, photo: np.ndarray) 
             engine.embed(single)
     with pytest.raises(UsageError, match="and type float"):
         engine.embed_chips(engine.align(photo, [face]) / 255)
+
+
+def test_an_engine_that_is_sent_to_another_process_says_to_make_one_there(engine) -> None:
+    for send in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(UsageError, match=r"cannot be pickled .* in each process, by Engine\."):
+            send(engine)
+    assert copy.copy(engine).card == engine.card
+    assert pickle.loads(pickle.dumps(Profile())) == Profile()
