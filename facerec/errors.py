@@ -56,6 +56,10 @@ class UsageError(FacerecError):
     """The request cannot be met: a bad option, an output that cannot be written."""
 
 
+class ArgumentError(UsageError, ValueError):
+    """A value given from Python cannot be used; also a `ValueError`."""
+
+
 class ProfileError(UsageError):
     """A profile, `--set` or `FACEREC_…` value is unknown or invalid."""
 

@@ -22,7 +22,7 @@ INNER = {
     },
     "Gallery": {
         "append", "apply", "base", "base_vectors", "batches", "blocks", "entries", "index",
-        "numbers", "of_base", "templates_of",
+        "numbers", "of_base", "revision", "sizes", "templates_of",
     },
 }  # fmt: skip
 """Members that commands and backends share; the page does not promise them."""

@@ -7,7 +7,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -76,6 +76,18 @@ class Engine:
             profile = Profile.load(profile)
         detector = with_second_look(build_detector(profile), profile.detector)
         return cls(detector, open_model(profile), batch=profile.runtime.batch, profile=profile)
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "an Engine cannot be pickled or deeply copied: it holds networks and threads; make one "
+            "in each process, by Engine.from_profile(profile): a Profile can be pickled"
+        )
+
+    def __copy__(self) -> Engine:
+        """An engine of the same networks."""
+        same = object.__new__(type(self))
+        vars(same).update(vars(self))
+        return same
 
     @property
     def card(self) -> ModelCard:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-import numpy as np
-
 from facerec.card import ModelCard
 from facerec.faces import Face, Floats
 
@@ -71,25 +69,6 @@ class Batch:
         )
 
 
-def face_embeddings(faces: Sequence[Face], size: int) -> Floats:
-    """The faces' embeddings, `(F, size) float32`.
-
-    Raises:
-        ValueError: there is no face, or one has no embedding, or one of another size, or not of
-            unit length, as of NaN: a gallery that held it would be refused as damaged when it is
-            opened.
-    """
-    if not faces:
-        raise ValueError("no face to add; `remove_source` removes what a photo gave")
-    found = [face.embedding for face in faces]
-    if any(vector is None or vector.shape != (size,) for vector in found):
-        raise ValueError(f"every face needs an embedding of {size} values")
-    vectors = np.array(found, np.float32).reshape(-1, size)
-    if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
-        raise ValueError("every face needs an embedding of unit length")
-    return vectors
-
-
 class GalleryStore(Protocol):
     """People and the vectors of their faces.
 
@@ -108,8 +87,19 @@ class GalleryStore(Protocol):
     def __len__(self) -> int:
         """Number of entries."""
 
+    @property
+    def revision(self) -> object:
+        """A value that each change of the people or the card replaces."""
+
     def counts(self, where: Where | None = None) -> dict[str, int]:
-        """Entries per person, in the people's order, without people who have none."""
+        """Entries per person, in the people's order, without people who have none.
+
+        Raises:
+            UsageError: `where` is not texts by texts.
+        """
+
+    def sizes(self, where: Where | None = None) -> dict[int, int]:
+        """People by their number of entries, without people who have none."""
 
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """All entries, in order, at most `size` at once."""
@@ -139,10 +129,14 @@ class GalleryStore(Protocol):
         where an index found the candidates.
 
         Args:
-            queries: `(Q, D) float32` unit vectors.
+            queries: `(Q, D) float32` unit vectors, or means of unit vectors.
             top: people per query, at most.
             match: compare with templates or with entries.
             least: minimum similarity.
+
+        Raises:
+            UsageError: the queries have another shape or are longer than unit vectors; `top` is
+                below 1; there is no such `match`; or `where` is not texts by texts.
         """
 
     def holds(self, person: str, sha256: str) -> bool:
@@ -151,14 +145,14 @@ class GalleryStore(Protocol):
     def photos(self) -> Iterator[tuple[str, str, str]]:
         """Person, source and hash of each entry, without its vector."""
 
-    def has_source(self, person: str, source: str) -> bool:
+    def has_source(self, person: str, source: str | Path) -> bool:
         """Whether a photo of that name, whatever its content, is enrolled for that person."""
 
     def add(
         self,
         person: str,
         faces: Sequence[Face],
-        source: str,
+        source: str | Path,
         sha256: str = "",
         meta: Where | None = None,
     ) -> None:
@@ -166,8 +160,9 @@ class GalleryStore(Protocol):
 
         Raises:
             UsageError: the name is empty or holds a slash or a control character, or is new and
-                longer than 255 bytes in UTF-8.
-            ValueError: a face has no embedding of the card's size and of unit length.
+                longer than 255 bytes in UTF-8; or `meta` is not texts by texts.
+            ArgumentError: there is no face, or one has no embedding of the card's size and of unit
+                length.
         """
 
     def append(self, batch: Batch) -> None:
@@ -194,7 +189,7 @@ class GalleryStore(Protocol):
             UsageError: the person is unknown.
         """
 
-    def remove_source(self, person: str, source: str) -> int:
+    def remove_source(self, person: str, source: str | Path) -> int:
         """Remove a person's entries from one photo; returns how many.
 
         Raises:

@@ -38,13 +38,15 @@ class Certainty:
     Args:
         cohort: of the model's card.
         enrolled: number of people by the number of photos that they are enrolled with; of people
-            compared photo by photo, the number of photos under 1.
+            compared photo by photo, the number of photos under 1. Nobody counts as one person of
+            one photo, as a stranger is compared with somebody at least.
     """
 
     def __init__(self, cohort: Cohort, enrolled: Mapping[int, int]) -> None:
         self._cosines = np.array(cohort.cosines)
         self._log_spread = np.log(cohort.spread)
-        people = max(sum(enrolled.values()), 1)
+        if not (people := sum(enrolled.values())):
+            people, enrolled = 1, {1: 1}
         weights = dict.fromkeys(cohort.impostor, 0)
         for photos, count in enrolled.items():
             # Rates level off: beyond the cohort's largest number its own stand.

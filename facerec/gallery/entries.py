@@ -29,24 +29,47 @@ def known_quality(face: Face) -> float:
 
 def format_meta(meta: Mapping[str, str]) -> str:
     """Metadata as stored: a JSON object with sorted keys, or "" for none."""
-    return json.dumps(dict(meta), ensure_ascii=False, sort_keys=True) if meta else ""
+    return format_json(dict(meta)) if meta else ""
+
+
+def format_json(value: object) -> str:
+    """A value as JSON with sorted keys.
+
+    Raises:
+        ValueError: it is nested too deeply.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def parse_meta(text: str) -> dict[str, str]:
-    """The inverse of `format_meta`.
+    """The inverse of `format_meta`; what is no text, as earlier versions took, as its JSON.
 
     Raises:
-        MissingError: the text is no JSON object of texts.
+        MissingError: the text is no JSON object.
     """
     if not text:
         return {}
     try:
-        meta = parse_json(text)
-    except ValueError:
-        meta = None
-    if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
-        raise MissingError(f"damaged metadata of an enrolled face: {text[:60]!r}")
-    return meta
+        return meta_texts(parse_json(text))
+    except (TypeError, ValueError) as error:
+        raise MissingError(f"damaged metadata of an enrolled face: {text[:60]!r}") from error
+
+
+def meta_texts(meta: object) -> dict[str, str]:
+    """Metadata as read from JSON; what is no text, as earlier versions took, as its JSON.
+
+    Raises:
+        TypeError: they are no object.
+        ValueError: they are nested too deeply.
+    """
+    if not isinstance(meta, dict):
+        raise TypeError("metadata are no object")
+    return {
+        key: value if isinstance(value, str) else format_json(value) for key, value in meta.items()
+    }
 
 
 def matches(meta: Mapping[str, str], where: Mapping[str, str]) -> bool:
@@ -230,6 +253,10 @@ class Base:
 
     def __len__(self) -> int:
         return len(self.person)
+
+    def __deepcopy__(self, memo: object) -> Base:
+        """Itself, as it is immutable and may be of gigabytes."""
+        return self
 
     def take(self, rows: slice | Rows) -> Entries:
         """The chosen rows, texts as str."""

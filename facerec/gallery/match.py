@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -114,6 +113,21 @@ def comparing(
     return (*decision_threshold(card, section, certainty), certainty)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decider:
+    """What a matcher decides by at one moment; see its properties.
+
+    Attributes:
+        revision: of the gallery.
+    """
+
+    revision: object
+    card: ModelCard
+    certainty: Certainty | None
+    metric: Metric
+    threshold: float
+
+
 class Matcher:
     """Identifies faces in a gallery by a profile's `recognize` section.
 
@@ -123,12 +137,11 @@ class Matcher:
         model: the card of the model that embeds the faces.
         where: the gallery's name in an error.
 
+    Threads may share a matcher, as they may its gallery. What it decides by follows the gallery as
+    it grows and shrinks.
+
     Attributes:
         gallery: the people.
-        metric: of `threshold` and of all distances returned.
-        threshold: largest distance accepted as the same person.
-        card: whose thresholds apply.
-        certainty: what a cosine with the gallery's people means; None where the card does not say.
 
     Raises:
         IncompatibleError: the gallery was built with another model.
@@ -142,11 +155,45 @@ class Matcher:
         model: ModelCard,
         where: str = "the gallery",
     ) -> None:
-        self.card = deciding_card(gallery, model, where)
         self.gallery = gallery
         self._section = section
-        self.certainty = certainty_of(self.card, self._enrolled)
-        self.metric, self.threshold = decision_threshold(self.card, section, self.certainty)
+        self._model = model
+        self._where = where
+        self._decider = self._decide_by()
+
+    @property
+    def metric(self) -> Metric:
+        """Of `threshold` and of all distances returned."""
+        return self._newest().metric
+
+    @property
+    def threshold(self) -> float:
+        """The largest distance accepted as the same person, for the people enrolled now."""
+        return self._newest().threshold
+
+    @property
+    def card(self) -> ModelCard:
+        """Whose thresholds apply."""
+        return self._newest().card
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """What a cosine with the gallery's people means; None where the card does not say."""
+        return self._newest().certainty
+
+    def _newest(self) -> _Decider:
+        """What is decided by, made anew if the gallery was changed."""
+        if self._decider.revision is not self.gallery.revision:
+            self._decider = self._decide_by()
+        return self._decider
+
+    def _decide_by(self) -> _Decider:
+        # Looked at first: a change that another thread makes meanwhile is seen the next time.
+        revision = self.gallery.revision
+        card = deciding_card(self.gallery, self._model, self._where)
+        certainty = certainty_of(card, self._enrolled)
+        metric, threshold = decision_threshold(card, self._section, certainty)
+        return _Decider(revision, card, certainty, metric, threshold)
 
     def match(
         self, embeddings: Floats, held: Sequence[str | None] = (), lead: float = 0.0
@@ -157,13 +204,17 @@ class Matcher:
             embeddings: `(F, D) float32` unit vectors, or means of unit vectors.
             held: each face's identity in earlier frames, or None.
             lead: hysteresis: cosine added to a face's similarity to the identity it held.
+
+        Raises:
+            UsageError: the embeddings have another shape, or are longer than unit vectors.
         """
         if not len(embeddings):
             return []
+        decider = self._newest()
         # With F faces and unique identities, a face falls back on at most its F-th nearest.
         top = max(self._section.candidates, len(embeddings) if self._section.unique else 1)
         # The second most similar says how certain the first is.
-        top = max(top, 1 if self.certainty is None else 2)
+        top = max(top, 1 if decider.certainty is None else 2)
         found = self.gallery.search(
             embeddings, top, match=self._section.match, where=self._section.where
         )
@@ -174,13 +225,16 @@ class Matcher:
                 hits += self._compare(vector, name)
             near = [Hit(hit.name, hit.similarity + lead * (hit.name == name)) for hit in hits]
             leaning.append(sorted(near, key=lambda hit: -hit.similarity))
-        decided = self._decide(leaning)
-        matches = [self._match(name, hits) for name, hits in zip(decided, found, strict=True)]
-        if self.certainty is None:
+        decided = self._decide(leaning, decider)
+        matches = [
+            self._match(name, hits, decider.metric)
+            for name, hits in zip(decided, found, strict=True)
+        ]
+        if decider.certainty is None:
             return matches
         cosines = [-1.0 if one.nearest is None else one.nearest.similarity for one in matches]
         others = [_rival(one, hits) for one, hits in zip(matches, found, strict=True)]
-        probabilities = self.certainty.probability(cosines, others).tolist()
+        probabilities = decider.certainty.probability(cosines, others).tolist()
         return [
             one if one.nearest is None else replace(one, probability=probability)
             for one, probability in zip(matches, probabilities, strict=True)
@@ -188,14 +242,25 @@ class Matcher:
 
     def _enrolled(self) -> dict[int, int]:
         """The gallery's people by number of photos, as `Certainty` takes them."""
-        counts = self.gallery.counts(self._section.where).values()
-        return {1: sum(counts)} if self._section.match == "exemplar" else dict(Counter(counts))
+        sizes = self.gallery.sizes(self._section.where)
+        if self._section.match == "template":
+            return sizes
+        return {1: sum(faces * people for faces, people in sizes.items())}
 
     def match_faces(self, faces: Sequence[Face]) -> list[Match]:
-        """One decision per embedded face of an image."""
+        """One decision per embedded face of an image.
+
+        Raises:
+            UsageError: a face has no embedding.
+        """
         if not faces:
             return []
-        return self.match(np.stack([face.embedding for face in faces]))  # type: ignore[misc]
+        vectors = [face.embedding for face in faces if face.embedding is not None]
+        if len(vectors) < len(faces):
+            raise UsageError(
+                "a face has no embedding: Engine.embed gives faces with one, Engine.detect without"
+            )
+        return self.match(np.stack(vectors))
 
     def _compare(self, vector: Floats, name: str) -> list[Hit]:
         """A face's similarity to a person outside its top hits; empty if the person was removed."""
@@ -209,9 +274,9 @@ class Matcher:
         vectors = rows.embeddings if exemplar else mean_vector(rows.embeddings)[None]
         return [Hit(name, float(np.clip((vectors @ vector).max(), -1, 1)))]
 
-    def _decide(self, found: Sequence[Sequence[Hit]]) -> list[str | None]:
+    def _decide(self, found: Sequence[Sequence[Hit]], decider: _Decider) -> list[str | None]:
         """The person of each face, or None."""
-        least = distance_to_similarity(self.threshold, self.metric)
+        least = distance_to_similarity(decider.threshold, decider.metric)
         near = [[hit for hit in hits if hit.similarity >= least] for hits in found]
         if not self._section.unique:
             return [hits[0].name if hits else None for hits in near]
@@ -225,16 +290,16 @@ class Matcher:
                 taken.add(hit.name)
         return decided
 
-    def _match(self, name: str | None, hits: Sequence[Hit]) -> Match:
-        candidates = tuple(self._candidate(hit) for hit in hits[: self._section.candidates])
+    def _match(self, name: str | None, hits: Sequence[Hit], metric: Metric) -> Match:
+        candidates = tuple(_candidate(hit, metric) for hit in hits[: self._section.candidates])
         if name is None:
             return Match(None, candidates[0] if candidates else None, candidates)
         decided = next(hit for hit in hits if hit.name == name)
-        return Match(name, self._candidate(decided), candidates)
+        return Match(name, _candidate(decided, metric), candidates)
 
-    def _candidate(self, hit: Hit) -> Candidate:
-        distance = similarity_to_distance(hit.similarity, self.metric)
-        return Candidate(hit.name, hit.similarity, distance)
+
+def _candidate(hit: Hit, metric: Metric) -> Candidate:
+    return Candidate(hit.name, hit.similarity, similarity_to_distance(hit.similarity, metric))
 
 
 def _rival(match: Match, hits: Sequence[Hit]) -> float:

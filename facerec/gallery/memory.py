@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +14,23 @@ from typing_extensions import Self
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
-from facerec.gallery.base import Batch, Hit, MatchBy, Where, face_embeddings
-from facerec.gallery.columns import GalleryColumns
+from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.checks import (
+    batch_of_faces,
+    check_batch,
+    check_meta,
+    check_search,
+    source_text,
+)
+from facerec.gallery.columns import GalleryColumns, under_lock
 from facerec.gallery.entries import (
     Base,
     Entries,
     Growing,
     format_meta,
-    known_quality,
     mean_vectors,
 )
-from facerec.gallery.people import check_name, check_new_name, renamed, stored_name
+from facerec.gallery.people import Names, check_name, check_new_name, renamed, stored_name
 from facerec.gallery.search.exact import Best, ExactSearch
 
 if TYPE_CHECKING:
@@ -81,8 +88,18 @@ class _Part:
     allowed: NDArray[np.bool_] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Searched:
+    """What is searched, as it is at one moment: it needs no lock."""
+
+    names: Names
+    parts: Sequence[_Part]
+
+
 class MemoryGallery(GalleryColumns):
     """A `GalleryStore` of its columns, without a place to commit to."""
+
+    _made_anew = GalleryColumns._made_anew | {"_exact", "_indexes", "_searched"}
 
     def __init__(
         self, card: ModelCard, people: Iterable[str] = (), entries: Entries | None = None
@@ -100,13 +117,17 @@ class MemoryGallery(GalleryColumns):
 
     def _begin(self, card: ModelCard, base: Base) -> None:
         super().__init__(card, base)
-        self._exact: dict[MatchBy, ExactSearch] = {}
-        self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
-        self.find_index: Callable[[MatchBy], ApproximateSearch | None] | None = None
-        """Opens the approximate index of the gallery file."""
-        self._parts: dict[tuple[str, str], list[_Part]] = {}
+        self.find_index: Callable[[MatchBy, Floats], ApproximateSearch | None] | None = None
+        """Opens the approximate index of the gallery file, which is of these vectors."""
+        self._revision = object()
         self.changes: list[Change] = []
         """Changes since the last commit."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._exact: dict[MatchBy, ExactSearch] = {}
+        self._indexes: dict[MatchBy, ApproximateSearch | None] = {}
+        self._searched: dict[tuple[str, str], _Searched] = {}
 
     @property
     def card(self) -> ModelCard:
@@ -114,9 +135,15 @@ class MemoryGallery(GalleryColumns):
         return self._card
 
     @card.setter
+    @under_lock
     def card(self, card: ModelCard) -> None:
-        self._card = card
+        self._card, self._revision = card, object()
         self.changes.append(NewCard(card))
+
+    @property
+    def revision(self) -> object:
+        """See `GalleryStore.revision`."""
+        return self._revision
 
     def search(
         self,
@@ -128,66 +155,56 @@ class MemoryGallery(GalleryColumns):
         where: Where | None = None,
     ) -> list[list[Hit]]:
         """See `GalleryStore.search`."""
+        queries = check_search(queries, self._card.embedding_size, top, match)
+        where = check_meta(where, "where")
         best = Best.of_none(len(queries), top, least if least > -1 else -np.inf)
-        for part in self._parts_of(match, where or {}):
+        searched = self._searched_by(match, where)
+        for part in searched.parts:
             part.search.search(queries, best, part.groups, part.allowed)
         similarity = np.clip(best.similarity, -1, 1)
         return [
             [
-                Hit(self._names.name(number), value)
+                Hit(searched.names.name(number), value)
                 for number, value in zip(numbers, values, strict=True)
                 if number >= 0
             ]
             for numbers, values in zip(best.group.tolist(), similarity.tolist(), strict=True)
         ]
 
+    @under_lock
     def holds(self, person: str, sha256: str) -> bool:
         """Whether that photo, by content, is enrolled for that person."""
         number = self._names.find(stored_name(person, self._names))
         return number is not None and sha256 in self._albums.of(number).hashes.values()
 
-    def has_source(self, person: str, source: str) -> bool:
+    @under_lock
+    def has_source(self, person: str, source: str | Path) -> bool:
         """Whether a photo of that name, whatever its content, is enrolled for that person."""
-        return self._has(stored_name(person, self._names), source)
+        return self._has(stored_name(person, self._names), source_text(source))
 
+    @under_lock
     def add(
         self,
         person: str,
         faces: Sequence[Face],
-        source: str,
+        source: str | Path,
         sha256: str = "",
         meta: Where | None = None,
     ) -> None:
-        """Enrol the faces of one photo, replacing the person's entries from that source.
-
-        Raises:
-            UsageError: the name is empty or holds a slash or a control character.
-            ValueError: a face has no embedding of the card's size and of unit length.
-        """
-        vectors = face_embeddings(faces, self._card.embedding_size)
-        count = len(faces)
+        """See `GalleryStore.add`."""
         person = stored_name(person, self._names)
         if person not in self._names:
             check_new_name(person)
-        self._append(
-            Batch(
-                [person] * count,
-                [source] * count,
-                [sha256] * count,
-                [meta or {}] * count,
-                vectors,
-                np.stack([face.box for face in faces]),
-                np.stack([face.landmarks for face in faces]),
-                np.array([face.score for face in faces], np.float32),
-                np.array([known_quality(face) for face in faces], np.float32),
-            ),
-            replace=True,
-        )
+        size = self._card.embedding_size
+        self._append(batch_of_faces(person, faces, source, sha256, meta, size), replace=True)
 
+    @under_lock
     def append(self, batch: Batch) -> None:
         """Add entries as they are, without looking for duplicates."""
+        check_batch(batch, self._card.embedding_size)
         self._append(batch, replace=False)
 
+    @under_lock
     def rename(self, old: str, new: str) -> None:
         """Give a person another name.
 
@@ -204,8 +221,10 @@ class MemoryGallery(GalleryColumns):
         if self._names.find(new) is not None:
             raise UsageError(f"{new} is in the gallery already; to join them, merge {old} into it")
         self._names.rename(number, new)
+        self._revision = object()
         self.changes.append(Rename(old, new))
 
+    @under_lock
     def merge(self, source: str, target: str) -> None:
         """Make two people one: all of `source`'s faces become `target`'s.
 
@@ -228,6 +247,7 @@ class MemoryGallery(GalleryColumns):
         self._names.drop(giver)
         self._touch(giver, taker)
 
+    @under_lock
     def remove(self, person: str) -> int:
         """Remove a person and all their faces; returns how many.
 
@@ -238,16 +258,18 @@ class MemoryGallery(GalleryColumns):
         self.changes.append(Remove(self._names.name(number), None))
         return sum(self._drop(number, source) for source in list(self._albums.of(number).by_source))
 
-    def remove_source(self, person: str, source: str) -> int:
+    @under_lock
+    def remove_source(self, person: str, source: str | Path) -> int:
         """Remove a person's entries from one photo; returns how many.
 
         Raises:
             UsageError: the person is unknown.
         """
-        number = self._names.number(person)
+        source, number = source_text(source), self._names.number(person)
         self.changes.append(Remove(self._names.name(number), source))
         return self._drop(number, source)
 
+    @under_lock
     def apply(self, change: Change) -> None:
         """Replay a change."""
         if isinstance(change, Append):
@@ -318,17 +340,23 @@ class MemoryGallery(GalleryColumns):
         self._touched.update(numbers)
         for number in numbers:
             self._known_means.pop(number, None)
-        self._parts.clear()
+        self._searched.clear()
+        self._revision = object()
+
+    def _searched_by(self, match: MatchBy, where: Where) -> _Searched:
+        key = (match, format_meta(where))
+        # Without the lock, so that who searches does not wait for who saves.
+        found = self._searched.get(key)
+        if found is None:
+            with self.lock:
+                found = _Searched(self._names, self._parts_of(match, where))
+                self._searched[key] = found
+        return found
 
     def _parts_of(self, match: MatchBy, where: Where) -> list[_Part]:
-        key = (match, format_meta(where))
-        if key not in self._parts:
-            if match == "exemplar":
-                parts = self._exemplars(where)
-            else:
-                parts = self._filtered_templates(where) if where else self._templates()
-            self._parts[key] = parts
-        return self._parts[key]
+        if match == "exemplar":
+            return self._exemplars(where)
+        return self._filtered_templates(where) if where else self._templates()
 
     def _exemplars(self, where: Where) -> list[_Part]:
         allowed, size = self._allowed(where), len(self._base)
@@ -350,10 +378,13 @@ class MemoryGallery(GalleryColumns):
             _Part(ExactSearch(self._means(living)), living),
         ]
 
+    @under_lock
     def index(self, match: MatchBy) -> ApproximateSearch | None:
         """The approximate index, used for searches without a metadata filter; None without one."""
         if match not in self._indexes:
-            self._indexes[match] = self.find_index(match) if self.find_index else None
+            self._indexes[match] = (
+                self.find_index(match, self.base_vectors(match)) if self.find_index else None
+            )
         return self._indexes[match]
 
     def _search_of(self, match: MatchBy, *, exact: bool) -> ExactSearch | ApproximateSearch:
@@ -364,6 +395,6 @@ class MemoryGallery(GalleryColumns):
         return self._exact[match]
 
     def _filtered_templates(self, where: Where) -> list[_Part]:
-        rows = self._rows(np.flatnonzero(self._allowed(where)))
+        rows = self._view().take(np.flatnonzero(self._allowed(where)))
         numbers, person = np.unique(rows.person, return_inverse=True)
         return [_Part(ExactSearch(mean_vectors(rows.embeddings, person, len(numbers))), numbers)]

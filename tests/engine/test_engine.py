@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -212,3 +214,11 @@ def test_chips_may_be_a_list(engine) -> None:
     chips = [noise(150, 150), noise(150, 150, seed=1)]
     assert np.array_equal(engine.embed_chips(chips), engine.embed_chips(np.stack(chips)))
     assert engine.embed_chips([]).shape == (0, 128)
+
+
+def test_an_engine_that_is_sent_to_another_process_says_to_make_one_there(engine) -> None:
+    for send in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(UsageError, match=r"cannot be pickled .* in each process, by Engine\."):
+            send(engine)
+    assert copy.copy(engine).card == engine.card
+    assert pickle.loads(pickle.dumps(Profile())) == Profile()

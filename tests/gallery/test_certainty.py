@@ -288,3 +288,38 @@ def test_pairs_of_people_nobody_names_have_no_reliability(data: Path) -> None:
         protocol.name, protocol.keys, protocol.pairs, protocol.same, protocol.folds
     )
     assert held_out_reliability(np.zeros((len(protocol.keys), 4), np.float32), nameless) is None
+
+
+@pytest.mark.parametrize("match", ["template", "exemplar"])
+@pytest.mark.parametrize("begun_with", [0, 1, 5])
+def test_a_matcher_decides_by_the_people_enrolled_now(
+    cohort: Cohort, match: str, begun_with: int
+) -> None:
+    vectors, names = make_people(seed=1)
+    section = RecognizeSection.model_validate({"max_false_names": 0.01, "match": match})
+    gallery, card = Gallery(card_with(cohort)), card_with(cohort)
+
+    def enrol(rows: range) -> None:
+        for row in rows:
+            gallery.add(names[row], [make_face(*vectors[row])], f"{row}.jpg")
+
+    enrol(range(begun_with))
+    early = Matcher(gallery, section, card)
+    enrol(range(begun_with, 60))
+    late = Matcher(gallery, section, card)
+    assert early.threshold == late.threshold
+    assert early.match(vectors[60:160]) == late.match(vectors[60:160])
+    for name in list(gallery.counts())[1:]:
+        gallery.remove(name)
+    assert early.threshold == Matcher(gallery, section, card).threshold
+
+
+@pytest.mark.parametrize("match", ["template", "exemplar"])
+def test_with_nobody_enrolled_the_threshold_is_that_of_one_person(
+    cohort: Cohort, match: str
+) -> None:
+    section = RecognizeSection.model_validate({"max_false_names": 0.01, "match": match})
+    gallery, card = Gallery(card_with(cohort)), card_with(cohort)
+    empty = Matcher(gallery, section, card).threshold
+    gallery.add("a", [make_face(*make_people()[0][0])], "a.jpg")
+    assert empty == Matcher(gallery, section, card).threshold

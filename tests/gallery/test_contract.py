@@ -344,3 +344,140 @@ def test_a_face_without_a_unit_vector_is_refused_and_nothing_is_lost(
     with changing(address) as store, pytest.raises(ValueError, match="needs an embedding of"):
         store.add("Ada", [make_face(0, 1, 0, 0), odd], "ada/1.jpg", "a1", RED)
     assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2}
+
+
+WRONG_META = [{"age": 5}, {"age": None}, {5: "age"}, ["x"], "team", {"name": "\ud800"}]
+
+
+@pytest.mark.parametrize("meta", WRONG_META, ids=ascii)
+def test_metadata_that_are_no_texts_are_refused_and_nothing_changes(
+    address: str, meta: object
+) -> None:
+    with changing(address) as store:
+        before = whole(store)
+        with pytest.raises(UsageError, match=r"meta: texts by texts are needed.*given: "):
+            store.add("Ada", [make_face(0, 0, 0, 1)], "ada/1.jpg", "new", meta)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="meta: texts by texts are needed"):
+            store.append(replace(make_batch(np.eye(4, dtype=np.float32)[:1], ["A"]), meta=[meta]))  # type: ignore[list-item]
+        assert whole(store) == before
+    assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2}
+
+
+@pytest.mark.parametrize("where", WRONG_META, ids=ascii)
+def test_a_filter_that_is_no_texts_is_refused(address: str, where: object) -> None:
+    store = open_gallery(address)
+    reads: list[Callable[..., object]] = [
+        store.counts,
+        store.sizes,
+        lambda where: list(store.batches(where=where)),
+        lambda where: store.person("Ada", where),
+        lambda where: store.search(unit((1, 0, 0, 0)), 1, where=where),
+        lambda where: store.search(unit((1, 0, 0, 0)), 1, match="exemplar", where=where),
+    ]
+    for read in reads:
+        with pytest.raises(UsageError, match="where: texts by texts are needed"):
+            read(where)
+
+
+def test_a_photo_may_be_told_by_its_path(address: str) -> None:
+    photo = Path("ada/1.jpg")
+    with changing(address) as store:
+        assert store.has_source("Ada", photo)
+        store.add("Ada", [make_face(0, 0, 0, 1)], photo, "new", RED)
+        store.add("Bob", [make_face(0, 0, 0, 1)], Path("bob.jpg"))
+    with changing(address) as store:
+        assert store.counts() == {"Ada": 3, "Zoë": 2, "Bob": 1}
+        assert store.holds("Ada", "new") and store.has_source("Bob", "bob.jpg")
+        assert store.remove_source("Bob", Path("bob.jpg")) == 1
+
+
+@pytest.mark.parametrize("source", [5, None, b"a.jpg", "\ud800.jpg"], ids=ascii)
+def test_a_source_that_is_no_text_is_refused(address: str, source: object) -> None:
+    with changing(address) as store:
+        with pytest.raises(UsageError, match="source: a text is needed; given: "):
+            store.add("Ada", [make_face(0, 0, 0, 1)], source)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="sha256: a text is needed"):
+            store.add("Ada", [make_face(0, 0, 0, 1)], "a.jpg", source)  # type: ignore[arg-type]
+    assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2}
+
+
+@pytest.mark.parametrize(("name", "shape"), [("landmarks", (68, 2)), ("box", (3,))])
+def test_entries_of_another_shape_are_refused_and_nothing_is_lost(
+    address: str, name: str, shape: tuple[int, ...]
+) -> None:
+    batch = replace(
+        make_batch(np.eye(4, dtype=np.float32)[:1], ["Ada"]),
+        **{name: np.zeros((1, *shape), np.float32)},
+    )
+    with changing(address) as store:
+        with pytest.raises(UsageError, match=f"{name} of shape"):
+            store.append(batch)
+        assert store.holds("Ada", "a1")
+    assert open_gallery(address).counts() == {"Ada": 3, "Zoë": 2}
+
+
+def test_who_adds_no_face_is_told_as_of_a_wrong_value(address: str) -> None:
+    with changing(address) as store, pytest.raises(UsageError, match="no face to add"):
+        store.add("Ada", [], "ada/1.jpg")
+
+
+@pytest.mark.parametrize(
+    ("queries", "problem"),
+    [
+        ([(2, 0, 0, 0)], "query 0 has length 2: give unit vectors"),
+        ([(1, 0, 0, 0), (1.01, 0, 0, 0)], "query 1 has length 1.01"),
+        ([(np.nan, 0, 0, 0)], "query 0 has length nan"),
+        ((1, 0, 0, 0), r"of shape \(4,\): give \(Q, 4\), of one face its embedding\[None\]"),
+        ([(1, 0, 0)], r"of shape \(1, 3\)"),
+        ([None], "are no numbers|of shape"),
+    ],
+)
+@pytest.mark.parametrize("where", [None, RED], ids=["all", "filtered"])
+def test_queries_that_are_no_unit_vectors_are_refused(
+    address: str, queries: object, problem: str, where: dict[str, str] | None
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        open_gallery(address).search(queries, 1, where=where)  # type: ignore[arg-type]
+
+
+def test_means_of_unit_vectors_are_searched_as_they_are(address: str) -> None:
+    half = np.array([[0.5, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    found = open_gallery(address).search(half, 1, match="exemplar")
+    assert [hits[0].similarity for hits in found] == [pytest.approx(0.5), 0]
+
+
+def test_a_search_for_nobody_or_by_an_unknown_way_is_refused(address: str) -> None:
+    store = open_gallery(address)
+    with pytest.raises(UsageError, match="match: 'exemplars' is unknown; did you mean exemplar"):
+        store.search(unit((1, 0, 0, 0)), 1, match="exemplars")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="top: at least 1 person is needed; given: 0"):
+        store.search(unit((1, 0, 0, 0)), 0)
+
+
+def test_people_are_counted_by_their_number_of_entries(address: str) -> None:
+    with changing(address) as store:
+        store.add("Bob", [make_face(0, 0, 1, 0)], "bob.jpg")
+        store.add("Eve", [make_face(0, 0, 1, 0)], "eve.jpg")
+        store.remove("Eve")
+    store = open_gallery(address)
+    assert store.sizes() == {1: 1, 2: 1, 3: 1}
+    assert store.sizes(RED) == {2: 1}
+    assert store.sizes({"team": "green"}) == {}
+
+
+def test_every_change_is_seen_by_the_revision(address: str) -> None:
+    changes: list[Callable[[GalleryStore], object]] = [
+        lambda store: store.add("Bob", [make_face(0, 0, 1, 0)], "bob.jpg"),
+        lambda store: store.append(make_batch(np.eye(4, dtype=np.float32)[:1], ["Eve"])),
+        lambda store: store.rename("Bob", "Rob"),
+        lambda store: store.merge("Rob", "Eve"),
+        lambda store: store.remove_source("Ada", "ada/1.jpg"),
+        lambda store: store.remove("Ada"),
+        lambda store: setattr(store, "card", make_card(calibration=None)),
+    ]
+    with changing(address) as store:
+        for change in changes:
+            before = store.revision
+            assert store.revision is before
+            change(store)
+            assert store.revision is not before

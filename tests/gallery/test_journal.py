@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -20,7 +21,8 @@ from facerec.gallery.addresses import changing
 from facerec.gallery.files import backend as file
 from facerec.gallery.files.hdf5 import check_gallery
 from facerec.gallery.files.journal import journal_of
-from tests.conftest import make_card, make_face
+from facerec.gallery.memory import Append
+from tests.conftest import make_batch, make_card, make_face
 
 PEOPLE = 20
 
@@ -266,3 +268,16 @@ def test_a_long_name_of_an_older_gallery_can_be_read_and_enrolled_on(
     with changing(path) as store:
         store.add(name, [make_face(0, 1, 0, 0)], "2.jpg")
     assert Gallery.open(path).counts() == {name: 2}
+
+
+def test_metadata_that_are_no_texts_do_not_keep_a_journal_from_being_read(path: Path) -> None:
+    """Earlier versions took them from Python, and wrote them."""
+    gallery, batch = Gallery.open(path), make_batch(np.eye(4, dtype=np.float32)[:2], ["Bob", "Eve"])
+    gallery.apply(Append(replace(batch, meta=[{"age": 5}, {"known": None}]), False))  # type: ignore[list-item]
+    gallery.commit()
+    opened = Gallery.open(path)
+    assert [opened.person(name).meta for name in ("Bob", "Eve")] == [
+        [{"age": "5"}],
+        [{"known": "null"}],
+    ]
+    assert opened.counts({"age": "5"}) == {"Bob": 1}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from facerec import Gallery
 from facerec.card import Calibration, ModelCard, distance_to_similarity
 from facerec.cli.evaluation.calibration import write_calibration
-from facerec.errors import IncompatibleError
+from facerec.errors import IncompatibleError, UsageError
 from facerec.gallery.match import Matcher
 from facerec.profile.schema import RecognizeSection
 from facerec.weights.catalog import find_model
@@ -182,3 +183,26 @@ def test_a_face_leans_to_who_it_was_even_beyond_the_nearest() -> None:
     assert held.nearest is not None and held.nearest.name == "c"
     assert held.nearest.similarity == pytest.approx(1 / (1 + 0.3**2) ** 0.5, abs=1e-6)
     assert [candidate.name for candidate in held.candidates] == ["a"]
+
+
+def test_vectors_that_are_no_unit_vectors_are_refused() -> None:
+    matcher = make_matcher({"a": [(1, 0)]})
+    with pytest.raises(UsageError, match="query 0 has length 10: give unit vectors"):
+        matcher.match(10 * unit((0.6, 0.8)))
+    with pytest.raises(UsageError, match=r"of shape \(2,\)"):
+        matcher.match(unit((1, 0))[0])
+
+
+def test_faces_that_were_only_detected_are_refused() -> None:
+    detected = replace(make_face(1, 0), embedding=None)
+    with pytest.raises(UsageError, match=r"no embedding: Engine\.embed gives faces with one"):
+        make_matcher({"a": [(1, 0)]}).match_faces([make_face(1, 0), detected])
+
+
+def test_a_matcher_goes_by_the_thresholds_that_its_gallery_is_given() -> None:
+    matcher = make_matcher({"a": [(1, 0)]})
+    assert matcher.match(unit((1, 0.3)))[0].name == "a"
+    calibration = {"data": "own", "pairs": 10, "thresholds": {"1e-3": 0.01}}
+    matcher.gallery.card = make_card(2, calibration=calibration)
+    assert matcher.threshold == 0.01
+    assert matcher.match(unit((1, 0.3)))[0].name is None

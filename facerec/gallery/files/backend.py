@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from facerec.card import ModelCard
 from facerec.errors import MissingError, UsageError
+from facerec.faces import Floats
 from facerec.files import locking
 from facerec.files.writing import behind_links
 from facerec.gallery.base import MatchBy
@@ -34,7 +36,7 @@ from facerec.gallery.files.journal import (
     read_journal,
 )
 from facerec.gallery.memory import MemoryGallery, Remove
-from facerec.gallery.search.approximate import build_index, open_index
+from facerec.gallery.search.approximate import ApproximateSearch, build_index, open_index
 from facerec.registry import GALLERIES
 
 _WHOLE = 8 << 20
@@ -93,8 +95,9 @@ class Gallery(MemoryGallery):
 
         Raises:
             MissingError: the file is absent, damaged or no gallery.
+            UsageError: the path is a URL of another backend, such as Milvus.
         """
-        return read(Path(path), assume)
+        return read(_file(path), assume)
 
     def save(self, path: str | Path) -> None:
         """Write the gallery; to the path it was opened from, only the changes if that is cheaper.
@@ -102,21 +105,41 @@ class Gallery(MemoryGallery):
         What others have saved there since it was opened stays: the changes are made anew on it.
 
         Raises:
-            UsageError: the place cannot be written, another process is writing it, or the changes
-                do not fit what others have saved.
+            UsageError: the place cannot be written, or is a URL of another backend, such as Milvus;
+                another process is writing it; or the changes do not fit what others have saved.
         """
-        with _writing(Path(path)):
-            save(self, Path(path))
+        file = _file(path)
+        # In this order, so that who waits for another writer holds up nobody here.
+        with _writing(file), self.lock:
+            save(self, file)
 
     def commit(self) -> None:
-        """Save the gallery to the path it was opened from.
+        """Save the gallery to the path it was opened from or saved to.
 
         Raises:
-            UsageError: the place cannot be written.
+            UsageError: there is none, as for a new gallery; or as `save`.
         """
         if self.origin is None:
-            raise ValueError("the gallery was not opened from a file; save it to one")
+            raise UsageError("the gallery is new, and lies nowhere yet: use save(PATH)")
         self.save(self.origin.path)
+
+
+def _file(path: str | Path) -> Path:
+    """The file of a path or `file://` URL.
+
+    Raises:
+        UsageError: it is a URL of another backend.
+    """
+    # A `Path` leaves one slash of two.
+    scheme, separator, rest = str(path).partition(":/")
+    if scheme == "file" and separator:
+        return Path(rest.removeprefix("/"))
+    if separator and (scheme in GALLERIES or rest.startswith("/")):
+        raise UsageError(
+            f"{path}: Gallery keeps a file; save it to one, and copy that with: "
+            f"facerec gallery copy FILE.h5 {path}"
+        )
+    return Path(path)
 
 
 def stamp(path: Path) -> Stamp:
@@ -161,10 +184,14 @@ def read(path: Path, assume: ModelCard | None = None) -> Gallery:
         end = found.end
     gallery.changes = []
     gallery.origin = Origin(path, opened.identity, end, before)
-    gallery.find_index = lambda match: open_index(
-        path, match, gallery.base_vectors(match), before[:_FACTS]
-    )
+    gallery.find_index = partial(_find_index, path, before[:_FACTS])
     return gallery
+
+
+def _find_index(
+    path: Path, file: Stamp, match: MatchBy, vectors: Floats
+) -> ApproximateSearch | None:
+    return open_index(path, match, vectors, file)
 
 
 @contextmanager
@@ -205,7 +232,7 @@ def _rebase(gallery: Gallery, path: Path) -> None:
             raise UsageError(
                 f"{path}: was changed by another since it was opened: {error}; open it again"
             ) from error
-    gallery.__dict__.update(current.__dict__)
+    vars(gallery).update({**vars(current), "lock": gallery.lock})
 
 
 def _continues(gallery: Gallery, path: Path) -> bool:

@@ -25,7 +25,7 @@ from facerec.errors import IncompatibleError, MissingError, NoCardError
 from facerec.faces import Floats
 from facerec.files.parsing import MALFORMED, brief
 from facerec.files.writing import replacing
-from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded
+from facerec.gallery.entries import Base, Entries, as_bytes, as_texts, fits_padded, parse_meta
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.search.exact import forget_pages
 from facerec.imaging.photos import normalise_person
@@ -187,7 +187,8 @@ def find_inconsistency(
 def check_gallery(
     path: Path, gallery: MemoryGallery, advance: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Check every vector of a file, and that its templates are the means of its embeddings.
+    """Check every vector of a file, that its templates are the means of its embeddings, and that
+    its metadata can be read.
 
     Args:
         advance: progress callback, with the number of vectors checked.
@@ -205,6 +206,11 @@ def check_gallery(
             problem = "templates are not the means of its faces"
     if problem:
         raise MissingError(f"{path}: damaged gallery: {problem}")
+    for text in base.metas:
+        try:
+            parse_meta(text)
+        except MissingError as error:
+            raise MissingError(f"{path}: damaged gallery: {error}") from error
 
 
 def _content(file: BinaryIO) -> mmap.mmap | bytes:

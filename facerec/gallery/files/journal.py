@@ -28,6 +28,7 @@ from facerec.faces import Floats
 from facerec.files.parsing import MALFORMED, parse_json
 from facerec.files.writing import replacing
 from facerec.gallery.base import Batch
+from facerec.gallery.entries import meta_texts
 from facerec.gallery.memory import Append, Change, Merge, NewCard, Remove, Rename
 
 _MAGIC = b"facerec journal 1\n"
@@ -227,14 +228,12 @@ def _from_json(fields: dict[str, Any], rows: Floats) -> Change:
         count = len(rows)
         if len(fields["meta"]) != count:
             raise ValueError("other faces than metadata")
-        for meta in fields["meta"]:
-            _texts([*meta, *meta.values()])
         return Append(
             Batch(
                 _texts(fields["person"], count),
                 _texts(fields["source"], count),
                 _texts(fields["sha256"], count),
-                fields["meta"],
+                [meta_texts(meta) for meta in fields["meta"]],
                 embeddings,
                 box,
                 landmarks.reshape(-1, 5, 2),

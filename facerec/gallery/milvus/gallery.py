@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ import numpy as np
 from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.faces import Face, Floats
-from facerec.gallery.base import Batch, Where, face_embeddings
-from facerec.gallery.entries import known_quality, mean_vectors
+from facerec.gallery.base import Batch, Where
+from facerec.gallery.checks import batch_of_faces, check_batch, source_text
+from facerec.gallery.entries import mean_vectors
 from facerec.gallery.milvus.client import explained, parse_address
 from facerec.gallery.milvus.reading import IDS, NAMES, MilvusReader
 from facerec.gallery.milvus.schema import (
@@ -86,6 +88,7 @@ class MilvusGallery(MilvusReader):
         self._gone: set[int] = set()
         self._touched: set[str] = set()
         self._new_card = False
+        self._revision = object()
         self._loaded: dict[str, _Person] | None = {} if self._new else None
         self._loading = threading.Lock()
 
@@ -96,7 +99,7 @@ class MilvusGallery(MilvusReader):
 
     @card.setter
     def card(self, card: ModelCard) -> None:
-        self._card, self._new_card = card, True
+        self._card, self._new_card, self._revision = card, True, object()
 
     def counts(self, where: Where | None = None) -> dict[str, int]:
         """See `GalleryStore.counts`."""
@@ -104,6 +107,11 @@ class MilvusGallery(MilvusReader):
             return super().counts(where)
         people = [(name, list(one.entries)) for name, one in self._loaded.items()]
         return {name: len(ids) for name, ids in sorted(people, key=lambda item: min(item[1]))}
+
+    @property
+    def revision(self) -> object:
+        """See `GalleryStore.revision`."""
+        return self._revision
 
     def called(self, name: str) -> str | None:
         """See `GalleryStore.called`."""
@@ -123,16 +131,18 @@ class MilvusGallery(MilvusReader):
             for sha256, source in list(one.entries.values()):
                 yield person, source, sha256
 
-    def has_source(self, person: str, source: str) -> bool:
+    def has_source(self, person: str, source: str | Path) -> bool:
         """See `GalleryStore.has_source`."""
         person = stored_name(person, self._people)
-        return person in self._people and bool(self._people[person].of_source(escape_text(source)))
+        return person in self._people and bool(
+            self._people[person].of_source(_stored_source(source))
+        )
 
     def add(
         self,
         person: str,
         faces: Sequence[Face],
-        source: str,
+        source: str | Path,
         sha256: str = "",
         meta: Where | None = None,
     ) -> None:
@@ -140,17 +150,20 @@ class MilvusGallery(MilvusReader):
         person = stored_name(person, self._people)
         if person not in self._people:
             check_new_name(person)
-        vectors = face_embeddings(faces, self._card.embedding_size)
+        size = self._card.embedding_size
+        batch = batch_of_faces(person, faces, source, sha256, meta, size)
         if self.has_source(person, source):
-            self._drop(person, self._people[person].of_source(escape_text(source)))
-        for face, vector in zip(faces, vectors, strict=True):
-            numbers = (face.box, face.landmarks, face.score, known_quality(face), vector)
-            self._append(person, source, sha256, meta or {}, *numbers)
+            self._drop(person, self._people[person].of_source(_stored_source(source)))
+        self._append_all(batch)
 
     def append(self, batch: Batch) -> None:
         """See `GalleryStore.append`."""
         for name in set(batch.person):
             check_name(name)
+        check_batch(batch, self._card.embedding_size)
+        self._append_all(batch)
+
+    def _append_all(self, batch: Batch) -> None:
         for row in range(len(batch)):
             texts = (batch.person[row], batch.source[row], batch.sha256[row], batch.meta[row])
             numbers = (batch.box[row], batch.landmarks[row], batch.score[row], batch.quality[row])
@@ -177,10 +190,10 @@ class MilvusGallery(MilvusReader):
         person = self._require(person)
         return self._drop(person, list(self._people[person].entries))
 
-    def remove_source(self, person: str, source: str) -> int:
+    def remove_source(self, person: str, source: str | Path) -> int:
         """See `GalleryStore.remove_source`."""
         person = self._require(person)
-        return self._drop(person, self._people[person].of_source(escape_text(source)))
+        return self._drop(person, self._people[person].of_source(_stored_source(source)))
 
     def commit(self) -> None:
         """See `GalleryStore.commit`."""
@@ -224,6 +237,7 @@ class MilvusGallery(MilvusReader):
             self._commits += 1
             self._write_state(unfinished=False)
         self._means_of.clear()
+        self._revision = object()
         self._new = self._unfinished = self._new_card = False
         self._added, self._moved, self._gone, self._touched = {}, {}, set(), set()
 
@@ -289,7 +303,7 @@ class MilvusGallery(MilvusReader):
             "embedding": embedding,
         }
         self._people.setdefault(person, _Person()).entries[number] = sha256, escape_text(source)
-        self._touched.add(person)
+        self._touch(person)
 
     def _drop(self, person: str, ids: Iterable[int]) -> int:
         count = 0
@@ -301,7 +315,7 @@ class MilvusGallery(MilvusReader):
             count += 1
         if not self._people[person].entries:
             del self._people[person]
-        self._touched.add(person)
+        self._touch(person)
         return count
 
     def _move(self, old: str, new: str) -> None:
@@ -313,7 +327,11 @@ class MilvusGallery(MilvusReader):
                 self._moved[number] = new
         joined = self._people.setdefault(new, _Person())
         joined.entries = dict(sorted({**joined.entries, **entries}.items()))
-        self._touched |= {old, new}
+        self._touch(old, new)
+
+    def _touch(self, *people: str) -> None:
+        self._touched.update(people)
+        self._revision = object()
 
     def _write_state(self, *, unfinished: bool) -> None:
         state = {
@@ -358,6 +376,10 @@ class MilvusGallery(MilvusReader):
                     for name, number in number_of.items()
                 ],
             )
+
+
+def _stored_source(source: str | Path) -> str:
+    return escape_text(source_text(source))
 
 
 def _writing(state: Row | None) -> tuple[bool, int, str]:

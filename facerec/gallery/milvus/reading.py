@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from facerec.card import ModelCard
 from facerec.faces import Floats
 from facerec.gallery.base import Batch, Hit, MatchBy, Where
+from facerec.gallery.checks import check_meta, check_search
 from facerec.gallery.entries import format_meta
 from facerec.gallery.memory import MemoryGallery
 from facerec.gallery.milvus.client import explained, parse_address
@@ -63,6 +65,10 @@ class MilvusReader:
         rows = self._all_rows(f"{self._name}_people", ["id", "person", "faces"])
         return {row["person"]: row["faces"] for row in sorted(rows, key=lambda row: row["id"])}
 
+    def sizes(self, where: Where | None = None) -> dict[int, int]:
+        """See `GalleryStore.sizes`."""
+        return dict(Counter(self.counts(where).values()))
+
     def batches(self, size: int = 4096, where: Where | None = None) -> Iterator[Batch]:
         """See `GalleryStore.batches`."""
         rows = self._rows(ENTRY_FIELDS, conditions_of(where or {}))
@@ -107,9 +113,11 @@ class MilvusReader:
         where: Where | None = None,
     ) -> list[list[Hit]]:
         """See `GalleryStore.search`: Milvus's candidates, reranked by the vectors themselves."""
+        queries = check_search(queries, self._card.embedding_size, top, match)
+        where = check_meta(where, "where")
         if where and match == "template":
             return self._matching_means(where).search(queries, top, least=least)
-        conditions = conditions_of(where or {})
+        conditions = conditions_of(where)
         found: list[list[Hit]] = []
         for chunk in chunks(queries, _QUERIES):
             asked = np.array(chunk, np.float32)

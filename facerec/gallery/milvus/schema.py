@@ -18,6 +18,8 @@ import numpy as np
 
 from facerec.faces import Floats
 from facerec.gallery.base import Batch, Where
+from facerec.gallery.checks import check_meta
+from facerec.gallery.entries import meta_texts
 
 Row = dict[str, Any]
 
@@ -96,7 +98,10 @@ def literal(value: str | list[str]) -> str:
 
 def conditions_of(where: Where) -> str:
     """The filter's conditions on metadata, to be appended."""
-    return "".join(f" and meta[{literal(key)}] == {literal(value)}" for key, value in where.items())
+    return "".join(
+        f" and meta[{literal(key)}] == {literal(value)}"
+        for key, value in check_meta(where, "where").items()
+    )
 
 
 def batch_of(rows: Sequence[Row], size: int) -> Batch:
@@ -106,7 +111,7 @@ def batch_of(rows: Sequence[Row], size: int) -> Batch:
         [row["person"] for row in rows],
         [row["source"] for row in rows],
         [row["sha256"] for row in rows],
-        [row["meta"] or {} for row in rows],
+        [meta_texts(row["meta"] or {}) for row in rows],
         np.array([row["embedding"] for row in rows], np.float32).reshape(-1, size),
         faces[:, :4],
         faces[:, 4:14].reshape(-1, 5, 2),
