@@ -82,13 +82,19 @@ class _Part:
 
 
 class MemoryGallery(GalleryColumns):
-    """A `GalleryStore` of its columns, without a place to commit to."""
+    """A `GalleryStore` of its columns, without a place to commit to.
+
+    Args:
+        card: the model's; with `entries`, of the gallery that they are of, which is kept as it is.
+        people: names, by the entries' numbers.
+        entries: None: a new gallery.
+    """
 
     def __init__(
         self, card: ModelCard, people: Iterable[str] = (), entries: Entries | None = None
     ) -> None:
         if entries is None:
-            entries = Entries.empty(card.embedding_size)
+            card, entries = card.for_gallery(), Entries.empty(card.embedding_size)
         self._begin(card, Base.of(list(people), entries))
 
     @classmethod
