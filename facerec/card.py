@@ -229,8 +229,13 @@ class ModelCard(_Record):
         return self.model_copy(update={"augment": augment, "calibration": None})
 
     def for_gallery(self) -> ModelCard:
-        """The card of a new gallery: its calibration is the model's, so that a later one counts."""
-        return self.model_copy(update={"calibrated_for": "model"} if self.calibration else {})
+        """The card of a new gallery: its calibration is the model's, so that a later one counts.
+
+        A card that says already whose its calibration is stays as it is.
+        """
+        if self.calibration is None or self.calibrated_for:
+            return self
+        return self.model_copy(update={"calibrated_for": "model"})
 
     def require_same_model(self, other: ModelCard, where: str) -> None:
         """Refuse to compare embeddings of two models.

@@ -70,6 +70,11 @@ def groups(tmp_path, monkeypatch):
     cores._quota.cache_clear()
 
 
+def v1(group, quota):
+    """The files of a group of version 1."""
+    return {f"{group}/cpu.cfs_quota_us": quota, f"{group}/cpu.cfs_period_us": 100000}
+
+
 @pytest.mark.parametrize(
     ("own", "files", "usable"),
     [
@@ -84,6 +89,11 @@ def groups(tmp_path, monkeypatch):
         ("0::/a/b", {"a__cpu_max": "300000 100000", "a__b__cpu_max": "100000 50000"}, 2),
         ("1:cpu:/x", {"cpu__cpu.cfs_quota_us": 400000, "cpu__cpu.cfs_period_us": 100000}, 4),
         ("1:cpu:/x", {"cpu__cpu.cfs_quota_us": -1, "cpu__cpu.cfs_period_us": 100000}, 64),
+        ("4:cpu,cpuacct:/a/b", v1("cpu", -1) | v1("cpu/a/b", 200000), 2),
+        ("4:cpu,cpuacct:/a/b", v1("cpu", -1) | v1("cpu/a", 300000) | v1("cpu/a/b", 500000), 3),
+        ("4:cpuacct,cpu:/", v1("cpuacct,cpu", 200000), 2),
+        ("4:cpuacct,cpu:/docker/x\n0::/", v1("cpuacct,cpu", 300000), 3),
+        ("4:cpuset:/\n0::/other", v1("cpuset", 200000), 64),
     ],
 )
 def test_a_quota_leaves_fewer_cores(groups, own, files, usable):

@@ -56,7 +56,7 @@ def export_confirmed(album: Album, target: str | Path) -> Counter[str]:
     names, paths, contents, vectors, x1, y1, x2, y2, landmarks, scores, quality = zip(
         *rows, strict=True
     )
-    gallery = Gallery(card.for_gallery())
+    gallery = Gallery(card)
     gallery.append(
         Batch(
             list(names),

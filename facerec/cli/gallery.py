@@ -235,7 +235,7 @@ def convert(
         from facerec.engine.building import open_embedder
 
         card = open_embedder(loaded).card  # the seed had no vectors of several networks
-    converted = Gallery.open(old, assume=card.for_gallery())
+    converted = Gallery.open(old, assume=card)
     held = replacing(address, converted.card)
     with held as store, progress("converting", len(converted)) as advance:
         append_all(store, converted, advance)
@@ -350,9 +350,7 @@ def import_from(
                 from facerec.engine.building import open_model
 
                 card = open_model(loaded).card
-            imported = import_gallery(
-                source, labels=labels, assume=card.for_gallery(), advance=advance
-            )
+            imported = import_gallery(source, labels=labels, assume=card, advance=advance)
     held = replacing(address, imported.card)
     with held as store, progress("importing", len(imported)) as advance:
         append_all(store, imported, advance)
@@ -467,7 +465,7 @@ def copy(
     total, card = len(opened), opened.card
     held = replacing(target, card) if force else changing(target, create=card)
     with held as copied, progress("copying", total) as advance:
-        outdated = copied.card != card
+        outdated = len(copied) > 0 and copied.card != card
         try:
             added = continue_copy(opened, copied, advance)
         except UsageError as error:

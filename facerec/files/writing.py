@@ -200,13 +200,23 @@ def _copy_attributes(old: Path, new: Path) -> None:
                 os.setxattr(new, name, os.getxattr(old, name))
 
 
+_NO_ATTRIBUTE = {
+    getattr(errno, name)
+    for name in (
+        "ENOTSUP", "EPERM", "EACCES", "ENODATA", "ENOSPC", "EDQUOT", "E2BIG", "ERANGE", "EINVAL",
+    )
+    if hasattr(errno, name)
+}  # fmt: skip
+
+
 @contextmanager
 def _without_attributes() -> Iterator[None]:
-    """Go on where there are no extended attributes, or one is not the user's to read or set."""
+    """Go on where there are no extended attributes, or one is not the user's to read or set, or
+    does not fit: file systems bound their size and number, each with another error."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+        if error.errno not in _NO_ATTRIBUTE:
             raise
 
 

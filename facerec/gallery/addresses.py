@@ -58,7 +58,7 @@ def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[G
     """Lock a gallery, and commit the block's changes unless it raises.
 
     Args:
-        create: the card of a new gallery, made if there is none.
+        create: the model's card, for a new gallery, made if there is none.
 
     Raises:
         MissingError: it is absent and `create` is None, or damaged.
@@ -69,7 +69,7 @@ def changing(address: str | Path, create: ModelCard | None = None) -> Iterator[G
     backend = backend_of(address)
     with backend.locked(address):
         if create is not None and not backend.exists(address):
-            store = backend.create(address, create)
+            store = backend.create(address, create.for_gallery())
         else:
             store = backend.open(address, create)
             if create is not None:

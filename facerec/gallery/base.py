@@ -221,7 +221,11 @@ class Backend(Protocol):
         """
 
     def create(self, address: str, card: ModelCard) -> GalleryStore:
-        """An empty gallery, which exists from its first commit on."""
+        """An empty gallery, which exists from its first commit on.
+
+        Args:
+            card: kept as it is, as a copy's must be; of a model see `ModelCard.for_gallery`.
+        """
 
     def exists(self, address: str) -> bool:
         """Whether there is a gallery."""

@@ -11,6 +11,7 @@ from facerec.card import ModelCard
 from facerec.errors import UsageError
 from facerec.gallery.addresses import Saver, backend_of
 from facerec.gallery.base import Batch, GalleryStore
+from facerec.gallery.entries import Entries
 from facerec.gallery.files.backend import Gallery
 
 _ROWS = 4096
@@ -20,7 +21,7 @@ _NUMBERS = ("embeddings", "box", "landmarks", "score", "quality")
 
 def in_memory(store: GalleryStore, advance: Callable[[int], None] = lambda _: None) -> Gallery:
     """A gallery's entries as one `Gallery`; `advance` as in `append_all`."""
-    gallery = Gallery(store.card)
+    gallery = Gallery(store.card, entries=Entries.empty(store.card.embedding_size))
     append_all(gallery, store, advance)
     return gallery
 
@@ -72,15 +73,15 @@ def continue_copy(
     if done < len(target):
         raise UsageError("holds other entries than a part of that gallery; --force replaces them")
     advance(done)
-    saver = Saver(target, changed=False)
+    changed = target.card != source.card
+    if changed:
+        # Thresholds may have been calibrated since; a new target's are taken for the model's.
+        target.card = source.card
+    saver = Saver(target, changed=changed)
     for batch in _from(source, done):
         target.append(batch)
         saver.note_change()
         advance(len(batch))
-    if target.card != source.card:
-        # Thresholds may have been calibrated since.
-        target.card = source.card
-        saver.note_change()
     saver.save()
     return len(target) - done
 

@@ -156,7 +156,7 @@ def enrol_photos(
         return None
     backend = backend_of(address)
     new = not backend.exists(address)
-    with changing(address, create=engine.card.for_gallery()) as gallery:
+    with changing(address, create=engine.card) as gallery:
         removed = _remove_stale(gallery, address, photos) if sync else 0
         if ranks.world_size == 1:
             saver = Saver(gallery, changed=new or removed > 0)

@@ -142,9 +142,7 @@ def import_gallery(
             columns, text = _read_arrays(path, labels, advance), None
         else:
             columns, text = _READERS[forms[ending]](path, advance)
-        card = assume if text is None else ModelCard.from_json(text, str(path))
-        if card is None:
-            raise NoCardError(f"{path}: does not say which model made it")
+        card = _known_card(path, text, assume)
         entries, people = _entries(columns)
     except MALFORMED as error:
         raise MissingError(f"{path}: damaged, or no gallery ({brief(error)})") from error
@@ -159,6 +157,14 @@ def import_gallery(
     for person in people:
         check_name(person)
     return Gallery(card, people, entries)
+
+
+def _known_card(path: Path, text: str | None, assume: ModelCard | None) -> ModelCard:
+    if text is not None:
+        return ModelCard.from_json(text, str(path))
+    if assume is None:
+        raise NoCardError(f"{path}: does not say which model made it")
+    return assume.for_gallery()
 
 
 def _entries(columns: _Columns) -> tuple[Entries, list[str]]:

@@ -97,7 +97,13 @@ class _Searched:
 
 
 class MemoryGallery(GalleryColumns):
-    """A `GalleryStore` of its columns, without a place to commit to."""
+    """A `GalleryStore` of its columns, without a place to commit to.
+
+    Args:
+        card: the model's; with `entries`, of the gallery that they are of, which is kept as it is.
+        people: names, by the entries' numbers.
+        entries: None: a new gallery.
+    """
 
     _made_anew = GalleryColumns._made_anew | {"_exact", "_indexes", "_searched"}
 
@@ -105,7 +111,7 @@ class MemoryGallery(GalleryColumns):
         self, card: ModelCard, people: Iterable[str] = (), entries: Entries | None = None
     ) -> None:
         if entries is None:
-            entries = Entries.empty(card.embedding_size)
+            card, entries = card.for_gallery(), Entries.empty(card.embedding_size)
         self._begin(card, Base.of(list(people), entries))
 
     @classmethod

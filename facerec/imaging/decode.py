@@ -50,6 +50,7 @@ from facerec.imaging.tiff import (
     keeps_planes_apart,
     largest_sample,
     open_by_libtiff,
+    sort_of_tiff,
     white_is_zero,
 )
 from facerec.imaging.videos import LENGTH, is_video
@@ -235,9 +236,7 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
             header = jxl_header(data)
             _check_size(header.width, header.height, name, max_pixels)
             return open_jxl(data, name)
-        with quiet_pillow():
-            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
-        return open_by_libtiff(data) if keeps_planes_apart(opened) else opened
+        return _open_by_pillow(kind, data)
     except UnidentifiedImageError:
         if is_video(data[:LENGTH]):
             raise unreadable(name, "is a video; facerec recognize video reads it") from None
@@ -246,10 +245,34 @@ def _open(kind: str | None, data: bytes, name: str, max_pixels: int) -> Pillow.I
             raise unreadable(name, f"is {what}, not {_READABLE}") from None
         if kind is not None:
             what = f"{'an' if kind == 'AVIF' else 'a'} {kind}"
-            raise unreadable(name, f"is {what} of a sort that is not read, or damaged") from None
+            sort = _sort(kind, data)
+            raise unreadable(
+                name, f"is {what} of a sort that is not read, or damaged{sort}"
+            ) from None
         raise unreadable(name, f"is not an image, or its start is damaged ({_READABLE})") from None
     except _DECODING_ERRORS as error:
         raise unreadable(name, _undecodable(error)) from error
+
+
+def _open_by_pillow(kind: str | None, data: bytes) -> Pillow.Image:
+    try:
+        with quiet_pillow():
+            opened = Pillow.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if kind != TIFF:
+            raise
+        return open_by_libtiff(data)
+    return open_by_libtiff(data) if keeps_planes_apart(opened) else opened
+
+
+def _sort(kind: str, data: bytes) -> str:
+    """The end of a line that says why an image is not read: its sort, if it is a TIFF."""
+    if kind != TIFF:
+        return ""
+    try:
+        return f": {sort_of_tiff(data)}; save it as 8-bit grey or RGB"
+    except _DECODING_ERRORS:
+        return ""
 
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:

@@ -53,21 +53,28 @@ def _quota() -> float:
 
 
 def _quotas() -> Iterator[float]:
-    """Of version 2 each group's around this process, of version 1 the container's."""
-    for folder in _own_groups():
-        yield from _ratio(folder / "cpu.max")
-    yield from _ratio(_GROUPS / "cpu/cpu.cfs_quota_us", _GROUPS / "cpu/cpu.cfs_period_us")
+    """Those of each group around this process, of both versions."""
+    for controllers, group in _own_groups():
+        if not controllers:
+            yield from _ratio(_GROUPS / group / "cpu.max")
+        elif "cpu" in controllers.split(","):
+            # `cpu` is a link to the others, where there is one.
+            for mount in dict.fromkeys((controllers, "cpu")):
+                folder = _GROUPS / mount / group
+                yield from _ratio(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
 
 
-def _own_groups() -> Iterator[Path]:
+def _own_groups() -> Iterator[tuple[str, PurePosixPath]]:
+    """Controllers, none for version 2, and each group with them around this process, down from its
+    own: in a container without a namespace of groups only the outermost is there."""
     try:
         lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
         return
     for line in lines:
-        if line.startswith("0::/"):
-            own = PurePosixPath(line.removeprefix("0::/"))
-            yield from (_GROUPS / group for group in (own, *own.parents))
+        controllers, _, path = line.partition(":")[2].partition(":")
+        own = PurePosixPath(path.removeprefix("/"))
+        yield from ((controllers, group) for group in (own, *own.parents))
 
 
 def _ratio(*files: Path) -> Iterator[float]:

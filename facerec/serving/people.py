@@ -147,7 +147,7 @@ def _changing(address: str, card: ModelCard) -> Iterator[GalleryStore]:
     with ExitStack() as stack:
         while True:
             try:
-                store = stack.enter_context(changing(address, create=card.for_gallery()))
+                store = stack.enter_context(changing(address, create=card))
                 break
             except UsageError as error:
                 busy = isinstance(error.__cause__, BlockingIOError)

@@ -63,7 +63,7 @@ class People:
             IncompatibleError: it was replaced by a gallery of another model.
             MissingError: it is damaged.
         """
-        with changing(self._address, create=self._engine.card.for_gallery()) as gallery:
+        with changing(self._address, create=self._engine.card) as gallery:
             record_points(gallery, [self._engine.points()])
             gallery.add(name, [face], source)
         self._say(f"{self._address}: {name} enrolled")

@@ -110,6 +110,8 @@ def test_pair_list_with_and_without_labels(separator):
     "text",
     [
         "image1,image2,same\n{0},{1},1\n{0},{2},0\n",
+        "# of 1/2/2024\nimage1,image2,same/other\n{0},{1},1\n{0},{2},0\n",
+        "{0} {1}\np/1.jpg {2}\n",
         "image1,image2,same\r\n{0},{1},1.0\r\n{0},{2},0.0\r\n",
         '"image1","image2","same"\n"{0}","{1}","1"\n"{0}","{2}","0"\n',
         '"{0}","{1}"\n"{0}","{2}"\n',
@@ -132,6 +134,12 @@ def test_pair_lists_are_read_as_tables_write_them(text, images):
 def test_a_comma_in_quotes_is_part_of_a_name():
     pairs = read_pair_list(b'"Doe, John/1.jpg","Doe, John/2.jpg"\na/1.jpg,b/1.jpg\n', "pairs")
     assert pairs.keys[:2] == ("Doe, John/1.jpg", "Doe, John/2.jpg")
+
+
+def test_paths_of_windows_name_who_is_to_be_identified():
+    text = "# by hand/tool\n{0},{1}\np/2.jpg,Doe\\John\n"
+    named = read_identification(text.format("p\\1.jpg", "q/w"), "g", "q\\1.jpg\n", "p")
+    assert named.keys == ("p/1.jpg", "p/2.jpg", "q/1.jpg")
 
 
 @pytest.mark.parametrize("heading", ["", "image,person\n", '"file","name"\n', "# image person\n"])

@@ -14,6 +14,7 @@ from facerec.errors import UsageError
 from facerec.evaluation.cohort import _RATES, _spread, measure_cohort
 from facerec.evaluation.reliability import calibration_error, held_out_reliability, reliability
 from facerec.gallery.certainty import Certainty
+from facerec.gallery.entries import Entries
 from facerec.gallery.match import (
     certainty_of,
     comparing,
@@ -209,11 +210,16 @@ def test_a_card_without_a_cohort_tells_none_and_refuses_false_names() -> None:
         Matcher(gallery, RecognizeSection(max_false_names=0.01), card)
 
 
+def older(card: ModelCard) -> Gallery:
+    """A gallery that does not say whose its thresholds are."""
+    return Gallery(card, entries=Entries.empty(SIZE))
+
+
 def test_a_gallery_older_than_the_models_cohort_takes_it(cohort: Cohort) -> None:
     old, new = card_with(None), card_with(cohort)
-    assert deciding_card(Gallery(old), new, "g.h5") == new
+    assert deciding_card(older(old), new, "g.h5") == new
     own = old.model_copy(update={"calibration": Calibration(data="own", pairs=9, thresholds={})})
-    assert deciding_card(Gallery(own), new, "g.h5") == own
+    assert deciding_card(older(own), new, "g.h5") == own
 
 
 def test_matches_tell_the_probability_of_the_nearest_person_by_photos_too(cohort: Cohort) -> None:

@@ -68,7 +68,7 @@ def test_a_photo_without_a_face_is_refused_and_nothing_changes(address: str) -> 
 
 def test_entries_come_back_in_order_with_all_that_was_given(address: str) -> None:
     store = open_gallery(address)
-    assert store.card == make_card()
+    assert store.card == make_card().for_gallery()
     assert len(store) == 5
     assert whole(store, size=2) == [
         ("Ada", "ada/1.jpg", "a1", RED),

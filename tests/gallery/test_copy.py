@@ -49,7 +49,7 @@ def test_a_copy_of_a_copy_is_the_gallery(
     assert run("gallery", "copy", source, first)[0] == 0
     assert run("gallery", "copy", first, second)[0] == 0
     assert everything(second) == everything(source)
-    assert open_gallery(second).card == make_card(SIZE)
+    assert open_gallery(second).card == make_card(SIZE).for_gallery()
 
 
 @pytest.mark.parametrize("kind", ADDRESSES)
@@ -65,6 +65,19 @@ def test_a_copy_made_again_has_the_thresholds_calibrated_since(
     assert (code, "has the model card of" in err) == (0, True)
     assert open_gallery(target).card == open_gallery(source).card
     assert "card" not in run("gallery", "copy", source, target)[2]
+
+
+@pytest.mark.parametrize("kind", ADDRESSES)
+@pytest.mark.parametrize("whose", ["gallery", None])
+def test_a_first_copy_has_the_thresholds_written_into_the_gallery(
+    run: Run, source: str, tmp_path: Path, whose: str | None, kind: str
+) -> None:
+    with changing(source) as store:
+        store.card = make_card(SIZE, calibrated_for=whose)
+    target = ADDRESSES[kind](tmp_path)
+    code, _, err = run("gallery", "copy", source, target)
+    assert (code, "card" in err) == (0, False)
+    assert open_gallery(target).card == make_card(SIZE, calibrated_for=whose)
 
 
 @pytest.mark.parametrize("kind", ADDRESSES)

@@ -13,6 +13,10 @@ from facerec import Gallery
 from facerec.card import Calibration, ModelCard, distance_to_similarity
 from facerec.cli.evaluation.calibration import write_calibration
 from facerec.errors import IncompatibleError, UsageError
+from facerec.gallery.addresses import changing, open_gallery
+from facerec.gallery.copying import in_memory, replacing
+from facerec.gallery.entries import Entries
+from facerec.gallery.exchange import export_gallery, import_gallery
 from facerec.gallery.match import Matcher
 from facerec.profile.schema import RecognizeSection
 from facerec.weights.catalog import find_model
@@ -30,6 +34,11 @@ def make_matcher(people: dict[str, list[tuple[float, ...]]], **section: object) 
 def unit(*vectors: tuple[float, ...]) -> np.ndarray:
     rows = np.array(vectors, np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def with_card(card: ModelCard) -> Gallery:
+    """A gallery with a card as an older version, or a calibration, left it."""
+    return Gallery(card, entries=Entries.empty(card.embedding_size))
 
 
 def test_the_cards_threshold_decides_by_default() -> None:
@@ -109,7 +118,7 @@ def test_both_metrics_decide_alike_and_nobody_appears_twice(
 
 def test_a_gallery_calibrated_on_its_own_people_decides_by_that() -> None:
     calibration = {"data": "own", "pairs": 10, "thresholds": {"1e-3": 0.01}}
-    gallery = Gallery(make_card(2, calibration=calibration))
+    gallery = with_card(make_card(2, calibration=calibration))
     gallery.add("a", [make_face(1, 0)], "a.jpg")
     strict = Matcher(gallery, RecognizeSection(), make_card(2))
     assert strict.threshold == 0.01
@@ -121,17 +130,36 @@ LATER = {"data": "mine", "pairs": 200, "thresholds": {"1e-3": 0.3}}
 
 
 def threshold_of(card: ModelCard, model: ModelCard) -> float:
-    return Matcher(Gallery(card), RecognizeSection(), model).threshold
+    return Matcher(with_card(card), RecognizeSection(), model).threshold
 
 
-def test_a_model_that_is_calibrated_anew_decides_in_galleries_made_before() -> None:
-    card = make_card(2, calibration=MODEL).for_gallery()
-    assert threshold_of(card, make_card(2, calibration=LATER)) == 0.3
+def test_a_model_that_is_calibrated_anew_decides_in_galleries_made_before(tmp_path: Path) -> None:
+    model, later = make_card(2, calibration=MODEL), make_card(2, calibration=LATER)
+    Gallery(model).save(tmp_path / "1.h5")
+    with changing(tmp_path / "2.h5", create=model):
+        pass
+    for path in tmp_path.iterdir():
+        assert threshold_of(Gallery.open(path).card, later) == 0.3
+
+
+@pytest.mark.parametrize("whose", ["model", "gallery", None])
+def test_whose_thresholds_a_card_holds_is_not_said_anew(whose: str | None, tmp_path: Path) -> None:
+    card = make_card(2, calibration=MODEL, calibrated_for=whose)
+    if whose:
+        assert Gallery(card).card == card
+    source, target = with_card(card), str(tmp_path / "g.h5")
+    source.add("a", [make_face(1, 0)], "a.jpg")
+    assert in_memory(source).card == card
+    with replacing(target, card):
+        pass
+    assert open_gallery(target).card == card
+    export_gallery(source, tmp_path / "g.npz", "npz")
+    assert import_gallery(tmp_path / "g.npz").card == card
 
 
 def test_thresholds_written_into_a_gallery_outlast_those_of_the_model(tmp_path: Path) -> None:
     model, path = make_card(2, calibration=MODEL), tmp_path / "g.h5"
-    Gallery(model.for_gallery()).save(path)
+    Gallery(model).save(path)
     own = Calibration(data="own", pairs=100, thresholds={"1e-3": 0.01})
     assert write_calibration(path, model, own, None) is None
     card = Gallery.open(path).card

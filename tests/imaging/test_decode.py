@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, TiffImagePlugin
 
 from facerec.errors import InputError, UsageError
 from facerec.faces import Image
@@ -227,8 +227,8 @@ def strip(samples: bytes, compression: str) -> bytes:
 
 
 def tiff(strips: list[bytes], order: str, tags: dict[int, int | tuple[int, ...]]) -> bytes:
-    """A TIFF of 64 by 48 pixels. Tags: 258 bits, 259 compression, 262 polarity, 277 samples a
-    pixel, 281 largest sample, 284 planes, 339 format."""
+    """A TIFF of 64 by 48 pixels. Tags: 258 bits, 259 compression, 262 colours, 277 samples a pixel,
+    281 largest sample, 284 planes, 320 palette, 338 extra samples, 339 format."""
     starts = tuple(8 + sum(map(len, strips[:number])) for number in range(len(strips)))
     lengths = tuple(map(len, strips))
     rows = {256: 64, 257: 48, 273: starts, 278: 48, 279: lengths}
@@ -268,6 +268,30 @@ def test_planes_that_a_tiff_keeps_apart_are_put_together(
     refused(tiff(strips[:2], order, tags))
 
 
+@pytest.mark.parametrize(("compression", "number"), COMPRESSIONS)
+def test_planes_of_no_known_use_are_passed_over(compression: str, number: int) -> None:
+    planes = [*np.moveaxis(np.asarray(scene()), 2, 0), np.zeros((48, 64), np.uint8)]
+    strips = [np.ascontiguousarray(plane).tobytes() for plane in planes]
+    if number != 1:
+        strips = [strip(plane, compression) for plane in strips]
+    tags = {258: (8,) * 4, 259: number, 262: 2, 277: 4, 284: 2, 338: 0}
+    assert_close(decoded(tiff(strips, "<", tags)), scene(), 0)
+
+
+@pytest.mark.parametrize("alpha", [1, 2])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize(("compression", "number"), COMPRESSIONS)
+def test_grey_with_alpha_in_planes_of_their_own_is_refused(
+    compression: str, number: int, colours: int, alpha: int
+) -> None:
+    strips = [GREY.astype(np.uint8).tobytes(), b"\xff" * GREY.size]
+    if number != 1:
+        strips = [strip(plane, compression) for plane in strips]
+    tags = {258: (8, 8), 259: number, 262: colours, 277: 2, 284: 2, 338: alpha}
+    palette = {320: tuple(range(256)) * 3} if colours == 3 else {}
+    refused(tiff(strips, "<", tags | palette))
+
+
 def grey_tiff(grey: np.ndarray, tags: dict[int, int | tuple[int, ...]], order: str = "<") -> bytes:
     samples = np.ascontiguousarray(grey).astype(grey.dtype.newbyteorder(order)).tobytes()
     shared = {258: 8 * grey.itemsize, 259: 1, 262: 1, 277: 1}
@@ -277,17 +301,62 @@ def grey_tiff(grey: np.ndarray, tags: dict[int, int | tuple[int, ...]], order: s
 GREY = np.asarray(scene())[..., 0].astype(np.uint16)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("planes", [1, 2])
-def test_a_16_bit_tiff_whose_white_is_0_is_no_negative(planes: int) -> None:
-    pixels = decoded(grey_tiff(65535 - GREY * 257, {262: 0, 284: planes}))
-    assert_close(pixels[..., 0], GREY, 0)
+@pytest.mark.parametrize(("compression", "number"), COMPRESSIONS)
+def test_a_16_bit_tiff_whose_white_is_0_is_no_negative(
+    compression: str, number: int, planes: int, order: str
+) -> None:
+    samples = (65535 - GREY * 257).astype(f"{order}u2").tobytes()
+    if number != 1:
+        samples = strip(samples, compression)
+    tags = {258: 16, 259: number, 262: 0, 277: 1, 284: planes}
+    assert_close(decoded(tiff([samples], order, tags))[..., 0], GREY, 0)
 
 
-def test_12_bit_grey_is_scaled_to_its_own_white() -> None:
-    first, second = (GREY.astype(np.uint32) * 4095 // 255).reshape(-1, 2).T
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize(("compression", "number"), COMPRESSIONS)
+def test_12_bit_grey_is_scaled_to_its_own_white(
+    compression: str, number: int, white_is_zero: bool, order: str
+) -> None:
+    grey = GREY.astype(np.uint32) * 4095 // 255
+    first, second = (4095 - grey if white_is_zero else grey).reshape(-1, 2).T
     packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1)
-    data = tiff([packed.astype(np.uint8).tobytes()], "<", {258: 12, 259: 1, 262: 1, 277: 1})
-    assert_close(decoded(data)[..., 0], GREY, 1)
+    samples = packed.astype(np.uint8).tobytes()
+    if number != 1:
+        samples = strip(samples, compression)
+    tags = {258: 12, 259: number, 262: int(not white_is_zero), 277: 1}
+    assert_close(decoded(tiff([samples], order, tags))[..., 0], GREY, 1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("tags", "sort"),
+    [
+        ({258: (16, 16), 262: 1, 277: 2, 338: 2}, "16-bit grey with alpha"),
+        ({258: (8,) * 3, 262: 2, 277: 3, 339: (2,) * 3}, "8-bit signed RGB"),
+        ({258: (32,) * 3, 262: 2, 277: 3}, "32-bit RGB"),
+        ({258: (16,) * 3, 262: 2, 277: 3, 339: (3,) * 3}, "16-bit floating-point RGB"),
+        ({258: (16,) * 5, 262: 2, 277: 5, 338: (0, 0)}, "16-bit RGB with 2 more samples"),
+        ({258: 10, 262: 1, 277: 1}, "10-bit grey"),
+        ({258: 14, 262: 0, 277: 1}, "14-bit grey whose white is 0"),
+        ({258: 8, 262: 32844, 277: 1}, "8-bit samples of kind 32844"),
+    ],
+)
+def test_a_tiff_of_a_sort_that_is_not_read_is_called_by_it(
+    tags: dict[int, int | tuple[int, ...]], sort: str, order: str
+) -> None:
+    said = refused(tiff([bytes(64 * 48 * 12)], order, {259: 1} | tags))
+    assert said.endswith(f"or damaged: {sort}; save it as 8-bit grey or RGB")
+
+
+def test_opening_a_tiff_leaves_pillow_as_it_was() -> None:
+    before = (TiffImagePlugin.OPEN_INFO, TiffImagePlugin.READ_LIBTIFF)
+    data = grey_tiff(GREY, {262: 0}, ">")
+    decoded(data)
+    refused(data[:12] + data[:12])
+    assert before == (TiffImagePlugin.OPEN_INFO, TiffImagePlugin.READ_LIBTIFF)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

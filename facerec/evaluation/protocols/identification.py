@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facerec.errors import UsageError
-from facerec.evaluation.protocols.rows import Row, read_rows
+from facerec.evaluation.protocols.rows import Row, image_key, read_rows
 from facerec.imaging.belonging import levels_of, make_rule
 from facerec.imaging.photos import normalise_person
 
@@ -71,7 +71,7 @@ def _lines(text: str, where: str) -> list[tuple[str, str | None]]:
 
 
 def _line(row: Row) -> tuple[str, str | None]:
-    columns = row.columns
+    columns = [image_key(row.columns[0]), *row.columns[1:]]
     if len(columns) == 2 and all(columns):
         return columns[0], columns[1]
     if len(columns) == 1 and "/" in columns[0].strip("/"):

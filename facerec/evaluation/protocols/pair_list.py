@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from facerec.errors import UsageError
 from facerec.evaluation.protocols.pairs import Pair, PairProtocol, build_protocol
-from facerec.evaluation.protocols.rows import read_rows
+from facerec.evaluation.protocols.rows import image_key, read_rows
 from facerec.files.text import decode_text
 from facerec.imaging.belonging import levels_of, make_rule
 from facerec.registry import PROTOCOLS
@@ -39,7 +39,7 @@ def read_pair_list(
     """
     rows: list[tuple[str, str, bool | None]] = []
     for row in read_rows(decode_text(data, where), where):
-        parts = row.columns
+        parts = [*map(image_key, row.columns[:2]), *row.columns[2:]]
         if len(parts) == 3 and parts[2].lower() in _YES_NO:
             rows.append((parts[0], parts[1], _YES_NO[parts[2].lower()]))
         elif len(parts) != 2:

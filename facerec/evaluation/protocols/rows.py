@@ -25,10 +25,8 @@ def read_rows(text: str, where: str) -> list[Row]:
     """The lines of a list, without empty ones, those that begin with `#`, and a heading.
 
     A heading, as tables are written with, is a first line that begins with no image where all
-    others do. Paths of Windows get `/` where none of the list has it.
+    others do.
     """
-    if "/" not in text:
-        text = text.replace("\\", "/")
     rows = [
         Row(f"{where}:{number}", line.strip(), split_columns(line.strip()))
         for number, line in enumerate(text.splitlines(), start=1)
@@ -47,5 +45,10 @@ def split_columns(line: str) -> list[str]:
     return [column.strip() for column in columns]
 
 
+def image_key(column: str) -> str:
+    """An image's name in a list; a path of Windows, without any `/`, gets it."""
+    return column if "/" in column else column.replace("\\", "/")
+
+
 def _is_path(column: str) -> bool:
-    return "/" in column or "." in column
+    return "/" in image_key(column) or "." in column

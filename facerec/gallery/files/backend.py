@@ -26,6 +26,7 @@ from facerec.faces import Floats
 from facerec.files import locking
 from facerec.files.writing import behind_links
 from facerec.gallery.base import MatchBy
+from facerec.gallery.entries import Entries
 from facerec.gallery.files.hdf5 import check_gallery, read_gallery, write_gallery
 from facerec.gallery.files.journal import (
     START,
@@ -336,7 +337,7 @@ class FileBackend:
 
     def create(self, address: str, card: ModelCard) -> Gallery:
         """An empty gallery that `commit` writes to the path."""
-        gallery = Gallery(card)
+        gallery = Gallery(card, entries=Entries.empty(card.embedding_size))
         gallery.origin = Origin(self.local_path(address), "", 0, ())
         return gallery
 

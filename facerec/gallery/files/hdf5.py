@@ -326,7 +326,7 @@ def _read_older(file: h5py.File, path: Path, assume: ModelCard | None) -> tuple[
         np.full(count, np.nan, np.float32),
         np.full(count, "", object),
     )
-    return assume, Base.of(people, entries)
+    return assume.for_gallery(), Base.of(people, entries)
 
 
 def _older_rows(person: str, group: h5py.Group, size: int) -> list[tuple[str, np.ndarray]]:
