@@ -1,8 +1,8 @@
 """What happens around every request, whatever it asks: ASGI middleware.
 
 The host is checked, the key looked up, the bytes of all bodies in work are bounded, a request whose
-client hangs up is cancelled, HEAD is answered as GET without a body, and the answer gets its headers
-and is counted.
+client hangs up is cancelled, HEAD is answered as GET without a body, and the answer gets its
+headers and is counted.
 """
 
 from __future__ import annotations

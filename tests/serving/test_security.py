@@ -341,8 +341,11 @@ def test_photos_of_urls_count_among_all_bytes_in_work(
     assert asyncio.run(asyncio.wait_for(run(), 10)) == [422, 429]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json",
-                                  "/v1/people", "/v1/model", "/v1/cameras", "/nowhere"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/people", "/v1/model",
+     "/v1/cameras", "/nowhere"],
+)  # fmt: skip
 def test_head_is_answered_as_get_without_a_body(make_client: MakeClient, path: str) -> None:
     client = make_client(None)
     asked, head = client.get(path), client.head(path)
