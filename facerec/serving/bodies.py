@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -30,6 +31,7 @@ _FETCHES = 4
 """Photos of a list that are fetched at a time."""
 _SECONDS = 60.0
 """Seconds in which a body has to come."""
+_URLENCODED = "application/x-www-form-urlencoded"
 _MOST_PARTS, _LONGEST_NAME = 256, 200
 _MOST_VALUES = 50_000
 """Values of a JSON body with photos: parsed, each takes many times its bytes."""
@@ -177,41 +179,88 @@ def parse_form(content_type: str, body: bytes) -> list[Part]:
 
 
 async def read_content(
-    request: Request, fetch: Fetch | None, *, photos: Sequence[str] = ("image", "images")
-) -> Content:
+    request: Request, fetch: Fetch | None, *, photos: Sequence[str] = ("image", "images"),
+    people: bool = False,
+) -> Content:  # fmt: skip
     """The photos and other fields of a request, however they were sent.
 
     Args:
         fetch: gets photos by URL; None: these are refused.
         photos: fields that hold photos.
+        people: a form's text in one of them is a person's name; else it is base64.
 
     Raises:
         RequestError: the body is too large or damaged, or holds too many photos.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        content = _of_form(await read_form(request), photos)
+        parts = await read_form(request)
+        content = await asyncio.to_thread(_of_form, parts, () if people else photos)
     elif kind == "application/json" or kind.endswith("+json"):
         content = await _of_json(await read_body(request), _counted(fetch, request), photos)
     else:
         body = await read_body(request)
-        content = Content({photos[0]: [Upload("image", body)]} if body else {})
+        # What curl's `-d` sends is called a form, whatever it is.
+        untold = kind in ("", _URLENCODED)
+        if untold and body.lstrip()[:1] == b"{":
+            content = await _of_json(body, _counted(fetch, request), photos)
+        elif untold and body.partition(b"=")[0] in [name.encode() for name in photos]:
+            parts = _of_query(body, () if people else photos)
+            content = await asyncio.to_thread(_of_form, parts, () if people else photos)
+        else:
+            content = Content({photos[0]: [Upload("image", body)]} if body else {})
     if len(content.uploads) > MAX_PHOTOS:
         raise RequestError(413, "too_many_photos", f"at most {MAX_PHOTOS} photos a request")
     return content
 
 
-def _of_form(parts: Sequence[Part], photos: Sequence[str]) -> Content:
+def _of_query(body: bytes, encoded: Sequence[str]) -> list[Part]:
+    """The fields of an urlencoded form.
+
+    Args:
+        encoded: fields that hold base64, of which `+` is a digit.
+    """
+    try:
+        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_PARTS)
+    except ValueError as error:
+        raise RequestError(
+            413, "too_many_parts", f"at most {_MOST_PARTS} parts are read"
+        ) from error
+    fields = ((readable(name.decode("utf-8", "replace")), value) for name, value in pairs)
+    return [
+        Part(name, None, value.replace(b" ", b"+") if name in encoded else value)
+        for name, value in fields
+    ]
+
+
+def _of_form(parts: Sequence[Part], encoded: Sequence[str]) -> Content:
+    """A form's photos and texts.
+
+    Args:
+        encoded: fields whose texts are photos in base64.
+    """
     found: dict[str, list[Upload]] = {}
     texts: dict[str, Any] = {}
     for part in parts:
-        if part.file is not None or part.name in ("image", "images"):
-            upload = Upload(part.file or part.name, part.data)
+        if part.file is not None or part.name in encoded:
+            data = part.data if part.file is not None else _bytes_of(part)
+            upload = Upload(part.file or part.name, data)
             found.setdefault(part.name, []).append(upload)
         else:
             texts[part.name] = part.text
     several = "images" in found or any(len(uploads) > 1 for uploads in found.values())
     return Content(found, texts, several)
+
+
+def _bytes_of(part: Part) -> bytes:
+    """A photo that came without a file's name: its bytes, or base64, which alone is ASCII."""
+    if not part.data.isascii():
+        return part.data
+    try:
+        return decode_base64(part.text, part.name)
+    except RequestError as error:
+        told = f"{part.name}: send a file ({part.name}=@photo.jpg), or base64"
+        raise RequestError(422, "no_base64", told) from error
 
 
 async def _of_json(body: bytes, fetch: Fetch | None, photos: Sequence[str]) -> Content:

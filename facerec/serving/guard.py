@@ -1,7 +1,8 @@
 """What happens around every request, whatever it asks: ASGI middleware.
 
 The host is checked, the key looked up, the bytes of all bodies in work are bounded, a request whose
-client hangs up is cancelled, and the answer gets its headers and is counted.
+client hangs up is cancelled, HEAD is answered as GET without a body, and the answer gets its
+headers and is counted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,6 +55,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         start, status = time.perf_counter(), 0
+        bare = scope["method"] == "HEAD"
+        if bare:
+            # A copy: the server has to know that no body follows.
+            scope = {**scope, "method": "GET"}
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -61,6 +67,9 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                _shorten_location(headers, Headers(scope=scope))
+            elif bare:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -68,7 +77,7 @@ class Guard:
             if self._check_host:
                 check_host(headers)
             self._identify(scope, headers)
-            await self._run(scope, receive, answer)
+            await self._run(scope, receive, answer, bare)
         except RequestError as error:
             await refusal(error)(scope, receive, answer)
         except Exception as error:  # noqa: BLE001  (the last resort of a server)
@@ -87,8 +96,12 @@ class Guard:
         client = scope.get("client")
         CALLER.set(Caller(found.name if found else None, client[0] if client else None))
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application until it has answered, or the client has hung up."""
+    async def _run(self, scope: Scope, receive: Receive, send: Send, bare: bool) -> None:
+        """Run the application until it has answered, or the client has hung up.
+
+        Args:
+            bare: the body's first part ends it: a stream's would never come to an end.
+        """
         held = 0
         answered = False
         complete, gone = asyncio.Event(), asyncio.Event()
@@ -103,8 +116,13 @@ class Guard:
 
         async def noted(message: Message) -> None:
             nonlocal answered
+            more = message.get("more_body", False)
+            if bare and more:
+                message = {**message, "more_body": False}
             await send(message)
             answered = message["type"] == "http.response.body" and not message.get("more_body")
+            if bare and more:
+                application.cancel()
 
         async def counted() -> Message:
             """The request's messages; beyond the body `watch` alone takes them."""
@@ -144,3 +162,12 @@ class Guard:
             for task in (application, watcher):
                 task.cancel()
             self._bytes -= held
+
+
+def _shorten_location(answer: MutableHeaders, request: Headers) -> None:
+    """Leave out scheme and host of a redirect to this server: before it may stand a proxy that is
+    asked by others."""
+    place = urlsplit(answer.get("location", ""))
+    # A path of two slashes would name a host.
+    if place.netloc and place.netloc == request.get("host") and not place.path.startswith("//"):
+        answer["location"] = place._replace(scheme="", netloc="").geturl()

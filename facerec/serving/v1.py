@@ -60,7 +60,7 @@ def create_router(service: Service, fetch: Fetch | None) -> APIRouter:
     async def compare(request: Request) -> Response:
         """Compare two photos, or a photo with a person, as `facerec compare --json`. Of several
         faces in a photo the largest and most central counts."""
-        content = await read_content(request, fetch, photos=("a", "b"))
+        content = await read_content(request, fetch, photos=("a", "b"), people=True)
         a, b = _side(content, "a"), _side(content, "b")
         found = await service.compare(a, b)
         first, second = (one if isinstance(one, str) else one.name for one in (a, b))

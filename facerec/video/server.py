@@ -145,6 +145,9 @@ def _handler(page: LivePage) -> type[BaseHTTPRequestHandler]:
     document = files("facerec.video").joinpath("page.html").read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
             token = parse_qs(asked.query).get("token", [""])[0]
@@ -163,11 +166,14 @@ def _handler(page: LivePage) -> type[BaseHTTPRequestHandler]:
             self._begin(kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def _stream(self) -> None:
             self._begin(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             self.end_headers()
+            if self.command == "HEAD":
+                return
             try:
                 for frame in page.frames():
                     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n"

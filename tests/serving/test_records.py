@@ -57,6 +57,26 @@ def test_embedding_adds_each_faces_vector(make_client: MakeClient, picture: Path
     assert [len(vector) for vector in vectors] == [128, 128]
 
 
+CURLS = {"content-type": "application/x-www-form-urlencoded"}
+"""That curl says of all that `-d` sends."""
+
+
+def test_what_to_send_is_told_where_a_forms_text_is_no_photo(make_client: MakeClient) -> None:
+    client = make_client(None)
+    told = {"code": "no_base64", "message": "image: send a file (image=@photo.jpg), or base64"}
+    for asked in ({"files": {"image": (None, "photo.jpg")}}, {"data": {"image": "photo.jpg"}}):
+        answered = client.post("/v1/detect", **asked)
+        assert (answered.status_code, answered.json()["error"]) == (422, told)
+
+
+def test_names_in_a_form_of_curls_are_compared(make_client: MakeClient, gallery: Path) -> None:
+    client = make_client(gallery)
+    answered = client.post("/v1/compare", content="a=grace_hopper&b=grace_hopper", headers=CURLS)
+    multipart = {"a": (None, "grace_hopper"), "b": (None, "grace_hopper")}
+    assert answered.json() == client.post("/v1/compare", files=multipart).json()
+    assert "damaged" not in answered.text
+
+
 def test_a_photo_may_be_sent_in_any_way(
     make_client: MakeClient, portrait_bytes: dict[str, bytes]
 ) -> None:
@@ -70,8 +90,16 @@ def test_a_photo_may_be_sent_in_any_way(
         client.post("/v1/detect", json={"image": encoded}),
         client.post("/v1/detect", json={"image": f"data:image/jpeg;base64,{encoded}"}),
         client.post("/v1/detect", json={"image": {"base64": encoded}}),
+        # As `curl -d @d.json`, `curl -d image=…`, `--data-urlencode` and `-F image=…` send them.
+        client.post("/v1/detect", content=json.dumps({"image": encoded}), headers=CURLS),
+        client.post("/v1/detect", content=json.dumps({"image": encoded})),
+        client.post("/v1/detect", content=f"image={encoded}", headers=CURLS),
+        client.post("/v1/detect", data={"image": encoded}),
+        client.post("/v1/detect", files={"image": (None, encoded)}),
+        client.post("/v1/detect", files={"image": (None, data)}),
+        client.post("/v1/detect", content=data, headers=CURLS),
     ]
-    assert [answer.status_code for answer in answers] == [200] * 6
+    assert [answer.status_code for answer in answers] == [200] * 13
     assert all(answer.json() == answers[0].json() for answer in answers)
 
 

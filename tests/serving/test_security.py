@@ -341,6 +341,49 @@ def test_photos_of_urls_count_among_all_bytes_in_work(
     assert asyncio.run(asyncio.wait_for(run(), 10)) == [422, 429]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/v1/people", "/v1/model",
+     "/v1/cameras", "/nowhere"],
+)  # fmt: skip
+def test_head_is_answered_as_get_without_a_body(make_client: MakeClient, path: str) -> None:
+    client = make_client(None)
+    asked, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (asked.status_code, b"")
+    assert head.headers["content-type"] == asked.headers["content-type"]
+    if path != "/metrics":  # which counts
+        assert head.headers["content-length"] == asked.headers["content-length"]
+    assert client.head("/v1/detect").status_code == 405
+
+
+def test_head_of_a_stream_without_an_end_ends() -> None:
+    ended = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["method"] == "GET"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"more", "more_body": True})
+                await asyncio.sleep(0)
+        finally:
+            ended.append(True)
+
+    guarded = guard.Guard(stream, keys=None, local=False, observe=lambda *_: None)
+    with running(guarded, lifespan="off") as url, httpx.Client(timeout=10) as client:
+        for _ in range(2):  # over one connection
+            answered = client.head(f"{url}/events")
+            assert (answered.status_code, answered.content) == (200, b"")
+    assert ended == [True, True]
+
+
+def test_a_redirect_names_no_host(make_client: MakeClient) -> None:
+    """A proxy that speaks TLS has another address."""
+    client = make_client(None)
+    answered = client.get("/v1/people/?more=1", follow_redirects=False)
+    assert (answered.status_code, answered.headers["location"]) == (307, "/v1/people?more=1")
+
+
 def test_who_hangs_up_within_a_body_is_no_failure(make_client: MakeClient) -> None:
     messages = [{"type": "http.request", "body": b"x", "more_body": True}]
 

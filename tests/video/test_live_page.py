@@ -31,8 +31,9 @@ def page() -> Iterator[LivePage]:
     served.close()
 
 
-def status(address: str, host: str | None = None) -> int:
-    request = urllib.request.Request(address, headers={"Host": host} if host else {})
+def status(address: str, host: str | None = None, method: str = "GET") -> int:
+    headers = {"Host": host} if host else {}
+    request = urllib.request.Request(address, headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)
@@ -49,6 +50,14 @@ def test_only_requests_that_name_this_machine_are_answered(page):
     # Another site's name that was made to point here (DNS rebinding).
     assert status(page.address, "evil.example") == 403
     assert status(page.address + "nothing") == 404
+
+
+@pytest.mark.parametrize("path", ["", "people", "stream"])
+def test_head_is_answered_without_a_body(page, path):
+    request = urllib.request.Request(page.address + path, method="HEAD")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert (answer.status, answer.read()) == (200, b"")
+    assert status(page.address, "evil.example", "HEAD") == 403
 
 
 def test_beyond_this_machine_a_token_is_asked_for():

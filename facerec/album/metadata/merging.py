@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from facerec.album.metadata.reading import (
     DIMENSIONS,
@@ -16,7 +16,14 @@ from facerec.album.metadata.reading import (
     mwg_regions,
     other_shape,
 )
-from facerec.album.metadata.regions import FACE, Region, match_boxes, to_stored
+from facerec.album.metadata.regions import (
+    FACE,
+    Box,
+    Region,
+    fit_regions,
+    match_boxes,
+    to_stored,
+)
 from facerec.album.metadata.xmp import Xmp
 from facerec.imaging.photos import unreadable
 
@@ -32,7 +39,7 @@ _TAGS = {
 
 def merge_faces(
     xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int,
-    sides: tuple[int, int] | None, refused: Sequence[Region] = (),
+    sides: tuple[int, int] | None, refused: Sequence[Region] = (), shown: Sequence[Box] = (),
 ) -> bool:  # fmt: skip
     """Put named faces into XMP.
 
@@ -45,6 +52,7 @@ def merge_faces(
     Args:
         faces: with name and box.
         refused: faces with a name that is not theirs.
+        shown: boxes of other faces, which tell too whether regions are of the stored image.
         size: width and height of the upright picture.
         orientation: EXIF's.
         sides: width and height of the stored image; None: not known.
@@ -59,8 +67,10 @@ def merge_faces(
     if drawn:
         shapes = "{:g}x{:g}, not {}x{}".format(*drawn, *size)
         raise unreadable(xmp.name, f"its regions are of the picture before a crop ({shapes})")
-    regions = mwg_regions(xmp, orientation, sides)
-    places = [(n, r) for n, r in regions if r.kind.casefold() == "face"]
+    boxes = [*dict.fromkeys([*(face.box for face in (*faces, *refused)), *shown])]
+    # As the other areas of the list are.
+    turn = areas_orientation(xmp, orientation, sides)
+    places, turn = _fit(mwg_regions(xmp, orientation, sides), boxes, turn)
     matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
     renamed: defaultdict[str, list[str]] = defaultdict(list)
     added: list[Region] = []
@@ -76,11 +86,12 @@ def merge_faces(
         xmp.set_items(f"{MWG_LIST}[{number}]/mwg-rs:Name", ())
         renamed.setdefault(name, [])
     if added:
-        _append(xmp, added, size, orientation, sides)
-    _rename_microsoft(xmp, faces, orientation, renamed, refused)
-    shown = {region.name for _, region in mwg_regions(xmp, orientation, sides)}
-    shown |= {region.name for _, region in microsoft_regions(xmp, orientation)}
-    gone = {name: names for name, names in renamed.items() if name and name not in shown}
+        _append(xmp, added, size, orientation, turn)
+    places, _ = _fit(microsoft_regions(xmp, orientation), boxes, orientation)
+    _rename_microsoft(xmp, places, faces, renamed, refused)
+    named = {region.name for _, region in mwg_regions(xmp, orientation, sides)}
+    named |= {region.name for _, region in microsoft_regions(xmp, orientation)}
+    gone = {name: names for name, names in renamed.items() if name and name not in named}
     changed = bool(added or renamed)
     for key in (SUBJECT, PEOPLE):
         before = xmp.items(key)
@@ -93,6 +104,15 @@ def merge_faces(
     for key, sign in _TAGS.items():
         _rename_tags(xmp, key, sign, gone)
     return changed
+
+
+def _fit(
+    numbered: Iterable[tuple[int, Region]], boxes: Sequence[Box | None], orientation: int
+) -> tuple[list[tuple[int, Region]], int]:
+    """The regions of faces with their numbers, and the orientation; see `fit_regions`."""
+    found = [(number, region) for number, region in numbered if region.is_face]
+    fitted, turn = fit_regions([region for _, region in found], boxes, orientation)
+    return [(number, region) for (number, _), region in zip(found, fitted, strict=True)], turn
 
 
 def _rename_tags(xmp: Xmp, key: str, sign: str, gone: Mapping[str, Sequence[str]]) -> None:
@@ -126,8 +146,13 @@ def _wrong(
 
 def says_who(xmp: Xmp) -> bool:
     """Whether there is anything in it that `merge_faces` looks at."""
+    return names_people(xmp) or bool(xmp.texts(SUBJECT))
+
+
+def names_people(xmp: Xmp) -> bool:
+    """Whether it has regions, or people without one; keywords may be of anything."""
     tags = [tag for key, sign in _TAGS.items() for tag in xmp.items(key) if _is_persons(tag, sign)]
-    return bool(tags) or any(xmp.texts(key) for key in (MWG, MICROSOFT_LIST, SUBJECT, PEOPLE))
+    return bool(tags) or any(xmp.texts(key) for key in (MWG, MICROSOFT_LIST, PEOPLE))
 
 
 def _is_persons(tag: str, sign: str) -> bool:
@@ -135,9 +160,13 @@ def _is_persons(tag: str, sign: str) -> bool:
 
 
 def _append(
-    xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int,
-    sides: tuple[int, int] | None,
-) -> None:  # fmt: skip
+    xmp: Xmp, faces: Sequence[Region], size: tuple[int, int], orientation: int, turn: int
+) -> None:
+    """Add regions.
+
+    Args:
+        turn: the orientation that turns the list's areas upright.
+    """
     xmp.add_structure(MWG)
     numbers = {
         int(key.split("]")[0]) for key in xmp.texts(f"{MWG_LIST}[") if key.split("]")[0].isdecimal()
@@ -149,8 +178,6 @@ def _append(
         xmp.set_text(f"{DIMENSIONS}/stDim:h", str(height))
         xmp.set_text(f"{DIMENSIONS}/stDim:unit", "pixel")
     xmp.add_bag(MWG_LIST)
-    # As the other areas of the list are.
-    turn = areas_orientation(xmp, orientation, sides)
     for number, face in enumerate(faces, start=max(numbers, default=0) + 1):
         assert face.box is not None, "a face lies somewhere"
         left, top, right, bottom = to_stored(face.box, turn)
@@ -167,15 +194,15 @@ def _append(
 
 
 def _rename_microsoft(
-    xmp: Xmp, faces: Sequence[Region], orientation: int, renamed: defaultdict[str, list[str]],
-    refused: Sequence[Region],
+    xmp: Xmp, places: Sequence[tuple[int, Region]], faces: Sequence[Region],
+    renamed: defaultdict[str, list[str]], refused: Sequence[Region],
 ) -> None:  # fmt: skip
     """The same face's name in Microsoft's regions, if there are any; adds none.
 
     Args:
+        places: the regions, with their numbers.
         renamed: gets what each was called before.
     """
-    places = list(microsoft_regions(xmp, orientation))
     matched = match_boxes([face.box for face in faces], [region.box for _, region in places])
     for index, place in matched.items():
         number, region = places[place]

@@ -21,7 +21,7 @@ from facerec.album.metadata.containers import (
     take_packet,
 )
 from facerec.album.metadata.digikam import digikam_regions
-from facerec.album.metadata.merging import SUBJECT, merge_faces, says_who
+from facerec.album.metadata.merging import SUBJECT, merge_faces, names_people, says_who
 from facerec.album.metadata.picasa import picasa_regions
 from facerec.album.metadata.reading import (
     microsoft_regions,
@@ -29,8 +29,8 @@ from facerec.album.metadata.reading import (
     other_shape,
     placeless_names,
 )
-from facerec.album.metadata.regions import Region, overlap
-from facerec.album.metadata.sidecars import find_sidecars, sidecars_to_write
+from facerec.album.metadata.regions import Box, Region, overlap
+from facerec.album.metadata.sidecars import find_sidecars, sidecars, sidecars_to_write
 from facerec.album.metadata.xmp import EXTENSION, LONGEST_PACKET, Xmp, require_kept
 from facerec.errors import InputError
 from facerec.files.writing import replacing
@@ -115,10 +115,10 @@ def read_metadata(path: Path, data: bytes | None = None) -> Metadata:
     data = read_file(path) if data is None else data
     header = _header(data, str(path))
     turn = header.orientation
-    sidecars, doubt = find_sidecars(path)
+    beside, doubt = find_sidecars(path)
     problems = [] if doubt is None else [str(doubt)]
     packets: list[Xmp] = []
-    for name, read in _packets(path, sidecars, data, header):
+    for name, read in _packets(path, beside, data, header):
         try:
             packet = read()
             if packet:
@@ -225,41 +225,39 @@ def _read_sidecar(path: Path) -> bytes | None:
 
 
 def plan_regions(
-    path: Path, faces: Sequence[Region], where: Where, refused: Sequence[Region] = ()
-) -> list[Change]:
+    path: Path, faces: Sequence[Region], where: Where, refused: Sequence[Region] = (),
+    shown: Sequence[Box] = (),
+) -> list[Change]:  # fmt: skip
     """What writing the names of a photo's faces would change, without changing it.
 
     Args:
         faces: with name and box.
+        where: a kind that cannot hold it gets a sidecar either way; one that is there and names
+            people is written with the photo too, as it is believed before it.
         refused: faces with a name that is not theirs, which is taken away.
-        where: a kind that cannot hold it gets a sidecar either way.
+        shown: see `merge_faces`.
 
     Raises:
         InputError: the photo, or the XMP that is there, cannot be read or kept.
         MissingError: the package exiv2 is not installed.
     """
     faces = [replace(face, name=_writable(face.name, path)) for face in faces]
+    told = _Told(faces, refused, shown)
     data = read_file(path)
     header = _header(data, str(path))
     sides = _sides(data, header)
     if where == "embedded" and embeddable(data, path.name) is not None:
-        extension = _extension(path, data, only_people=True)
-        if extension and says_who(Xmp(extension, str(path))):
-            raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
-        embedded = _embedded(path, data, header)
-        packet = _merged(embedded, faces, refused, header, sides, str(path), photo=data)
-        if packet is None:
-            return []
-        names = _new_names(embedded, packet, str(path))
-        return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
-    changes: list[Change] = []
-    for sidecar in sidecars_to_write(path):
+        changes = _plan_photo(path, data, header, told)
+        targets = [one for one in sidecars(path) if _names_people(one)]
+    else:
+        changes, targets = [], sidecars_to_write(path)
+    for sidecar in targets:
         before = _read_sidecar(sidecar)
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
         embedded = None if before else _all_embedded(path, data, header)
         packet = _merged(
-            before or embedded, faces, refused, header, sides, str(sidecar),
+            before or embedded, told, header, sides, str(sidecar),
             photo=None if before else data, sidecar=True,
         )  # fmt: skip
         if packet is not None:
@@ -270,6 +268,33 @@ def plan_regions(
             names = _new_names(None, after, str(sidecar))
             changes.append(Change(sidecar, before, after, names))
     return changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is to be written; see `merge_faces`."""
+
+    faces: Sequence[Region]
+    refused: Sequence[Region]
+    shown: Sequence[Box]
+
+
+def _plan_photo(path: Path, data: bytes, header: Header, told: _Told) -> list[Change]:
+    """What writing into the photo itself would change."""
+    extension = _extension(path, data, only_people=True)
+    if extension and says_who(Xmp(extension, str(path))):
+        raise unreadable(path, "says who is there in extended XMP; use --xmp sidecar")
+    embedded = _embedded(path, data, header)
+    packet = _merged(embedded, told, header, _sides(data, header), str(path), photo=data)
+    if packet is None:
+        return []
+    names = _new_names(embedded, packet, str(path))
+    return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
+
+
+def _names_people(sidecar: Path) -> bool:
+    packet = _read_sidecar(sidecar)
+    return bool(packet) and names_people(Xmp(packet, str(sidecar)))
 
 
 def _all_embedded(path: Path, data: bytes, header: Header) -> bytes | None:
@@ -300,8 +325,8 @@ def _writable(name: str, path: Path) -> str:
 
 
 def _merged(
-    packet: bytes | None, faces: Sequence[Region], refused: Sequence[Region], header: Header,
-    sides: tuple[int, int] | None, name: str, *, photo: bytes | None, sidecar: bool = False,
+    packet: bytes | None, told: _Told, header: Header, sides: tuple[int, int] | None, name: str, *,
+    photo: bytes | None, sidecar: bool = False,
 ) -> bytes | None:  # fmt: skip
     """The packet with the names in it; None: it has them all.
 
@@ -315,10 +340,11 @@ def _merged(
     if photo is not None and not xmp.items(SUBJECT):
         xmp.set_items(SUBJECT, iim_keywords(photo))
     size = header.width, header.height
-    if not merge_faces(xmp, faces, size, header.orientation, sides, refused):
+    turn = header.orientation
+    if not merge_faces(xmp, told.faces, size, turn, sides, told.refused, told.shown):
         return None
     merged = xmp.encode(sidecar=sidecar)
-    missing = {face.name for face in faces} - set(_names(merged, name))
+    missing = {face.name for face in told.faces} - set(_names(merged, name))
     if missing:
         raise unreadable(name, f"the name {min(missing)!r} cannot be written as XMP")
     return merged

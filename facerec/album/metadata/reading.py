@@ -35,7 +35,9 @@ _MOST = 10_000
 def mwg_regions(
     xmp: Xmp, orientation: int, sides: tuple[int, int] | None
 ) -> Iterator[tuple[int, Region]]:
-    """MWG's regions with a place, and their numbers in the list, from 1.
+    """MWG's regions, and their numbers in the list, from 1.
+
+    A circle is the square around it; what is no area, such as a point, lies nowhere.
 
     Args:
         orientation: EXIF's.
@@ -44,15 +46,15 @@ def mwg_regions(
     turn = areas_orientation(xmp, orientation, sides)
     across, down = _dimensions(xmp)
     for number, fields in _structures(xmp, MWG_LIST):
-        area = {name: fields.get(f"mwg-rs:Area/stArea:{name}", "") for name in "xywh"}
-        x, y, width, height = (_number(area[name]) for name in "xywh")
+        area = {name: fields.get(f"mwg-rs:Area/stArea:{name}", "") for name in "xywhd"}
+        lengths = (area["w"] or area["d"], area["h"] or area["d"])
+        x, y, width, height = map(_number, (area["x"], area["y"], *lengths))
         if fields.get("mwg-rs:Area/stArea:unit", "").strip() == "pixel":
             # Without a size, or of one of zero, nobody can tell where it is.
             x, y, width, height = x / across, y / down, width / across, height / down
         box = _box(x - width / 2, y - height / 2, width, height, turn)
-        if box is not None:
-            kind = fields.get("mwg-rs:Type", "").strip() or FACE
-            yield number, Region(_name(fields.get("mwg-rs:Name", "")), box, kind, "mwg")
+        kind = fields.get("mwg-rs:Type", "").strip() or FACE
+        yield number, Region(_name(fields.get("mwg-rs:Name", "")), box, kind, "mwg")
 
 
 def areas_orientation(xmp: Xmp, orientation: int, sides: tuple[int, int] | None) -> int:
@@ -97,19 +99,16 @@ def _dimensions(xmp: Xmp) -> tuple[float, float]:
 
 
 def microsoft_regions(xmp: Xmp, orientation: int) -> Iterator[tuple[int, Region]]:
-    """Microsoft's regions with a place, and their numbers in the list, from 1."""
+    """Microsoft's regions, and their numbers in the list, from 1."""
     for number, fields in _structures(xmp, MICROSOFT_LIST):
         rectangle = fields.get("MPReg:Rectangle", "")
         # Where a comma is the decimal sign, only blanks tell the numbers apart.
         parts = re.split(r",\s+", rectangle.strip())
         parts = parts if len(parts) == 4 else rectangle.split(",")
-        if len(parts) != 4:
-            continue
-        left, top, width, height = map(_number, parts)
+        left, top, width, height = map(_number, parts if len(parts) == 4 else [""] * 4)
         box = _box(left, top, width, height, orientation)
-        if box is not None:
-            name = _name(fields.get("MPReg:PersonDisplayName", ""))
-            yield number, Region(name, box, FACE, "microsoft")
+        name = _name(fields.get("MPReg:PersonDisplayName", ""))
+        yield number, Region(name, box, FACE, "microsoft")
 
 
 def placeless_names(xmp: Xmp) -> Iterator[Region]:

@@ -2,13 +2,13 @@
 
 MWG 2.0, section 5.9: regions are those of the stored image, so whoever applies its EXIF orientation
 turns them too. digiKam, Immich and ExifTool's own conversions do. Some programs write those of the
-upright picture, with its dimensions. Our boxes are of the upright picture.
+upright picture, of which its dimensions tell, or the faces. Our boxes are of the upright picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FACE = "Face"
 
@@ -41,6 +41,11 @@ class Region:
     box: Box | None
     kind: str = FACE
     source: str = "mwg"
+
+    @property
+    def is_face(self) -> bool:
+        """Whether it shows somebody."""
+        return self.kind.casefold() == "face"
 
 
 def to_upright(box: Box, orientation: int) -> Box:
@@ -112,3 +117,27 @@ def match_boxes(one: Sequence[Box | None], other: Iterable[Box | None]) -> dict[
             matched[i] = j
             taken.add(j)
     return matched
+
+
+def fit_regions(
+    regions: Sequence[Region], faces: Sequence[Box | None], orientation: int
+) -> tuple[list[Region], int]:
+    """The regions of one program as the picture's faces say that they are meant.
+
+    Args:
+        regions: turned upright by `orientation`.
+
+    Returns:
+        the regions, and the orientation that turns them upright: 1 where more of them show a face
+        as they were written.
+    """
+    turned = [region.box for region in regions if region.is_face]
+    matched = len(match_boxes(turned, faces))
+    if orientation == 1 or matched == len(turned):
+        return list(regions), orientation
+    written = [box and to_stored(box, orientation) for box in turned]
+    if len(match_boxes(written, faces)) <= matched:
+        return list(regions), orientation
+    return [
+        replace(region, box=region.box and to_stored(region.box, orientation)) for region in regions
+    ], 1

@@ -6,12 +6,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from facerec.album.faces import read_faces
 from facerec.album.metadata.photo import Metadata, read_metadata
-from facerec.album.metadata.regions import Region, match_boxes, to_stored
+from facerec.album.metadata.regions import Region, fit_regions, match_boxes
 from facerec.album.metadata.same_picture import shows_faces
 from facerec.album.metadata.writing import fraction_box
 from facerec.album.people import add_person, find_name, usable_name
@@ -169,23 +170,15 @@ def _match(
     path: str, photo: StoredPhoto, faces: Sequence[StoredFace], found: Metadata
 ) -> Iterator[Named]:
     """Regions of faces, each with the album's face at its place."""
-    regions = [one for one in found.regions if one.kind.casefold() == "face"]
     boxes = [fraction_box(face.box, photo.width, photo.height) for face in faces]
+    regions: list[Region] = []
+    # Each source is another program's.
+    for _, group in groupby(found.regions, lambda region: region.source):
+        regions += fit_regions([one for one in group if one.is_face], boxes, found.orientation)[0]
     matched = match_boxes([region.box for region in regions], boxes)
-    if len(matched) < len(regions) and found.orientation != 1:
-        # Some programs write regions of the upright picture.
-        as_written = [_as_written(region, found.orientation) for region in regions]
-        other = match_boxes([region.box for region in as_written], boxes)
-        matched = other if len(other) > len(matched) else matched
     for number, region in enumerate(regions):
         face = faces[matched[number]].id if number in matched else None
         yield Named(path, region, face, "no face" if face is None else "confirmed")
-
-
-def _as_written(region: Region, orientation: int) -> Region:
-    if region.box is None:
-        return region
-    return replace(region, box=to_stored(region.box, orientation))
 
 
 class _Decided:

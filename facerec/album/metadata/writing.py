@@ -65,7 +65,9 @@ def write_names(
                 continue
             try:
                 file = _file(album, photo, place)
-                changes = plan_regions(file, named.get(photo, ()), where, refused.get(photo, ()))
+                changes = plan_regions(
+                    file, named.get(photo, ()), where, refused.get(photo, ()), _boxes(album, photo)
+                )
                 for change in changes if write else ():
                     if begun is None:
                         begun = begin_writing(album, f"write {where} names into photos")
@@ -128,6 +130,17 @@ def _refused_faces(album: Album) -> dict[int, list[Region]]:
             " WHERE kind = 'is-not' AND name IS NOT NULL ORDER BY faces.photo, faces.id"
         )
     )
+
+
+def _boxes(album: Album, photo: int) -> list[Box]:
+    """All faces of a photo."""
+    rows = album.rows(
+        "SELECT width, height, x1, y1, x2, y2 FROM faces JOIN photos ON photos.id = photo"
+        " WHERE photo = ?",
+        (photo,),
+    )
+    boxes = (fraction_box((x1, y1, x2, y2), *size) for *size, x1, y1, x2, y2 in rows)
+    return [box for box in boxes if box is not None]
 
 
 def _by_photo(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[Region]]:

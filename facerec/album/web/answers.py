@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from facerec.album.journal import last_step
-from facerec.album.people import find_person
 from facerec.album.records import lasting_id
 from facerec.album.store import Album
 from facerec.album.web.library import Library, Shown
@@ -73,12 +72,10 @@ def person_of(request: Request) -> Shown:
     """The person of the path; of somebody merged, whom they became.
 
     Raises:
-        UsageError: there is none.
         HTTPException: 404, there is none with faces.
     """
-    library = library_of(request)
     label = lasting_id(id_of(request, "person"))
-    shown = library.person(find_person(library.reader, label))
+    shown = library_of(request).find_one(label)
     if shown is None:
         raise HTTPException(404, f"there is no {label} with faces")
     return shown
@@ -106,11 +103,12 @@ def describe_step(album: Album) -> dict[str, Any] | None:
     return None if step is None else {"id": step.id, "command": step.command}
 
 
-def tell_failure(_: Request, error: Exception) -> Response:
-    """An error as JSON with the status that fits it."""
+def tell_failure(request: Request, error: Exception) -> Response:
+    """An error as JSON with the status that fits it; it does not say where the album lies."""
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code)
     assert isinstance(error, FacerecError), "the application registers these two"
     # What is asked for does not fit the album as it is, or is not there.
     status = 404 if isinstance(error, InputError) else 409
-    return JSONResponse({"error": str(error)}, status)
+    told = str(error).removeprefix(f"{library_of(request).path}: ")
+    return JSONResponse({"error": told}, status)

@@ -39,12 +39,16 @@ class Library:
     """One album, read and changed from the threads of a server.
 
     Attributes:
-        reader: for queries; sees each change as soon as it is committed.
+        path: of its file.
     """
 
     def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
         self._writer = open_album(path)
-        self.reader = open_album(path, write=False)
+        # Versions of the data are told to one connection alone.
+        self._lister = open_album(path, write=False)
+        self._readers: list[Album] = []
+        self._idle: list[Album] = []
         self._changing = threading.Lock()
         self._listing = threading.Lock()
         self._version = -1
@@ -52,8 +56,25 @@ class Library:
 
     def close(self) -> None:
         """Close the album."""
-        self.reader.close()
-        self._writer.close()
+        for one in (*self._readers, self._lister, self._writer):
+            one.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Album]:
+        """The album for queries, each change seen as soon as it is committed.
+
+        By a connection that no other thread has meanwhile: of those that share one, Python 3.12 and
+        later give one the rows that another has asked for.
+        """
+        try:
+            reader = self._idle.pop()
+        except IndexError:
+            reader = open_album(self.path, write=False)
+            self._readers.append(reader)
+        try:
+            yield reader
+        finally:
+            self._idle.append(reader)
 
     @contextmanager
     def changing(self) -> Iterator[Album]:
@@ -65,10 +86,10 @@ class Library:
         """People with faces, those with most first; read again only after a change."""
         with self._listing:
             # Another connection's commits count, which the writer's are too.
-            found = self.reader.row("PRAGMA data_version")
+            found = self._lister.row("PRAGMA data_version")
             assert found is not None, "a pragma that is read has a value"
             if found[0] != self._version:
-                self._people = _read_known(self.reader)
+                self._people = _read_known(self._lister)
                 self._version = found[0]
             return self._people
 
@@ -91,22 +112,27 @@ class Library:
     def find_one(self, text: str) -> Shown | None:
         """Whom a name or lasting id means on the command line; None: nobody with faces."""
         try:
-            return self.person(find_person(self.reader, text))
+            with self.reading() as album:
+                number = find_person(album, text)
         except UsageError:
             return None
+        return self.person(number)
 
     def faces(
         self, person: int | None, offset: int, limit: int
     ) -> tuple[int, list[dict[str, Any]]]:
         """How many faces a person has, and some of them by time; None: faces that are nobody's."""
         where = f"person IS ? AND {_LISTED}"
-        counted = self.reader.row(f"SELECT count(*) FROM faces WHERE {where}", (person,))
-        rows = self.reader.rows(
-            "SELECT faces.id, photo, taken, quality, state FROM faces JOIN photos ON"
-            f" photos.id = photo WHERE {where} ORDER BY taken IS NULL, taken, faces.id"
-            " LIMIT ? OFFSET ?",
-            (person, limit, offset),
-        )
+        with self.reading() as album:
+            counted = album.row(f"SELECT count(*) FROM faces WHERE {where}", (person,))
+            rows = list(
+                album.rows(
+                    "SELECT faces.id, photo, taken, quality, state FROM faces JOIN photos ON"
+                    f" photos.id = photo WHERE {where} ORDER BY taken IS NULL, taken, faces.id"
+                    " LIMIT ? OFFSET ?",
+                    (person, limit, offset),
+                )
+            )
         assert counted is not None, "a count is a row"
         return counted[0], [
             {"face": face, "photo": photo, "taken": taken, "quality": quality,
@@ -116,12 +142,13 @@ class Library:
 
     def examples(self, person: int, limit: int) -> list[int]:
         """Faces to know a person by: confirmed ones first, then the best and the largest."""
-        rows = self.reader.rows(
-            f"SELECT faces.id FROM faces WHERE person = ? AND {_LISTED}"
-            f" ORDER BY {_WORTH} DESC LIMIT ?",
-            (person, limit),
-        )
-        return [face for (face,) in rows]
+        with self.reading() as album:
+            rows = album.rows(
+                f"SELECT faces.id FROM faces WHERE person = ? AND {_LISTED}"
+                f" ORDER BY {_WORTH} DESC LIMIT ?",
+                (person, limit),
+            )
+            return [face for (face,) in rows]
 
     def counts(self) -> dict[str, int]:
         """How many people, named people, and faces that are nobody's."""

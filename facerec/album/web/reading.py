@@ -12,6 +12,7 @@ from starlette.routing import Route
 from facerec.album.faces import read_chip, read_faces
 from facerec.album.photos import read_photo
 from facerec.album.records import StoredPhoto, lasting_id
+from facerec.album.store import Album
 from facerec.album.web.answers import (
     asker_of,
     describe,
@@ -28,7 +29,9 @@ from facerec.files.text import readable
 
 def _state(request: Request) -> Response:
     library = library_of(request)
-    return JSONResponse({**library.counts(), "step": describe_step(library.reader)})
+    with library.reading() as album:
+        step = describe_step(album)
+    return JSONResponse({**library.counts(), "step": step})
 
 
 def _people(request: Request) -> Response:
@@ -66,18 +69,19 @@ def _suggestions(request: Request) -> Response:
 
 
 def _photo(request: Request) -> Response:
-    photo = _photo_of(request)
-    faces = [
-        {
-            "face": face.id,
-            "box": face.box,
-            "id": face.person,
-            "person": None if face.person is None else lasting_id(face.person),
-            "name": face.name,
-            "confirmed": face.confirmed,
-        }
-        for face in read_faces(library_of(request).reader, photo=photo.id)
-    ]
+    with library_of(request).reading() as album:
+        photo = _photo_of(request, album)
+        faces = [
+            {
+                "face": face.id,
+                "box": face.box,
+                "id": face.person,
+                "person": None if face.person is None else lasting_id(face.person),
+                "name": face.name,
+                "confirmed": face.confirmed,
+            }
+            for face in read_faces(album, photo=photo.id)
+        ]
     return JSONResponse(
         {
             "photo": photo.id,
@@ -91,19 +95,21 @@ def _photo(request: Request) -> Response:
 
 
 def _picture(request: Request) -> Response:
-    picture = make_picture(library_of(request).reader, _photo_of(request))
+    with library_of(request).reading() as album:
+        picture = make_picture(album, _photo_of(request, album))
     return Response(picture, media_type="image/jpeg")
 
 
-def _photo_of(request: Request) -> StoredPhoto:
-    photo = read_photo(library_of(request).reader, id_of(request, "photo"))
+def _photo_of(request: Request, album: Album) -> StoredPhoto:
+    photo = read_photo(album, id_of(request, "photo"))
     if photo is None:
         raise HTTPException(404, "there is no such photo")
     return photo
 
 
 def _chip(request: Request) -> Response:
-    jpeg = read_chip(library_of(request).reader, id_of(request, "face"))
+    with library_of(request).reading() as album:
+        jpeg = read_chip(album, id_of(request, "face"))
     if jpeg is None:
         raise HTTPException(404, "there is no such face")
     return Response(jpeg, media_type="image/jpeg")

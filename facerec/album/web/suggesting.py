@@ -67,7 +67,10 @@ class Asker:
     def _ask(self, people: Sequence[Shown], limit: int) -> Asked:
         if not people:
             return Asked([], None, True)
-        album = self._library.reader
+        with self._library.reading() as album:
+            return self._look(album, people, limit)
+
+    def _look(self, album: Album, people: Sequence[Shown], limit: int) -> Asked:
         with self._looking:
             columns = self._read(album)
         end = time.monotonic() + _SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ from facerec.album.faces import read_faces
 from facerec.album.forget import forget_person
 from facerec.album.journal import step
 from facerec.album.metadata import xmp
-from facerec.album.metadata.photo import write_regions
+from facerec.album.metadata.photo import read_regions, write_regions
 from facerec.album.metadata.regions import Region
 from facerec.album.metadata.taking import Named, find_names, take_names
 from facerec.album.people import find_person
@@ -174,6 +175,39 @@ def test_regions_of_either_frame_find_their_face(
         scan(album, photo)
         assert read(run, album) == [("Anna", "confirmed")]
         assert names(album) == [("Anna", True), (None, False)]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_region_is_told_where_its_face_is_and_renamed_there(
+    tmp_path: Path, orientation: int, run: Run
+) -> None:
+    """Microsoft's of the upright picture: nothing but the face says so."""
+    photo = write_photo(tmp_path / "a.png", [1, 0, 0])
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    turned = Pillow.open(photo).rotate({3: 180, 6: 90}[orientation], expand=True)
+    turned.save(photo, exif=exif.tobytes())
+    rectangle = "0|, 0|, 0.33|, 1"
+    exiftool(
+        "-overwrite_original",
+        f"-XMP-MP:RegionInfoMP={{Regions=[{{PersonDisplayName=Ann,Rectangle={rectangle}}}]}}",
+        photo,
+    )
+    with open_album(tmp_path / "album.db", create=True) as album:
+        scan(album, photo)
+        _, out, _ = run("album", "read", "-a", album.path, "--json")
+        assert json.loads(out)["outcome"] == "confirmed"
+        assert json.loads(out)["region"] == pytest.approx([0, 0, 0.33, 1])
+        run("album", "name", "Ann", "Anna", "-a", album.path)
+        run("album", "write", "--xmp", "embedded", "--force", "-a", album.path)
+        assert {region.name for region in read_regions(photo)} == {"Anna"}
+
+
+def test_names_whose_area_says_no_place_are_reported(album: Album, photo: Path, run: Run) -> None:
+    (change,) = write_regions(photo, [Region("Anna", LEFT)], "sidecar")
+    change.path.write_bytes(re.sub(rb'\s*stArea:[wh]="[^"]*"', b"", change.after))
+    assert read(run, album) == [("Anna", "no face")]
 
 
 def test_names_without_a_face_are_reported(album: Album, photo: Path, run: Run) -> None:

@@ -60,6 +60,19 @@ def listed(*regions: str) -> str:
     )
 
 
+def microsoft(name: str, more: str) -> str:
+    """A list of one of Microsoft's regions as RDF.
+
+    Args:
+        more: elements beside its name.
+    """
+    return (
+        '<MP:RegionInfo rdf:parseType="Resource"><MPRI:Regions><rdf:Bag><rdf:li'
+        f' rdf:parseType="Resource">{more}<MPReg:PersonDisplayName>{name}'
+        "</MPReg:PersonDisplayName></rdf:li></rdf:Bag></MPRI:Regions></MP:RegionInfo>"
+    )
+
+
 ANNA_BY_EXIFTOOL = (
     "-XMP-mwg-rs:RegionInfo={AppliedToDimensions={W=60,H=40,Unit=pixel},RegionList=["
     "{Area={X=0.2,Y=0.3,W=0.2,H=0.4,Unit=normalized},Name=Anna,Type=Face}]}"
@@ -203,7 +216,9 @@ def test_pixels_of_a_picture_without_size_lie_nowhere(tmp_path: Path) -> None:
         mwg("Lost", "x=12 y=12 w=12 h=16 unit=pixel"), mwg("Kept", "x=0.5 y=0.5 w=0.2 h=0.2")
     )
     photo = sidecar(tmp_path, regions.replace('stDim:w="60"', 'stDim:w="0"'))
-    assert [region.name for region in read_regions(photo)] == ["Kept"]
+    found = read_regions(photo)
+    assert [(region.name, region.box is None) for region in found] == [
+        ("Kept", False), ("Lost", True)]  # fmt: skip
 
 
 def test_pixels_commas_and_missing_units_are_understood(tmp_path: Path) -> None:
@@ -223,12 +238,28 @@ def test_pixels_commas_and_missing_units_are_understood(tmp_path: Path) -> None:
     "area",
     [
         "x=nan y=0 w=1 h=1", "x=0 y=0 w=0 h=1", "x=9e99 y=0 w=1 h=1", "x=0.5 y=0.5",
-        "x=0.5 y=0.5 w=-1 h=-1", "x=zz y=1 w=1 h=1",
+        "x=0.5 y=0.5 w=-1 h=-1", "x=zz y=1 w=1 h=1", "x=0.5 y=0.5 d=0", "",
     ],
 )  # fmt: skip
-def test_areas_that_are_none_are_passed_over(tmp_path: Path, area: str) -> None:
-    photo = sidecar(tmp_path, listed(mwg("Anna", area)))
-    assert read_regions(photo) == []
+def test_areas_that_are_none_lie_nowhere(tmp_path: Path, area: str) -> None:
+    photo = sidecar(tmp_path, listed(mwg("Anna", area), mwg("", area)))
+    assert read_regions(photo) == [Region("Anna", None)]
+
+
+@pytest.mark.parametrize("area", ["x=0.3 y=0.5 d=0.2", "x=18 y=20 d=12 unit=pixel"])
+def test_a_circle_is_as_wide_and_high_as_its_diameter(tmp_path: Path, area: str) -> None:
+    (anna,) = read_regions(sidecar(tmp_path, listed(mwg("Anna", area))))
+    high = 0.1 if "pixel" not in area else 6 / 40
+    assert anna.box == pytest.approx((0.2, 0.5 - high, 0.4, 0.5 + high))
+
+
+@pytest.mark.parametrize("rectangle", [None, "", "0.1, 0.2, 0.3", "0.1, 0.2, 0, 0.3"])
+def test_microsofts_people_without_a_rectangle_lie_nowhere(
+    tmp_path: Path, rectangle: str | None
+) -> None:
+    place = "" if rectangle is None else f"<MPReg:Rectangle>{rectangle}</MPReg:Rectangle>"
+    photo = sidecar(tmp_path, microsoft("Anna", place))
+    assert read_regions(photo) == [Region("Anna", None, source="microsoft")]
 
 
 BOMB = (

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageSequence
 
-from tests.album.metadata.test_reading_regions import listed, mwg, sidecar
+from tests.album.metadata.test_reading_regions import listed, microsoft, mwg, sidecar
 from tests.album.metadata.writers import (
     areas,
     encoded,
@@ -29,9 +29,18 @@ from tests.imaging.test_formats import dng
 pytest.importorskip("exiv2")
 
 from facerec.album.metadata.containers import embeddable
-from facerec.album.metadata.photo import Where, read_metadata, read_regions, write_regions
+from facerec.album.metadata.merging import SUBJECT
+from facerec.album.metadata.photo import (
+    Where,
+    plan_regions,
+    read_metadata,
+    read_regions,
+    write_regions,
+)
+from facerec.album.metadata.reading import mwg_regions
 from facerec.album.metadata.regions import Region
 from facerec.album.metadata.sidecars import sidecars, sidecars_to_write
+from facerec.album.metadata.xmp import Xmp
 from facerec.errors import InputError
 
 Form = Literal["NFC", "NFD"]
@@ -118,6 +127,47 @@ def test_areas_beside_those_of_the_upright_picture_are_of_it_too(
     found = {region.name: region.box for region in read_regions(photo)}
     assert found["Anna"] == pytest.approx(ANNA.box, abs=1e-5)
     assert found["Carl"] == pytest.approx((0.7, 0.2, 0.9, 0.6), abs=1e-5)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_the_face_of_an_upright_area_is_renamed_and_others_are_added_beside_it(
+    tmp_path: Path, orientation: int
+) -> None:
+    """Dimensions that EXIF leaves as they are do not tell; the face that an area shows does."""
+    photo = save(tmp_path / "photo.jpg", orientation=orientation)
+    sidecar(tmp_path, listed(mwg("Old", "x=0.2 y=0.4 w=0.2 h=0.4 unit=normalized")))
+    write_regions(photo, [ANNA, Region("Ben", (0.05, 0.65, 0.2, 0.95))], "sidecar")
+    written = Xmp((tmp_path / "photo.jpg.xmp").read_bytes(), "photo.jpg.xmp")
+    found = {region.name: region.box for _, region in mwg_regions(written, 1, None)}
+    assert found["Anna"] == pytest.approx(ANNA.box, abs=1e-5)
+    assert found["Ben"] == pytest.approx((0.05, 0.65, 0.2, 0.95), abs=1e-5)
+    assert len(found) == 2
+    assert written.items(SUBJECT) == ["Anna", "Ben"]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_the_face_of_microsofts_upright_rectangle_is_renamed(
+    tmp_path: Path, orientation: int
+) -> None:
+    photo = save(tmp_path / "photo.jpg", orientation=orientation)
+    place = "<MPReg:Rectangle>0.1, 0.2, 0.2, 0.4</MPReg:Rectangle>"
+    sidecar(tmp_path, microsoft("Old", place))
+    write_regions(photo, [ANNA], "sidecar")
+    written = (tmp_path / "photo.jpg.xmp").read_text()
+    assert "Old" not in written
+    assert written.count("0.1, 0.2, 0.2, 0.4") == 1
+
+
+def test_faces_without_a_name_tell_too_how_areas_are_turned(tmp_path: Path) -> None:
+    """Of Anna alone the area that EXIF turns upon her could be hers."""
+    photo = save(tmp_path / "photo.jpg", orientation=3)
+    others = (0.65, 0.4, 0.85, 0.8), (0.4, 0.1, 0.5, 0.3)
+    body = [mwg("Old", "x=0.2 y=0.4 w=0.2 h=0.4"), mwg("Carl", "x=0.75 y=0.6 w=0.2 h=0.4"),
+            mwg("Dora", "x=0.45 y=0.2 w=0.1 h=0.2")]  # fmt: skip
+    sidecar(tmp_path, listed(*body))
+    (change,) = plan_regions(photo, [ANNA], "sidecar", shown=[ANNA.box, *others])
+    named = [region.name for _, region in mwg_regions(Xmp(change.after, "it"), 1, None)]
+    assert named == ["Anna", "Carl", "Dora"]
 
 
 def test_names_are_not_written_among_those_of_a_picture_cropped_since(tmp_path: Path) -> None:
@@ -442,6 +492,28 @@ def test_a_sidecar_is_written_also_where_the_photo_has_the_names(tmp_path: Path)
     (change,) = write_regions(photo, [ANNA], "sidecar")
     assert (change.path.name, change.names) == ("photo.jpg.xmp", ("Anna",))
     assert write_regions(photo, [ANNA], "sidecar") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        listed(mwg("Old", "x=0.2 y=0.4 w=0.2 h=0.4")),
+        microsoft("Old", "<MPReg:Rectangle>0.1, 0.2, 0.2, 0.4</MPReg:Rectangle>"),
+    ],
+)
+def test_a_sidecar_that_names_people_is_written_with_the_photo(tmp_path: Path, body: str) -> None:
+    photo = sidecar(tmp_path, body)
+    changes = write_regions(photo, [ANNA], "embedded")
+    assert [change.path.name for change in changes] == ["photo.jpg", "photo.jpg.xmp"]
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
+    assert write_regions(photo, [ANNA], "embedded") == []
+
+
+def test_a_sidecar_of_nobody_stays_as_it_is_beside_a_written_photo(tmp_path: Path) -> None:
+    photo = sidecar(tmp_path, "<dc:subject><rdf:Bag><rdf:li>beach</rdf:li></rdf:Bag></dc:subject>")
+    (change,) = write_regions(photo, [ANNA], "embedded")
+    assert change.path == photo
+    assert [region.name for region in read_regions(photo)] == ["Anna"]
 
 
 @needs_exiftool

@@ -57,18 +57,23 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Open]:
-    """Opens a page's tab; at the end nothing has failed, nor been asked for from elsewhere."""
+    """Opens a page's tab; at the end nothing has failed, nor been asked for from elsewhere.
+
+    With `refused` a request may be: browsers tell of each on their own.
+    """
     problems: list[str] = []
     contexts = []
 
-    def open_tab(address: str, **settings: Any) -> Any:
+    def open_tab(address: str, *, refused: bool = False, **settings: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **settings})
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
+        usual = "Failed to load resource: the server responded with" if refused else "\0"
         page.on("console", lambda message: problems.append(message.text)
-                if message.type == "error" else None)  # fmt: skip
+                if message.type == "error" and not message.text.startswith(usual)
+                else None)  # fmt: skip
         own = re.match("http://[^/]*/", address)[0]
         page.on("request", lambda request: problems.append(request.url)
                 if not request.url.startswith(own) else None)  # fmt: skip

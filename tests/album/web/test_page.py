@@ -12,14 +12,22 @@ import pytest
 
 pytest.importorskip("starlette")
 
-from facerec.album.decisions import name_person, read_decisions
+from facerec.album.decisions import (
+    confirm_faces,
+    merge_people,
+    name_person,
+    read_decisions,
+)
 from facerec.album.faces import read_faces
+from facerec.album.journal import undo_step
 from facerec.album.people import read_people
 from facerec.album.store import open_album
 from tests.album.made import Group, make_album, real_photo
 from tests.album.web.conftest import Open, served
 
 GROUPS = (Group(60, "Anna"), Group(25, "Ben"), Group(9, "Zoë"), Group(7), Group(3, nobody=True))
+
+PHONE = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True}
 
 
 @pytest.fixture
@@ -267,8 +275,7 @@ def test_five_thousand_people_are_scrolled_with_few_elements(tmp_path: Path, tab
 
 
 def test_a_phone_and_who_wants_no_motion_get_the_same_page(address: str, tab: Open):
-    page = tab(address, viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True,
-               reduced_motion="reduce", color_scheme="dark")  # fmt: skip
+    page = tab(address, **PHONE, reduced_motion="reduce", color_scheme="dark")
     card(page, "Anna").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert page.get_by_role("option").first.bounding_box()["width"] > 100
@@ -339,6 +346,96 @@ def test_a_photo_is_looked_at_with_its_boxes(album: Path, tmp_path: Path, tab: O
         page.close()
 
 
+def test_going_back_closes_a_photo_alone(album: Path, tmp_path: Path, tab: Open):
+    real_photo(tmp_path / "photo.jpg", album, 1)
+    with served(album) as address:
+        page = tab(address, **PHONE)
+        card(page, "Anna").tap()
+        face = page.get_by_role("option", name="Face, 2002-02-15")
+        shown = page.get_by_role("dialog")
+        for _ in range(2):
+            face.tap()
+            shown.wait_for()
+            page.go_back()
+            shown.wait_for(state="detached")
+            assert page.url == address + "#/person/1"
+            page.get_by_role("heading", name="Anna").wait_for()
+        face.tap()
+        shown.get_by_role("button", name="Close").tap()
+        shown.wait_for(state="detached")
+        until(page, "history.state === null")
+        page.go_back()
+        page.get_by_role("heading", name="People").wait_for()
+        page.close()
+
+
+def test_who_is_in_a_photo_takes_its_place_in_the_history(album: Path, tmp_path: Path, tab: Open):
+    real_photo(tmp_path / "photo.jpg", album, 102)
+    with served(album) as address:
+        page = tab(address + "#/loose")
+        page.get_by_role("option").first.wait_for()
+        with open_album(album) as opened:
+            confirm_faces(opened, [102], 1)
+        asked = page.locator("main .card").evaluate_all("all => all.map(one => one.item?.photo)")
+        page.get_by_role("option").nth(asked.index(102)).click()
+        page.get_by_role("dialog").get_by_role("link", name="Anna").click()
+        page.get_by_role("heading", name="Anna").wait_for()
+        assert page.get_by_role("dialog").count() == 0
+        page.go_back()
+        page.get_by_role("heading", name="Ungrouped").wait_for()
+        page.close()
+
+
+def test_going_back_cancels_a_question(address: str, tab: Open, album: Path):
+    page = tab(address)
+    card(page, "Anna").click()
+    page.get_by_role("heading", name="Anna").wait_for()
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("dialog").locator("input").fill("Somebody")
+    page.go_back()
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.url == address + "#/person/1"
+    assert people(album)["Anna"] == 60
+
+
+def test_a_long_name_leaves_room_for_the_faces_on_a_phone(tmp_path: Path, tab: Open):
+    name = "Maximiliane " * 80
+    with served(make_album(tmp_path / "album.db", [Group(30, name.strip())])) as address:
+        page = tab(address + "#/person/1", **PHONE)
+        page.get_by_role("option").first.wait_for()
+        assert page.locator(".bar").bounding_box()["height"] < 250
+        assert page.get_by_role("heading").get_attribute("title") == name.strip()
+        page.close()
+
+
+def test_nobody_s_address_leads_to_the_people(address: str, tab: Open):
+    page = tab(address + "#/person/9999", refused=True)
+    page.get_by_role("heading", name="People").wait_for()
+    said(page, "there is no person-9999 with faces")
+    assert page.url == address + "#/people"
+    card(page, "Anna").click()
+    page.get_by_role("heading", name="Anna").wait_for()
+
+
+def test_who_has_moved_on_is_not_called_back(address: str, tab: Open, album: Path):
+    with open_album(album) as opened:
+        merge_people(opened, [4], 1)
+    page = tab(address)
+    card(page, "Anna").wait_for()
+    slow = []
+    page.route("**/api/people/4", lambda route: slow.append(route))
+    page.evaluate("location.hash = '#/person/4'")
+    page.get_by_role("option", name="Face").first.wait_for(state="detached")
+    while not slow:
+        page.wait_for_timeout(20)
+    page.evaluate("location.hash = '#/unnamed'")
+    page.get_by_role("heading", name="Unnamed").wait_for()
+    with page.expect_response("**/api/people/4"):
+        slow[0].continue_()
+    page.wait_for_timeout(100)
+    assert page.url == address + "#/unnamed"
+
+
 def test_beyond_this_machine_the_printed_address_opens_the_page(album: Path, tab: Open):
     with served(album, token="abcdef") as address:
         page = tab(address + "?token=abcdef")
@@ -397,4 +494,46 @@ def test_a_group_that_is_somebody_joins_them_or_is_told_apart(asking: Path, tab:
         assert people(asking) == {"Anna": 9, "person-0004": 5, "Ben": 4}
         with open_album(asking, write=False) as opened:
             assert read_decisions(opened).different == {(1, 4)}
+        page.close()
+
+
+def test_a_refused_undo_asks_nothing_again(asking: Path, tab: Open):
+    with served(asking) as address:
+        page = tab(address + "#/ask", refused=True)
+        first = page.locator(".faces img").first
+        first.wait_for()
+        answered = first.get_attribute("src")
+        page.keyboard.press("r")
+        until(page, f"document.querySelector('.faces img').getAttribute('src') !== {answered!r}")
+        with open_album(asking) as opened:
+            name_person(opened, 2, "Benno")
+        page.keyboard.press("u")
+        said(page, "the album was changed meanwhile")
+        page.wait_for_timeout(100)
+        assert page.locator(".faces img").first.get_attribute("src") != answered
+        with open_album(asking) as opened:
+            undo_step(opened)
+        page.reload()
+        page.close()
+
+
+def test_an_answer_that_was_taken_back_elsewhere_is_not_mistaken_for_another(
+    asking: Path, tab: Open
+):
+    with served(asking) as address:
+        page = tab(address + "#/ask", refused=True)
+        first, questions = page.locator(".faces img").first, []
+        for _ in range(2):
+            first.wait_for()
+            questions.append(first.get_attribute("src"))
+            page.keyboard.press("r")
+            said(page, "Not Anna")
+            until(page, f"document.querySelector('img')?.getAttribute('src') !== {questions[-1]!r}")
+        with open_album(asking) as opened:
+            undo_step(opened)
+        page.keyboard.press("u")
+        said(page, "the album was changed meanwhile")
+        page.keyboard.press("u")
+        said(page, "Taken back")
+        page.locator(f".faces img[src='{questions[0]}']").wait_for()
         page.close()

@@ -17,6 +17,7 @@ pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
 from facerec.album.decisions import confirm_faces, read_decisions
+from facerec.album.faces import read_chip
 from facerec.album.journal import step
 from facerec.album.store import open_album
 from facerec.album.web.app import make_app
@@ -141,6 +142,17 @@ def test_changes_of_other_programs_are_seen(page, path):
     assert ask(page, "people/3")["confirmed"] == 1
 
 
+def test_who_reads_at_a_time_has_a_connection_of_their_own(path):
+    """Of threads that share one Python 3.12 gives one the rows that another has asked for."""
+    library = Library(path)
+    with library.reading() as one, library.reading() as other:
+        assert other is not one
+        assert [read_chip(album, 1) for album in (one, other)] == [read_chip(one, 1)] * 2
+    with library.reading() as again:
+        assert again in (one, other)
+    library.close()
+
+
 def test_an_id_that_was_merged_means_whom_it_became(page):
     do(page, "merge", people=[3], into=1)
     assert ask(page, "people/3")["id"] == 1
@@ -169,6 +181,7 @@ def test_what_the_album_cannot_do_is_told_and_changes_nothing(page, action, valu
     answer = page.post(f"/api/{action}", json=values)
     assert answer.status_code == 409
     assert answer.json()["error"]
+    assert "album.db" not in answer.json()["error"]
     assert (ask(page, "people"), ask(page, "state")) == before
 
 
@@ -198,7 +211,7 @@ def test_forms_and_endless_bodies_are_refused(page):
     ("place", "status"),
     [
         ("/faces/999.jpg", 404), ("/photos/999.jpg", 404), ("/api/photos/999", 404),
-        ("/api/people/999", 409), (f"/faces/{10**30}.jpg", 404), (f"/api/people/{10**30}", 404),
+        ("/api/people/999", 404), (f"/faces/{10**30}.jpg", 404), (f"/api/people/{10**30}", 404),
         (f"/api/people/{'9' * 5000}", 404), ("/faces/x.jpg", 404),
         ("/api/people?offset=-1", 400), ("/api/people?limit=x", 400), ("/api/people?limit=²", 400),
         (f"/api/people?offset={10**30}", 400), ("/static/style.css", 404), ("/index.html", 404),
@@ -209,6 +222,10 @@ def test_forms_and_endless_bodies_are_refused(page):
 def test_what_is_not_there_is_not_there(page, place, status):
     page.follow_redirects = False
     assert page.get(place).status_code == status
+
+
+def test_who_is_nobody_is_told_without_where_the_album_lies(page):
+    assert page.get("/api/people/999").json() == {"error": "there is no person-0999 with faces"}
 
 
 def test_only_the_page_s_own_files_and_numbers_are_served(page):

@@ -12,7 +12,7 @@ const keyOf = ({ group, faces, person }) => `${group ?? "face"} ${group ?? faces
 
 export function askView({ id }) {
   const skipped = new Set(); // for as long as this view lasts
-  const answered = []; // that undo asks again, the last one last
+  const answered = []; // with the step of each, which undo asks again; the last one last
   let queue = [], current = null, busy = false;
   let after = null, complete = false; // which people were looked at
 
@@ -84,8 +84,9 @@ export function askView({ id }) {
     if (!current || busy) return;
     busy = true;
     try {
-      if (await act(current)) {
-        answered.push(current);
+      const done = await act(current);
+      if (done) {
+        if (done.step !== null) answered.push({ question: current, step: done.step });
         // Who is in a photo is there once.
         if (act === accept) queue = queue.filter((one) => one.photo !== current.photo);
         await next();
@@ -112,11 +113,13 @@ export function askView({ id }) {
   return {
     node, title: "Suggestions", start: restart, stop() {},
     // An answer goes on by itself; what was taken back is asked again.
-    changed(path) {
+    changed(path, done) {
       if (path !== "undo") return;
-      if (!answered.length) return restart();
+      const place = answered.findIndex(({ step }) => step === done?.step);
+      if (place < 0) return restart();
       if (current) queue.unshift(current);
-      current = answered.pop();
+      current = answered[place].question;
+      answered.length = place;
       show();
     },
     keys: { a: () => decide(accept), r: () => decide(reject), s: skip, " ": skip,

@@ -27,24 +27,26 @@ function setLast(step) {
   undoButton.title = label;
 }
 
-// Does one thing; false if it was refused, which is told.
+// Does one thing. Its step, or the one that it took back; `{ step: null }` if it changed nothing,
+// null if it was refused, which is told.
 async function act(path, values, told) {
+  let done = null;
   try {
     const before = last?.id, answer = await post(path, values);
     setLast(answer.step);
     // What changed nothing, as confirming twice, is no step.
     const made = path !== "undo" && last && last.id !== before;
     if (made) own.add(last.id);
+    done = { step: path === "undo" ? values.step : made ? last.id : null };
     tell(told(answer), made ? undo : null);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     tell(error.message);
     if (error.status === 409) await readState();
-    return false;
   } finally {
-    await changed(path);
+    await changed(path, done);
   }
-  return true;
+  return done;
 }
 
 export async function undo() {

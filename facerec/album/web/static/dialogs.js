@@ -3,34 +3,51 @@
 import { get } from "./api.js";
 import { button, called, count, element } from "./elements.js";
 
+const DIALOG = "dialog"; // state of the place in the history that an open dialog is
 let number = 0;
+let left = Promise.resolve(); // once the last dialog's place is left
 
-// Resolves to what `answer()` gives, or null if it was cancelled. Focus returns to where it was.
-export function ask({ title, body = [], accept, answer = () => true, refused = "Cancel" }) {
-  return new Promise((resolve) => {
-    const before = document.activeElement;
-    const id = `dialog-${++number}`;
-    let result = null;
-    const submit = (event) => {
-      event.preventDefault();
-      result = answer();
-      if (result !== null) dialog.close();
-    };
-    const dialog = element("dialog", { "aria-labelledby": id },
-      element("form", { method: "dialog", onsubmit: submit },
-        element("h2", { id }, title), ...body,
-        element("div", { className: "choices" },
-          refused && button(refused, () => dialog.close()),
-          element("button", { type: "submit", className: "main" }, accept))));
+// Opens a modal dialog, which is a place in the history: going back closes it, and that alone.
+// Resolves when it is closed and its place left. Focus returns to where it was.
+export async function openDialog(dialog) {
+  const before = document.activeElement;
+  await left;
+  history.pushState(DIALOG, "");
+  document.body.append(dialog);
+  dialog.showModal();
+  left = new Promise((resolve) => {
+    window.addEventListener("popstate", () => {
+      dialog.close();
+      resolve();
+    }, { once: true });
     dialog.addEventListener("close", () => {
       dialog.remove();
       if (before?.isConnected) before.focus({ preventScroll: true });
-      resolve(result);
+      if (history.state === DIALOG) history.back();
     });
-    document.body.append(dialog);
-    dialog.showModal();
-    (dialog.querySelector("[autofocus], input") ?? dialog.querySelector(".main")).focus();
   });
+  await left;
+}
+
+// Resolves to what `answer()` gives, or null if it was cancelled.
+export async function ask({ title, body = [], accept, answer = () => true, refused = "Cancel" }) {
+  const id = `dialog-${++number}`;
+  let result = null;
+  const submit = (event) => {
+    event.preventDefault();
+    result = answer();
+    if (result !== null) dialog.close();
+  };
+  const main = element("button", { type: "submit", className: "main" }, accept);
+  const dialog = element("dialog", { "aria-labelledby": id },
+    element("form", { method: "dialog", onsubmit: submit },
+      element("h2", { id }, title), ...body,
+      element("div", { className: "choices" },
+        refused && button(refused, () => dialog.close()), main)));
+  // What gets the focus as it opens.
+  (dialog.querySelector("input") ?? main).autofocus = true;
+  await openDialog(dialog);
+  return result;
 }
 
 // A text field that offers the people there are.

@@ -72,7 +72,7 @@ const guarded = (work) => async (...values) => {
   }
 };
 
-whenChanged((path) => view.changed(path));
+whenChanged((path, done) => view.changed(path, done));
 window.addEventListener("hashchange", guarded(() => show()));
 window.addEventListener("unhandledrejection", (event) => {
   failed(event.reason);

@@ -4,6 +4,7 @@ import { chipOf, get } from "./api.js";
 import {
   confirmFaces, confirmPerson, mergeNamed, moveFaces, namePerson, rejectFaces, splitFaces,
 } from "./decide.js";
+import { tell } from "./dialogs.js";
 import { button, called, count, day, element, years } from "./elements.js";
 import { Grid } from "./grid.js";
 import { Pages } from "./pages.js";
@@ -33,6 +34,7 @@ export function personView({ scroller, id }) {
   const chosen = element("span", { className: "note" });
   const faces = () => [...grid.selected.keys()];
   let person = null;
+  let shown = true; // until another view takes its place
 
   const name = button("Name", () => namePerson(person), { className: "main" });
   const about = element("div", { className: "tools", hidden: true });
@@ -71,9 +73,10 @@ export function personView({ scroller, id }) {
   async function read() {
     if (loose) return;
     person = await get(`people/${id}`);
+    if (!shown) return;
     // Merged: the id means another by now.
-    if (person.id !== id) return void (location.hash = `#/person/${person.id}`);
-    title.textContent = called(person);
+    if (person.id !== id) return location.replace(`#/person/${person.id}`);
+    title.textContent = title.title = called(person);
     about.hidden = grid.selected.size > 0;
     name.textContent = person.name === null ? "Name" : "Rename";
     document.title = `${called(person)} – facerec album`;
@@ -81,20 +84,33 @@ export function personView({ scroller, id }) {
       years(person.first, person.last)];
     note.textContent = parts.filter(Boolean).join(" · ");
   }
+  // Of somebody who is not there, or has no face left, as before the step that was taken back.
+  function leave(error) {
+    if (error.status !== 404) throw error;
+    if (shown) location.replace("#/people");
+  }
   return {
     node, title: title.textContent, grid,
-    start: () => Promise.all([read(), grid.start()]),
-    stop: () => grid.stop(),
+    async start() {
+      try {
+        await Promise.all([read(), grid.start()]);
+      } catch (error) {
+        leave(error);
+        tell(error.message);
+      }
+    },
+    stop() {
+      shown = false;
+      grid.stop();
+    },
     async changed() {
       grid.clear();
       try {
         await read();
       } catch (error) {
-        // Without a face left, as before the step that was taken back.
-        if (error.status === 404) return void (location.hash = "#/people");
-        throw error;
+        return leave(error);
       }
-      await grid.refresh();
+      if (shown) await grid.refresh();
     },
     keys: {
       n: () => (loose ? faces().length && moveFaces(faces()) : person && namePerson(person)),

@@ -2,16 +2,18 @@
 
 import { get, pictureOf } from "./api.js";
 import { button, called, day, element } from "./elements.js";
-import { tell } from "./dialogs.js";
+import { openDialog, tell } from "./dialogs.js";
 
 export async function showPhoto(id, face = null) {
+  const place = location.hash;
   let photo;
   try {
     photo = await get(`photos/${id}`);
   } catch (error) {
     return tell(error.message);
   }
-  const before = document.activeElement;
+  // Asked for twice, or left meanwhile.
+  if (document.querySelector("dialog[open]") || location.hash !== place) return;
   const close = () => dialog.close();
   const boxes = element("div", { className: "boxes" });
   const image = element("img", { alt: describe(photo), src: pictureOf(id) });
@@ -31,14 +33,9 @@ export async function showPhoto(id, face = null) {
       element("span", {}, day(photo.taken) || "undated"), button("Close", close, { autofocus: true })),
     frame,
     element("ul", { className: "places" }, ...photo.places.map((place) => element("li", {}, place))));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (before?.isConnected) before.focus({ preventScroll: true });
-  });
   // Outside of the photo.
   dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
-  document.body.append(dialog);
-  dialog.showModal();
+  await openDialog(dialog);
 }
 
 function describe(photo) {
@@ -50,7 +47,14 @@ function boxOf(photo, one, current, close) {
   const [x1, y1, x2, y2] = one.box;
   const text = one.person === null ? "nobody yet" : called(one);
   const href = one.person === null ? "#/loose" : `#/person/${one.id}`;
-  const link = element("a", { href, className: "box", onclick: close }, element("span", {}, text));
+  const follow = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;  // in a tab of its own
+    event.preventDefault();
+    // Whom it shows takes the photo's place in the history.
+    if (link.hash === location.hash) close();
+    else location.replace(href);
+  };
+  const link = element("a", { href, className: "box", onclick: follow }, element("span", {}, text));
   link.classList.toggle("current", current);
   link.classList.toggle("named", one.name !== null);
   link.style.left = `${(100 * x1) / photo.width}%`;
