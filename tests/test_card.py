@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerec.card import (
+    Metric,
     ModelCard,
     convert_distance,
     distance_to_similarity,
@@ -72,6 +73,12 @@ def test_distance_and_similarity_are_inverse(similarity: float, metric: str) -> 
     assert distance >= 0
     back = distance_to_similarity(distance, metric)  # type: ignore[arg-type]
     assert back == pytest.approx(similarity, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_rounding_makes_no_distance_negative(metric: Metric) -> None:
+    assert str(similarity_to_distance(1.0000001, metric)) == "0.0"
+    assert similarity_to_distance(-1.0000001, metric) == 2
 
 
 @given(st.floats(0, 2))

@@ -221,7 +221,7 @@ def test_an_archive_in_the_place_of_a_list_is_refused_at_once(here: Path) -> Non
 
 @pytest.mark.parametrize("start", [b"%PDF-1.4\n%\xe2\n", b"<!DOCTYPE html>\n<html>\n"])
 def test_a_document_in_the_place_of_a_list_is_refused_at_once(start: bytes) -> None:
-    with pytest.raises(UsageError, match="but a (PDF|web page)"):
+    with pytest.raises(UsageError, match=r"but a (PDF|web page)"):
         expanded("-", listed=start)
 
 
