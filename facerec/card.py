@@ -271,12 +271,15 @@ class ModelCard(_Record):
 def similarity_to_distance(similarity: float, metric: Metric) -> float:
     """Distance of two unit vectors from their cosine: `1 - cos`, or `sqrt(2 - 2 cos)` (L2).
 
+    Args:
+        similarity: rounding may have brought it out of [-1, 1].
+
     Raises:
         UsageError: there is no such metric.
     """
     require_metric(metric)
-    gap = 1.0 - similarity
-    return gap if metric == "cosine" else math.sqrt(max(2.0 * gap, 0.0))
+    gap = min(max(1.0 - similarity, 0.0), 2.0)
+    return gap if metric == "cosine" else math.sqrt(2.0 * gap)
 
 
 def distance_to_similarity(distance: float, metric: Metric) -> float:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facerec.card import (
+    Metric,
     ModelCard,
     convert_distance,
     distance_to_similarity,
@@ -98,6 +99,12 @@ def test_what_is_no_metric_is_refused_with_those_there_are(metric: str | int) ->
 def test_an_augment_that_there_is_not_makes_no_card() -> None:
     with pytest.raises(UsageError, match="no augment is called mirror; there are none, flip"):
         make_card().with_augment("mirror")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_rounding_makes_no_distance_negative(metric: Metric) -> None:
+    assert str(similarity_to_distance(1.0000001, metric)) == "0.0"
+    assert similarity_to_distance(-1.0000001, metric) == 2
 
 
 @given(st.floats(0, 2))

@@ -204,6 +204,10 @@ def run() -> int:
     if limit := thread_limit():
         # OpenMP and OpenBLAS, below PyTorch and NumPy, read it when they are loaded.
         os.environ.setdefault("OMP_NUM_THREADS", str(limit))
+    if "_FACEREC_COMPLETE" in os.environ:
+        from facerec.cli.completion_scripts import reply_with_options
+
+        reply_with_options()
     try:
         _require_current_folder()
         code = app(standalone_mode=False, prog_name="facerec")

@@ -1,25 +1,52 @@
 """Completion scripts of bash and zsh in the place of Typer's.
 
-Typer's leave a space after `key=`, and in bash lose words that hold `=` or `:`.
+Typer's leave a space after `key=`, and in bash lose words that hold quotes, `=` or `:`. Its replies
+to `--option=value` are values alone, which no shell takes for that word.
 """
 
 from __future__ import annotations
 
-# Bash also splits words at = and :, and replaces only what follows the last of them. Python gets
-# the line as typed, and of each reply only the end goes back.
+from typing import Any
+
+# Bash also splits words at = and :, and replaces only what follows the last of them, or an open
+# quote. The scan keeps the word's value, how much of it stays, and that quote. Python gets the line
+# with the value quoted anew; of each reply the rest goes back, escaped for where it will stand.
 BASH = r"""
 %(complete_func)s() {
-    local line=${COMP_LINE:0:COMP_POINT} word empty="" i
-    word=${line##*[[:space:]]}
-    [[ -n $word ]] || empty="''"
-    mapfile -t COMPREPLY < <(env COMP_WORDS="$line$empty" COMP_CWORD=-1 \
+    local line=${COMP_LINE:0:COMP_POINT} start=0 word="" kept="" outside="" quote=""
+    local apostrophe="'\\''" char rest i
+    for ((i = 0; i < ${#line}; i++)); do
+        char=${line:i:1}
+        case $quote$char in
+            "''" | '""')
+                quote="" kept=$outside ;;
+            "'" | '"')
+                quote=$char outside=$kept kept=$word ;;
+            \\ | \"\\)
+                i=$((i + 1)) char=${line:i:1}
+                [[ -z $quote || $char == [\"\\\$\`] ]] || word+=\\
+                word+=$char ;;
+            [[:space:]])
+                word="" kept="" start=$((i + 1)) ;;
+            *)
+                word+=$char
+                [[ -n $quote || $COMP_WORDBREAKS != *"$char"* ]] || kept=${word%%@} ;;
+        esac
+    done
+    line=${line:0:start}\'${word//\'/"$apostrophe"}\'
+    mapfile -t COMPREPLY < <(env COMP_WORDS="$line" COMP_CWORD=-1 \
                              %(autocomplete_var)s=complete_bash "$1")
     [[ -n ${COMPREPLY[0]} ]] || COMPREPLY=()
-    for i in "${!COMPREPLY[@]}"; do
-        [[ $line == *[\"\']* ]] || printf -v "COMPREPLY[i]" %%q "${COMPREPLY[i]}"
-        COMPREPLY[i]=${COMPREPLY[i]#"${word%%"${word##*[=:]}"}"}
-    done
     [[ ${COMPREPLY[*]} != *[=/] ]] || compopt -o nospace 2>/dev/null
+    for i in "${!COMPREPLY[@]}"; do
+        rest=${COMPREPLY[i]#"$kept"}
+        case $quote in
+            \') rest=${rest//\'/"$apostrophe"} ;;
+            \") for char in \\ \" \$ \`; do rest=${rest//"$char"/"\\$char"}; done ;;
+            *) [[ -z $rest ]] || printf -v rest %%q "$rest" ;;
+        esac
+        COMPREPLY[i]=$rest
+    done
     return 0
 }
 
@@ -60,3 +87,22 @@ def use_own_scripts() -> None:
     from typer import _completion_shared as shared
 
     shared._completion_scripts.update(bash=BASH, zsh=ZSH)
+
+
+def reply_with_options() -> None:
+    """Let replies to `--option=value` begin with `--option=`, as the replaced word does."""
+    from typer import _completion_classes
+
+    # Untyped: Typer exports neither it nor what it is derived from.
+    base: Any = _completion_classes.BashComplete.mro()[1]
+    reply = base.get_completions
+
+    def get_completions(self: Any, args: list[str], incomplete: str) -> list[Any]:
+        items: list[Any] = reply(self, args, incomplete)
+        option, equals, _ = incomplete.partition("=")
+        if equals and option.startswith("-"):
+            for item in items:
+                item.value = f"{option}={item.value}"
+        return items
+
+    base.get_completions = get_completions

@@ -123,9 +123,12 @@ def embed(
                 level=loaded.data.person_level,
             )
         )
+    if not photos:
+        # Of an empty list on stdin, which was told.
+        return
     if not any(photo.path is None or photo.path.is_file() for _, photo in photos):
         # Fail before PyTorch is loaded.
-        first = Path(str(photos[0][1]) if photos else people[0])
+        first = Path(str(photos[0][1]))
         raise InputError(f"{first}: {'no images there' if first.exists() else 'no such file'}")
 
     address = loaded.gallery.path

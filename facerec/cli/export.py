@@ -18,6 +18,7 @@ from facerec.cli.options import (
     force_option,
     option,
     profile_options,
+    standard_input,
 )
 from facerec.errors import UsageError
 from facerec.files.writing import check_output
@@ -126,8 +127,12 @@ def export(
     from facerec.models.exporting import export_model
     from facerec.weights.store import load_card
 
-    photos = portrait_files().values() if faces is None else find_photos([faces])
     with waiting("finding faces to compare on"):
+        photos = (
+            portrait_files().values()
+            if faces is None
+            else find_photos([faces], stdin=standard_input())
+        )
         chips = calibration_chips(build_detector(loaded), load_card(model), list(photos))
     with waiting(f"exporting {model}"):
         card, cosine = export_model(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from facerec.gallery import Gallery
-    from facerec.gallery.base import GalleryStore
+    from facerec.gallery.base import GalleryStore, Where
 
 app = App(
     no_args_is_help=True,
@@ -70,15 +70,20 @@ def list_people(
     results.close(title=address)
 
 
-@app.command(examples=["facerec gallery show obama -g people.h5"])
-@profile_options(GALLERY)
+@app.command(
+    examples=[
+        "facerec gallery show obama -g people.h5",
+        "facerec gallery show obama -g people.h5 --where team=red",
+    ]
+)
+@profile_options(GALLERY, WHERE)
 def show(
     person: Person,
     as_json: Json = None,
     *,
     profile: ProfileOptions,
 ) -> None:
-    """Show a person's photos and how near each is to the person's mean vector."""
+    """Show a person's photos and how near each is to their mean vector."""
     from facerec.card import similarity_to_distance
     from facerec.faces import turn_of
     from facerec.gallery.addresses import open_gallery
@@ -86,24 +91,38 @@ def show(
     from facerec.gallery.points import points_recorded
     from facerec.gallery.records import entry_record
 
-    opened = open_gallery(profile.load().gallery.path)
-    rows = opened.person(person)
+    loaded = profile.load()
+    opened = open_gallery(loaded.gallery.path)
+    where = loaded.recognize.where
+    rows = opened.person(person, where)
+    if not len(rows):
+        raise UsageError(f"{person} has no face with {_pairs(where or {})}")
     person = rows.person[0]
-    mean = mean_vector(rows.embeddings)
-    results = Results("photo", "distance", "score", "quality", as_json=as_json)
-    columns = (rows.source, rows.embeddings @ mean, rows.score, rows.quality, rows.landmarks)
-    for source, cosine, score, quality, landmarks in zip(*columns, strict=True):
-        distance = similarity_to_distance(float(cosine), opened.card.metric)
+    cosines = rows.embeddings @ mean_vector(rows.embeddings)
+    # Few galleries have any.
+    told = ("metadata",) if any(rows.meta) else ()
+    results = Results("photo", "distance", "score", "quality", *told, as_json=as_json)
+    for row, source in enumerate(rows.source):
+        distance = similarity_to_distance(float(cosines[row]), opened.card.metric)
+        score, quality, meta = float(rows.score[row]), float(rows.quality[row]), rows.meta[row]
         results.add(
-            entry_record(person, source, distance, float(quality), turn_of(landmarks)),
+            entry_record(
+                person, source, distance, score, quality, meta, turn_of(rows.landmarks[row])
+            ),
             (
                 source,
                 f"{distance:.4f}",
-                f"{score:.3f}",
+                "" if math.isnan(score) else f"{score:.3f}",
                 "" if math.isnan(quality) else f"{quality:.2f}",
+                *([_pairs(meta)] if told else ()),
             ),
         )
     results.close(title=f"{person}, aligned by: {', '.join(points_recorded(opened.card))}")
+
+
+def _pairs(meta: Where) -> str:
+    """Metadata as `--meta` and `--where` take it."""
+    return " ".join(f"{key}={value}" for key, value in meta.items())
 
 
 @app.command(examples=["facerec gallery rename barack obama -g people.h5"])

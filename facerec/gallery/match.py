@@ -95,7 +95,7 @@ def decision_threshold(
             "needs; facerec evaluate lfw --calibrate CARD measures one"
         )
     cosine = certainty.threshold(section.max_false_names)
-    return metric, max(similarity_to_distance(cosine, metric), 0.0)
+    return metric, similarity_to_distance(cosine, metric)
 
 
 def comparing(

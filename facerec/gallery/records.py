@@ -9,6 +9,7 @@ from typing import Any
 
 from facerec.card import Metric, similarity_to_distance
 from facerec.faces import Candidate, Face, Floats, Match
+from facerec.gallery.base import Where
 from facerec.gallery.certainty import Certainty
 from facerec.gallery.enrol import Enrolment
 
@@ -87,21 +88,26 @@ def comparison_record(
 
 
 def entry_record(
-    person: str, source: str, distance: float, quality: float, turn: int = 0
-) -> dict[str, Any]:
+    person: str, source: str, distance: float, score: float, quality: float, meta: Where,
+    turn: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     """Of an enrolled face, as `facerec gallery show` tells it.
 
     Args:
         source: its photo, as the gallery names it.
         distance: from the person's mean vector, in the card's metric.
+        score: the detector's, in [0, 1]; NaN when unknown.
         quality: in [0, 1]; NaN when unknown.
+        meta: the face's metadata.
         turn: see `turn_of`; told unless it is 0.
     """
     record = {
         "person": person,
         "source": source,
         "distance": round(distance, 6),
+        "score": None if math.isnan(score) else round(score, 4),
         "quality": None if math.isnan(quality) else round(quality, 4),
+        "meta": dict(meta),
     }
     return {**record, "turn": turn} if turn else record
 

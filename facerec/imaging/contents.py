@@ -7,6 +7,9 @@ import re
 START = 64
 """Bytes of a file that tell its kind."""
 
+TAR_START = 512
+"""Bytes of a file that tell whether it is a tar."""
+
 TIFF = "TIFF"
 RAW = "RAW"
 
@@ -65,6 +68,13 @@ _OTHER = (
     ("XML", re.compile(rb"(\xef\xbb\xbf)?<\?xml")),
 )
 
+_PACKED = (
+    ("a tar", re.compile(rb".{257}ustar", re.DOTALL)),
+    ("a file of gzip", re.compile(rb"\x1f\x8b")),
+    ("a file of bzip2", re.compile(rb"BZh[1-9]1AY&SY")),
+    ("a file of xz", re.compile(rb"\xfd7zXZ\0")),
+)
+
 
 def image_kind(start: bytes) -> str | None:
     """The kind of image a file is, as Pillow calls it; `RAW` for a camera's; None for none.
@@ -88,3 +98,14 @@ def describe(start: bytes) -> str | None:
     """What a file is that is no image facerec reads, in words; None if unknown."""
     other = (words for words, marked in _OTHER if marked.match(start))
     return unread_image(start) or next(other, None)
+
+
+def name_contents(start: bytes) -> str | None:
+    """What a file is, images and archives that facerec reads too, in words; None if unknown.
+
+    Args:
+        start: its first bytes, `TAR_START` of them if it has as many.
+    """
+    kind = image_kind(start)
+    packed = (words for words, marked in _PACKED if marked.match(start))
+    return f"an image ({kind})" if kind else describe(start) or next(packed, None)

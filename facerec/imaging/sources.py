@@ -11,17 +11,16 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from facerec.errors import InputError, UsageError, without_credentials
-from facerec.files.text import marked_encoding
 from facerec.imaging.archives import Source, open_archive, open_archive_file
 from facerec.imaging.belonging import make_rule, parse_level, rule_of_paths
 from facerec.imaging.contents import image_kind
 from facerec.imaging.folders import PassedOver, is_image, levels_below, walk
 from facerec.imaging.labels import Owners
+from facerec.imaging.listed import read_paths
 from facerec.imaging.names import (
     expand_braces,
     has_image_suffix,
@@ -48,8 +47,6 @@ from facerec.imaging.photos import (
 from facerec.imaging.remote import Remote
 
 _log = logging.getLogger(__name__)
-# Twice Linux's PATH_MAX: a longer line is no path, and could be endless.
-_LONGEST_PATH = 8192
 # Windows resolves these below another drive, whatever folder they are joined to.
 _DRIVE = re.compile(r"[a-z]:/" if os.name == "posix" else r"[a-z]:", re.IGNORECASE)
 _Place = Path | str | None
@@ -72,7 +69,7 @@ def find_photos(
     - A tar or zip is every image in it, in the same order; `people.tar/ann` those of one of its
       folders, `people.tar/ann/1.jpg` one of them.
     - A URL is the image, archive or folder that it names.
-    - `-` is the paths and URLs listed on `stdin`, as they come.
+    - `-` is the paths and URLs listed on `stdin`, as they come; that there are none is logged.
     - A pattern with `*`, `?`, `[…]` or `**` that is no existing path is matched, and
       `{0000..0012}` is each of these numbers.
 
@@ -143,6 +140,8 @@ def photo_tree(
         photos: Iterable[Photo] = _in_folder(where, "auto")
     elif isinstance(where, str) or is_archive(where.name) or _split_at_archive(where):
         photos = _unpack(where, "auto")
+    elif str(place) == "-":
+        raise UsageError("-: a folder, an archive or a URL is taken here, not a list of paths")
     else:
         raise UsageError(f"{place}: no such folder")
     photos = list(photos)
@@ -217,13 +216,17 @@ def _expand(
             continue
         assert stdin is not None, "`_resolve` has refused this"
         passed = []
-        for listed in _read_paths(stdin, null):
+        empty = True
+        for listed in read_paths(stdin, null=null):
+            empty = False
             # `find` lists what systems leave beside photos too; what else is hidden may be meant.
             if isinstance(listed, Path) and any(map(is_system, listed.parts)):
                 passed.append(str(listed))
                 continue
             # Not walked: `find` lists a folder and also the files in it.
             yield from _photos_at(listed, level, walked=False)
+        if empty:
+            _log.warning("stdin: the list is empty")
         if passed:
             _log.warning("%s", passed_over("-", passed))
 
@@ -418,75 +421,3 @@ class _Packed:
             yield FailedPhoto(name, unreadable(name, reason), key)
         if damage := getattr(self.source, "damage", ""):
             yield FailedPhoto(self.name, unreadable(self.name, f"{damage}; photos may be missing"))
-
-
-def _read_paths(stdin: BinaryIO, null: bool) -> Iterator[Path | str]:
-    """The paths and URLs in a list, each as soon as it is complete; empty ones are skipped."""
-    lines = _read_lines(stdin, null)
-    for line in lines:
-        if not null and "\0" in line:
-            raise UsageError(
-                "-: standard input is separated by NUL characters, or UTF-16 without its mark; add "
-                "-0, or make it UTF-8"
-            )
-        listed = line if null else line.removesuffix("\r")
-        if is_url(listed.strip()):
-            yield listed.strip()
-        elif listed:
-            yield _without_blanks(Path(listed))
-
-
-def _without_blanks(path: Path) -> Path:
-    """A path without blanks at its end, if only that exists."""
-    stripped = Path(str(path).rstrip())
-    return (
-        stripped
-        if stripped.name and stripped != path and not _exists(path) and _exists(stripped)
-        else path
-    )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def _read_lines(stdin: BinaryIO, null: bool) -> Iterator[str]:
-    """Pieces of a list, without waiting for more than the next one.
-
-    UTF-16 with a byte-order mark is read, as PowerShell writes it; other bytes come back as the
-    same path.
-    """
-    try:
-        start = stdin.read(1)
-        # A longer read would wait. No program marks NUL-separated paths.
-        while (
-            not null
-            and start in (b"\xef", b"\xff", b"\xfe", b"\xef\xbb")
-            and (byte := stdin.read(1))
-        ):
-            start += byte
-        encoding, skipped = marked_encoding(start)
-        unit = len("\n".encode(encoding))
-        end = ("\0" if null else "\n").encode(encoding)
-        rest = iter(lambda: stdin.read(unit), b"")
-        piece = bytearray()
-        for read in chain((bytes([byte]) for byte in start[skipped:]), rest):
-            if read == end:
-                yield _decoded(piece, encoding)
-                piece.clear()
-            elif len(piece) < _LONGEST_PATH:
-                piece += read
-            else:
-                raise UsageError("-: standard input is not a list of paths: no end of a path found")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"-: standard input cannot be read: {error}") from error
-    yield _decoded(piece, encoding)
-
-
-def _decoded(piece: bytearray, encoding: str) -> str:
-    if encoding == "utf-8":
-        return os.fsdecode(bytes(piece))
-    return piece.decode(encoding, "replace")

@@ -6,7 +6,6 @@ way has an id made of its person, its photo's name and content: another one afte
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,10 +61,10 @@ class Entry:
         """JSON values: those of `facerec gallery show`, and what only the server knows."""
         return {
             "id": self.id,
-            **entry_record(self.person, self.source, self.distance, self.quality),
-            "score": None if math.isnan(self.score) else round(self.score, 4),
+            **entry_record(
+                self.person, self.source, self.distance, self.score, self.quality, self.meta
+            ),
             "enrolled": self.enrolled,
-            "meta": dict(self.meta),
         }
 
 

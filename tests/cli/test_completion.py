@@ -79,6 +79,10 @@ def complete(line: str, cwd: Path = ROOT) -> list[str]:
         ("facerec cleanup comple", ["completions/"]),
         ("facerec cleanup --lin", ["--linkage"]),
         ("facerec cleanup tests --plot bench", ["bench", "benchmarks"]),
+        # Shells replace the whole word: the option stays.
+        ("facerec recognize image --match=ex", ["--match=exemplar"]),
+        ("facerec embed --profile=def", ["--profile=default"]),
+        ("facerec train --set=detector.name=y", ["--set=detector.name=yunet"]),
     ],
 )
 def test_bash_completes_commands_options_and_values(line: str, expected: list[str]) -> None:
@@ -87,10 +91,13 @@ def test_bash_completes_commands_options_and_values(line: str, expected: list[st
 
 @pytest.fixture
 def galleries(tmp_path: Path) -> Path:
-    """A folder with a gallery under the default name, another, and a profile that names it."""
-    for file, name in (("gallery.h5", "grace hopper"), ("other.h5", "obama")):
+    """A folder with a gallery under the default name, others, and a profile that names one."""
+    odd = ("$HOME", "O'Neil", 'q"x', "tick`s", "IMG 2024:12 a", "ann@home", "grace hopper")
+    people = {"gallery.h5": ("grace hopper",), "other.h5": ("obama",), "odd.h5": odd}
+    for file, names in people.items():
         gallery = Gallery(load_card("dlib_resnet"))
-        gallery.add(name, [make_face(*np.eye(gallery.card.embedding_size)[0])], "a.jpg")
+        for name in names:
+            gallery.add(name, [make_face(*np.eye(gallery.card.embedding_size)[0])], "a.jpg")
         gallery.save(tmp_path / file)
     (tmp_path / "mine.yaml").write_text("gallery: {path: other.h5}")
     return tmp_path
@@ -132,6 +139,26 @@ def test_cameras_are_numbers_with_names(tmp_path: Path, monkeypatch: pytest.Monk
         ("facerec train --set train.loss=ar", ["arcface"]),
         ("facerec gallery show gr", [r"grace\ hopper"]),
         ('facerec gallery show "gr', ["grace hopper"]),
+        # A quote that ended before changes nothing.
+        ('facerec gallery show -g "odd.h5" gr', [r"grace\ hopper"]),
+        ("facerec gallery show -g odd.h5 'grace'\\ h", [r"grace\ hopper"]),
+        # Inside a quote, what is special there is escaped; bash replaces what follows the quote.
+        ('facerec gallery show -g odd.h5 "$', [r"\$HOME"]),
+        (r'facerec gallery show -g odd.h5 "\$H', [r"\$HOME"]),
+        ('facerec gallery show -g odd.h5 "q', [r"q\"x"]),
+        ('facerec gallery show -g odd.h5 "t', [r"tick\`s"]),
+        ("facerec gallery show -g odd.h5 'O", [r"O'\''Neil"]),
+        (r"facerec gallery show -g odd.h5 'O'\''N", ["Neil"]),
+        ('facerec gallery show -g odd.h5 gra"ce ', ["ce hopper"]),
+        ('facerec train --set="train.loss=ar', ["train.loss=arcface"]),
+        # Outside, after the last unquoted = or :, or from the last @.
+        ("facerec gallery show -g odd.h5 IM", [r"IMG\ 2024:12\ a"]),
+        (r"facerec gallery show -g odd.h5 IMG\ 2024:", [r"12\ a"]),
+        (r"facerec gallery show -g odd.h5 IMG\ 2024\:", [r"IMG\ 2024:12\ a"]),
+        ('facerec gallery show -g odd.h5 "IMG 2024:', ["IMG 2024:12 a"]),
+        ("facerec gallery show -g odd.h5 ann@h", ["@home"]),
+        ("facerec train --set=train.loss=ar", ["arcface"]),
+        ("facerec recognize image --match=ex", ["exemplar"]),
         # Nothing at all: bash then offers files.
         ("facerec detect nob", []),
     ],

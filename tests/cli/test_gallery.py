@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def test_show_lists_a_persons_photos_with_their_distance(run: Run, path: Path) -
     _, out, _ = run("gallery", "show", "Ada", "-g", path, "--json")
     assert [record["source"] for record in records(out)] == ["a/1.jpg", "a/2.jpg"]
     assert records(out)[0]["distance"] == pytest.approx(1 - 0.9238795, abs=1e-5)
+
+
+def test_show_tells_scores_and_metadata(run: Run, tmp_path: Path) -> None:
+    gallery = Gallery(make_card())
+    gallery.add("Ada", [replace(make_face(1, 0, 0, 0), score=0.75)], "1.jpg", "1", {"team": "red"})
+    gallery.add("Ada", [replace(make_face(0, 1, 0, 0), score=math.nan)], "2.jpg", "2")
+    gallery.save(tmp_path / "g.h5")
+    shown = "gallery", "show", "Ada", "-g", tmp_path / "g.h5"
+    told = [(record["score"], record["meta"]) for record in records(run(*shown, "--json")[1])]
+    assert told == [(0.75, {"team": "red"}), (None, {})]
+    assert {"metadata", "team=red"} <= set(run(*shown, "--table")[1].split())
+    red = records(run(*shown, "--where", "team=red", "--json")[1])
+    assert [(record["source"], record["distance"]) for record in red] == [("1.jpg", 0)]
+    code, _, err = run(*shown, "--where", "team=blue")
+    assert (code, "Ada has no face with team=blue" in err) == (2, True)
 
 
 def test_show_tells_how_a_photo_was_turned_for_its_face(run: Run, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facerec import Gallery
@@ -53,6 +55,33 @@ def test_a_closed_pipe_is_not_the_answer_no(arguments: tuple[str, ...]) -> None:
     process.stdout.close()
     assert process.wait(timeout=60) == 141
     assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("detect",), ("embed",), ("album", "scan"), ("recognize", "image", "-g", "GALLERY")],
+)
+def test_an_empty_list_is_told_and_is_no_error(
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gallery = Gallery(load_card("dlib_resnet"))
+    gallery.add("ann", [make_face(*np.eye(128)[0])], "a.jpg")
+    gallery.save(tmp_path / "ann.h5")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    arguments = [str(tmp_path / "ann.h5") if one == "GALLERY" else one for one in command]
+    assert run(*arguments, "-") == (0, "", "")
+    assert caplog.messages == ["stdin: the list is empty"]
+    assert [path.name for path in tmp_path.iterdir()] == ["ann.h5"]
+
+
+def test_a_tree_is_no_list(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("align", "-", tmp_path / "out")
+    assert (code, "a folder, an archive or a URL is taken here, not a list" in err) == (2, True)
 
 
 _LONG = "people/of/a/very/long/path/to/photos/grace_hopper.jpg"

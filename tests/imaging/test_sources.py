@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from unicodedata import normalize
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from facerec.errors import UsageError
 from facerec.imaging.sources import find_photos, list_people
@@ -187,6 +189,53 @@ def test_a_list_that_never_ends_a_path_is_refused() -> None:
 def test_nul_separation_that_was_not_asked_for_is_explained() -> None:
     with pytest.raises(UsageError, match="add -0"):
         expanded("-", listed=b"a.jpg\0b.jpg\0")
+
+
+@pytest.mark.parametrize("listed", [b"", b"\n\r\n", b"\xef\xbb\xbf"])
+def test_an_empty_list_is_told(listed: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    assert expanded("-", listed=listed) == []
+    assert caplog.messages == ["stdin: the list is empty"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "null"),
+    [
+        *((kind, False) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000")),
+        *((kind, True) for kind in ("JPEG", "PNG")),
+    ],
+)
+def test_a_photo_in_the_place_of_a_list_is_refused_at_once(kind: str, null: bool) -> None:
+    photo = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(photo, kind)
+    with pytest.raises(UsageError, match=rf"an image \({kind}\); give the file's path in place"):
+        expanded("-", listed=photo.getvalue(), null=null)
+
+
+def test_an_archive_in_the_place_of_a_list_is_refused_at_once(here: Path) -> None:
+    plant(here, "in/1.jpg")
+    for kind, what in (("zip", "a zip"), ("tar", "a tar"), ("gztar", "a file of gzip")):
+        archive = shutil.make_archive("packed", kind, "in")
+        with pytest.raises(UsageError, match=f"but {what}; give the file's path"):
+            expanded("-", listed=Path(archive).read_bytes())
+
+
+@pytest.mark.parametrize("start", [b"%PDF-1.4\n%\xe2\n", b"<!DOCTYPE html>\n<html>\n"])
+def test_a_document_in_the_place_of_a_list_is_refused_at_once(start: bytes) -> None:
+    with pytest.raises(UsageError, match=r"but a (PDF|web page)"):
+        expanded("-", listed=start)
+
+
+@pytest.mark.parametrize(
+    "listed", [b"\0\0\0 ftypisom\0\0\2\n", b"\x1b[0m\x1b[01;35ma.jpg\x1b[0m\n"]
+)
+def test_other_data_in_the_place_of_a_list_is_refused_at_once(listed: bytes) -> None:
+    with pytest.raises(UsageError, match=r"not a list of paths: '.*' holds control characters"):
+        expanded("-", listed=listed)
+
+
+def test_a_listed_file_may_have_an_odd_name(here: Path) -> None:
+    plant(here, "a\x1b.jpg")
+    assert expanded("-", listed=b"GIF89a.jpg\na\x1b.jpg\n") == ["GIF89a.jpg", "a\x1b.jpg"]
 
 
 def test_closed_stdin_is_refused_at_once() -> None:

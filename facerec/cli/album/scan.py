@@ -74,9 +74,12 @@ def scan(
         raise UsageError("-: several processes cannot share standard input; give paths")
     with waiting("listing photos"):
         listed = list(find_photos(photos, stdin=standard_input(), null=null))
+    if not listed:
+        # Of an empty list on stdin, which was told.
+        return
     if not any(photo.path is None or photo.path.is_file() for photo in listed):
         # Fail before PyTorch is loaded, and before an album is made.
-        first = Path(str(listed[0]) if listed else photos[0])
+        first = Path(str(listed[0]))
         raise InputError(f"{first}: {'no photos there' if first.exists() else 'no such file'}")
     report = _scan_shared(loaded, listed) if shared else _scan_alone(loaded, listed)
     if report is None:
