@@ -239,15 +239,21 @@ def printable(text: str) -> str:
     )
 
 
+def can_draw() -> bool:
+    """Whether stderr is a terminal on which lines can be drawn over, as in an editor's shell none
+    can: rich would leave an empty line for each drawing."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """A progress bar on stderr while the block runs, where stderr is a terminal; below another,
-    which stands still meanwhile.
+    """A progress bar on stderr while the block runs, where stderr is a terminal that can draw one;
+    below another, which stands still meanwhile.
 
     Args:
         total: steps; None where they cannot be counted before.
     """
-    if not sys.stderr.isatty():
+    if not can_draw():
         yield Advance(None)
         return
     # Two of rich's would draw over each other.
@@ -267,7 +273,7 @@ def waiting(description: str) -> Iterator[None]:
 
     For steps that cannot be counted, such as loading models.
     """
-    if _live or not sys.stderr.isatty():
+    if _live or not can_draw():
         yield
         return
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn

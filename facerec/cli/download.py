@@ -14,7 +14,7 @@ import typer
 
 from facerec.cli.asking import confirmed
 from facerec.cli.completing import complete_downloadable, complete_profile
-from facerec.cli.console import Results, live_progress, progress, say
+from facerec.cli.console import Results, can_draw, live_progress, progress, say
 from facerec.cli.help import INPUT, RUNTIME, App
 from facerec.cli.options import (
     DOWNLOAD_OUT,
@@ -328,7 +328,7 @@ def _accept_licence(name: str, record: Record, yes: bool) -> None:
 @contextmanager
 def _bar(name: str) -> Iterator[Progress]:
     """Bytes, speed and time left on stderr, where stderr is a terminal."""
-    if not sys.stderr.isatty():
+    if not can_draw():
         yield lambda here, total: None
         return
     from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from facerec.cli.console import waiting
+from facerec.cli.console import can_draw, waiting
 from facerec.cli.options import standard_input
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def list_photos(places: Sequence[str], *, null: bool) -> tuple[Iterable[Photo], 
 
     photos = find_photos(places, stdin=standard_input(), null=null)
     opened = any(place == "-" or is_url(place) or is_archive(place) for place in places)
-    if opened or not sys.stderr.isatty():
+    if opened or not can_draw():
         return photos, None
     with waiting("counting photos"):
         counted = list(photos)

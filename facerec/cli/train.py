@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facerec.cli.board import PORT, start_board
-from facerec.cli.console import Results, say, waiting
+from facerec.cli.console import Results, can_draw, say, waiting
 from facerec.cli.help import INPUT, OUTPUT, App
 from facerec.cli.options import (
     PERSON_LEVEL,
@@ -195,7 +194,7 @@ class _Display:
     def begin(self, start: int, total: int, people: int, images: int) -> None:
         self.began = True
         say(f"{images} images of {people} people, steps {start} to {total}")
-        if not sys.stderr.isatty():
+        if not can_draw():
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn

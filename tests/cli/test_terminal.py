@@ -24,22 +24,25 @@ from tests.conftest import ROOT
 FACEREC = [sys.executable, "-m", "facerec"]
 
 
-def at_terminal(*arguments: object, columns: int = 100) -> tuple[int, str]:
+def at_terminal(
+    *arguments: object, columns: int = 100, term: str = "xterm-256color"
+) -> tuple[int, str]:
     """Run the command line with stdout and stderr on a terminal; exit code and what is seen."""
-    code, seen, _ = with_stderr_at_terminal(*arguments, columns=columns, stdout=None)
+    code, seen, _ = with_stderr_at_terminal(*arguments, columns=columns, stdout=None, term=term)
     return code, seen
 
 
 def with_stderr_at_terminal(
-    *arguments: object, columns: int = 100, stdout: int | None = subprocess.PIPE
-) -> tuple[int, str, str]:
+    *arguments: object, columns: int = 100, stdout: int | None = subprocess.PIPE,
+    term: str = "xterm-256color",
+) -> tuple[int, str, str]:  # fmt: skip
     """Exit code, what is seen on the terminal, and what came out of stdout.
 
     Args:
         stdout: None: the terminal.
     """
     leader, follower = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": term}
     process = subprocess.Popen(
         [*FACEREC, *map(str, arguments)],
         stdout=follower if stdout is None else stdout,
@@ -69,6 +72,13 @@ def test_a_terminal_gets_a_moving_bar_and_a_table(people: Path, tmp_path: Path) 
     assert re.search(r"enrolling .*0/2", plain)
     assert re.search(r"│ grace_hopper +│ 1 +│", plain)
     assert "{" not in plain
+
+
+def test_a_terminal_that_cannot_draw_gets_the_table_alone(people: Path, tmp_path: Path) -> None:
+    code, seen = at_terminal("embed", people, "-o", tmp_path / "g.h5", term="dumb")
+    assert code == 0, seen
+    assert "\x1b" not in seen and "│ grace_hopper" in seen
+    assert all(line.strip() for line in seen.splitlines())
 
 
 def test_steps_within_a_step_have_a_bar_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
