@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import ntpath
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import torch
 from facerec import Gallery
 from facerec.engine.building import open_embedder
 from facerec.errors import UsageError
+from facerec.files.home import expand_home
 from facerec.files.locking import locked
 from facerec.files.writing import replacing
 from facerec.models.runtimes import onnx
@@ -158,6 +160,18 @@ def test_windows_flushes_a_checkpoint_without_opening_its_folder(tmp_path: Path,
     monkeypatch.setattr(checkpoint, "os", windows)
     checkpoint._flush(tmp_path)
     assert len(flushed) == 1
+
+
+def test_windows_has_a_home_folder_for_a_tilde_alone(monkeypatch):
+    monkeypatch.setattr("facerec.files.home.sys", WINDOWS)
+    monkeypatch.setattr(os.path, "expanduser", ntpath.expanduser)
+    monkeypatch.setenv("USERPROFILE", r"C:\Users\me")
+    monkeypatch.setenv("USERNAME", "me")
+    for name in ("~photo.jpg", "~$people.h5", "~backup/people.h5"):
+        assert expand_home(name) == name
+    assert expand_home(r"~\people.h5") == r"C:\Users\me\people.h5"
+    assert expand_home("~/people.h5") == r"C:\Users\me/people.h5"
+    assert expand_home("~") == r"C:\Users\me"
 
 
 def test_windows_locks_by_another_package(tmp_path: Path, monkeypatch):

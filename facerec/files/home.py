@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,8 +11,11 @@ _Place = TypeVar("_Place", str, Path)
 
 
 def expand_home(place: _Place) -> _Place:
-    """A path with the home folder for its leading `~` or `~user`; of an unknown user, and anything
-    else, as it is written."""
+    """A path with the home folder for its leading `~` or, but on Windows, `~user`; of an unknown
+    user, and anything else, as it is written."""
+    # Windows is not asked who its users are: `~photo.jpg` would be the home of a user "photo.jpg".
+    if sys.platform == "win32" and str(place)[1:2] not in ("", "/", "\\"):
+        return place
     return type(place)(os.path.expanduser(place))  # noqa: PTH111  (pathlib's raises for those)
 
 

@@ -394,10 +394,12 @@ def test_a_tar_whose_compression_the_server_names_is_the_file(
     assert (Path(json.loads(out)["path"]) / "set" / "1.jpg").read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("format", ["pth", "onnx", "onnx-data"])
+@pytest.mark.parametrize("size", [None, len(CONTENT)])
 def test_of_what_a_server_compresses_the_content_is_the_file(
-    server: FaultServer, home: Path
+    server: FaultServer, home: Path, format: str, size: int | None
 ) -> None:
-    write_catalogue(home, server.url("compressing"), size=len(CONTENT))
+    write_catalogue(home, server.url("compressing"), size=size, format=format)
     assert get_thing().read_bytes() == CONTENT
 
 
