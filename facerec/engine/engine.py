@@ -29,7 +29,7 @@ from facerec.engine.quality import (
 )
 from facerec.engine.second_look import with_second_look
 from facerec.engine.vectors import FaceVectors, FusedVectors, Vectors, face_vectors
-from facerec.errors import InputError, UsageError
+from facerec.errors import ArgumentError, InputError, UsageError
 from facerec.faces import Face, Floats, Frame, Image
 from facerec.imaging.reader import read_again
 from facerec.models import Embedder
@@ -206,12 +206,13 @@ class Engine:
         Views, where the card averages them, are taken from the chips themselves.
 
         Raises:
-            UsageError: one is no such array, or not of the model's size.
+            UsageError: one is no such array.
+            ArgumentError: one is not of the model's size.
         """
         height, width = self._chip_size
         for chip in (images := require_images(chips)):
             if chip.shape[:2] != (height, width):
-                raise UsageError(
+                raise ArgumentError(
                     f"a chip of {chip.shape[1]}x{chip.shape[0]}, but {self.card.name} takes "
                     f"{width}x{height}; `embed` with `aligned` takes squares of any size"
                 )
