@@ -57,7 +57,11 @@ try:
             for pid in workers.pids:
                 print(pid, flush=True)
             print("going", flush=True)
-except KeyboardInterrupt:
+except BaseException as error:
+    # Ctrl-C in the midst of Python's own `threading.Condition.wait` finds its lock released, which
+    # raises another error in its place; the command line goes by the context as well.
+    if not isinstance(error, KeyboardInterrupt) and type(error.__context__) != KeyboardInterrupt:
+        raise
     print("interrupted", flush=True)
 """
 
