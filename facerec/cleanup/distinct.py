@@ -60,14 +60,14 @@ def find_distinct(
     rows = embedded[own]
     advance(len(shard(range(len(first) - len(own)))))
     vectors = photos.vectors(rows)
-    numbers, person = np.unique(photos.person[rows], return_inverse=True)
-    least = least_counted_once(Scale.of(Groups.of(vectors, person, len(numbers))).gap)
+    person, count = photos.owners(rows)
+    least = least_counted_once(Scale.of(Groups.of(vectors, person, count)).gap)
 
     def look(members: Rows) -> list[NearCopy]:
         advance(len(members))
         return find_near_copies_of(photos, rows[members], vectors[members], section, least)
 
-    found = map_sharded(rows_by_group(person, len(numbers)), look)
+    found = map_sharded(rows_by_group(person, count), look)
     near = [copy for copies in found for copy in copies]
     source = np.arange(len(photos))
     source[embedded] = embedded[first]

@@ -90,7 +90,7 @@ def _examine_people(
     # Copies are judged as what they are copies of.
     judgement, apart = judgement.taken(distinct.place), apart[distinct.place]
     vectors = photos.vectors(rows)
-    members = rows_by_group(*_folders(photos, rows))
+    members = rows_by_group(*photos.owners(rows))
     strangers = judgement.strangers(same_person, distance_to_similarity(threshold, section.metric))
     elsewhere = (judgement.other >= 0) & ~strangers
     for own in members:
@@ -112,12 +112,6 @@ def _examine_people(
     yield from (copy.finding(photos, least) for copy in distinct.near if copy.similarity >= least)
 
 
-def _folders(photos: Photos, rows: Rows) -> tuple[Rows, int]:
-    """`(n,)` person of each row, from 0 without gaps, and how many there are."""
-    numbers, person = np.unique(photos.person[rows], return_inverse=True)
-    return person, len(numbers)
-
-
 def _judge(
     photos: Photos, distinct: Distinct, section: CleanupSection, threshold: float,
     advance: Callable[[int], None], again: Again | None,
@@ -126,7 +120,7 @@ def _judge(
     each by itself."""
     rows = distinct.rows
     vectors = photos.vectors(rows)
-    person, count = _folders(photos, rows)
+    person, count = photos.owners(rows)
     members = rows_by_group(person, count)
 
     def link_members(own: Rows) -> Tree:

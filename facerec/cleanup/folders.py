@@ -47,13 +47,9 @@ def find_wrong_people(
 
 
 def find_wrong_folders(
-    photos: Photos,
-    rows: Rows,
-    vectors: Floats,
-    judgement: Judgement,
-    outliers: NDArray[np.bool_],
+    photos: Photos, rows: Rows, vectors: Floats, judgement: Judgement, outliers: NDArray[np.bool_],
     copies: NDArray[np.bool_],
-) -> Iterator[Finding]:
+) -> Iterator[Finding]:  # fmt: skip
     """Merged identities: a folder's second person. Split ones: two folders of one person.
 
     Args:

@@ -81,6 +81,11 @@ class Photos:
         """The rows that have a vector."""
         return np.flatnonzero(~np.isnan(self.vector[:, 0]))
 
+    def owners(self, rows: Rows) -> tuple[Rows, int]:
+        """`(n,)` person of each of some rows, from 0 without gaps, and how many people they are."""
+        numbers, person = np.unique(self.person[rows], return_inverse=True)
+        return person, len(numbers)
+
     def vectors(self, rows: Rows) -> Floats:
         """`(n, D) float32` of ascending rows; of all rows not copied."""
         return self.vector if len(rows) == len(self) else self.vector[rows]

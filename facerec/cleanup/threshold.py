@@ -56,28 +56,28 @@ def choose_threshold(photos: Photos, card: ModelCard, metric: Metric) -> Choice:
     """
     rows = photos.embedded()
     vectors = photos.vectors(rows)
-    numbers, person = np.unique(photos.person[rows], return_inverse=True)
-    groups = Groups.of(vectors, person, len(numbers))
+    person, people = photos.owners(rows)
+    groups = Groups.of(vectors, person, people)
     shared = groups.sizes[person] > 1
-    if len(numbers) < 2 or shared.sum() < _MEASURABLE:
+    if people < 2 or shared.sum() < _MEASURABLE:
         few = int(shared.sum())
         return calibrated_threshold(
             card, metric,
             f"only {counted(few, 'image')} with others in the same folder, too few to measure "
             f"({_MEASURABLE} are enough), so it is ",
         )  # fmt: skip
-    step = np.random.default_rng(0).integers(1, len(numbers), len(person))
+    step = np.random.default_rng(0).integers(1, people, len(person))
     used = np.ones(len(person), bool)
     for _ in range(_ROUNDS):
         rest = groups.sizes[person] - used
         sums = np.einsum("nd,nd->n", vectors, groups.sums[person]) - used
         every = sums / np.maximum(rest, 1)
         own = every[shared & (rest > 0)]
-        other = np.einsum("nd,nd->n", vectors, groups.means()[(person + step) % len(numbers)])
+        other = np.einsum("nd,nd->n", vectors, groups.means()[(person + step) % people])
         limit = least_error(own, other)
         # Strangers must not count as the rest of a folder.
         used = (every >= limit.score) | (rest == 0)
-        groups = Groups.of(vectors, np.where(used, person, -1), len(numbers))
+        groups = Groups.of(vectors, np.where(used, person, -1), people)
     threshold = similarity_to_distance(limit.score, metric)
     genuine, impostor = (
         similarity_to_distance(float(np.median(cosines)), metric) for cosines in (own, other)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from facerec.errors import UsageError
 from facerec.files.text import marked_encoding
+from facerec.files.writing import exists
 from facerec.imaging.contents import TAR_START, name_contents
 from facerec.imaging.names import is_url
 
@@ -44,7 +45,7 @@ def read_paths(stdin: BinaryIO, *, null: bool) -> Iterator[Path | str]:
             yield listed.strip()
         elif listed:
             path = _without_blanks(Path(listed))
-            if not null and _CONTROL.search(listed) and not _exists(path):
+            if not null and _CONTROL.search(listed) and not exists(path):
                 raise UsageError(f"{_NO_LIST}: {listed[:40]!a} holds control characters")
             yield path
 
@@ -54,16 +55,9 @@ def _without_blanks(path: Path) -> Path:
     stripped = Path(str(path).rstrip())
     return (
         stripped
-        if stripped.name and stripped != path and not _exists(path) and _exists(stripped)
+        if stripped.name and stripped != path and not exists(path) and exists(stripped)
         else path
     )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _read_lines(stdin: BinaryIO, null: bool) -> Iterator[str]:

@@ -193,9 +193,9 @@ async def read_content(
         RequestError: the body is too large or damaged, or holds too many photos.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoded = () if people else photos
     if kind == "multipart/form-data":
-        parts = await read_form(request)
-        content = await asyncio.to_thread(_of_form, parts, () if people else photos)
+        content = await asyncio.to_thread(_of_form, await read_form(request), encoded)
     elif kind == "application/json" or kind.endswith("+json"):
         content = await _of_json(await read_body(request), _counted(fetch, request), photos)
     else:
@@ -205,8 +205,7 @@ async def read_content(
         if untold and body.lstrip()[:1] == b"{":
             content = await _of_json(body, _counted(fetch, request), photos)
         elif untold and body.partition(b"=")[0] in [name.encode() for name in photos]:
-            parts = _of_query(body, () if people else photos)
-            content = await asyncio.to_thread(_of_form, parts, () if people else photos)
+            content = await asyncio.to_thread(_of_form, _of_query(body, encoded), encoded)
         else:
             content = Content({photos[0]: [Upload("image", body)]} if body else {})
     if len(content.uploads) > MAX_PHOTOS:

@@ -246,13 +246,17 @@ def plan_regions(
     data = read_file(path)
     header = _header(data, str(path))
     sides = _sides(data, header)
+    beside: dict[Path, bytes | None]
     if where == "embedded" and embeddable(data, path.name) is not None:
         changes = _plan_photo(path, data, header, told)
-        targets = [one for one in sidecars(path) if _names_people(one)]
+        beside = {
+            one: packet
+            for one in sidecars(path)
+            if (packet := _read_sidecar(one)) and names_people(Xmp(packet, str(one)))
+        }
     else:
-        changes, targets = [], sidecars_to_write(path)
-    for sidecar in targets:
-        before = _read_sidecar(sidecar)
+        changes, beside = [], {one: _read_sidecar(one) for one in sidecars_to_write(path)}
+    for sidecar, before in beside.items():
         # Many programs read only a sidecar where there is one, so a new one begins with all that
         # the photo says.
         embedded = None if before else _all_embedded(path, data, header)
@@ -290,11 +294,6 @@ def _plan_photo(path: Path, data: bytes, header: Header, told: _Told) -> list[Ch
         return []
     names = _new_names(embedded, packet, str(path))
     return [Change(path, data, put_packet(data, packet, str(path)), names, True)]
-
-
-def _names_people(sidecar: Path) -> bool:
-    packet = _read_sidecar(sidecar)
-    return bool(packet) and names_people(Xmp(packet, str(sidecar)))
 
 
 def _all_embedded(path: Path, data: bytes, header: Header) -> bytes | None:

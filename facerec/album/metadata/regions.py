@@ -125,13 +125,13 @@ def fit_regions(
     """The regions of one program as the picture's faces say that they are meant.
 
     Args:
-        regions: turned upright by `orientation`.
+        regions: of faces, turned upright by `orientation`.
 
     Returns:
         the regions, and the orientation that turns them upright: 1 where more of them show a face
         as they were written.
     """
-    turned = [region.box for region in regions if region.is_face]
+    turned = [region.box for region in regions]
     matched = len(match_boxes(turned, faces))
     if orientation == 1 or matched == len(turned):
         return list(regions), orientation
